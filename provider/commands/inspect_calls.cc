@@ -1,0 +1,164 @@
+#include "provider/commands/inspect_calls.h"
+
+#include <fcntl.h>
+
+#include <cstdio>
+#include <optional>
+
+#include "proto/message_json.h"
+#include "proto/program/exit_code.h"
+#include "proto/program/json.h"
+#include "provider/bounded_read.h"
+#include "provider/commands/plugin_call.h"
+#include "provider/inspect/inspect_object.h"
+#include "provider/inspect/inspect_text.h"
+#include "provider/inspect/inspect_value.h"
+#include "provider/keys/digest.h"
+#include "provider/keys/seed.h"
+#include "provider/server/kms_service.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::InspectReport;
+
+/// etcd refuses values above 1.5 MiB unless told otherwise; base64 and hex make more of them.
+constexpr std::size_t most_input = std::size_t{64} * 1024 * 1024;
+
+InspectInput read_input(const InspectOptions& options) {
+  const std::string name = options.file.empty() ? "standard input" : options.file;
+  UniqueFd file;
+  if (!options.file.empty()) {
+    file.reset(::open(options.file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) throw Unanswered{exit_code::usage, "cannot read " + name + ": " + errno_text(errno)};
+  }
+  const std::string text = read_at_most(file ? file.get() : STDIN_FILENO, most_input, name);
+  if (text.size() > most_input) throw Unanswered{exit_code::usage, name + " holds more than 64 MiB"};
+  auto input = decode_input(text, options.encoding);
+  if (const Failure* failure = failure_of(input)) {
+    throw Unanswered{exit_code::usage, name + ": " + failure->line()};
+  }
+  return std::get<InspectInput>(std::move(input));
+}
+
+EtcdValue parse(const std::string& stored) {
+  auto parsed = parse_etcd_value(bytes_of(stored));
+  if (const auto* failure = std::get_if<Failure>(&parsed))
+    throw Unanswered{exit_code::usage, failure->line()};
+  if (const auto* foreign = std::get_if<NotKmsV2>(&parsed)) {
+    throw Unanswered{exit_code::failed, "the value " + foreign->what};
+  }
+  return std::get<EtcdValue>(std::move(parsed));
+}
+
+/// Asks a running plugin, as the API server would.
+SecretBytes dek_source_by_plugin(const InspectOptions& options, const EtcdValue& value) {
+  v2::DecryptRequest request;
+  request.set_ciphertext(value.object.encrypted_dek_source());
+  request.set_key_id(value.object.key_id());
+  request.set_uid("mock-kms-provider-inspect");
+  *request.mutable_annotations() = value.object.annotations();
+  auto answer = call_plugin(options.socket, options.timeout, "Decrypt", request,
+                            &v2::KeyManagementService::Stub::Decrypt);
+  const WipeAtEnd wiping(*answer.mutable_plaintext());
+  return SecretBytes::copy_of(bytes_of(answer.plaintext()));
+}
+
+/// Derives the key from the seed. The instance is the one that the key id names: its keys are what is asked.
+Outcome<SecretBytes> dek_source_by_seed(const InspectOptions& options, const EtcdValue& value) {
+  Outcome<SecretBytes> seed =
+      options.seed_file.empty() ? published_test_seed() : read_seed_file(options.seed_file);
+  if (const Failure* failure = failure_of(seed)) throw Unanswered{exit_code::usage, failure->line()};
+  const auto id = KeyId::parse(value.object.key_id());
+  KeyRing keys(std::get<SecretBytes>(std::move(seed)), id ? id->instance : "default", 1);
+  DecryptQuestion question{bytes_of(value.object.encrypted_dek_source()), value.object.key_id(), {}};
+  question.annotations.insert(value.object.annotations().begin(), value.object.annotations().end());
+  auto answer = KmsService(keys).decrypt(question);
+  if (const auto* refusal = std::get_if<Refusal>(&answer)) {
+    return Failure{"the DEK source does not open by this seed: " + refusal->message, ""};
+  }
+  return std::get<SecretBytes>(std::move(answer));
+}
+
+InspectReport header_of(const EtcdValue& value, const std::string& etcd_key) {
+  InspectReport report;
+  report.set_etcd_key(utf8_text(etcd_key));
+  report.set_provider_name(utf8_text(value.provider_name));
+  report.set_key_id(value.object.key_id());
+  *report.mutable_annotations() = value.object.annotations();
+  report.set_dek_source_type(value.object.dek_source_type());
+  report.set_encrypted_dek_source_bytes(
+      static_cast<std::uint32_t>(value.object.encrypted_dek_source().size()));
+  report.set_encrypted_data_bytes(static_cast<std::uint32_t>(value.object.encrypted_data().size()));
+  return report;
+}
+
+Outcome<SecretBytes> open_dek_source(const InspectOptions& options, const EtcdValue& value,
+                                     InspectReport& report) {
+  const bool by_plugin = options.seed_file.empty() && !options.socket.empty();
+  Outcome<SecretBytes> opened =
+      by_plugin ? dek_source_by_plugin(options, value) : dek_source_by_seed(options, value);
+  if (failure_of(opened) != nullptr) return opened;
+  auto& source = *report.mutable_dek_source();
+  source.set_bytes(static_cast<std::uint32_t>(std::get<SecretBytes>(opened).size()));
+  source.set_decrypted_by(by_plugin                   ? "the plugin at " + options.socket
+                          : options.seed_file.empty() ? "the published test seed"
+                                                      : "the seed of " + options.seed_file);
+  return opened;
+}
+
+void describe(const SecretBytes& plaintext, bool reveal, InspectReport& report) {
+  auto& object = *report.mutable_object();
+  object.set_bytes(static_cast<std::uint32_t>(plaintext.size()));
+  object.set_sha256(sha256_hex(plaintext.view()));
+  if (reveal) object.set_plaintext(std::string(text_of(plaintext.view())));
+}
+
+/// Decrypts as far as it goes, and notes it in `report`. Why the value is not what was asked for, or nothing.
+std::optional<Failure> prove(const InspectOptions& options, const EtcdValue& value,
+                             const std::string& etcd_key, InspectReport& report) {
+  const std::string& expected = options.expected_key_id;
+  if (!expected.empty() && expected != value.object.key_id()) {
+    return Failure{"key_id is not the expected " + expected, ""};
+  }
+  if (options.header_only) return std::nullopt;
+  const auto dek_source = open_dek_source(options, value, report);
+  if (const Failure* failure = failure_of(dek_source)) return *failure;
+  if (etcd_key.empty()) return std::nullopt;
+  const auto opened = open_object(std::get<SecretBytes>(dek_source), value.object, etcd_key);
+  if (const Failure* failure = failure_of(opened)) return *failure;
+  describe(std::get<SecretBytes>(opened), options.reveal, report);
+  return std::nullopt;
+}
+
+void print(const InspectReport& report, const InspectOptions& options) {
+  std::string text =
+      options.output == "json" ? to_json(report, JsonLook::document) : inspect_text(report, options.reveal);
+  const WipeAtEnd wiping(text);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw_errno("write to standard output");
+  }
+}
+
+}  // namespace
+
+int call_inspect(const InspectOptions& options) {
+  const InspectInput input = read_input(options);
+  const EtcdValue value = parse(input.stored);
+  const std::string& etcd_key = options.etcd_key.empty() ? input.etcd_key : options.etcd_key;
+  if (options.reveal && etcd_key.empty()) {
+    throw Unanswered{
+        exit_code::usage,
+        "--reveal: name the value's key in etcd with --key, such as --key /registry/secrets/default/db"};
+  }
+  InspectReport report = header_of(value, etcd_key);
+  const auto disproof = prove(options, value, etcd_key, report);
+  std::optional<WipeAtEnd> wiping;
+  if (report.has_object()) wiping.emplace(*report.mutable_object()->mutable_plaintext());
+  print(report, options);
+  if (!disproof) return exit_code::ok;
+  std::fprintf(stderr, "mock-kms-provider: %s\n", disproof->line().c_str());
+  return exit_code::failed;
+}
+
+}  // namespace kms::provider

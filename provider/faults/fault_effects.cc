@@ -1,0 +1,90 @@
+#include "provider/faults/fault_effects.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+
+#include "proto/program/log.h"
+#include "provider/faults/fault_signal.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::Fault;
+
+constexpr std::size_t too_long_for_a_key_id = 1025;
+constexpr std::size_t too_long_for_a_ciphertext = 1025;
+constexpr std::size_t too_long_for_annotations = std::size_t{33} * 1024;
+
+void distort_key_id(Fault::Violation violation, std::string& key_id) {
+  if (violation == Fault::KEY_ID_EMPTY) key_id.clear();
+  if (violation == Fault::KEY_ID_LONG) key_id.resize(too_long_for_a_key_id, 'x');
+  if (violation == Fault::KEY_ID_NOT_UTF8) key_id += "\xC3\x28";
+}
+
+}  // namespace
+
+void distort(const FaultDecision& decision, KeyRing& keys, v2::StatusResponse& response) {
+  if (decision.healthz) response.set_healthz(*decision.healthz);
+  if (decision.version) response.set_version(*decision.version);
+  for (const Fault::Violation violation : decision.violations) {
+    if (violation == Fault::KEY_ID_FLAPPING) {
+      response.set_key_id(keys.at(keys.current()->id.version + 1)->id_text);
+    }
+    distort_key_id(violation, *response.mutable_key_id());
+  }
+}
+
+void distort(const FaultDecision& decision, const v2::EncryptRequest& request,
+             v2::EncryptResponse& response) {
+  for (const Fault::Violation violation : decision.violations) {
+    distort_key_id(violation, *response.mutable_key_id());
+    if (violation == Fault::CIPHERTEXT_EMPTY) response.clear_ciphertext();
+    if (violation == Fault::CIPHERTEXT_OVERSIZE) {
+      response.mutable_ciphertext()->resize(
+          std::max(too_long_for_a_ciphertext, response.ciphertext().size()));
+    }
+    if (violation == Fault::CIPHERTEXT_ECHOED) response.set_ciphertext(request.plaintext());
+    if (violation == Fault::ANNOTATIONS_BAD) (*response.mutable_annotations())["Not A Domain"] = "1";
+    if (violation == Fault::ANNOTATIONS_OVERSIZE) {
+      (*response.mutable_annotations())["large.mock-kms.test"] = std::string(too_long_for_annotations, 'x');
+    }
+    if (violation == Fault::ANNOTATIONS_SECRET) {
+      (*response.mutable_annotations())["secret.mock-kms.test"] = request.plaintext();
+    }
+  }
+}
+
+void distort(const FaultDecision& decision, v2::DecryptResponse& response) {
+  for (const Fault::Violation violation : decision.violations) {
+    if (violation != Fault::PLAINTEXT_WRONG) continue;
+    std::string& plaintext = *response.mutable_plaintext();
+    if (plaintext.empty()) plaintext = "x";
+    plaintext.front() = static_cast<char>(plaintext.front() ^ 1);
+  }
+}
+
+bool shows(const FaultDecision& decision, Fault::Violation violation) {
+  return std::find(decision.violations.begin(), decision.violations.end(), violation) !=
+         decision.violations.end();
+}
+
+void strike(const FaultDecision& decision) {
+  if (decision.freeze) {
+    log::warning("a fault freezes the process; kill -CONT thaws it", {{"fault", decision.names}});
+    ::raise(SIGSTOP);
+  }
+  if (!decision.crash) return;
+  log::warning("a fault ends the process", {{"fault", decision.names}});
+  if (const auto number = signal_number(decision.crash->signal())) {
+    std::signal(*number, SIG_DFL);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, *number);
+    ::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+    ::raise(*number);
+  }
+  std::_Exit(static_cast<int>(decision.crash->exit_code()));
+}
+
+}  // namespace kms::provider

@@ -1,0 +1,160 @@
+#include "provider/faults/fault_presets.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "proto/message_json.h"
+#include "provider/faults/fault_signal.h"
+#include "provider/proto_duration.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::Fault;
+
+std::string preset_names() {
+  std::string names;
+  for (const Preset& preset : presets()) names += (names.empty() ? "" : ", ") + preset.name;
+  return names;
+}
+
+const Preset* preset_named(const std::string& name) {
+  const auto found = std::find_if(presets().begin(), presets().end(),
+                                  [&](const Preset& preset) { return preset.name == name; });
+  return found == presets().end() ? nullptr : &*found;
+}
+
+std::optional<std::string> refuse_effect(const Fault& fault) {
+  switch (fault.effect_case()) {
+    case Fault::EFFECT_NOT_SET:
+      return "it has no effect";
+    case Fault::kError:
+      if (fault.error().code() == Fault::OK) return "an error's code cannot be OK";
+      if (!Fault::Code_IsValid(fault.error().code())) return "gRPC has no such code";
+      break;
+    case Fault::kLatency:
+      if (fault.latency().long_tail() && !fault.latency().has_most()) return "a long tail needs latency.most";
+      if (fault.latency().has_most() &&
+          duration_of(fault.latency().most()) < duration_of(fault.latency().least())) {
+        return "latency.most is less than latency.least";
+      }
+      if (duration_of(fault.latency().least()) <= Duration{0} && !fault.latency().has_most()) {
+        return "the latency is 0";
+      }
+      break;
+    case Fault::kRateLimit:
+      if (!(fault.rate_limit().per_second() > 0)) return "rateLimit.perSecond is not above 0";
+      break;
+    case Fault::kViolation:
+      if (fault.violation() == Fault::VIOLATION_UNSPECIFIED) return "the violation has no name";
+      break;
+    case Fault::kDrop:
+      if (fault.drop() == Fault::DROP_UNSPECIFIED) return "drop is neither GOAWAY nor RESET";
+      break;
+    case Fault::kCrash:
+      if (fault.crash().exit_code() > 255) return "an exit code is at most 255";
+      if (!fault.crash().signal().empty() && !signal_number(fault.crash().signal())) {
+        return "there is no signal '" + fault.crash().signal() + "'";
+      }
+      break;
+    case Fault::kMemoryGrowth:
+      if (fault.memory_growth().mib_per_call() == 0) return "memoryGrowth.mibPerCall is 0";
+      break;
+    default:
+      break;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> refuse(const Fault& fault) {
+  if (!(fault.probability() >= 0 && fault.probability() <= 1)) return "the probability is not from 0 to 1";
+  if (duration_of(fault.after()) < Duration{0} || duration_of(fault.lasting()) < Duration{0}) {
+    return "a duration is negative";
+  }
+  for (const int method : fault.methods()) {
+    if (method == Fault::METHOD_UNSPECIFIED || !Fault::Method_IsValid(method)) return "a method has no name";
+  }
+  return refuse_effect(fault);
+}
+
+}  // namespace
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> all{
+      {"key-disabled", "the key was disabled: every call fails with FAILED_PRECONDITION",
+       R"({"error": {"code": "FAILED_PRECONDITION", "message": "key disabled"}})"},
+      {"key-deleted", "the key is gone: Encrypt and Decrypt fail with NOT_FOUND",
+       R"({"methods": ["ENCRYPT", "DECRYPT"], "error": {"code": "NOT_FOUND", "message": "key not found"}})"},
+      {"permission-denied", "the role may not use the key",
+       R"({"methods": ["ENCRYPT", "DECRYPT"], "error": {"code": "PERMISSION_DENIED", "message": "access to the key is denied"}})"},
+      {"credentials-expired", "every call fails with UNAUTHENTICATED",
+       R"({"error": {"code": "UNAUTHENTICATED", "message": "the credentials have expired"}})"},
+      {"throttled", "the KMS takes one call a second and refuses the others with RESOURCE_EXHAUSTED",
+       R"({"rateLimit": {"perSecond": 1, "burst": 1}})"},
+      {"unavailable", "the KMS is down and says so",
+       R"({"error": {"code": "UNAVAILABLE", "message": "the KMS is unavailable"}})"},
+      {"flaky", "three calls of ten fail with UNAVAILABLE",
+       R"({"probability": 0.3, "error": {"code": "UNAVAILABLE", "message": "the connection to the KMS broke"}})"},
+      {"network-partition", "the KMS cannot be reached: calls hang until the client gives up",
+       R"({"hang": {}})"},
+      {"slow", "answers take 2 to 4 s, about the API server's deadline of 3 s",
+       R"({"latency": {"least": "2s", "most": "4s"}})"},
+      {"long-tail", "most answers take 5 ms, a few take seconds",
+       R"({"latency": {"least": "0.005s", "most": "10s", "longTail": true}})"},
+      {"unhealthy", "Status answers, and its healthz is not ok",
+       R"({"methods": ["STATUS"], "healthz": "the KMS reports an internal fault"})"},
+      {"wrong-key", "Decrypt is done under another key and refuses every ciphertext",
+       R"({"methods": ["DECRYPT"], "error": {"code": "INVALID_ARGUMENT", "message": "the ciphertext was not made under this key"}})"},
+      {"decrypt-broken", "only Decrypt fails",
+       R"({"methods": ["DECRYPT"], "error": {"code": "INTERNAL", "message": "cannot decrypt"}})"},
+      {"encrypt-broken", "only Encrypt fails",
+       R"({"methods": ["ENCRYPT"], "error": {"code": "INTERNAL", "message": "cannot encrypt"}})"},
+      {"old-version", "Status names version v1beta1", R"({"methods": ["STATUS"], "version": "v1beta1"})"},
+      {"crash-loop", "the process ends with code 1 at every tenth call",
+       R"({"every": 10, "crash": {"exitCode": 1}})"},
+      {"out-of-memory", "the process is killed as by the kernel",
+       R"({"first": 1, "crash": {"signal": "SIGKILL"}})"},
+      {"memory-leak", "every call takes 1 MiB, up to 1 GiB", R"({"memoryGrowth": {"mibPerCall": 1}})"},
+      {"frozen", "the whole process stops", R"({"first": 1, "freeze": {}})"},
+      {"down-at-start", "the provider listens 40 s after its start; with serve --fault",
+       R"({"lateStart": "40s"})"},
+  };
+  return all;
+}
+
+Outcome<Fault> complete_fault(const Fault& fault) {
+  Fault whole;
+  if (!fault.preset().empty()) {
+    const Preset* preset = preset_named(fault.preset());
+    if (preset == nullptr) {
+      return Failure{"there is no preset '" + fault.preset() + "'", "the presets are: " + preset_names()};
+    }
+    if (const auto cause = from_json(preset->json, whole))
+      throw Error("preset " + preset->name + ": " + *cause);
+    if (fault.methods_size() > 0) whole.clear_methods();
+  }
+  whole.MergeFrom(fault);
+  if (const auto why = refuse(whole))
+    return Failure{"this is not a fault: " + *why, "see 'fault add --help'"};
+  return whole;
+}
+
+Outcome<Fault> read_fault(const std::string& text) {
+  Fault fault;
+  if (text.starts_with('{')) {
+    if (const auto cause = from_json(text, fault)) return Failure{"this is not a fault: " + *cause, ""};
+    return fault;
+  }
+  std::string violation = text;
+  for (char& c : violation)
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  Fault::Violation parsed{};
+  if (Fault::Violation_Parse(violation, &parsed)) {
+    fault.set_violation(parsed);
+  } else {
+    fault.set_preset(text);
+  }
+  return fault;
+}
+
+}  // namespace kms::provider

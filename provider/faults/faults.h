@@ -1,0 +1,73 @@
+// Faults holds the plan of a running provider, with the clock and a lock.
+//
+// Called from any thread. Whoever serves calls asks any() first, which is one load and all that a provider
+// without faults pays.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+
+#include "provider/faults/fault_plan.h"
+
+namespace kms::provider {
+
+class Faults {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit Faults(FaultPlan plan) : plan_(std::move(plan)) {}
+
+  [[nodiscard]] bool any() const { return any_.load(std::memory_order_relaxed); }
+
+  /// It counts its time from `since`.
+  mock_kms::v1::AddFaultReply add(mock_kms::v1::Fault fault, FaultPlan::Origin origin,
+                                  Clock::time_point since) {
+    const std::lock_guard lock(mutex_);
+    auto reply = plan_.add(std::move(fault), since, origin);
+    after_change();
+    return reply;
+  }
+  mock_kms::v1::AddFaultReply add(mock_kms::v1::Fault fault) {
+    return add(std::move(fault), mock_kms::v1::FaultUse::COMMAND, Clock::now());
+  }
+  std::uint32_t clear(std::string_view name, FaultPlan::Origin origin = mock_kms::v1::FaultUse::COMMAND) {
+    const std::lock_guard lock(mutex_);
+    const auto cleared = plan_.clear(name, origin);
+    after_change();
+    return cleared;
+  }
+  void declare(const std::vector<mock_kms::v1::Fault>& faults, FaultPlan::Origin origin) {
+    const std::lock_guard lock(mutex_);
+    plan_.declare(faults, Clock::now(), origin);
+    after_change();
+  }
+  [[nodiscard]] mock_kms::v1::FaultList list() const {
+    const std::lock_guard lock(mutex_);
+    return plan_.list(Clock::now());
+  }
+  [[nodiscard]] FaultDecision decide(const FaultQuestion& question) {
+    const std::lock_guard lock(mutex_);
+    return plan_.decide(question, Clock::now());
+  }
+
+  /// Takes memory, up to `most_mib` in all, until no fault asks for it.
+  void grow(std::uint32_t mib, std::uint32_t most_mib) {
+    const std::lock_guard lock(mutex_);
+    while (mib-- > 0 && ballast_.size() < most_mib) ballast_.emplace_back(one_mib, '\1');
+  }
+
+ private:
+  static constexpr std::size_t one_mib = std::size_t{1} << 20U;
+
+  void after_change() {
+    any_ = plan_.any();
+    if (!plan_.grows_memory()) ballast_.clear();
+  }
+
+  mutable std::mutex mutex_;  ///< guards all below
+  FaultPlan plan_;
+  std::vector<std::string> ballast_;  ///< 1 MiB each, every page of it in use
+  std::atomic<bool> any_ = false;
+};
+
+}  // namespace kms::provider

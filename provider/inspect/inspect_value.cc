@@ -1,0 +1,84 @@
+#include "provider/inspect/inspect_value.h"
+
+#include <optional>
+
+#include "proto/program/json.h"
+#include "proto/program/visible_text.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::EncryptedObject;
+
+constexpr std::string_view encrypted = "k8s:enc:";
+constexpr std::string_view kms_v2 = "k8s:enc:kms:v2:";
+constexpr std::string_view kms_v1 = "k8s:enc:kms:v1:";
+constexpr std::string_view stored_protobuf{"k8s\0", 4};  // runtime/serializer/protobuf of k8s.io/apimachinery
+constexpr std::size_t largest_key_id = 1024;
+constexpr std::size_t largest_dek_source = 1024;
+constexpr std::size_t most_quoted = 32;
+
+std::string quoted(std::string_view text) {
+  return "'" + visible_text(utf8_text(text.substr(0, most_quoted))) +
+         (text.size() > most_quoted ? "…'" : "'");
+}
+
+NotKmsV2 foreign(std::string_view stored) {
+  if (stored.starts_with(kms_v1)) return {"is encrypted by KMS v1; only values of KMS v2 can be inspected"};
+  if (stored.starts_with(encrypted)) {
+    const auto scheme = stored.substr(encrypted.size());
+    return {"is encrypted by " + quoted(scheme.substr(0, scheme.find(':'))) + ", not by KMS v2"};
+  }
+  if (stored.starts_with(stored_protobuf)) return {"is not encrypted: it is a Kubernetes object as protobuf"};
+  if (stored.starts_with('{')) return {"is not encrypted: it begins as JSON"};
+  return {"does not begin with k8s:enc:, but with " + quoted(stored) +
+          "; name its --encoding if it is no raw value"};
+}
+
+Failure damaged(const std::string& why) {
+  return {"the value is damaged: " + why, "store it whole: etcdctl get KEY --print-value-only > FILE"};
+}
+
+std::optional<Failure> refuse(const EncryptedObject& object) {
+  if (!EncryptedObject::DekSourceType_IsValid(object.dek_source_type())) {
+    return damaged("it has a DEK source of type " + std::to_string(object.dek_source_type()) +
+                   ", and 0 and 1 are known");
+  }
+  if (object.encrypted_data().empty()) return damaged("it has no encrypted data");
+  if (object.encrypted_dek_source().empty()) return damaged("it has no encrypted DEK source");
+  if (object.encrypted_dek_source().size() > largest_dek_source) {
+    return damaged("its encrypted DEK source is larger than 1024 bytes");
+  }
+  if (object.key_id().empty()) return damaged("it has no key_id");
+  if (object.key_id().size() > largest_key_id) return damaged("its key_id is longer than 1024 bytes");
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool begins_as_stored(std::string_view bytes) {
+  return bytes.starts_with(encrypted) || bytes.starts_with(stored_protobuf) || bytes.starts_with('{');
+}
+
+std::variant<EtcdValue, NotKmsV2, Failure> parse_etcd_value(Bytes stored) {
+  const std::string_view text = text_of(stored);
+  if (text.empty()) return Failure{"there is no value: nothing was read", ""};
+  if (!text.starts_with(kms_v2)) return foreign(text);
+  const auto name_ends = text.find(':', kms_v2.size());
+  if (name_ends == std::string_view::npos) return damaged("it ends within the provider's name");
+  EtcdValue value{std::string(text.substr(kms_v2.size(), name_ends - kms_v2.size())), {}};
+  std::string_view message = text.substr(name_ends + 1);
+  bool parsed = value.object.ParseFromArray(message.data(), static_cast<int>(message.size()));
+  if (!parsed && message.ends_with('\n')) {  // etcdctl's own, at the end of what it prints
+    message.remove_suffix(1);
+    parsed = value.object.ParseFromArray(message.data(), static_cast<int>(message.size()));
+  }
+  if (!parsed) {
+    return damaged("behind the provider's name stand " + std::to_string(message.size()) +
+                   " bytes that are no EncryptedObject");
+  }
+  if (auto failure = refuse(value.object)) return *std::move(failure);
+  return value;
+}
+
+}  // namespace kms::provider

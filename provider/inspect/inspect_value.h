@@ -1,0 +1,31 @@
+// A value as kube-apiserver stores it in etcd: "k8s:enc:kms:v2:<name>:" and an EncryptedObject. Pure
+// functions, safe from any thread; they take whatever bytes there are.
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "proto/etcd_value.pb.h"
+#include "proto/program/error.h"
+#include "provider/bytes.h"
+
+namespace kms::provider {
+
+/// What is stored of one object, whole and by the API server's own rules (kmsv2.ValidateEncryptedObject).
+struct EtcdValue {
+  std::string provider_name;  ///< of the EncryptionConfiguration
+  mock_kms::v1::EncryptedObject object;
+};
+
+/// A value that KMS v2 did not encrypt.
+struct NotKmsV2 {
+  std::string what;  ///< "is not encrypted: ...", to be said of the value
+};
+
+/// A Failure says what is wrong with a value that begins as one of KMS v2, and of one of no bytes.
+[[nodiscard]] std::variant<EtcdValue, NotKmsV2, Failure> parse_etcd_value(Bytes stored);
+
+/// Whether the bytes begin as anything that the API server stores: encrypted, JSON or protobuf.
+[[nodiscard]] bool begins_as_stored(std::string_view bytes);
+
+}  // namespace kms::provider

@@ -1,0 +1,97 @@
+#include "provider/journal/expectation.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <vector>
+
+#include "proto/provider_faults.pb.h"
+
+namespace kms::provider {
+namespace {
+
+constexpr auto form = "write it as 'decrypt == 0 since start' or 'status.UNAVAILABLE >= 3 since 30s'";
+constexpr std::array<std::string_view, 6> operators{"==", "!=", "<", "<=", ">", ">="};
+
+Failure bad(std::string_view text, const std::string& why) {
+  return {"cannot expect '" + std::string(text) + "': " + why, form};
+}
+
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  for (std::size_t at = 0; (at = text.find_first_not_of(' ', at)) != std::string_view::npos;) {
+    const std::size_t end = std::min(text.find(' ', at), text.size());
+    words.emplace_back(text.substr(at, end - at));
+    at = end;
+  }
+  return words;
+}
+
+/// "decrypt" becomes "Decrypt"; nothing for a word that is no method.
+std::optional<std::string> method_named(std::string word) {
+  if (word != "status" && word != "encrypt" && word != "decrypt") return std::nullopt;
+  word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
+  return word;
+}
+
+}  // namespace
+
+Outcome<Expectation> Expectation::parse(std::string_view text) {
+  const auto words = words_of(text);
+  if (words.size() != 3 && words.size() != 5)
+    return bad(text, "it is not of three words, or five with 'since'");
+  Expectation expectation;
+  const auto point = words[0].find('.');
+  if (const std::string what = words[0].substr(0, point); what != "all") {
+    const auto method = method_named(what);
+    if (!method) return bad(text, "'" + what + "' is not status, encrypt, decrypt or all");
+    expectation.method_ = *method;
+  }
+  if (point != std::string::npos) {
+    const std::string code = words[0].substr(point + 1);
+    mock_kms::v1::Fault::Code parsed{};
+    expectation.faulted_ = code == "faulted";
+    if (!expectation.faulted_ && code != "HUNG" && !mock_kms::v1::Fault::Code_Parse(code, &parsed)) {
+      return bad(text, "gRPC has no code '" + code + "'");
+    }
+    if (!expectation.faulted_) expectation.code_ = code;
+  }
+  expectation.operator_ = words[1];
+  if (std::find(operators.begin(), operators.end(), words[1]) == operators.end()) {
+    return bad(text, "'" + words[1] + "' is not one of == != < <= > >=");
+  }
+  const char* const end = words[2].data() + words[2].size();
+  if (const auto [stop, error] = std::from_chars(words[2].data(), end, expectation.number_);
+      error != std::errc{} || stop != end) {
+    return bad(text, "'" + words[2] + "' is not a number of calls");
+  }
+  if (words.size() == 5) {
+    if (words[3] != "since") return bad(text, "'" + words[3] + "' stands where 'since' is meant");
+    if (words[4] == "start") return expectation;
+    const auto since = parse_duration(words[4]);
+    if (const Failure* failure = failure_of(since)) return bad(text, failure->cause);
+    expectation.since_ = std::get<Duration>(since);
+  }
+  return expectation;
+}
+
+std::uint64_t Expectation::count(const mock_kms::v1::CallCounts& counts) const {
+  std::uint64_t sum = 0;
+  for (const auto& line : counts.counts()) {
+    if (!method_.empty() && line.method() != method_) continue;
+    if (!code_.empty() && line.code() != code_) continue;
+    sum += faulted_ ? line.faulted() : line.calls();
+  }
+  return sum;
+}
+
+bool Expectation::holds(std::uint64_t count) const {
+  if (operator_ == "==") return count == number_;
+  if (operator_ == "!=") return count != number_;
+  if (operator_ == "<") return count < number_;
+  if (operator_ == "<=") return count <= number_;
+  return operator_ == ">" ? count > number_ : count >= number_;
+}
+
+}  // namespace kms::provider

@@ -1,0 +1,193 @@
+#include "provider/journal/journal.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+
+#include "proto/provider_faults.pb.h"
+#include "provider/keys/digest.h"
+
+namespace kms::provider {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+constexpr std::array<const char*, 3> method_names{"Status", "Encrypt", "Decrypt"};
+
+std::string code_name(int code) {
+  if (code == Journal::hung) return "HUNG";
+  return mock_kms::v1::Fault::Code_Name(static_cast<mock_kms::v1::Fault::Code>(code));
+}
+
+/// Cuts between characters, so that what is valid UTF-8 stays so.
+void assign_text(std::string& to, std::string_view from, std::size_t longest = Journal::longest_text) {
+  to.assign(from.substr(0, longest));
+  if (from.size() > to.size()) {
+    while (!to.empty() && (static_cast<unsigned char>(from[to.size()]) & 0xC0U) == 0x80U) to.pop_back();
+  }
+}
+
+google::protobuf::Timestamp wall_time(Journal::Clock::time_point time) {
+  const auto ago = Journal::Clock::now() - time;
+  const auto wall = std::chrono::system_clock::now() - ago;
+  return TimeUtil::NanosecondsToTimestamp(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(wall.time_since_epoch()).count());
+}
+
+}  // namespace
+
+void Journal::add(const Call& call) {
+  const auto now = Clock::now();
+  {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = ring_[total_++ % most_calls];
+    entry.method = call.method;
+    entry.code = call.code >= 0 && call.code <= hung ? call.code : 2;  // UNKNOWN
+    assign_text(entry.uid, call.uid);
+    assign_text(entry.key_id, call.key_id);
+    assign_text(entry.fault, call.fault);
+    entry.event.clear();
+    entry.connection = call.connection;
+    entry.request_bytes = call.request_bytes;
+    entry.response_bytes = call.response_bytes;
+    entry.came = call.came;
+    entry.latency = now - call.came;
+    Count& count = counts_[static_cast<std::size_t>(call.method)][static_cast<std::size_t>(entry.code)];
+    ++count.calls;
+    if (!call.fault.empty()) ++count.faulted;
+    if (!latencies_.empty() && entry.code != hung) measure(entry);
+  }
+  added_.notify_all();
+}
+
+void Journal::measure_latencies() {
+  const std::lock_guard lock(mutex_);
+  latencies_.resize(method_names.size() * (hung + 1));
+  for (std::size_t method = 0; method < method_names.size(); ++method) {
+    for (int code = 0; code <= hung; ++code) {
+      Latencies& one = latencies_[index_of(static_cast<Method>(method), code)];
+      one.method = method_names[method];
+      one.code = code_name(code);
+    }
+  }
+}
+
+void Journal::measure(const Entry& entry) {
+  Latencies& measured = latencies_[index_of(entry.method, entry.code)];
+  const double seconds = std::chrono::duration<double>(entry.latency).count();
+  const auto bucket = std::lower_bound(latency_bounds.begin(), latency_bounds.end(), seconds);
+  ++measured.counts[static_cast<std::size_t>(bucket - latency_bounds.begin())];
+  measured.sum += entry.latency;
+}
+
+std::vector<Journal::Latencies> Journal::latencies() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Latencies> found;
+  std::copy_if(latencies_.begin(), latencies_.end(), std::back_inserter(found), [](const Latencies& one) {
+    return std::any_of(one.counts.begin(), one.counts.end(), [](std::uint64_t count) { return count > 0; });
+  });
+  return found;
+}
+
+void Journal::note(std::string_view event) {
+  {
+    const std::lock_guard lock(mutex_);
+    Entry& entry = ring_[total_++ % most_calls];
+    entry = {};
+    entry.came = Clock::now();
+    assign_text(entry.event, event, longest_event);
+  }
+  added_.notify_all();
+}
+
+void Journal::remember(Method method, std::string_view uid, Bytes plaintext) {
+  const std::lock_guard lock(mutex_);
+  Remembered& kept = remembered_[static_cast<std::size_t>(method)];
+  assign_text(kept.uid, uid);
+  kept.size = plaintext.size();
+  kept.is_there = true;
+  const Bytes keep = plaintext.size() <= largest_plaintext ? plaintext : Bytes();
+  if (kept.plaintext.size() != keep.size()) kept.plaintext = SecretBytes(keep.size());
+  std::copy(keep.begin(), keep.end(), kept.plaintext.data());
+}
+
+void Journal::read(std::uint64_t after, Duration wait, mock_kms::v1::JournalPage& page) {
+  std::unique_lock lock(mutex_);
+  added_.wait_for(lock, wait, [&] { return total_ > after; });
+  for (std::uint64_t number = std::max(after + 1, oldest()); number <= total_; ++number) {
+    auto& to = *page.add_calls();
+    to.set_number(number);
+    write(entry(number), to);
+  }
+}
+
+void Journal::write(const Entry& from, mock_kms::v1::CallRecord& to) {
+  *to.mutable_at() = wall_time(from.came);
+  if (!from.event.empty()) {
+    to.set_event(from.event);
+    return;
+  }
+  to.set_method(method_names[static_cast<std::size_t>(from.method)]);
+  to.set_uid(from.uid);
+  std::string key_id = from.key_id;  // a fault may have made bytes of it that protobuf's texts cannot hold
+  std::replace_if(
+      key_id.begin(), key_id.end(), [](char c) { return static_cast<unsigned char>(c) > 0x7F; }, '?');
+  to.set_key_id(std::move(key_id));
+  to.set_request_bytes(from.request_bytes);
+  to.set_response_bytes(from.response_bytes);
+  to.set_code(code_name(from.code));
+  *to.mutable_latency() = TimeUtil::NanosecondsToDuration(from.latency.count());
+  to.set_fault(from.fault);
+  to.set_connection(from.connection);
+}
+
+void Journal::write(const Counts& from, mock_kms::v1::CallCounts& to) {
+  for (std::size_t method = 0; method < from.size(); ++method) {
+    for (std::size_t code = 0; code < from[method].size(); ++code) {
+      const Count& count = from[method][code];
+      if (count.calls == 0) continue;
+      auto& line = *to.add_counts();
+      line.set_method(method_names[method]);
+      line.set_code(code_name(static_cast<int>(code)));
+      line.set_calls(count.calls);
+      line.set_faulted(count.faulted);
+    }
+  }
+}
+
+void Journal::count_all(mock_kms::v1::CallCounts& counts) const {
+  const std::lock_guard lock(mutex_);
+  write(counts_, counts);
+}
+
+void Journal::count_since(Clock::time_point since, mock_kms::v1::CallCounts& counts) const {
+  const std::lock_guard lock(mutex_);
+  Counts found{};
+  for (std::uint64_t number = oldest(); number <= total_; ++number) {
+    const Entry& one = entry(number);
+    if (one.came < since || !one.event.empty()) continue;
+    Count& count = found[static_cast<std::size_t>(one.method)][static_cast<std::size_t>(one.code)];
+    ++count.calls;
+    if (!one.fault.empty()) ++count.faulted;
+  }
+  write(found, counts);
+  counts.set_incomplete(total_ > most_calls && entry(oldest()).came >= since);
+}
+
+void Journal::last_plaintexts(bool reveal, mock_kms::v1::LastPlaintextsReply& reply) const {
+  const std::lock_guard lock(mutex_);
+  const auto write_one = [&](Method method, auto make) {
+    const Remembered& kept = remembered_[static_cast<std::size_t>(method)];
+    if (!kept.is_there) return;
+    mock_kms::v1::LastPlaintext& to = make();
+    to.set_uid(kept.uid);
+    to.set_size(kept.size);
+    if (kept.plaintext.size() != kept.size) return;  // too large to be kept
+    to.set_sha256(sha256_hex(kept.plaintext.view()));
+    if (reveal) to.set_plaintext(std::string(text_of(kept.plaintext.view())));
+  };
+  write_one(Method::encrypt, [&]() -> mock_kms::v1::LastPlaintext& { return *reply.mutable_encrypt(); });
+  write_one(Method::decrypt, [&]() -> mock_kms::v1::LastPlaintext& { return *reply.mutable_decrypt(); });
+}
+
+}  // namespace kms::provider

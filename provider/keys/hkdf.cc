@@ -1,0 +1,67 @@
+#include "provider/keys/hkdf.h"
+
+#include <openssl/core_names.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "provider/keys/openssl_error.h"
+
+namespace kms::provider {
+namespace {
+
+struct KdfDeleter {
+  void operator()(EVP_KDF* kdf) const { EVP_KDF_free(kdf); }
+  void operator()(EVP_KDF_CTX* context) const { EVP_KDF_CTX_free(context); }
+};
+
+/// OpenSSL takes parameters without const but only reads these; it refuses a null pointer, even for no bytes.
+OSSL_PARAM octets(const char* name, Bytes bytes) {
+  static std::uint8_t nothing = 0;
+  auto* const data = bytes.empty() ? &nothing : const_cast<std::uint8_t*>(bytes.data());
+  return OSSL_PARAM_construct_octet_string(name, data, bytes.size());
+}
+
+SecretBytes derive(const OSSL_PARAM* parameters, std::size_t length) {
+  const std::unique_ptr<EVP_KDF, KdfDeleter> kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
+  if (!kdf) throw_openssl("find HKDF");
+  const std::unique_ptr<EVP_KDF_CTX, KdfDeleter> context(EVP_KDF_CTX_new(kdf.get()));
+  if (!context) throw_openssl("prepare HKDF");
+  SecretBytes key(length);
+  if (EVP_KDF_derive(context.get(), key.data(), key.size(), parameters) != 1) throw_openssl("derive a key");
+  return key;
+}
+
+OSSL_PARAM text(const char* name, std::string& value) {
+  return OSSL_PARAM_construct_utf8_string(name, value.data(), 0);
+}
+
+}  // namespace
+
+SecretBytes hkdf_sha256(Bytes secret, Bytes salt, Bytes info, std::size_t length) {
+  std::string digest = "SHA256";
+  const std::array parameters{
+      text(OSSL_KDF_PARAM_DIGEST, digest), octets(OSSL_KDF_PARAM_KEY, secret),
+      octets(OSSL_KDF_PARAM_SALT, salt),   octets(OSSL_KDF_PARAM_INFO, info),
+      OSSL_PARAM_construct_end(),
+  };
+  return derive(parameters.data(), length);
+}
+
+SecretBytes hkdf_sha256_expand(Bytes pseudorandom_key, Bytes info, std::size_t length) {
+  std::string digest = "SHA256";
+  std::string mode = "EXPAND_ONLY";
+  const std::array parameters{
+      text(OSSL_KDF_PARAM_DIGEST, digest),
+      text(OSSL_KDF_PARAM_MODE, mode),
+      octets(OSSL_KDF_PARAM_KEY, pseudorandom_key),
+      octets(OSSL_KDF_PARAM_INFO, info),
+      OSSL_PARAM_construct_end(),
+  };
+  return derive(parameters.data(), length);
+}
+
+}  // namespace kms::provider

@@ -1,0 +1,25 @@
+// The seed from which all keys are derived: read from a file, or the published one that protects nothing.
+//
+// Functions, called by main before any thread starts. They never print, copy or keep a byte of a seed.
+#pragma once
+
+#include <string>
+
+#include "proto/program/error.h"
+#include "provider/keys/secret_bytes.h"
+
+namespace kms::provider {
+
+inline constexpr std::size_t seed_size = 32;
+
+/// A seed that everyone knows, for tests: SHA-256 of "mock-kms-provider published test seed".
+[[nodiscard]] SecretBytes published_test_seed();
+
+/// Reads a seed file: 32 bytes, or 64 hexadecimal digits and nothing else. A file of any other form is
+/// refused with the reason.
+[[nodiscard]] Outcome<SecretBytes> read_seed_file(const std::string& path);
+
+/// The same for a file's content; `path` names it in a refusal.
+[[nodiscard]] Outcome<SecretBytes> parse_seed(Bytes content, const std::string& path);
+
+}  // namespace kms::provider

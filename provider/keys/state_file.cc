@@ -1,0 +1,93 @@
+#include "provider/keys/state_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <ctime>
+
+#include "proto/message_json.h"
+#include "proto/program/error.h"
+#include "proto/program/log.h"
+#include "proto/program/unique_fd.h"
+#include "provider/bounded_read.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::KeyState;
+
+constexpr std::size_t largest = std::size_t{64} * 1024;
+
+/// Why this is not a state of `instance`, or nothing.
+std::optional<std::string> refuse(const std::string& content, const std::string& instance, KeyState& state) {
+  if (content.size() > largest) return "it is larger than 64 KiB";
+  if (auto cause = from_json(content, state)) return cause;
+  if (state.instance() != instance) return "it is about instance '" + state.instance() + "'";
+  if (state.current() == 0) return "its current version is 0, and versions count from 1";
+  if (state.highest() < state.current()) return "its highest version is lower than the current one";
+  return std::nullopt;
+}
+
+void write_all(const UniqueFd& fd, std::string_view text, const std::filesystem::path& path) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd.get(), text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) throw_errno("write " + path.string());
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (::fsync(fd.get()) != 0) throw_errno("write " + path.string() + " to disk");
+}
+
+}  // namespace
+
+StateFile::StateFile(const std::filesystem::path& folder, std::string instance)
+    : folder_(folder), path_(folder / (instance + ".json")), instance_(std::move(instance)) {
+  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
+    throw_errno("make the state folder " + folder.string(), "choose another --state-dir");
+  }
+  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
+    throw_errno("write to the state folder " + folder.string(), "choose another --state-dir");
+  }
+}
+
+std::optional<KeyState> StateFile::read() const {
+  const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return std::nullopt;
+  if (!fd) throw_errno("open " + path_.string());
+  struct stat found {};
+  if (::fstat(fd.get(), &found) != 0 || !S_ISREG(found.st_mode)) {
+    set_aside("it is no regular file");
+    return std::nullopt;
+  }
+  KeyState state;
+  if (const auto why = refuse(read_at_most(fd.get(), largest, path_), instance_, state)) {
+    set_aside(*why);
+    return std::nullopt;
+  }
+  return state;
+}
+
+void StateFile::set_aside(const std::string& why) const {
+  const std::filesystem::path aside = path_.string() + ".damaged-" + std::to_string(std::time(nullptr));
+  std::filesystem::rename(path_, aside);
+  log::warning("the state file is damaged and was set aside; the version comes from --key-version",
+               {{"file", path_.string()}, {"cause", why}, {"kept_as", aside.string()}});
+}
+
+void StateFile::write(const KeyState& state) const {
+  const std::filesystem::path draft = folder_ / ("." + instance_ + ".json." + std::to_string(::getpid()));
+  const UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd) throw_errno("make " + draft.string());
+  try {
+    write_all(fd, to_json(state, JsonLook::document), draft);
+    if (::rename(draft.c_str(), path_.c_str()) != 0) throw_errno("put " + path_.string() + " in place");
+  } catch (...) {
+    ::unlink(draft.c_str());
+    throw;
+  }
+  const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder) (void)::fsync(folder.get());  // without it a power cut may bring the old version back
+}
+
+}  // namespace kms::provider

@@ -1,0 +1,38 @@
+// StateFile keeps which version of the key is the current one in a file of --state-dir, one file per
+// instance.
+//
+// Used by KeyVersions, one call at a time. A file is replaced in one step and is on disk when write()
+// returns; a damaged one is set aside under another name with a warning, neither trusted nor fatal. It holds
+// no secret.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "proto/provider_control.pb.h"
+
+namespace kms::provider {
+
+class StateFile {
+ public:
+  /// <folder>/<instance>.json. The folder is made where it is missing (mode 0700). Throws Error where it
+  /// cannot be.
+  StateFile(const std::filesystem::path& folder, std::string instance);
+
+  /// What was written last; nothing where nothing was, or it was damaged. Throws Error where it cannot be
+  /// read.
+  [[nodiscard]] std::optional<mock_kms::v1::KeyState> read() const;
+
+  /// Throws Error, and then the file is as it was.
+  void write(const mock_kms::v1::KeyState& state) const;
+
+ private:
+  void set_aside(const std::string& why) const;
+
+  std::filesystem::path folder_;
+  std::filesystem::path path_;
+  std::string instance_;
+};
+
+}  // namespace kms::provider
