@@ -1,0 +1,82 @@
+#include "supervisor/check/check_command.h"
+
+#include <cerrno>
+#include <cstdio>
+
+#include "proto/message_json.h"
+#include "proto/program/exit_code.h"
+#include "proto/program/junit.h"
+#include "proto/unix_connection.h"
+#include "supervisor/check/check_report.h"
+
+namespace kms::supervisor {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Why nothing can be surveyed at the endpoint, with the next step.
+std::optional<Failure> obstacle(const Endpoint& endpoint) {
+  if (connect_to(endpoint)) return std::nullopt;
+  const int error = errno;
+  const std::string cause = "cannot connect to " + endpoint.uri() + ": " + errno_text(error);
+  if (error == EACCES) return Failure{cause, "run as the plugin's user or as root"};
+  if (error == ECONNREFUSED)
+    return Failure{cause, "the plugin that made this socket is dead; start it again"};
+  return Failure{cause, "start the plugin first, or name its socket"};
+}
+
+void print(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw_errno("write to standard output");
+  }
+}
+
+}  // namespace
+
+CLI::App& add_check(CommandLine& line, CheckOptions& options) {
+  CLI::App& check =
+      *line.app().add_subcommand("check", "Hold any KMS v2 plugin against the contract's rules");
+  check.add_option("endpoint", options.endpoint, "The plugin: unix:///path or unix:///@abstract")->required();
+  check.add_option("--replica", options.replicas, "Another replica that shares its keys; may be repeated")
+      ->allow_extra_args(false);
+  add_duration(check, "--timeout", options.limits.timeout, "The deadline of each call",
+               std::chrono::milliseconds(1));
+  add_duration(check, "--deadline", options.limits.deadline, "The deadline of the whole check",
+               std::chrono::milliseconds(1));
+  check.add_option("-o,--output", options.output, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  check.add_option("--junit", options.junit, "File for a report in JUnit's form");
+  CommandLine::examples(check,
+                        {"supervisor check unix:///var/run/kmsplugin/kms.sock",
+                         "supervisor check unix:///run/a.sock --replica unix:///run/b.sock --junit kms.xml"});
+  return check;
+}
+
+int run_check(const CommandLine& line, const CheckOptions& options) {
+  std::vector<Endpoint> endpoints;
+  std::vector<std::string> texts{options.endpoint};
+  texts.insert(texts.end(), options.replicas.begin(), options.replicas.end());
+  for (const std::string& text : texts) {
+    auto endpoint = Endpoint::parse(text);
+    if (const Failure* failure = failure_of(endpoint)) return line.usage_error(failure->line());
+    endpoints.push_back(std::move(std::get<Endpoint>(endpoint)));
+  }
+  for (const Endpoint& endpoint : endpoints) {
+    if (const auto failure = obstacle(endpoint)) {
+      std::fprintf(stderr, "supervisor: %s\n", failure->line().c_str());
+      return exit_code::unreachable;
+    }
+  }
+  const auto begun = Clock::now();
+  const Endpoint endpoint = endpoints.front();
+  endpoints.erase(endpoints.begin());
+  auto report = check::report_on(check::survey(endpoint, endpoints, options.limits));
+  report.set_endpoint(endpoint.uri());
+  for (const Endpoint& replica : endpoints) report.add_replicas(replica.uri());
+  if (!options.junit.empty()) write_report(options.junit, check::report_junit(report, Clock::now() - begun));
+  print(options.output == "json" ? to_json(report, JsonLook::document) : check::report_text(report));
+  return report.conforms() ? exit_code::ok : exit_code::failed;
+}
+
+}  // namespace kms::supervisor

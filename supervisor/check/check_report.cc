@@ -1,0 +1,114 @@
+#include "supervisor/check/check_report.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "proto/program/json.h"
+#include "proto/program/junit.h"
+
+namespace kms::supervisor::check {
+namespace {
+
+using mock_kms::v1::CheckReport;
+using mock_kms::v1::RuleResult;
+
+RuleResult::Verdict verdict_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::pass:
+      return RuleResult::PASS;
+    case Verdict::fail:
+      return RuleResult::FAIL;
+    case Verdict::not_applicable:
+      return RuleResult::NOT_APPLICABLE;
+    case Verdict::not_visible:
+      return RuleResult::NOT_VISIBLE;
+  }
+  return RuleResult::VERDICT_UNSPECIFIED;
+}
+
+const char* word_for(RuleResult::Verdict verdict) {
+  switch (verdict) {
+    case RuleResult::PASS:
+      return "pass";
+    case RuleResult::FAIL:
+      return "FAIL";
+    case RuleResult::NOT_APPLICABLE:
+      return "not applicable";
+    case RuleResult::NOT_VISIBLE:
+      return "not visible";
+    default:
+      return "?";
+  }
+}
+
+bool broken(const RuleResult& result, RuleResult::Level level) {
+  return result.level() == level && result.verdict() == RuleResult::FAIL;
+}
+
+auto count(const CheckReport& report, RuleResult::Verdict verdict) {
+  const auto& results = report.results();
+  return std::count_if(results.begin(), results.end(),
+                       [&](const RuleResult& result) { return result.verdict() == verdict; });
+}
+
+auto count_broken(const CheckReport& report, RuleResult::Level level) {
+  const auto& results = report.results();
+  return std::count_if(results.begin(), results.end(),
+                       [&](const RuleResult& result) { return broken(result, level); });
+}
+
+std::string row(const RuleResult& result) {
+  char start[64];
+  std::snprintf(start, sizeof start, "%4u  %-6s  %-14s  ", result.rule(),
+                RuleResult::Level_Name(result.level()).c_str(), word_for(result.verdict()));
+  return start + result.text() + " (" + result.seen() + ")\n";
+}
+
+}  // namespace
+
+CheckReport report_on(const Observations& seen) {
+  CheckReport report;
+  for (const Rule& rule : rules()) {
+    const Finding finding = rule.judge(seen);
+    RuleResult& result = *report.add_results();
+    result.set_rule(static_cast<std::uint32_t>(rule.number));
+    result.set_level(rule.level == Level::must ? RuleResult::MUST : RuleResult::SHOULD);
+    result.set_text(std::string(rule.text));
+    result.set_verdict(verdict_of(finding.verdict));
+    result.set_seen(utf8_text(finding.seen));
+  }
+  report.set_conforms(count_broken(report, RuleResult::MUST) == 0);
+  return report;
+}
+
+std::string report_text(const CheckReport& report) {
+  std::string text = "RULE  LEVEL   VERDICT         WHAT, AND WHAT WAS SEEN\n";
+  for (const RuleResult& result : report.results()) text += row(result);
+  text += "\n" + report.endpoint() + (report.conforms() ? " conforms: " : " DOES NOT CONFORM: ") +
+          std::to_string(count(report, RuleResult::PASS)) + " pass, " +
+          std::to_string(count_broken(report, RuleResult::MUST)) + " MUST and " +
+          std::to_string(count_broken(report, RuleResult::SHOULD)) + " SHOULD fail, " +
+          std::to_string(count(report, RuleResult::NOT_APPLICABLE)) + " not applicable, " +
+          std::to_string(count(report, RuleResult::NOT_VISIBLE)) + " not visible from outside\n";
+  return text;
+}
+
+std::string report_junit(const CheckReport& report, Duration took) {
+  std::vector<JunitCase> cases;
+  for (const RuleResult& result : report.results()) {
+    const std::string level = RuleResult::Level_Name(result.level());
+    JunitCase test{"kms-v2", "rule " + std::to_string(result.rule()) + " " + level + ": " + result.text(), "",
+                   ""};
+    if (broken(result, RuleResult::MUST)) {
+      test.failure = result.seen();
+    } else if (result.verdict() != RuleResult::PASS) {
+      test.skipped =
+          std::string(broken(result, RuleResult::SHOULD) ? "SHOULD fails" : word_for(result.verdict())) +
+          ": " + result.seen();
+    }
+    cases.push_back(std::move(test));
+  }
+  return junit_report("supervisor check " + report.endpoint(), cases, took);
+}
+
+}  // namespace kms::supervisor::check

@@ -1,0 +1,63 @@
+#include "supervisor/check/check_rules.h"
+
+#include "proto/program/json.h"
+#include "proto/program/visible_text.h"
+#include "supervisor/check/check_findings.h"
+
+namespace kms::supervisor::check {
+namespace {
+
+constexpr std::size_t most_quoted = 80;
+constexpr std::size_t longest_key_id = 1024;
+
+Finding needs_a_restart(const Observations&) { return not_visible("it shows when the plugin restarts"); }
+Finding needs_a_death(const Observations&) {
+  return not_visible("it shows when the plugin is killed, hangs or runs out of memory");
+}
+Finding needs_a_stop(const Observations&) { return not_visible("it shows when the plugin is told to stop"); }
+
+constexpr Rule life_cycle[] = {
+    {33, Level::should, "is healthy again well within 180 s after it died or hung", needs_a_death},
+    {34, Level::should, "finishes the calls in flight on SIGTERM", needs_a_stop},
+    {35, Level::should, "loses no key in a crash", needs_a_restart},
+};
+
+}  // namespace
+
+std::string quoted(std::string_view words) {
+  const bool cut = words.size() > most_quoted;
+  return "'" + visible_text(utf8_text(words.substr(0, most_quoted))) + (cut ? "…'" : "'");
+}
+
+std::string bytes(std::size_t count) { return std::to_string(count) + (count == 1 ? " byte" : " bytes"); }
+
+std::string without_answer(const CallSeen& call) {
+  return std::string(call.method) + ": " + (call.cause.empty() ? "it was not called" : call.cause);
+}
+
+std::string key_id_problem(std::string_view key_id) {
+  if (key_id.empty()) return "key_id is empty";
+  if (key_id.size() > longest_key_id) return "key_id has " + bytes(key_id.size());
+  if (utf8_text(key_id) != key_id) return "key_id " + quoted(key_id) + " is not UTF-8";
+  return "";
+}
+
+std::span<const Rule> life_cycle_rules() { return life_cycle; }
+
+std::vector<Rule> rules() {
+  std::vector<Rule> all;
+  for (const auto chapter :
+       {transport_rules(), status_rules(), encrypt_rules(), decrypt_rules(), life_cycle_rules()}) {
+    all.insert(all.end(), chapter.begin(), chapter.end());
+  }
+  return all;
+}
+
+int broken_encrypt_rule(const Observations& seen) {
+  for (const Rule& rule : encrypt_rules()) {
+    if (rule.number <= 24 && rule.judge(seen).verdict == Verdict::fail) return rule.number;
+  }
+  return 0;
+}
+
+}  // namespace kms::supervisor::check

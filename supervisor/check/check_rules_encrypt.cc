@@ -1,0 +1,167 @@
+// Rules 20 to 26.
+#include <absl/strings/escaping.h>
+
+#include <algorithm>
+#include <array>
+
+#include "supervisor/check/check_findings.h"
+
+namespace kms::supervisor::check {
+namespace {
+
+constexpr std::size_t largest_ciphertext = 1024;
+constexpr std::size_t largest_annotations = std::size_t{32} * 1024;
+constexpr std::size_t longest_label = 63;
+constexpr std::size_t longest_name = 253;
+
+using Response = kms_v2_bytes::EncryptResponse;
+
+Finding no_encrypt(const Observations& seen) { return not_applicable(without_answer(seen.encrypts.front())); }
+
+/// The first of the answers that `problem` has something against, as a failure; else a pass with `good`.
+Finding each_answer(const Observations& seen, std::string (*problem)(const Observations&, const Response&),
+                    std::string (*good)(const Response&)) {
+  const Response* answer = nullptr;
+  for (const EncryptCall& call : seen.encrypts) {
+    if (!call.answered()) continue;
+    const std::string found = problem(seen, call.response);
+    if (!found.empty()) return fail(found);
+    answer = &call.response;
+  }
+  return answer == nullptr ? no_encrypt(seen) : pass(good(*answer));
+}
+
+std::string size_problem(const Observations&, const Response& answer) {
+  const std::size_t size = answer.ciphertext().size();
+  return size == 0 || size > largest_ciphertext ? "the ciphertext has " + bytes(size) : "";
+}
+
+Finding ciphertext_has_a_good_size(const Observations& seen) {
+  for (const EncryptCall& call : seen.encrypts) {
+    if (call.refused() && !unimplemented(call) && !seen.refuses_localhost())
+      return fail(without_answer(call));
+  }
+  return each_answer(seen, size_problem, [](const Response& answer) {
+    return "the ciphertext has " + bytes(answer.ciphertext().size());
+  });
+}
+
+std::string echo_problem(const Observations& seen, const Response& answer) {
+  return answer.ciphertext().find(seen.plaintext) == std::string::npos ? ""
+                                                                       : "the plaintext is in the ciphertext";
+}
+
+Finding ciphertext_is_no_echo(const Observations& seen) {
+  return each_answer(seen, echo_problem,
+                     [](const Response&) { return std::string("the ciphertext differs"); });
+}
+
+Finding encrypt_key_id_is_good(const Observations& seen) {
+  return each_answer(
+      seen, [](const Observations&, const Response& answer) { return key_id_problem(answer.key_id()); },
+      [](const Response& answer) { return "key_id is " + quoted(answer.key_id()); });
+}
+
+bool is_label(std::string_view label) {
+  const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !label.empty() && label.size() <= longest_label && alphanumeric(label.front()) &&
+         alphanumeric(label.back()) &&
+         std::all_of(label.begin(), label.end(), [&](char c) { return alphanumeric(c) || c == '-'; });
+}
+
+/// As the API server does: a point at the end is allowed (k8s.io/apimachinery,
+/// validation.IsFullyQualifiedDomainName).
+bool is_domain_name(std::string_view name) {
+  if (name.ends_with('.')) name.remove_suffix(1);
+  if (name.size() > longest_name) return false;
+  std::size_t labels = 0;
+  for (;; ++labels) {
+    const auto point = name.find('.');
+    if (!is_label(name.substr(0, point))) return false;
+    if (point == std::string_view::npos) return labels > 0;
+    name.remove_prefix(point + 1);
+  }
+}
+
+std::size_t size_of_annotations(const Response& answer) {
+  std::size_t size = 0;
+  for (const auto& annotation : answer.annotations())
+    size += annotation.key().size() + annotation.value().size();
+  return size;
+}
+
+std::string annotations_problem(const Observations&, const Response& answer) {
+  for (const auto& annotation : answer.annotations()) {
+    if (!is_domain_name(annotation.key()))
+      return "the key " + quoted(annotation.key()) + " is no domain name";
+  }
+  const std::size_t size = size_of_annotations(answer);
+  return size > largest_annotations ? "they have " + bytes(size) : "";
+}
+
+Finding annotations_are_good(const Observations& seen) {
+  return each_answer(seen, annotations_problem, [](const Response& answer) {
+    return std::to_string(answer.annotations_size()) + " with " + bytes(size_of_annotations(answer));
+  });
+}
+
+std::string secret_problem(const Observations& seen, const Response& answer) {
+  const std::array forms{seen.plaintext, absl::Base64Escape(seen.plaintext),
+                         absl::BytesToHexString(seen.plaintext)};
+  for (const auto& annotation : answer.annotations()) {
+    for (const std::string& form : forms) {
+      if (annotation.value().find(form) != std::string::npos) {
+        return "the plaintext is in the annotation " + quoted(annotation.key());
+      }
+    }
+  }
+  return "";
+}
+
+Finding annotations_hold_no_secret(const Observations& seen) {
+  return each_answer(seen, secret_problem, [](const Response& answer) {
+    return answer.annotations().empty() ? std::string("there are none")
+                                        : std::string("the plaintext is in none, nor its base64 or hex");
+  });
+}
+
+Finding takes_any_uid_but_an_empty_one(const Observations& seen) {
+  if (!seen.encrypts.front().answered()) return no_encrypt(seen);
+  if (seen.odd_uid.refused()) return fail("a long uid that is no UUID: " + without_answer(seen.odd_uid));
+  if (seen.empty_uid.answered()) return fail("an empty uid was taken");
+  if (!seen.odd_uid.answered()) return not_applicable(without_answer(seen.odd_uid));
+  if (!seen.empty_uid.refused()) return not_applicable(without_answer(seen.empty_uid));
+  return pass("an odd one was taken, an empty one refused");
+}
+
+Finding nonces_are_fresh(const Observations& seen) {
+  if (const int broken = broken_encrypt_rule(seen)) {
+    return not_applicable("Encrypt breaks rule " + std::to_string(broken));
+  }
+  std::vector<std::string> ciphertexts;
+  for (const EncryptCall& call : seen.encrypts) {
+    if (call.answered()) ciphertexts.push_back(call.response.ciphertext());
+  }
+  if (ciphertexts.size() < 2) return no_encrypt(seen);
+  std::sort(ciphertexts.begin(), ciphertexts.end());
+  if (std::adjacent_find(ciphertexts.begin(), ciphertexts.end()) != ciphertexts.end()) {
+    return fail("one plaintext gave the same ciphertext twice");
+  }
+  return pass("one plaintext gave " + std::to_string(ciphertexts.size()) + " ciphertexts");
+}
+
+constexpr Rule table[] = {
+    {20, Level::must, "32 bytes become a ciphertext of 1 to 1024", ciphertext_has_a_good_size},
+    {21, Level::must, "the ciphertext is not the plaintext", ciphertext_is_no_echo},
+    {22, Level::must, "Encrypt's key_id is 1 to 1024 bytes of UTF-8", encrypt_key_id_is_good},
+    {23, Level::must, "annotations are named by domain names, 32 KiB in all", annotations_are_good},
+    {24, Level::should, "annotations hold no secret", annotations_hold_no_secret},
+    {25, Level::should, "takes any uid but an empty one", takes_any_uid_but_an_empty_one},
+    {26, Level::should, "draws a fresh nonce for each call", nonces_are_fresh},
+};
+
+}  // namespace
+
+std::span<const Rule> encrypt_rules() { return table; }
+
+}  // namespace kms::supervisor::check

@@ -1,0 +1,33 @@
+#include "supervisor/history.h"
+
+#include "proto/program/json.h"
+#include "supervisor/wall_time.h"
+
+namespace kms::supervisor {
+namespace {
+
+constexpr std::size_t longest_text = 1024;
+
+}  // namespace
+
+void History::add(mock_kms::v1::EventKind kind, unsigned instance, const std::string& text,
+                  const log::Fields& details, WallTime now) {
+  mock_kms::v1::Event& event = events_.emplace_back();
+  event.set_number(++last_number_);
+  *event.mutable_at() = timestamp(now);
+  event.set_instance(instance);
+  event.set_kind(kind);
+  event.set_text(text);
+  for (const log::Field& detail : details) {
+    (*event.mutable_details())[detail.key()] = utf8_text(detail.value().substr(0, longest_text));
+  }
+  if (events_.size() > kept_events) events_.pop_front();
+}
+
+void History::read(std::uint64_t after, unsigned instance, mock_kms::v1::EventPage& page) const {
+  for (const auto& event : events_) {
+    if (event.number() > after && (instance == 0 || event.instance() == instance)) *page.add_events() = event;
+  }
+}
+
+}  // namespace kms::supervisor

@@ -1,0 +1,233 @@
+#include "supervisor/instance.h"
+
+#include <asio/post.hpp>
+#include <csignal>
+#include <random>
+
+#include "proto/program/rfc3339.h"
+#include "supervisor/socket_file.h"
+#include "supervisor/wall_time.h"
+
+namespace kms::supervisor {
+namespace {
+
+Record::WallTime wall_now() { return std::chrono::system_clock::now(); }
+
+}  // namespace
+
+Instance::Instance(Surroundings& surroundings, unsigned number, Supervision supervision,
+                   std::function<void(const Instance&)> changed)
+    : around_(surroundings),
+      number_(number),
+      supervision_(std::move(supervision)),
+      changed_(std::move(changed)),
+      binary_{find_program(supervision_.plugin.command.at(0)), supervision_.build_info},
+      lifecycle_(supervision_.policy, std::random_device()()),
+      handover_(supervision_.handover),
+      record_(wall_now()),
+      timer_(surroundings.loop),
+      bind_timer_(surroundings.loop) {
+  around_.metrics.add(number_, supervision_.socket.uri());
+  if (handover_.hand_down()) bind_socket();
+  if (!supervision_.watch_binary) return;
+  around_.paths.add(binary_.program, [this] { on_binary_change(); });
+  on_binary_change();
+}
+
+Instance::~Instance() {
+  if (!listener_) remove_stale_socket(supervision_.socket);  // a plugin that was killed could not
+}
+
+Child* Instance::child(Generation generation) const {
+  const auto found = children_.find(generation);
+  return found == children_.end() ? nullptr : found->second.get();
+}
+
+void Instance::tell(EventKind kind, log::Level level, const std::string& text, const log::Fields& details) {
+  around_.history.add(kind, number_, text, details, wall_now());
+  log::write(level, number_ == 0 ? text : "instance " + std::to_string(number_) + ": " + text, details);
+}
+
+/// Whether a process that could not become the plugin is told as a failed launch, not as an end of the
+/// plugin.
+bool Instance::is_launching(Generation generation) const {
+  const auto& successor = lifecycle_.successor();
+  return (successor && successor->generation == generation) ||
+         (generation == lifecycle_.generation() && std::holds_alternative<Starting>(lifecycle_.state()));
+}
+
+bool Instance::reaped(pid_t pid, process::ExitStatus status) {
+  const auto ended = std::find_if(children_.begin(), children_.end(),
+                                  [pid](const auto& entry) { return entry.second->pid() == pid; });
+  if (ended == children_.end()) return false;
+  const Generation generation = ended->first;
+  Child& gone = *ended->second;
+  gone.reaped();
+  last_status_ = status;
+  out_of_memory_ =
+      status.signaled() && status.value() == SIGKILL && !gone.killed() && around_.oom_kills.claim();
+  if (!gone.launch_failure().empty() && is_launching(generation)) {
+    launch_failure_ = gone.launch_failure();
+    feed(LaunchFailed{generation, launch_failure_});
+  } else {
+    const bool stopping = std::holds_alternative<Stopping>(lifecycle_.state());
+    if (generation == lifecycle_.generation() && !gone.health().answered() && !stopping) {
+      (void)handover_.failed(std::string(status.signaled() ? "it was " : "it ") + status.text() +
+                             " before it answered");
+    }
+    feed(Exited{generation, status});
+  }
+  children_.erase(generation);
+  return true;
+}
+
+void Instance::on_line(pid_t pid, std::string line) {
+  output_.add(++around_.lines, pid, line, wall_now());
+  if (supervision_.output == OutputFormat::json) {
+    line = "{\"time\":\"" + rfc3339(wall_now()) + "\",\"instance\":" + std::to_string(number_) +
+           ",\"pid\":" + std::to_string(pid) + ",\"line\":" + json_string(line) + "}";
+  } else if (number_ > 0) {
+    line.insert(0, std::to_string(number_) + "| ");
+  }
+  around_.writer.write(std::move(line));
+}
+
+void Instance::on_probe(const ProbeResult& result) {
+  Child* probed = child(result.generation);
+  if (probed == nullptr) return;
+  Health& health = probed->health();
+  const std::string fault = health.fault();
+  const std::string key = health.key_id();
+  const bool slow = health.slow();
+  health.note(result, wall_now());
+  if (!std::holds_alternative<ProbeSilence>(result.outcome)) tell_changes(*probed, fault, key, slow);
+  on_answer(*probed, result);
+}
+
+void Instance::on_answer(Child& probed, const ProbeResult& result) {
+  if (const auto* silence = std::get_if<ProbeSilence>(&result.outcome)) {
+    log::debug("a probe got no answer", {{"cause", silence->cause}});
+    around_.metrics.silent(number_);
+    feed(Silent{result.generation});
+  } else if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) {
+    const bool own_socket = listener_ && !answer->privately && !listener_->in_place();
+    if (answer->error.empty() && !own_socket) {
+      handover_.answered(answer->privately);
+      lifecycle_.allow_overlap(handover_.private_probes());
+    }
+    const bool good = probed.health().fault().empty();
+    around_.metrics.answered(number_, answer->latency);
+    if (result.generation == lifecycle_.generation()) around_.metrics.healthy(number_, good);
+    if (good && result.generation == lifecycle_.generation()) record_.answered_well(wall_now());
+    feed(Answered{result.generation, good});
+  }
+}
+
+void Instance::tell_changes(const Child& child, const std::string& fault_before,
+                            const std::string& key_before, bool slow_before) {
+  const Health& health = child.health();
+  const auto pid = child.pid();
+  if (health.fault() != fault_before) {
+    if (health.fault().empty()) {
+      tell(mock_kms::v1::HEALTHY, log::Level::info, "the plugin is healthy again", {{"pid", pid}});
+    } else {
+      tell(mock_kms::v1::UNHEALTHY, log::Level::warning, "the plugin answers, but " + health.fault(),
+           {{"pid", pid}});
+    }
+  }
+  if (health.key_id() != key_before && !key_before.empty()) {
+    tell(mock_kms::v1::KEY_CHANGED, log::Level::info, "the plugin names another key",
+         {{"pid", pid}, {"from", key_before}, {"to", health.key_id()}});
+  }
+  if (health.slow() && !slow_before) {
+    tell(mock_kms::v1::SLOW, log::Level::warning, "the plugin answers slowly",
+         {{"pid", pid}, {"took", human_duration(health.latency())}});
+  }
+}
+
+void Instance::feed(Event event) {
+  pending_.push_back(std::move(event));
+  if (pending_.size() > 1) return;  // an action raised it: the loop below takes it next
+  while (!pending_.empty()) {
+    handle(pending_.front());
+    pending_.pop_front();
+  }
+  set_timer();
+}
+
+void Instance::handle(const Event& event) {
+  const bool was_ready = ready();
+  const bool had_ended = ended();
+  const Actions actions = lifecycle_.handle(event, std::chrono::steady_clock::now());
+  for (const Action& action : actions) {
+    std::visit([this](const auto& a) { act(a); }, action);
+  }
+  record_.entered(lifecycle_.state(), wall_now());
+  if (std::holds_alternative<Paused>(lifecycle_.state())) {
+    for (const Commands::Done& done : std::exchange(pauses_, {})) done("");
+  }
+  if (ready() == was_ready && ended() == had_ended) return;
+  around_.metrics.ready(number_, ready());
+  changed_(*this);
+}
+
+void Instance::set_timer() {
+  const auto deadline = lifecycle_.next_deadline();
+  if (!deadline) {
+    timer_.cancel();
+    return;
+  }
+  timer_.expires_at(*deadline);
+  timer_.async_wait([this](const asio::error_code& error) {
+    if (!error) feed(TimePassed{});
+  });
+}
+
+BinaryPaths Instance::binary() const {
+  BinaryPaths paths = binary_;
+  if (const Child* active = child(lifecycle_.generation())) paths.started = active->program();
+  return paths;
+}
+
+void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
+  status.set_instance(number_);
+  record_.fill(status, child(lifecycle_.generation()), wall_now());
+  for (const std::string& word : supervision_.plugin.command) status.add_command(word);
+  *status.mutable_socket() = describe_socket(supervision_.socket);
+  status.mutable_socket()->set_in_place(listener_ && listener_->in_place());
+  status.set_handover(handover_.text());
+  status.set_plugin_control(supervision_.control);
+  if (const auto& successor = lifecycle_.successor()) {
+    const Child* process = child(successor->generation);
+    status.mutable_standby()->set_pid(process == nullptr ? 0 : static_cast<std::uint32_t>(process->pid()));
+    status.mutable_standby()->set_ready(successor->ready);
+  }
+}
+
+void Instance::carry_out(Order order, const std::string& requester, Commands::Done done) {
+  switch (order) {
+    case Order::restart:
+      tell(mock_kms::v1::ASKED_TO_RESTART, log::Level::info, "told to restart the plugin",
+           {{"by", requester}});
+      restarts_.push_back(std::move(done));
+      return feed(RestartRequested{});
+    case Order::pause:
+      tell(mock_kms::v1::ASKED_TO_STOP, log::Level::info, "told to stop the plugin and to start none",
+           {{"by", requester}});
+      if (ended()) return done("");
+      record_.paused_by(requester);
+      pauses_.push_back(std::move(done));
+      return feed(PauseRequested{});
+    case Order::resume:
+      tell(mock_kms::v1::ASKED_TO_START, log::Level::info, "told to start the plugin", {{"by", requester}});
+      if (!std::holds_alternative<Paused>(lifecycle_.state())) {
+        return done(ended() ? "the plugin has ended for good; start the supervisor again"
+                            : "the plugin is not paused");
+      }
+      feed(ResumeRequested{});
+      record_.paused_by("");
+      return done("");
+  }
+}
+
+}  // namespace kms::supervisor

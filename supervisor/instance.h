@@ -1,0 +1,129 @@
+// Instance is the loop around one Lifecycle: it turns timers, exits and probe results of one plugin into
+// events, and actions into system calls.
+//
+// Owned by the Supervisor, on whose loop's thread all of it runs; gRPC's threads only post to it. Instances
+// know nothing of each other.
+#pragma once
+
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proto/unix_listener.h"
+#include "supervisor/binaries.h"
+#include "supervisor/child.h"
+#include "supervisor/commands/commands.h"
+#include "supervisor/lifecycle/handover.h"
+#include "supervisor/lifecycle/lifecycle.h"
+#include "supervisor/output/output_log.h"
+#include "supervisor/record.h"
+#include "supervisor/supervision.h"
+#include "supervisor/surroundings.h"
+
+namespace kms::supervisor {
+
+class Instance {
+ public:
+  /// `number` counts from 1; 0 for the only one. `changed` is called when it gets ready, is so no more, or
+  /// has ended for good; not before start(). Throws Error where the plugin's socket cannot be had.
+  Instance(Surroundings& surroundings, unsigned number, Supervision supervision,
+           std::function<void(const Instance&)> changed);
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+  ~Instance();
+
+  void start() { feed(TimePassed{}); }
+
+  /// Ends the plugin, by the signal that the supervisor got.
+  void stop(int signal) { feed(StopRequested{signal}); }
+
+  /// Whether `pid` is one of its processes, whose end is then dealt with.
+  [[nodiscard]] bool reaped(pid_t pid, process::ExitStatus status);
+
+  void carry_out(Order order, const std::string& requester, Commands::Done done);
+
+  /// All but the binary and the supervisor's own part.
+  void fill(mock_kms::v1::SupervisorStatus& status) const;
+
+  [[nodiscard]] BinaryPaths binary() const;
+  [[nodiscard]] const OutputLog& output() const { return output_; }
+  [[nodiscard]] unsigned number() const { return number_; }
+  [[nodiscard]] const Endpoint& socket() const { return supervision_.socket; }
+  [[nodiscard]] bool ready() const { return std::holds_alternative<Serving>(lifecycle_.state()); }
+
+  /// Whether it has ended for good, and whether well: asked to, and within its grace.
+  [[nodiscard]] bool ended() const { return std::holds_alternative<Stopped>(lifecycle_.state()); }
+  [[nodiscard]] bool ended_well() const { return ended_well_; }
+
+  /// The newest end and the last lines of its output; "" where there is none.
+  [[nodiscard]] std::string last_words() const { return record_.last_words(); }
+
+ private:
+  using EventKind = mock_kms::v1::EventKind;
+
+  // Events (instance.cc, instance_socket.cc).
+  void on_probe(const ProbeResult& result);
+  void on_answer(Child& probed, const ProbeResult& result);
+  void on_line(pid_t pid, std::string line);
+  void on_socket_change();
+  void on_binary_change();
+  void on_binary(const mock_kms::v1::BinaryOnDisk& binary);
+  void feed(Event event);
+  void handle(const Event& event);
+  void set_timer();
+
+  // Actions (instance_actions.cc).
+  void act(const Launch& action);
+  void act(const GiveTurn& action);
+  void act(const SendSignal& action);
+  void act(const StartProbe& action);
+  void act(const ReportReady& action);
+  void act(const ReportUnresponsive& action);
+  void act(const ReportPromoted& action);
+  void act(const ReportEnd& action);
+  void act(const ReportRestart& action);
+  void act(const Finish& action);
+
+  void tell(EventKind kind, log::Level level, const std::string& text, const log::Fields& details);
+  void bind_socket();
+  void bind_socket_anew();
+  void tell_changes(const Child& child, const std::string& fault_before, const std::string& key_before,
+                    bool slow_before);
+  void outage_over();
+  [[nodiscard]] std::string cause_of_end(const ReportEnd& action, const Child* gone);
+  [[nodiscard]] bool is_launching(Generation generation) const;
+  [[nodiscard]] Child* child(Generation generation) const;
+
+  Surroundings& around_;
+  unsigned number_;
+  Supervision supervision_;
+  std::function<void(const Instance&)> changed_;
+  BinaryPaths binary_;
+  Lifecycle lifecycle_;
+  Handover handover_;
+  Record record_;
+  OutputLog output_;
+  Generation active_ = 0;                 ///< the active process, as far as actions have been carried out
+  std::optional<UnixListener> listener_;  ///< while sockets are handed down
+  std::map<Generation, std::unique_ptr<Child>> children_;
+  asio::steady_timer timer_;
+  asio::steady_timer bind_timer_;
+  bool socket_watched_ = false;
+  std::string upgraded_to_;   ///< SHA-256 of the binary that runs, or that was tried last
+  bool socket_lost_ = false;  ///< and not bound anew yet
+  std::string bind_failure_;  ///< logged once
+  std::deque<Event> pending_;
+  std::vector<Commands::Done> restarts_;  ///< commands that wait for an outcome
+  std::vector<Commands::Done> pauses_;
+  std::optional<process::ExitStatus> last_status_;  ///< of the process whose end is being handled
+  bool out_of_memory_ = false;                      ///< that is why it ended
+  std::string launch_failure_;
+  bool ended_well_ = true;
+};
+
+}  // namespace kms::supervisor

@@ -1,0 +1,19 @@
+#include "supervisor/lifecycle/handover.h"
+
+namespace kms::supervisor {
+
+bool Handover::failed(const std::string& why) {
+  if (settled_ || mode_ != HandoverMode::automatic) return false;
+  if (hand_down_) why_not_ = why;
+  hand_down_ = !hand_down_;
+  return true;
+}
+
+std::string Handover::text() const {
+  const std::string proven = settled_ ? "" : " (not proven yet)";
+  if (hand_down_) return "handed down by the supervisor" + proven;
+  if (mode_ == HandoverMode::off) return "bound by the plugin, as asked (--handover off)" + proven;
+  return "bound by the plugin, which did not take the supervisor's socket: " + why_not_ + proven;
+}
+
+}  // namespace kms::supervisor

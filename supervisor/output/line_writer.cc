@@ -1,0 +1,92 @@
+#include "supervisor/output/line_writer.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <string_view>
+
+#include "proto/program/error.h"
+
+namespace kms::supervisor {
+namespace {
+
+constexpr int last_wait_ms = 1000;
+
+}  // namespace
+
+LineWriter::LineWriter(int fd) : fd_(fd), end_event_(::eventfd(0, EFD_CLOEXEC)) {
+  if (!end_event_) throw_errno("make an event descriptor");
+  thread_ = std::thread([this] { run(); });
+}
+
+LineWriter::~LineWriter() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  ::eventfd_write(end_event_.get(), 1);
+  changed_.notify_one();
+  thread_.join();
+}
+
+void LineWriter::write(std::string line) {
+  line += '\n';
+  const std::lock_guard lock(mutex_);
+  if (waiting_ + line.size() > capacity) {
+    ++dropped_;
+    return;
+  }
+  waiting_ += line.size();
+  lines_.push_back(std::move(line));
+  changed_.notify_one();
+}
+
+std::uint64_t LineWriter::dropped() const {
+  const std::lock_guard lock(mutex_);
+  return dropped_;
+}
+
+/// The next line, after a wait for one; "" at the end. A gap is told where it is.
+std::string LineWriter::next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return ending_ || !lines_.empty() || dropped_ > dropped_told_; });
+  if (lines_.empty()) {
+    const std::uint64_t missing = dropped_ - dropped_told_;
+    dropped_told_ = dropped_;
+    return missing == 0
+               ? ""
+               : "supervisor: " + std::to_string(missing) + " lines were dropped: nobody read them\n";
+  }
+  std::string line = std::move(lines_.front());
+  lines_.pop_front();
+  waiting_ -= line.size();
+  return line;
+}
+
+/// A write of PIPE_BUF bytes does not block after this (pipe(7)). False where nobody will ever read, or the
+/// end has come and nobody reads.
+bool LineWriter::wait_until_writable() {
+  std::array watched{pollfd{fd_, POLLOUT, 0}, pollfd{end_event_.get(), POLLIN, 0}};
+  if (::poll(watched.data(), watched.size(), -1) < 0) return errno == EINTR;
+  if (watched[0].revents == 0) ::poll(watched.data(), 1, last_wait_ms);
+  return (watched[0].revents & POLLOUT) != 0;
+}
+
+void LineWriter::run() {
+  for (std::string line = next(); !line.empty(); line = next()) {
+    std::string_view rest = line;
+    while (!rest.empty()) {
+      if (!wait_until_writable()) return;
+      const ssize_t written = ::write(fd_, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
+      if (written < 0 && errno != EINTR && errno != EAGAIN) return;
+      if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+}
+
+}  // namespace kms::supervisor

@@ -1,0 +1,92 @@
+#include "supervisor/path_watch.h"
+
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include "proto/program/error.h"
+
+namespace kms::supervisor {
+namespace {
+
+constexpr std::uint32_t changes = IN_CREATE | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
+                                  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+
+int open_inotify() {
+  const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (fd < 0) throw_errno("watch folders");
+  return fd;
+}
+
+/// inotify's number of the folder, -1 and errno where it cannot be watched.
+int watch(int inotify, const std::string& folder) {
+  return ::inotify_add_watch(inotify, folder.c_str(), changes);
+}
+
+}  // namespace
+
+PathWatch::PathWatch(asio::io_context& loop) : descriptor_(loop, open_inotify()), lost_timer_(loop) {
+  wait();
+}
+
+void PathWatch::add(const std::string& path, std::function<void()> sink) {
+  const std::string folder = std::filesystem::absolute(path).parent_path().string();
+  const int number = watch(descriptor_.native_handle(), folder);
+  if (number == lost) throw_errno("watch folder " + folder);
+  watches_.push_back({folder, number, std::move(sink)});
+}
+
+void PathWatch::wait() {
+  descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
+    if (error) return;
+    read_events();
+    wait();
+  });
+}
+
+/// Many events of one folder, as they come when many sockets go at once, are told once.
+void PathWatch::read_events() {
+  std::set<int> changed;
+  std::set<int> gone;
+  bool overflown = false;
+  alignas(inotify_event) std::array<char, 16384> buffer{};
+  for (ssize_t size = 0; (size = ::read(descriptor_.native_handle(), buffer.data(), buffer.size())) > 0;) {
+    for (ssize_t at = 0; at < size;) {
+      inotify_event event{};
+      std::memcpy(&event, buffer.data() + at, sizeof event);
+      changed.insert(event.wd);
+      overflown |= (event.mask & IN_Q_OVERFLOW) != 0;
+      if ((event.mask & (IN_IGNORED | IN_MOVE_SELF)) != 0) gone.insert(event.wd);
+      at += static_cast<ssize_t>(sizeof event + event.len);
+    }
+  }
+  std::vector<std::function<void()>> sinks;
+  for (Watch& watch : watches_) {
+    if (overflown || changed.contains(watch.number)) sinks.push_back(watch.sink);
+    if (gone.contains(watch.number)) watch.number = lost;
+  }
+  for (const int number : gone) ::inotify_rm_watch(descriptor_.native_handle(), number);
+  for (const auto& sink : sinks) sink();
+  watch_lost();
+}
+
+void PathWatch::watch_lost() {
+  bool missing = false;
+  for (std::size_t i = 0; i < watches_.size(); ++i) {  // NOLINT(modernize-loop-convert): a sink may add one
+    if (watches_[i].number != lost) continue;
+    watches_[i].number = watch(descriptor_.native_handle(), watches_[i].folder);
+    missing |= watches_[i].number == lost;
+    if (watches_[i].number != lost) std::function(watches_[i].sink)();
+  }
+  if (!missing) return;
+  lost_timer_.expires_after(std::chrono::seconds(1));
+  lost_timer_.async_wait([this](const asio::error_code& stopped) {
+    if (!stopped) watch_lost();
+  });
+}
+
+}  // namespace kms::supervisor

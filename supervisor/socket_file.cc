@@ -1,0 +1,70 @@
+#include "supervisor/socket_file.h"
+
+#include <grp.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "proto/unix_connection.h"
+
+namespace kms::supervisor {
+namespace {
+
+std::string owner_of(const struct stat& file) {
+  const passwd* user = ::getpwuid(file.st_uid);
+  const std::string name = user == nullptr ? std::to_string(file.st_uid) : user->pw_name;
+  const group* entry = ::getgrgid(file.st_gid);
+  return name + ":" + (entry == nullptr ? std::to_string(file.st_gid) : entry->gr_name);
+}
+
+/// "none" where the file has no label; SELinux keeps it as an extended attribute.
+std::string selinux_label(const std::string& path) {
+  std::array<char, 256> label{};
+  if (::lgetxattr(path.c_str(), "security.selinux", label.data(), label.size() - 1) > 0) return label.data();
+  return errno == ENODATA || errno == ENOTSUP ? "none" : "";
+}
+
+/// Abstract names of this network namespace stand in /proc/net/unix with '@' for their NUL (proc(5)).
+bool abstract_present(const std::string& name) {
+  std::ifstream sockets("/proc/net/unix");
+  for (std::string line; std::getline(sockets, line);) {
+    if (line.ends_with(" @" + name)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+mock_kms::v1::Socket describe_socket(const Endpoint& endpoint) {
+  mock_kms::v1::Socket socket;
+  socket.set_endpoint(endpoint.uri());
+  if (endpoint.abstract()) {
+    socket.set_present(abstract_present(endpoint.name()));
+    return socket;
+  }
+  struct stat file {};
+  if (::stat(endpoint.name().c_str(), &file) != 0 || !S_ISSOCK(file.st_mode)) return socket;
+  std::array<char, 8> mode{};
+  std::snprintf(mode.data(), mode.size(), "%04o", static_cast<unsigned>(file.st_mode & 07777));
+  socket.set_present(true);
+  socket.set_owner(owner_of(file));
+  socket.set_mode(mode.data());
+  socket.set_inode(file.st_ino);
+  socket.set_selinux(selinux_label(endpoint.name()));
+  return socket;
+}
+
+void remove_stale_socket(const Endpoint& endpoint) {
+  if (describe_socket(endpoint).present() && !endpoint.abstract() && !live_holder(endpoint)) {
+    ::unlink(endpoint.name().c_str());
+  }
+}
+
+}  // namespace kms::supervisor

@@ -1,0 +1,22 @@
+// Times and durations as protobuf's well-known types have them. Pure.
+#pragma once
+
+#include <google/protobuf/util/time_util.h>
+
+#include <chrono>
+
+#include "proto/program/duration.h"
+
+namespace kms::supervisor {
+
+/// In milliseconds, as precise as people compare logs.
+[[nodiscard]] inline google::protobuf::Timestamp timestamp(std::chrono::system_clock::time_point time) {
+  return google::protobuf::util::TimeUtil::MillisecondsToTimestamp(
+      std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count());
+}
+
+[[nodiscard]] inline google::protobuf::Duration proto_duration(Duration duration) {
+  return google::protobuf::util::TimeUtil::NanosecondsToDuration(duration.count());
+}
+
+}  // namespace kms::supervisor
