@@ -1,0 +1,226 @@
+#include "builder/cache/build_cache.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <vector>
+
+#include "builder/file_copy.h"
+#include "proto/build_info_file.h"
+#include "proto/program/error.h"
+#include "proto/program/log.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+using mock_kms::v1::BuildInfo;
+using namespace std::chrono_literals;
+
+constexpr auto binary_name = "binary";
+constexpr std::size_t most_sources = 1000;
+constexpr auto leftover_age = 1min;  ///< since when an unlocked new.* is nobody's
+
+/// A folder being filled, locked as long as its maker lives.
+class NewFolder {
+ public:
+  explicit NewFolder(const fs::path& parent) : path_((parent / "new.XXXXXX").string()) {
+    if (::mkdtemp(path_.data()) == nullptr) throw_errno("make " + path_);
+    lock_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!lock_ || ::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) throw_errno("lock " + path_);
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+  ~NewFolder() {
+    std::error_code ignored;  // the next eviction tries again
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+
+  [[nodiscard]] fs::path path() const { return path_; }
+
+  /// False where another builder has filled the place meanwhile: with the same, as the key says.
+  bool move_to(const fs::path& place) {
+    if (::fsync(lock_.get()) < 0) throw_errno("sync " + path_);
+    if (::chmod(path_.c_str(), 0755) < 0) throw_errno("open up " + path_);
+    if (::rename(path_.c_str(), place.c_str()) < 0) {
+      if (errno == ENOTEMPTY || errno == EEXIST) return false;
+      throw_errno("make " + place.string());
+    }
+    path_.clear();
+    return true;
+  }
+
+ private:
+  std::string path_;
+  UniqueFd lock_;
+};
+
+void write_text(const fs::path& file, const std::string& text) {
+  std::ofstream stream(file);
+  stream << text << std::flush;
+  if (!stream) throw Error("cannot write " + file.string());
+}
+
+struct Aged {
+  fs::path path;
+  fs::file_time_type used;
+  std::uint64_t bytes = 0;
+};
+
+/// The oldest first. What another builder removes meanwhile is left out.
+std::vector<Aged> by_age(const fs::path& folder) {
+  std::vector<Aged> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    std::error_code gone;
+    Aged aged{entry->path(), fs::last_write_time(entry->path(), gone)};
+    if (gone) continue;
+    for (fs::directory_iterator file(aged.path, gone); !gone && file != fs::directory_iterator();
+         file.increment(gone)) {
+      const std::uintmax_t bytes = file->file_size(gone);
+      if (!gone) aged.bytes += bytes;
+    }
+    found.push_back(std::move(aged));
+  }
+  std::sort(found.begin(), found.end(), [](const Aged& a, const Aged& b) { return a.used < b.used; });
+  return found;
+}
+
+/// Runs what may fail: the build goes on without the cache.
+template <class Work>
+void or_warn(const fs::path& folder, Work work) {
+  try {
+    work();
+  } catch (const std::exception& error) {
+    log::warning("cannot use the build cache: " + std::string(error.what()), {{"folder", folder.string()}});
+  }
+}
+
+}  // namespace
+
+std::optional<CacheHit> BuildCache::find(const std::string& key) const {
+  if (most_bytes_ == 0) return std::nullopt;
+  const fs::path place = folder_ / "entries" / key;
+  CacheHit hit{UniqueFd(::open((place / binary_name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
+  if (!hit.binary) return std::nullopt;
+  const auto info = read_build_info(place / build_info_name);
+  if (!info) {
+    set_aside(key);
+    return std::nullopt;
+  }
+  hit.info = *info;
+  (void)::utimensat(AT_FDCWD, place.c_str(), nullptr, 0);  // on a read-only cache nothing is evicted either
+  return hit;
+}
+
+bool BuildCache::holds(const std::string& key) const {
+  return most_bytes_ != 0 && fs::exists(folder_ / "entries" / key / binary_name);
+}
+
+void BuildCache::set_aside(const std::string& key) const {
+  const fs::path place = folder_ / "entries" / key;
+  const fs::path aside = folder_ / ("damaged." + key.substr(0, 12) + "." + std::to_string(::getpid()));
+  std::error_code error;
+  fs::rename(place, aside, error);
+  log::warning("the build cache held a damaged entry",
+               {{"set-aside", error ? "no: " + error.message() : aside.string()}});
+}
+
+void BuildCache::store(const std::string& key, const fs::path& binary, const BuildInfo& info) const {
+  if (most_bytes_ == 0) return;
+  or_warn(folder_, [&] {
+    add_entry(key, binary, info);
+    evict();
+    remove_leftovers();
+  });
+}
+
+void BuildCache::add_entry(const std::string& key, const fs::path& binary, const BuildInfo& info) const {
+  const UniqueFd source(::open(binary.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!source) throw_errno("open " + binary.string());
+  fs::create_directories(folder_ / "entries");
+  NewFolder entry(folder_);
+  copy_to_new_file(source.get(), entry.path() / binary_name, 0755, "give --cache-dir on a larger disk");
+  BuildInfo record = info;
+  record.clear_previous();
+  write_text(entry.path() / build_info_name, build_info_json(record));
+  if (!entry.move_to(folder_ / "entries" / key)) return;
+  log::debug("kept in the build cache", {{"key", key}});
+}
+
+void BuildCache::evict() const {
+  const std::vector<Aged> entries = by_age(folder_ / "entries");
+  std::uint64_t total = 0;
+  for (const Aged& entry : entries) total += entry.bytes;
+  for (const Aged& entry : entries) {
+    if (total <= most_bytes_) break;
+    const NewFolder grave(folder_);  // out of sight at once, then removed
+    std::error_code another_did;
+    fs::rename(entry.path, grave.path() / "evicted", another_did);
+    total -= entry.bytes;
+    if (!another_did) log::info("evicted from the build cache", {{"key", entry.path.filename().string()}});
+  }
+}
+
+void BuildCache::remove_leftovers() const {
+  const auto now = fs::file_time_type::clock::now();
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename();
+    std::error_code gone;
+    if (!name.starts_with("new.") && !name.starts_with("damaged.")) continue;
+    if (now - fs::last_write_time(entry.path(), gone) < leftover_age || gone) continue;
+    const UniqueFd lock(::open(entry.path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) fs::remove_all(entry.path(), gone);
+  }
+}
+
+std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std::string& question) const {
+  if (most_bytes_ == 0) return std::nullopt;
+  const fs::path file = folder_ / "sources" / (commit + "-" + question);
+  auto record = read_build_info(file);
+  if (!record || record->commit() != commit || record->paths().empty()) return std::nullopt;
+  (void)::utimensat(AT_FDCWD, file.c_str(), nullptr, 0);
+  return record;
+}
+
+std::set<std::string> BuildCache::commits(const std::string& question) const {
+  std::set<std::string> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder_ / "sources", error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (name.ends_with("-" + question)) found.insert(name.substr(0, name.size() - question.size() - 1));
+  }
+  return found;
+}
+
+void BuildCache::remember_source(const std::string& question, const BuildInfo& info) const {
+  if (most_bytes_ == 0) return;
+  or_warn(folder_, [&] {
+    BuildInfo record;
+    record.set_commit(info.commit());
+    record.set_build_system(info.build_system());
+    *record.mutable_paths() = info.paths();
+    fs::create_directories(folder_ / "sources");
+    const NewFolder folder(folder_);
+    write_text(folder.path() / "source", build_info_json(record));
+    fs::rename(folder.path() / "source", folder_ / "sources" / (info.commit() + "-" + question));
+    forget_old_sources();
+  });
+}
+
+void BuildCache::forget_old_sources() const {
+  const std::vector<Aged> sources = by_age(folder_ / "sources");
+  for (std::size_t i = 0; i + most_sources < sources.size(); ++i) {
+    std::error_code another_did;
+    fs::remove(sources[i].path, another_did);
+  }
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,22 @@
+// The build key names everything that decides a binary: two builds with one key give the same binary.
+//
+// Functions without state, any thread. They read the system's list of packages and a few folders' names, and
+// write nothing.
+#pragma once
+
+#include <string>
+
+#include "proto/build_info.pb.h"
+
+namespace kms::builder {
+
+/// 64 hex digits, of the record's paths with their ids, build system, compiler, flags and target, the
+/// machine's architecture and what is installed to link against. Throws Error.
+[[nodiscard]] std::string build_key(const mock_kms::v1::BuildInfo& info);
+
+/// What is installed to compile with and to link against, a line each: on Debian the versions of all packages
+/// for libraries and development, elsewhere name, size and age of the libraries; everywhere those in
+/// /usr/local. `root` is "/" but in tests.
+[[nodiscard]] std::string installed_libraries(const std::string& root);
+
+}  // namespace kms::builder

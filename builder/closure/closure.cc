@@ -1,0 +1,128 @@
+#include "builder/closure/closure.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "builder/closure/cmake_references.h"
+#include "builder/closure/go_module.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string joined(const std::string& folder, const std::string& name) {
+  std::string path = (fs::path(folder) / name).lexically_normal().string();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path.empty() ? "." : path;
+}
+
+std::string parent(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  return folder.empty() ? "." : folder;
+}
+
+bool leads_out(const std::string& path) { return path == ".." || path.starts_with("../"); }
+
+class Search {
+ public:
+  Search(const SourceTree& tree, const std::vector<std::string>& paths) : tree_(tree), paths_(paths) {}
+
+  /// Go reads the `replace` lines of the main module and of a workspace's modules alone.
+  void follow_go() {
+    const std::string& project = paths_.front();
+    std::vector<std::string> modules{project};
+    for (std::string folder = project;; folder = parent(folder)) {
+      const std::string work = joined(folder, "go.work");
+      if (const auto text = is_covered(work, paths_) ? tree_.read(work) : std::nullopt) {
+        const GoFolders said = go_folders(*text);
+        for (const std::string& module : said.modules) {
+          need(work, "use " + module, joined(folder, module), true);
+          modules.push_back(joined(folder, module));
+        }
+        for (const std::string& target : said.replacements)
+          need(work, "replace ... => " + target, joined(folder, target), true);
+        break;  // the nearest one counts
+      }
+      if (folder == ".") break;
+    }
+    for (const std::string& module : modules) {
+      const std::string file = joined(module, "go.mod");
+      const auto text = tree_.read(file);
+      if (!text) continue;
+      for (const std::string& target : go_folders(*text).replacements)
+        need(file, "replace ... => " + target, joined(module, target), true);
+    }
+  }
+
+  void follow_cmake() { follow_lists(paths_.front()); }
+
+  std::vector<Need> take() { return std::move(needs_); }
+
+ private:
+  void follow_lists(const std::string& folder) { follow_file(joined(folder, "CMakeLists.txt"), folder); }
+
+  void follow_file(const std::string& file, const std::string& current) {
+    if (!visited_.emplace(file, current).second) return;
+    const auto text = tree_.read(file);
+    if (!text) return;
+    for (const CMakeReference& reference : cmake_references(*text, {paths_.front(), current, parent(file)})) {
+      const bool folder = reference.kind == CMakeReference::Kind::folder;
+      need(file, (folder ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path, false);
+      if (leads_out(reference.path)) continue;
+      if (folder) {
+        follow_lists(reference.path);
+      } else {
+        follow_file(reference.path, current);
+      }
+    }
+  }
+
+  void need(const std::string& file, const std::string& words, const std::string& path, bool certain) {
+    if (leads_out(path)) {
+      // CMake may say it for another case than this one.
+      if (certain)
+        throw Error("cannot compile " + paths_.front() + ": " + file + " says '" + words +
+                        "', which leads out of the repository",
+                    "give another --ref, or --closure off");
+      return;
+    }
+    const auto same = [&](const Need& other) { return other.path == path; };
+    if (is_covered(path, paths_) || std::any_of(needs_.begin(), needs_.end(), same)) return;
+    needs_.push_back({path, file + " says " + words});
+  }
+
+  const SourceTree& tree_;
+  const std::vector<std::string>& paths_;
+  std::set<std::pair<std::string, std::string>> visited_;
+  std::vector<Need> needs_;
+};
+
+}  // namespace
+
+bool is_covered(const std::string& path, const std::vector<std::string>& paths) {
+  return std::any_of(paths.begin(), paths.end(), [&](const std::string& fetched) {
+    return fetched == "." || path == fetched || path.starts_with(fetched + "/");
+  });
+}
+
+std::vector<Need> uncovered_needs(const SourceTree& tree, const std::vector<std::string>& paths,
+                                  BuildSystem system) {
+  Search search(tree, paths);
+  if (system == BuildSystem::go) search.follow_go();
+  if (system == BuildSystem::cmake) search.follow_cmake();
+  return search.take();
+}
+
+BuildSystem detect_system(const SourceTree& tree, const std::string& project) {
+  if (tree.is_file(joined(project, "CMakeLists.txt"))) return BuildSystem::cmake;
+  if (tree.is_file(joined(project, "go.mod"))) return BuildSystem::go;
+  for (const char* name : {"GNUmakefile", "makefile", "Makefile"}) {
+    if (tree.is_file(joined(project, name))) return BuildSystem::make;
+  }
+  throw Error("cannot compile " + project + ": it holds no CMakeLists.txt, go.mod or Makefile",
+              "the first --path is the folder that is compiled; --build command takes a --build-command");
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,71 @@
+#include "builder/closure/closure_fetch.h"
+
+#include "builder/closure/closure.h"
+#include "builder/source_tree.h"
+#include "builder/transfer.h"
+#include "proto/program/log.h"
+
+namespace kms::builder {
+namespace {
+
+constexpr std::size_t most_paths =
+    500;  ///< that a closure may come to: a source could name others without end
+
+[[noreturn]] void refuse(const std::vector<Need>& needs) {
+  std::string list;
+  for (const Need& need : needs) list += (list.empty() ? "" : ", ") + need.path + " (" + need.why + ")";
+  throw Error("cannot compile without " + list, "give these by --path too, or --closure fetch");
+}
+
+class ClosureFetch {
+ public:
+  ClosureFetch(const ClosureRequest& request, Fetched& fetched, const Interruption& interruption,
+               Progress& progress)
+      : request_(request), fetched_(fetched), interruption_(interruption), progress_(progress) {}
+
+  /// False where nothing was missing.
+  bool step() {
+    const std::vector<Need> needs = missing();
+    if (needs.empty()) return false;
+    if (request_.mode == Closure::refuse) refuse(needs);
+    if (request_.paths.size() + needs.size() > most_paths)
+      throw Error("cannot fetch what the source needs: it names too many folders", "give --closure off");
+    std::vector<std::string> paths;
+    paths.reserve(needs.size());
+    for (const Need& need : needs) paths.push_back(need.path);
+    transfer_more(request_.source, paths, fetched_, interruption_, progress_);
+    const SourceTree tree(fetched_.objects.get(), fetched_.commit);
+    for (const Need& need : needs) {
+      const bool there = tree.has(need.path);
+      (there ? request_.paths : absent_).push_back(need.path);
+      log::info(there ? "fetched what the source needs" : "the source names what the commit does not hold",
+                {{"path", need.path}, {"why", need.why}});
+    }
+    return true;
+  }
+
+ private:
+  [[nodiscard]] std::vector<Need> missing() const {
+    const SourceTree tree(fetched_.objects.get(), fetched_.commit);
+    std::vector<Need> needs = uncovered_needs(tree, request_.paths, request_.system);
+    std::erase_if(needs, [&](const Need& need) { return is_covered(need.path, absent_); });
+    return needs;
+  }
+
+  const ClosureRequest& request_;
+  Fetched& fetched_;
+  const Interruption& interruption_;
+  Progress& progress_;
+  std::vector<std::string> absent_;  ///< what was needed and is not in the commit
+};
+
+}  // namespace
+
+void fetch_closure(const ClosureRequest& request, Fetched& fetched, const Interruption& interruption,
+                   Progress& progress) {
+  ClosureFetch closure(request, fetched, interruption, progress);
+  while (closure.step()) {
+  }
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,122 @@
+#include "builder/compile/toolchain.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <system_error>
+
+#include "proto/program/error.h"
+#include "supervisor/process/run.h"
+
+namespace kms::builder {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto compiler_hint = "install g++ or clang, or set CXX to a compiler";
+
+/// "" where there is none and that is allowed.
+std::string find_compiler(bool optional) {
+  if (const char* chosen = std::getenv("CXX"); chosen != nullptr && *chosen != '\0') {
+    std::string path = find_program(chosen);
+    if (path.empty())
+      throw Error("cannot find the compiler '" + std::string(chosen) + "' that CXX names", compiler_hint);
+    return path;
+  }
+  for (const char* name : {"c++", "g++", "clang++"}) {
+    if (std::string path = find_program(name); !path.empty()) return path;
+  }
+  if (optional) return "";
+  throw Error("cannot find a C++ compiler: PATH holds none of c++, g++ and clang++", compiler_hint);
+}
+
+std::string require_program(const std::string& name, const std::string& package) {
+  std::string path = find_program(name);
+  if (path.empty()) throw Error("cannot find " + name + " in PATH", "install " + package);
+  return path;
+}
+
+std::string find_generator() {
+  if (!find_program("ninja").empty()) return "Ninja";
+  if (!find_program("make").empty()) return "Unix Makefiles";
+  throw Error("cannot find ninja or make in PATH", "install ninja-build or make");
+}
+
+/// cpu_set_t of 1,024 processors fits all machines that this runs on; elsewhere one job is used
+/// (sched_getaffinity(2)).
+unsigned usable_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) < 0) return 1;
+  return static_cast<unsigned>(CPU_COUNT(&set));
+}
+
+std::string version_of(const std::string& compiler, const char* question, const Interruption& interruption) {
+  std::string first_line;
+  const process::RunEnd end = process::run({{compiler, question}, process::own_environment(), {}, "", true},
+                                           {10s, 1s, interruption.fd()}, [&](std::string_view line) {
+                                             if (first_line.empty()) first_line = line;
+                                           });
+  interruption.check();
+  const auto* status = std::get_if<process::ExitStatus>(&end);
+  if (status == nullptr || !status->success()) {
+    throw Error("cannot use the compiler " + compiler + ": its " + question + " " +
+                    (status == nullptr ? "did not end within 10 s" : status->text()),
+                compiler_hint);
+  }
+  return first_line;
+}
+
+}  // namespace
+
+std::string find_program(const std::string& name) {
+  const auto usable = [](const std::string& path) {
+    std::error_code ignored;  // a folder that may not be read holds nothing for us
+    return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
+  };
+  if (name.find('/') != std::string::npos)
+    return usable(name) ? std::filesystem::absolute(name).string() : "";
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (!folder.starts_with('/')) continue;
+    folder.append("/").append(name);
+    if (usable(folder)) return folder;
+  }
+  return "";
+}
+
+std::filesystem::path ccache_folder(const std::filesystem::path& build_dir, bool isolated) {
+  if (find_program("ccache").empty() || std::getenv("CCACHE_DISABLE") != nullptr) return "";
+  const char* chosen = std::getenv("CCACHE_DIR");
+  const bool own = chosen == nullptr || *chosen != '/';
+  const std::filesystem::path folder = own ? build_dir / "ccache" : std::filesystem::path(chosen);
+  return isolated && ::geteuid() == 0 ? folder / "isolated" : folder;
+}
+
+Toolchain Toolchain::find(BuildSystem system, const Interruption& interruption) {
+  Toolchain found;
+  found.jobs = usable_processors();
+  if (system == BuildSystem::go) {
+    found.driver = found.compiler = require_program("go", "golang-go");
+    found.compiler_version = version_of(found.compiler, "version", interruption);
+    return found;
+  }
+  const bool optional = system != BuildSystem::cmake;
+  found.compiler = find_compiler(optional);
+  if (!found.compiler.empty()) found.compiler_version = version_of(found.compiler, "--version", interruption);
+  if (system == BuildSystem::make) {
+    found.driver = require_program("make", "make");
+  } else if (system == BuildSystem::command) {
+    found.driver = "/bin/sh";
+  } else {
+    found.driver = require_program("cmake", "cmake");
+    found.generator = find_generator();
+  }
+  return found;
+}
+
+}  // namespace kms::builder

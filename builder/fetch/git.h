@@ -1,0 +1,74 @@
+// libgit2 as the builder uses it: handles that free themselves, and error codes turned into exceptions.
+//
+// Handles belong to one thread at a time. libgit2 keeps the text of its last error per thread, so check() is
+// called on the thread, and right after the call, that gave the code. No exception may cross libgit2's C
+// frames: callbacks return codes.
+#pragma once
+
+#include <git2.h>
+#if __has_include(<git2/sys/errors.h>)
+#include <git2/sys/errors.h>  // git_error_set_str since libgit2 1.8
+#endif
+
+#include <memory>
+#include <string>
+
+#include "proto/program/error.h"
+
+namespace kms::builder::git {
+
+template <auto free>
+struct Deleter {
+  template <class T>
+  void operator()(T* handle) const {
+    free(handle);
+  }
+};
+
+using Repository = std::unique_ptr<git_repository, Deleter<git_repository_free>>;
+using Database = std::unique_ptr<git_odb, Deleter<git_odb_free>>;
+using Remote = std::unique_ptr<git_remote, Deleter<git_remote_free>>;
+using Object = std::unique_ptr<git_object, Deleter<git_object_free>>;
+using Commit = std::unique_ptr<git_commit, Deleter<git_commit_free>>;
+using Tree = std::unique_ptr<git_tree, Deleter<git_tree_free>>;
+using TreeEntry = std::unique_ptr<git_tree_entry, Deleter<git_tree_entry_free>>;
+using Blob = std::unique_ptr<git_blob, Deleter<git_blob_free>>;
+using Reference = std::unique_ptr<git_reference, Deleter<git_reference_free>>;
+
+/// libgit2 refused something. code() is one of git_error_code, kind() one of git_error_t.
+class GitError : public Error {
+ public:
+  GitError(Failure failure, int code, int kind) : Error(std::move(failure)), code_(code), kind_(kind) {}
+  [[nodiscard]] int code() const { return code_; }
+  [[nodiscard]] int kind() const { return kind_; }
+
+ private:
+  int code_;
+  int kind_;
+};
+
+/// Sets libgit2 up, once per process. Called before anything else here, by any thread.
+void prepare_library();
+
+/// From now on TLS trusts the authorities of this PEM file alone, in the whole process. Throws GitError.
+void trust_authorities(const std::string& ca_file);
+
+/// Throws GitError "cannot <verb and object>: <libgit2's text>" where `code` is negative.
+void check(int code, const std::string& verb_and_object);
+
+/// libgit2's text of this thread's last error on one line, "" where there is none.
+[[nodiscard]] std::string last_error_text();
+
+/// 40 hex digits.
+[[nodiscard]] std::string hex(const git_oid& id);
+
+/// Calls a libgit2 function that makes a handle: `make<Tree>("read a tree", git_tree_lookup, repository,
+/// &id)`.
+template <class Handle, class Function, class... Arguments>
+[[nodiscard]] Handle make(const std::string& verb_and_object, Function function, Arguments... arguments) {
+  typename Handle::pointer raw = nullptr;
+  check(function(&raw, arguments...), verb_and_object);
+  return Handle(raw);
+}
+
+}  // namespace kms::builder::git

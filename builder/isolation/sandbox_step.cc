@@ -1,0 +1,177 @@
+#include "builder/isolation/sandbox_step.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "builder/isolation/private_files.h"
+#include "builder/isolation/sandbox.h"
+#include "proto/program/error.h"
+#include "proto/program/unique_fd.h"
+
+namespace kms::builder {
+namespace {
+
+constexpr int cannot_enter = 125;
+constexpr int cannot_start = 126;
+constexpr unsigned first_inherited_fd = 3;
+
+void check(long result, const char* verb_and_object) {
+  if (result < 0) throw_errno(verb_and_object);
+}
+
+void become(uid_t user) {
+  check(::setgroups(0, nullptr), "leave root's groups");
+  check(::setresgid(user, user, user), "become an unprivileged user");
+  check(::setresuid(user, user, user), "become an unprivileged user");
+}
+
+void write_map(const char* file, const std::string& text) {
+  const UniqueFd fd(::open(file, O_WRONLY | O_CLOEXEC));
+  if (!fd || ::write(fd.get(), text.data(), text.size()) < 0) throw_errno("write " + std::string(file));
+}
+
+/// user_namespaces(7): one id may be mapped without privileges, and the groups have to be given up before.
+/// Not so root's (since Linux 5.12 that needs CAP_SETFCAP): it has the namespace without its id, which files
+/// know.
+void enter_user_namespace() {
+  const std::string user = std::to_string(::geteuid());
+  const std::string group = std::to_string(::getegid());
+  check(::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "keep /proc/self");  // lost by become(); the maps are there
+  check(::unshare(CLONE_NEWUSER), "make a user namespace");
+  if (user == "0") return;
+  write_map("/proc/self/setgroups", "deny");
+  write_map("/proc/self/uid_map", user + " " + user + " 1");
+  write_map("/proc/self/gid_map", group + " " + group + " 1");
+}
+
+void enter_namespaces(const Sandbox& sandbox) {
+  if (sandbox.user_namespace) enter_user_namespace();
+  int kinds = 0;
+  if (sandbox.files) kinds |= CLONE_NEWNS;
+  if (sandbox.network) kinds |= CLONE_NEWNET;
+  if (sandbox.processes) kinds |= CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+  if (kinds != 0) check(::unshare(kinds), "make namespaces");
+}
+
+void limit(__rlimit_resource resource, rlim_t value) {
+  if (value == 0) return;
+  rlimit now{};
+  check(::getrlimit(resource, &now), "read a limit");
+  if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) value = now.rlim_max;
+  const rlimit wanted{value, value};
+  check(::setrlimit(resource, &wanted), "set a limit");
+}
+
+void set_limits(const ProcessLimits& limits) {
+  limit(RLIMIT_CPU, limits.cpu_seconds);
+  limit(RLIMIT_DATA, limits.memory);
+  limit(RLIMIT_NPROC, limits.processes);
+  limit(RLIMIT_FSIZE, limits.file_bytes);
+  const rlimit none{0, 0};
+  check(::setrlimit(RLIMIT_CORE, &none), "set a limit");
+}
+
+/// No capability is left, and no set-user-ID program gives one back (prctl(2), PR_SET_NO_NEW_PRIVS).
+void drop_privileges() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> none{};
+  check(::syscall(SYS_capset, &header, none.data()), "drop capabilities");
+  check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "rule out new privileges");
+}
+
+/// An unprivileged user may be kept from folders on the way.
+void check_reach(const Sandbox& sandbox) {
+  for (const std::string& path : sandbox.writable) {
+    if (::access(path.c_str(), W_OK | X_OK) < 0) throw_errno("write to " + path + " as an unprivileged user");
+  }
+}
+
+void enter(const Sandbox& sandbox, const std::string& folder) {
+  if (sandbox.files) enter_private_files(sandbox);
+  set_limits(sandbox.limits);
+  if (sandbox.user != 0 && !sandbox.user_namespace) become(sandbox.user);
+  drop_privileges();
+  check_reach(sandbox);
+  check(::chdir(folder.c_str()), "enter the folder to compile");
+}
+
+int start(char** command) {
+  if (command[0] == nullptr) return 0;
+  ::execvp(command[0], command);
+  std::fprintf(stderr, "cannot start %s: %s\n", command[0], errno_text(errno).c_str());
+  return cannot_start;
+}
+
+constexpr std::array stop_signals{SIGTERM, SIGINT, SIGHUP};
+
+sigset_t watched_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGCHLD);
+  for (const int signal : stop_signals) ::sigaddset(&signals, signal);
+  return signals;
+}
+
+/// Waits for the first process of a PID namespace. When that has ended, the kernel has ended all others in
+/// it.
+int wait_for(pid_t first, const sigset_t& signals) {
+  for (;;) {
+    const int signal = ::sigwaitinfo(&signals, nullptr);
+    if (signal > 0 && signal != SIGCHLD) ::kill(first, SIGKILL);
+    int status = 0;
+    if (::waitpid(first, &status, WNOHANG) != first) continue;
+    if (WIFEXITED(status)) return WEXITSTATUS(status);
+    std::signal(WTERMSIG(status), SIG_DFL);
+    ::raise(WTERMSIG(status));
+    return 128 + WTERMSIG(status);
+  }
+}
+
+/// The processes of a new PID namespace are this one's children; this one is not in it.
+int run_separated(const Sandbox& sandbox, const std::string& folder, char** command) {
+  const sigset_t signals = watched_signals();
+  check(::sigprocmask(SIG_BLOCK, &signals, nullptr), "block signals");
+  // A builder that is killed takes everything along; the lock of its folder is held until that is done.
+  check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
+  const pid_t first = ::fork();
+  check(first, "make a process");
+  if (first > 0) return wait_for(first, signals);
+  enter(sandbox, folder);
+  check(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "watch the builder");  // enter() has cleared it
+  check(static_cast<long>(::close_range(first_inherited_fd, ~0U, 0)), "close descriptors");
+  check(::sigprocmask(SIG_UNBLOCK, &signals, nullptr), "unblock signals");
+  return start(command);
+}
+
+}  // namespace
+
+int run_sandbox_step(int argc, char** argv) {
+  try {
+    int command = 0;
+    const Sandbox sandbox = read_sandbox(argc, argv, command);
+    const std::string folder = std::filesystem::current_path();
+    if (sandbox.user != 0 && sandbox.user_namespace) become(sandbox.user);
+    enter_namespaces(sandbox);
+    if (sandbox.processes) return run_separated(sandbox, folder, argv + command);
+    enter(sandbox, folder);
+    return start(argv + command);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return cannot_enter;
+  }
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,13 @@
+// Limits end what a hostile repository would make endless. Plain values.
+#pragma once
+
+#include <cstdint>
+
+namespace kms::builder {
+
+struct Limits {
+  std::uint64_t bytes = 1'000'000'000;  ///< that a server sends, and that all files together have
+  std::uint64_t files = 200'000;        ///< files and folders that are written
+};
+
+}  // namespace kms::builder

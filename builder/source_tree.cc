@@ -1,0 +1,35 @@
+#include "builder/source_tree.h"
+
+namespace kms::builder {
+
+SourceTree::SourceTree(git_repository* objects, const git_oid& commit) : objects_(objects) {
+  const auto found = git::make<git::Commit>("read the commit", git_commit_lookup, objects, &commit);
+  root_ = git::make<git::Tree>("read the commit's tree", git_commit_tree, found.get());
+}
+
+git::TreeEntry SourceTree::entry(const std::string& path) const {
+  git_tree_entry* raw = nullptr;
+  if (git_tree_entry_bypath(&raw, root_.get(), path.c_str()) < 0) return nullptr;
+  return git::TreeEntry(raw);
+}
+
+std::optional<std::string> SourceTree::read(const std::string& path) const {
+  const git::TreeEntry found = entry(path);
+  if (!found || git_tree_entry_type(found.get()) != GIT_OBJECT_BLOB ||
+      git_tree_entry_filemode(found.get()) == GIT_FILEMODE_LINK)
+    return std::nullopt;
+  git_blob* raw = nullptr;
+  if (git_blob_lookup(&raw, objects_, git_tree_entry_id(found.get())) < 0) return std::nullopt;
+  const git::Blob blob(raw);
+  return std::string(static_cast<const char*>(git_blob_rawcontent(raw)),
+                     static_cast<std::size_t>(git_blob_rawsize(raw)));
+}
+
+bool SourceTree::has(const std::string& path) const { return path == "." || entry(path) != nullptr; }
+
+bool SourceTree::is_file(const std::string& path) const {
+  const git::TreeEntry found = entry(path);
+  return found && git_tree_entry_type(found.get()) == GIT_OBJECT_BLOB;
+}
+
+}  // namespace kms::builder
