@@ -1,0 +1,26 @@
+// The CPU time that a process has used so far, to the nanosecond: /proc/PID/stat only counts in steps of 10
+// ms.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <ctime>
+#include <string>
+
+#include "proto/program/error.h"
+
+namespace kms::bench {
+
+/// All of the process' threads, those that ended included (clock_getcpuclockid(3)).
+inline std::chrono::nanoseconds cpu_time_of(pid_t pid) {
+  clockid_t clock{};
+  timespec used{};
+  if (const int error = ::clock_getcpuclockid(pid, &clock); error != 0) {
+    throw Error("cannot read the CPU time of process " + std::to_string(pid) + ": " + errno_text(error));
+  }
+  if (::clock_gettime(clock, &used) != 0) throw_errno("read the CPU time of process " + std::to_string(pid));
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
+}  // namespace kms::bench

@@ -1,0 +1,141 @@
+// bench-first-answer: starts a command and measures how long it takes until its socket gives a good Status.
+//
+// It connects by itself, over and over, so that no back-off of a client stretches what is seen. Prints one
+// JSON object per start, but for the first, which warms this program up. At the end of each start the command
+// gets TERM, and KILL where that does not end it.
+#include <grpc/grpc.h>
+#include <grpcpp/create_channel_posix.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstdio>
+#include <thread>
+
+#include "bench/plugin_channel.h"
+#include "proto/program/command_line.h"
+#include "proto/program/exit_code.h"
+#include "proto/program/unique_fd.h"
+
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+struct Options {
+  std::string socket;
+  std::vector<std::string> command;
+  kms::Duration patience = 30s;
+  unsigned repeat = 1;
+};
+
+double milliseconds(kms::Duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+/// From TERM to KILL.
+constexpr auto end_grace = 10s;
+
+/// A started command; the end of its owner ends it.
+class Child {
+ public:
+  explicit Child(const std::vector<std::string>& command) {
+    std::vector<char*> words;
+    words.reserve(command.size() + 1);
+    for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO,
+                                       STDOUT_FILENO);  // our results go to the other one
+    const int error = ::posix_spawnp(&pid_, words[0], &actions, nullptr, words.data(), environ);
+    ::posix_spawn_file_actions_destroy(&actions);
+    if (error != 0) throw kms::Error("cannot start " + command[0] + ": " + kms::errno_text(error));
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    ::kill(pid_, SIGTERM);
+    const auto until = Clock::now() + end_grace;
+    while (::waitpid(pid_, nullptr, WNOHANG) == 0) {
+      if (Clock::now() > until) ::kill(pid_, SIGKILL);
+      std::this_thread::sleep_for(1ms);
+    }
+  }
+
+  /// Throws where the command has ended by itself.
+  void must_live() const {
+    siginfo_t ended{};
+    if (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        ended.si_pid != 0)
+      throw kms::Error("the command ended before its first answer");
+  }
+
+ private:
+  pid_t pid_ = 0;
+};
+
+kms::UniqueFd connect_soon(const kms::Endpoint& endpoint, const Child& child, Clock::time_point until) {
+  const auto [address, length] = endpoint.address();
+  while (Clock::now() < until) {
+    kms::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!fd) kms::throw_errno("make a Unix socket");
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0) return fd;
+    child.must_live();
+    std::this_thread::sleep_for(100us);
+  }
+  throw kms::Error("nothing listened on " + endpoint.uri() + " in time");
+}
+
+void must_be_good(const kms::Endpoint& endpoint, kms::UniqueFd connection) {
+  v2::KeyManagementService::Stub stub(grpc::CreateInsecureChannelFromFd("localhost", connection.release()));
+  grpc::ClientContext context;
+  kms::bench::prepare(context);
+  v2::StatusResponse response;
+  const grpc::Status status = stub.Status(&context, {}, &response);
+  if (!status.ok() || response.healthz() != "ok") {
+    throw kms::Error("no good Status on " + endpoint.uri() + ": " + status.error_message() +
+                     response.healthz());
+  }
+}
+
+/// Returns one line of JSON.
+std::string measure(const Options& options, const kms::Endpoint& endpoint) {
+  const auto begin = Clock::now();
+  const Child child(options.command);
+  kms::UniqueFd connection = connect_soon(endpoint, child, begin + options.patience);
+  const auto listening = Clock::now();
+  must_be_good(endpoint, std::move(connection));
+  const auto answered = Clock::now();
+  return "{\"listening_ms\": " + std::to_string(milliseconds(listening - begin)) +
+         ", \"first_answer_ms\": " + std::to_string(milliseconds(answered - begin)) + "}";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  kms::CommandLine line("bench-first-answer", "Measure how long a plugin takes to its first good Status",
+                        "BENCH_FIRST_ANSWER_");
+  Options options;
+  auto& app = line.app();
+  app.add_option("--socket", options.socket, "Where it will listen: unix:///path or unix:///@name")
+      ->required();
+  app.add_option("--repeat", options.repeat, "Starts, one after the other")->check(CLI::Range(1U, 10'000U));
+  kms::add_duration(app, "--patience", options.patience, "How long a start may take", 1ms);
+  app.add_option("command", options.command, "The program and its arguments, after '--'")->required();
+  if (const auto code = line.parse(argc, argv)) return *code;
+  try {
+    const kms::Endpoint endpoint = kms::bench::endpoint_of(options.socket);
+    ::grpc_init();
+    // The first one is not counted: this process' own first call takes milliseconds longer than later ones.
+    for (unsigned i = 0; i <= options.repeat; ++i) {
+      const std::string seen = measure(options, endpoint);
+      if (i > 0) std::puts(seen.c_str());
+    }
+    return kms::exit_code::ok;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench-first-answer: %s\n", error.what());
+    return kms::exit_code::failed;
+  }
+}

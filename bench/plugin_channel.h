@@ -1,0 +1,42 @@
+// A connection to a plugin that behaves as kube-apiserver's does, and the one call that is measured over it.
+//
+// Pure construction, any thread.
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "proto/endpoint.h"
+#include "proto/kms_v2.grpc.pb.h"
+
+namespace kms::bench {
+
+/// The API server's: EncryptionConfiguration `timeout`, by default.
+inline constexpr std::chrono::seconds call_deadline{3};
+
+/// The redial of grpc-go (backoff.DefaultConfig, and the connection-backoff document that all of gRPC
+/// follows).
+struct Redial {
+  std::chrono::milliseconds first{
+      1000};  ///< after the first refused connect; then 1.6 times more each, +-20 %
+  std::chrono::milliseconds most{120'000};
+};
+
+/// A connection of its own (nothing is shared with other channels), `:authority: localhost`, redialled by
+/// `redial`.
+[[nodiscard]] std::shared_ptr<grpc::Channel> plugin_channel(const Endpoint& endpoint, Redial redial = {});
+
+/// The endpoint that `text` names; throws Error where it names none.
+[[nodiscard]] Endpoint endpoint_of(const std::string& text);
+
+/// Sets what the API server sets on every call: wait for ready, and a deadline.
+void prepare(grpc::ClientContext& context);
+
+/// What the API server sends to Encrypt: a 32-byte seed and a uid.
+[[nodiscard]] v2::EncryptRequest encrypt_request();
+
+}  // namespace kms::bench

@@ -1,0 +1,120 @@
+"""fetch: one folder of a huge repository, by `builder fetch` and by git's own sparse clone, from the same server."""
+
+import contextlib
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from runner import figures
+from runner.distance import Distance
+from runner.programs import short_folder
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+
+from support import huge_repository  # noqa: E402
+from support.git_servers import GitHttp, listening_socket  # noqa: E402
+from support.relay import Relay  # noqa: E402
+
+ROUNDS = 9
+FILES = 30_000
+SIZES = (1_000, 10_000, FILES, 100_000)
+ROUND_TRIP_MS = 40
+FOLDER = huge_repository.PLUGIN
+
+
+def _ours(programs, url, into):
+    return [[programs.builder, "fetch", "--repo", url, "--path", FOLDER, "--into", into, "--log-level", "error"]]
+
+
+def _git(_programs, url, into):
+    return [["git", "clone", "-q", "--filter=blob:none", "--no-checkout", "--depth", "1", "--sparse", url, into],
+            ["git", "-C", into, "sparse-checkout", "set", FOLDER], ["git", "-C", into, "checkout", "-q"]]
+
+
+WAYS = {"builder fetch": _ours, "git sparse clone": _git}
+
+
+def _fetch(way, programs, url, folder, started=lambda command: command):
+    """How long it took, in ms; requires that the files are there. `started` gives a command as it is to be started."""
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": folder}
+    with short_folder() as into:
+        begin = time.monotonic()
+        for command in WAYS[way](programs, url, f"{into}/x"):
+            subprocess.run(started(command), check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        took = (time.monotonic() - begin) * 1000
+        files = sum(1 for file in pathlib.Path(into, "x", FOLDER).rglob("*") if file.is_file())
+        if files != huge_repository.PLUGIN_FILES:
+            raise RuntimeError(f"{way} brought {files} files")
+    return took
+
+
+@contextlib.contextmanager
+def _server(programs, files):
+    with short_folder() as folder:
+        root = pathlib.Path(folder, "srv")
+        huge_repository.generate(root / "huge.git", files=files, realistic=True)
+        with GitHttp(root) as server:
+            for way in WAYS:
+                _fetch(way, programs, server.url("huge.git"), folder)  # warms the page cache
+            yield server, folder
+
+
+def _moved(way, programs, server, folder):
+    before = len(server.requests())
+    with Relay(server.port) as relay:
+        _fetch(way, programs, server.url("huge.git", port=relay.port), folder)
+        return {"bytes": relay.received, "requests": len(server.requests()) - before}
+
+
+def _pairs(programs, url, folder, rounds, round_trip, started):
+    for turn in range(rounds):
+        for way in list(WAYS)[::1 if turn % 2 else -1]:
+            yield {"round_trip_ms": round_trip, "way": way, "ms": _fetch(way, programs, url, folder, started)}
+
+
+def _timed(programs, server, folder, rounds):
+    runs = list(_pairs(programs, server.url("huge.git"), folder, rounds, 0, lambda command: command))
+    try:
+        distance = Distance(ROUND_TRIP_MS / 1000)
+    except OSError as error:
+        print(f"bench/run: no fetch from afar is measured: {error}", file=sys.stderr)
+        return runs
+    with distance, Relay(server.port, listener=listening_socket(distance.address)) as relay:
+        url = f"http://{distance.address}:{relay.port}/huge.git"
+        return runs + list(_pairs(programs, url, folder, rounds, ROUND_TRIP_MS, distance.command))
+
+
+def measure(programs, quick, rounds):
+    sizes, times = [], []
+    for files in SIZES[:1] if quick else SIZES:
+        with _server(programs, files) as (server, folder):
+            sizes += [{"files": files, "way": way, **_moved(way, programs, server, folder)} for way in WAYS]
+            if quick or files == FILES:
+                times = _timed(programs, server, folder, rounds)
+    return {"sizes": sizes, "times": times}
+
+
+def _size_rows(raw):
+    rows = []
+    for files in dict.fromkeys(run["files"] for run in raw["sizes"]):
+        ours, theirs = ([run for run in raw["sizes"] if run["files"] == files and run["way"] == way][0] for way in WAYS)
+        rows.append([f"{files:,}", f"{ours['bytes']:,}", f"{theirs['bytes']:,}", f"*{ours['bytes'] / theirs['bytes']:.3f}*",
+                     ours["requests"], theirs["requests"]])
+    return rows
+
+
+def _time_rows(raw):
+    rows = []
+    for round_trip in dict.fromkeys(run["round_trip_ms"] for run in raw["times"]):
+        ours, theirs = ([run["ms"] for run in raw["times"] if run["round_trip_ms"] == round_trip and run["way"] == way] for way in WAYS)
+        rows.append([f"{round_trip} ms" if round_trip else "loopback", figures.spread(ours), figures.spread(theirs),
+                     f"*{figures.ratio(ours, theirs)}*"])
+    return rows
+
+
+def render(raw):
+    return (figures.table(["files in the repository", "builder: bytes", "git: bytes", "*ratio*", "builder: requests", "git: requests"],
+                          _size_rows(raw)) + "\n\n" +
+            figures.table(["round trip", "builder, ms", "git, ms", "*ratio*"], _time_rows(raw)))

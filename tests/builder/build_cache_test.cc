@@ -1,0 +1,163 @@
+#include "builder/cache/build_cache.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <array>
+#include <fstream>
+#include <thread>
+
+#include "tests/support/temp_folder.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+using kms::builder::BuildCache;
+using kms::test::TempFolder;
+using mock_kms::v1::BuildInfo;
+
+BuildInfo record(const std::string& version) {
+  BuildInfo info;
+  info.mutable_binary()->set_version(version);
+  return info;
+}
+
+std::string content(const std::optional<kms::builder::CacheHit>& hit) {
+  if (!hit) return "nothing";
+  std::array<char, 64> buffer{};
+  const ssize_t n = ::pread(hit->binary.get(), buffer.data(), buffer.size(), 0);
+  return {buffer.data(), static_cast<std::size_t>(n)};
+}
+
+/// Moves an entry's last use into the past.
+void age(const fs::path& entry, std::chrono::hours by) {
+  fs::last_write_time(entry, fs::file_time_type::clock::now() - by);
+}
+
+std::size_t files_in(const fs::path& folder) {
+  return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+}
+
+}  // namespace
+
+TEST_CASE("what is stored is found by its key alone, with its record") {
+  const TempFolder folder;
+  const BuildCache cache(folder.path() / "cache", 1000);
+  CHECK(content(cache.find("k1")) == "nothing");
+  cache.store("k1", folder.write("built", "binary 1"), record("1.0"));
+  CHECK(content(cache.find("k1")) == "binary 1");
+  CHECK(cache.find("k1")->info.binary().version() == "1.0");
+  CHECK(cache.holds("k1"));
+  CHECK(content(cache.find("k2")) == "nothing");
+}
+
+TEST_CASE("a second binary for a key leaves the first one, and nothing else") {
+  const TempFolder folder;
+  const BuildCache cache(folder.path() / "cache", 1000);
+  cache.store("k1", folder.write("built", "first"), record("1.0"));
+  cache.store("k1", folder.write("built", "second"), record("2.0"));
+  CHECK(content(cache.find("k1")) == "first");
+  CHECK(files_in(folder.path() / "cache") == 1);
+}
+
+TEST_CASE("what was not used for longest goes first, until all fit") {
+  const TempFolder folder;
+  const fs::path entries = folder.path() / "cache" / "entries";
+  const BuildCache writer(folder.path() / "cache", 10000);
+  for (const char* key : {"k1", "k2", "k3"})
+    writer.store(key, folder.write("built", std::string(1000, 'x')), record("1"));
+  age(entries / "k1", std::chrono::hours(3));
+  age(entries / "k2", std::chrono::hours(2));
+  age(entries / "k3", std::chrono::hours(1));
+  CHECK(writer.find("k1"));  // used now
+  const BuildCache small(folder.path() / "cache", 3500);
+  small.store("k4", folder.write("built", std::string(1000, 'x')), record("1"));
+  CHECK(small.holds("k1"));
+  CHECK_FALSE(small.holds("k2"));
+  CHECK(small.holds("k3"));
+  CHECK(small.holds("k4"));
+}
+
+TEST_CASE("an entry that is evicted while it is read stays readable") {
+  const TempFolder folder;
+  const BuildCache cache(folder.path() / "cache", 1000);
+  cache.store("k1", folder.write("built", "binary 1"), record("1.0"));
+  const auto hit = cache.find("k1");
+  BuildCache(folder.path() / "cache", 1).store("k2", folder.write("built", "binary 2"), record("2.0"));
+  CHECK_FALSE(cache.holds("k1"));
+  CHECK(content(hit) == "binary 1");
+}
+
+TEST_CASE("an entry without a record is set aside") {
+  const TempFolder folder;
+  const BuildCache cache(folder.path() / "cache", 1000);
+  cache.store("k1", folder.write("built", "binary 1"), record("1.0"));
+  folder.write("cache/entries/k1/build-info.json", "{");
+  CHECK(content(cache.find("k1")) == "nothing");
+  CHECK_FALSE(cache.holds("k1"));
+}
+
+TEST_CASE("left-overs of killed builders go, those of living ones stay") {
+  const TempFolder folder;
+  const BuildCache cache(folder.path() / "cache", 1000);
+  folder.write("cache/new.old/binary", "half");
+  folder.write("cache/damaged.old/binary", "bad");
+  folder.write("cache/new.young/binary", "half");
+  for (const char* name : {"new.old", "damaged.old"})
+    age(folder.path() / "cache" / name, std::chrono::hours(1));
+  cache.store("k1", folder.write("built", "binary 1"), record("1.0"));
+  CHECK_FALSE(fs::exists(folder.path() / "cache/new.old"));
+  CHECK_FALSE(fs::exists(folder.path() / "cache/damaged.old"));
+  CHECK(fs::exists(folder.path() / "cache/new.young"));
+}
+
+TEST_CASE("a cache without room, or in no folder, finds and keeps nothing and breaks nothing") {
+  const TempFolder folder;
+  const fs::path built = folder.write("built", "binary 1");
+  BuildCache(folder.path() / "cache", 0).store("k1", built, record("1.0"));
+  CHECK_FALSE(fs::exists(folder.path() / "cache"));
+  const BuildCache impossible(built / "below-a-file", 1000);
+  impossible.store("k1", built, record("1.0"));
+  impossible.remember_source("q", record("1.0"));
+  CHECK(content(impossible.find("k1")) == "nothing");
+  CHECK(impossible.commits("q").empty());
+}
+
+TEST_CASE("a commit's sources are known by what was asked") {
+  const TempFolder folder;
+  const BuildCache cache(folder.path() / "cache", 1000);
+  BuildInfo info = record("1.0");
+  info.set_commit("c1");
+  info.set_build_system("go");
+  info.add_paths()->set_path("provider");
+  cache.remember_source("q1", info);
+  CHECK(cache.commits("q1") == std::set<std::string>{"c1"});
+  CHECK(cache.commits("q2").empty());
+  CHECK(cache.source("c1", "q1")->build_system() == "go");
+  CHECK_FALSE(cache.source("c2", "q1"));
+  folder.write("cache/sources/c1-q1", "damaged");
+  CHECK_FALSE(cache.source("c1", "q1"));
+}
+
+TEST_CASE("many builders at once neither lose an entry nor see half of one") {
+  const TempFolder folder;
+  const std::string big(200'000, 'x');
+  const fs::path built = folder.write("built", big);
+  std::vector<std::thread> builders;
+  std::atomic<int> torn = 0;
+  for (int i = 0; i < 8; ++i) {
+    builders.emplace_back([&, i] {
+      const BuildCache cache(folder.path() / "cache", 1'000'000);
+      for (int round = 0; round < 10; ++round) {
+        const std::string key = "k" + std::to_string((i + round) % 7);
+        cache.store(key, built, record("1.0"));
+        const auto hit = cache.find(key);
+        if (hit && fs::file_size("/proc/self/fd/" + std::to_string(hit->binary.get())) != big.size()) ++torn;
+      }
+    });
+  }
+  for (std::thread& builder : builders) builder.join();
+  CHECK(torn == 0);
+  CHECK(files_in(folder.path() / "cache" / "entries") >= 3);
+  CHECK(files_in(folder.path() / "cache") == 1);
+}

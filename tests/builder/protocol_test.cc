@@ -1,0 +1,178 @@
+// What servers say, well formed and not: git's framing, greetings and answers.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "builder/fetch/back_off.h"
+#include "builder/fetch/failure_kinds.h"
+#include "builder/fetch/fetch_command.h"
+#include "builder/fetch/git.h"
+#include "builder/fetch/pack_reply.h"
+#include "builder/fetch/pkt_line.h"
+#include "builder/fetch/proxy.h"
+
+namespace {
+
+using namespace kms::builder;
+using namespace std::string_literals;
+
+const std::string id_a(40, 'a');
+const std::string id_b(40, 'b');
+
+ServerOffer v2(const std::string& abilities) {
+  return ServerOffer::read(pkt_line("version 2\n") + pkt_line(abilities + "\n") + "0000");
+}
+
+std::vector<std::string> packets(const std::vector<std::string>& pieces) {
+  std::vector<std::string> seen;
+  PktReader reader;
+  for (const std::string& piece : pieces) {
+    reader.feed(piece, [&](const Packet& packet) {
+      seen.emplace_back(packet.kind == Packet::Kind::data ? packet.line() : "<mark>");
+      return true;
+    });
+  }
+  CHECK(reader.between_packets());
+  return seen;
+}
+
+ServerRefusal::Kind refusal(const std::string& text) { return ServerRefusal::of(text).kind(); }
+
+}  // namespace
+
+TEST_CASE("packets are read however the stream is cut") {
+  const std::string stream = pkt_line("one\n") + "0000" + pkt_line("two") + "0001" + "0002";
+  const std::vector<std::string> expected{"one", "<mark>", "two", "<mark>", "<mark>"};
+  CHECK(packets({stream}) == expected);
+  std::vector<std::string> bytes;
+  for (const char c : stream) bytes.emplace_back(1, c);
+  CHECK(packets(bytes) == expected);
+}
+
+TEST_CASE("what is no packet is refused") {
+  for (const std::string bad : {"<html>", "0003", "fff1x", "zzzz", "-001", "+001"}) {
+    CAPTURE(bad);
+    PktReader reader;
+    CHECK_THROWS_AS(reader.feed(bad, [](const Packet&) { return true; }), kms::Error);
+  }
+}
+
+TEST_CASE("a greeting of version 2 names abilities, with and without HTTP's head") {
+  const ServerOffer plain = v2("fetch=shallow wait-for-done filter");
+  CHECK(plain.version == 2);
+  CHECK((plain.filters && plain.shallow && plain.any_object));
+  const ServerOffer with_head =
+      ServerOffer::read(pkt_line("# service=git-upload-pack\n") + "0000" + pkt_line("version 2\n") +
+                        pkt_line("fetch=shallow\n") + pkt_line("object-format=sha1\n") + "0000");
+  CHECK((with_head.version == 2 && !with_head.filters && with_head.object_format));
+}
+
+TEST_CASE("a greeting of version 0 lists refs, tags with what they lead to") {
+  const ServerOffer offer = ServerOffer::read(
+      pkt_line(
+          id_a +
+          " HEAD\0multi_ack shallow filter allow-tip-sha1-in-want allow-reachable-sha1-in-want agent=x\n"s) +
+      pkt_line(id_a + " refs/tags/t\n") + pkt_line(id_b + " refs/tags/t^{}\n") + "0000");
+  CHECK((offer.version == 0 && offer.filters && offer.shallow && offer.any_object));
+  REQUIRE(offer.refs.size() == 2);
+  CHECK(git::hex(offer.refs[1].target()) == id_b);
+}
+
+TEST_CASE("greetings that are damaged, cut, refusals or of SHA-256 are errors") {
+  for (const std::string& bad :
+       {""s, pkt_line("version 2\n"), pkt_line("hello\n") + "0000",
+        pkt_line("ERR no such repository\n") + "0000",
+        pkt_line("version 2\n") + pkt_line("object-format=sha256\n") + "0000",
+        pkt_line(std::string(40, 'x') + " HEAD\n") + "0000", pkt_line(id_a) + "0000"}) {
+    CAPTURE(bad);
+    CHECK_THROWS_AS(static_cast<void>(ServerOffer::read(bad)), kms::Error);
+  }
+}
+
+TEST_CASE("requests are whole and in the order that servers ask for") {
+  const Wants wants{{parse_id(id_a)}, "tree:0", true};
+  CHECK(fetch_command(v2("fetch=shallow filter"), wants) ==
+        pkt_line("command=fetch\n") + "0001" + pkt_line("no-progress\n") + pkt_line("ofs-delta\n") +
+            pkt_line("want " + id_a + "\n") + pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") +
+            pkt_line("done\n") + "0000");
+  ServerOffer old;
+  CHECK(fetch_command(old, wants) ==
+        pkt_line("want " + id_a + " side-band-64k ofs-delta no-progress filter\n") +
+            pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
+}
+
+TEST_CASE("a ref's line is read with what it peels to") {
+  const AdvertisedRef ref = parse_ref_line(id_a + " refs/tags/v1 symref-target:x peeled:" + id_b);
+  CHECK(ref.name == "refs/tags/v1");
+  CHECK(git::hex(ref.target()) == id_b);
+  CHECK_THROWS_AS(static_cast<void>(parse_ref_line("unborn HEAD")), kms::Error);
+}
+
+TEST_CASE("a pack comes out of the side band, and the server's last words end it") {
+  std::string pack;
+  PackReply reply(2, [&](std::string_view bytes) { pack += bytes; });
+  PktReader reader;
+  const auto add = [&](const std::string& bytes) {
+    reader.feed(bytes, [&](const Packet& packet) { return reply.add(packet); });
+  };
+  add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n"));
+  add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail"));
+  CHECK_FALSE(reply.complete());
+  CHECK_THROWS_WITH_AS(add(pkt_line("\3out of memory\n")), "the server says: out of memory", ServerRefusal);
+  add("0000");
+  CHECK(reply.complete());
+  CHECK(pack == "PACKtail");
+}
+
+TEST_CASE("refusals are told apart by git's words") {
+  CHECK(refusal("filter 'combine' not supported") == ServerRefusal::Kind::filter);
+  CHECK(refusal("tree filter allows max depth 0, but got 2") == ServerRefusal::Kind::filter);
+  CHECK(refusal("upload-pack: not our ref " + id_a) == ServerRefusal::Kind::unknown_object);
+  CHECK(refusal("aborting due to possible repository corruption") == ServerRefusal::Kind::other);
+}
+
+TEST_CASE("proxies are named and left out as curl does it") {
+  CHECK(host_and_port("http://me:secret@proxy:8080/", "80").port == "8080");
+  CHECK(host_and_port("http://me:secret@proxy:8080/", "80").host == "proxy");
+  CHECK(host_and_port("git://[::1]/x", "9418").host == "::1");
+  CHECK(host_and_port("[::1]:99", "80").port == "99");
+  CHECK(without_proxy("git.example.org", "localhost, .example.org"));
+  CHECK(without_proxy("git.example.org", "*"));
+  CHECK_FALSE(without_proxy("anexample.org", "example.org"));
+}
+
+TEST_CASE("failures of the moment are told from final ones") {
+  for (const char* text :
+       {"failed to resolve address for x: Temporary failure", "connect: Connection refused",
+        "Connection timed out", "Network is unreachable", "unexpected http status code: 503",
+        "unexpected http status code: 429", "the server's answer ends early",
+        "the connection was lost: Connection reset by peer", "unexpected EOF"}) {
+    CAPTURE(text);
+    CHECK(failure_kind(0, text, false).passing);
+    CHECK(failure_kind(0, text, false).hint != "");
+  }
+  for (const char* text : {"unexpected http status code: 401", "unexpected http status code: 404",
+                           "unexpected http status code: 410", "the SSL certificate is invalid",
+                           "No space left on device", "cannot find ref 'x'"}) {
+    CAPTURE(text);
+    CHECK(!failure_kind(0, text, false).passing);
+  }
+  CHECK(failure_kind(-1, "what no table knows", true).passing);
+  CHECK(!failure_kind(-1, "unexpected http status code: 404", true).passing);
+  CHECK(!failure_kind(GIT_EAUTH, "what no table knows", true).passing);
+  CHECK(!failure_kind(GIT_ECERTIFICATE, "what no table knows", true).passing);
+}
+
+TEST_CASE("waits double up to a limit, each with chance in it") {
+  BackOff back_off(1);
+  kms::Duration full = BackOff::first;
+  for (int i = 0; i < 12; ++i) {
+    const kms::Duration wait = back_off.next();
+    CHECK(wait >= full / 2);
+    CHECK(wait <= full);
+    full = std::min(full * 2, BackOff::longest);
+  }
+  CHECK(full == BackOff::longest);
+  CHECK(BackOff(1).next() != BackOff(2).next());
+}

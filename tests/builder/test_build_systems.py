@@ -1,0 +1,282 @@
+"""Build systems beside CMake, profiles, and the closure: what a source needs outside of the paths that were asked for."""
+import json
+import shutil
+import stat
+import subprocess
+import zipfile
+
+import pytest
+from conftest import BUILDER, CMAKE_LISTS, project
+from test_build import info_of, output_of
+
+MOCK = "staging/src/k8s.io/kms/internal/plugins/_mock"
+
+# A plugin in the upstream layout: a module that replaces the one around it, four folders up.
+UPSTREAM = {
+    f"{MOCK}/go.mod": """module k8s.io/kms/plugins/mock
+
+go 1.19
+
+require k8s.io/kms v0.0.0-00010101000000-000000000000
+
+replace k8s.io/kms => ../../../../kms
+""",
+    f"{MOCK}/plugin.go": """package main
+
+import (
+	"os"
+
+	"k8s.io/kms/pkg/service"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "--version" {
+		os.Stdout.WriteString(service.Name() + "\\n")
+		return
+	}
+	os.Exit(2)
+}
+""",
+    "staging/src/k8s.io/kms/go.mod": "module k8s.io/kms\n\ngo 1.19\n",
+    "staging/src/k8s.io/kms/pkg/service/service.go": 'package service\n\nfunc Name() string { return "upstream 1.0" }\n',
+    "staging/src/k8s.io/other/other.go": "package other\n",
+    "README": "not needed\n",
+}
+
+needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="go is not installed")
+
+
+@pytest.fixture
+def shop(workshop):
+    """A workshop as a user has it: isolated, with a cache."""
+    for name in ("BUILDER_ISOLATION", "BUILDER_CACHE_MAX", "BUILDER_ENV"):
+        del workshop.environment[name]
+    return workshop
+
+
+# --- Go --------------------------------------------------------------------------------------------------------------
+
+@needs_go
+def test_the_upstream_layout_builds_from_the_plugin_s_path_alone_and_alike_in_any_folder(shop, git_http):
+    shop.source.commit(UPSTREAM)
+    done = shop.built("--path", MOCK, repo=git_http.url("source/.git"))
+    assert output_of(shop) == "upstream 1.0\n"
+    info = info_of(shop)
+    assert [path["path"] for path in info["paths"]] == [MOCK, "staging/src/k8s.io/kms"]
+    assert info["buildSystem"] == "go" and info["compiler"]["version"].startswith("go version go")
+    assert f"path=staging/src/k8s.io/kms why=\"{MOCK}/go.mod says replace ... => ../../../../kms\"" in done.err
+    first = shop.output.read_bytes()
+    assert str(shop.folder).encode() not in first
+    shutil.rmtree(shop.output.parent)
+    assert shop.built("--path", MOCK, repo=git_http.url("source/.git")).out.startswith("From the cache:")
+    shop.build_dir = shop.folder / "another" / "place"
+    shop.built("--path", MOCK, "--force")
+    assert shop.output.read_bytes() == first
+
+
+@needs_go
+def test_the_openshift_profile_builds_the_upstream_layout_and_makes_its_configuration(shop):
+    """Its plugin has no --version: --help has to do. The modules come from nowhere, since none is needed."""
+    shop.source.commit({**UPSTREAM, f"{MOCK}/plugin.go": UPSTREAM[f"{MOCK}/plugin.go"].replace("--version", "--help")})
+    out = shop.folder / "plugin"
+    done = subprocess.run([BUILDER, "build", "--profile", "openshift", "--repo", shop.source.path, "--build-dir", shop.build_dir,
+                           "--output", f"{out}/"], env=shop.environment, cwd=shop.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "phase done phase=modules" in done.stderr
+    configuration = out / "softhsm-config.json"
+    assert json.loads(configuration.read_text()).keys() == {"path", "tokenLabel", "pin"}
+    assert stat.S_IMODE(configuration.stat().st_mode) == 0o600
+    assert (out / "mock-kms-plugin").exists()
+    assert "CGO_ENABLED=1" in json.loads((out / "build-info.json").read_text())["flags"]
+    configuration.write_text('{"pin": "my own"}')
+    subprocess.run([BUILDER, "build", "--profile", "openshift", "--repo", shop.source.path, "--build-dir", shop.build_dir,
+                    "--output", f"{out}/"], env=shop.environment, cwd=shop.folder, capture_output=True, check=True)
+    assert configuration.read_text() == '{"pin": "my own"}'
+
+
+@needs_go
+def test_modules_are_downloaded_by_a_step_of_its_own_and_compiled_without_network(shop):
+    """GOPROXY may be a folder: the same code path as a server, without one."""
+    proxy = shop.folder / "proxy" / "example.org" / "dep" / "@v"
+    proxy.mkdir(parents=True)
+    (proxy / "list").write_text("v1.0.0\n")
+    (proxy / "v1.0.0.info").write_text('{"Version": "v1.0.0", "Time": "2026-01-01T00:00:00Z"}')
+    (proxy / "v1.0.0.mod").write_text("module example.org/dep\n")
+    with zipfile.ZipFile(proxy / "v1.0.0.zip", "w") as archive:
+        archive.writestr("example.org/dep@v1.0.0/go.mod", "module example.org/dep\n")
+        archive.writestr("example.org/dep@v1.0.0/dep.go", 'package dep\n\nfunc Name() string { return "with module" }\n')
+    shop.source.commit({
+        "plugin/go.mod": "module example.org/p\n\ngo 1.19\n\nrequire example.org/dep v1.0.0\n",
+        "plugin/main.go": 'package main\n\nimport "example.org/dep"\n\nfunc main() { println(dep.Name()) }\n'})
+    options = ["--path", "plugin", "--env", f"GOPROXY=file://{shop.folder}/proxy", "--env", "GOSUMDB=off", "--input",
+               str(shop.folder / "proxy")]
+    shop.built(*options, "--modules", "download")
+    assert subprocess.run([shop.output], capture_output=True, text=True).stderr == "with module\n"
+    assert "modules" in [phase["name"] for phase in info_of(shop)["phases"]]
+    line = shop.failure("--path", "plugin", "--force")
+    assert "--modules download" in line and "main.go:3:8" in line
+
+
+# --- make and commands -----------------------------------------------------------------------------------------------
+
+MAKEFILE = """plugin: main.c
+\t$(CC) $(CFLAGS) -DTEXT='"$(TEXT)"' -o $@ $<
+"""
+C_MAIN = '#include <stdio.h>\nint main(void) { puts(TEXT " " __FILE__ " " __DATE__); }\n'
+
+
+def test_make_builds_a_target_in_the_source_folder(shop):
+    shop.source.commit({"src/Makefile": MAKEFILE, "src/main.c": C_MAIN})
+    shop.built("--path", "src", "--target", "plugin", "--flag", "TEXT=from make")
+    assert output_of(shop) == "from make main.c Jan  1 1980\n"
+    assert info_of(shop)["buildSystem"] == "make"
+    assert info_of(shop)["flags"] == ["TEXT=from make"]
+
+
+def test_a_command_leaves_the_executable_where_it_is_told(shop):
+    shop.source.commit({"src/main.c": C_MAIN, "src/more.txt": "x"})
+    command = """cc $CFLAGS -DTEXT="\\"$NAME\\"" -o "$OUTPUT" main.c"""
+    shop.built("--path", "src", "--build", "command", "--build-command", command, "--env", "NAME=from a command")
+    assert output_of(shop) == "from a command main.c Jan  1 1980\n"
+    assert info_of(shop)["flags"] == [command, "NAME=from a command"]
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--build", "command"], "need each other"),
+    (["--build-command", "true"], "need each other"),
+    (["--build", "bazel"], "bazel"),
+    (["--env", "X"], "no NAME=VALUE"),
+    (["--closure", "maybe"], "maybe"),
+    (["--profile", "other"], "other"),
+])
+def test_a_recipe_that_cannot_be_is_a_usage_error(shop, options, words):
+    done = shop.build(*options)
+    assert done.returncode == 2 and words in done.err
+
+
+# --- the same binary again -------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("isolation", ["on", "off"])
+def test_the_same_source_gives_the_same_binary_at_another_time_and_place(shop, isolation):
+    """__DATE__, __TIME__, __FILE__, debug information with the folder, and an assert's path."""
+    lists = "cmake_minimum_required(VERSION 3.22)\nproject(plugin C CXX)\nset(CMAKE_BUILD_RPATH_USE_ORIGIN ON)\nadd_library(part STATIC part.cc)\n" \
+            "add_executable(mock-kms-provider main.cc)\ntarget_link_libraries(mock-kms-provider part)\n"
+    part = '#include <cassert>\n#include <cstdio>\nvoid part(int n) { assert(n > 0); std::puts(__FILE__ " " __DATE__ " " __TIME__); }\n'
+    shop.source.commit({"provider/CMakeLists.txt": lists, "provider/main.cc": "void part(int);\nint main(int n, char**) { part(n); }\n",
+                        "provider/part.cc": part, "proto/x": "x"})
+    options = ["--force", "--isolation", isolation, "--define", "CMAKE_BUILD_TYPE=Debug"]
+    shop.built(*options)
+    first = shop.output.read_bytes()
+    shop.build_dir = shop.folder / "a much longer name of" / "another folder"
+    shop.source.commit({"README": "another commit, a second later or more"})
+    shop.built(*options)
+    assert shop.output.read_bytes() == first
+    assert output_of(shop) == "src/provider/part.cc Jan  1 1980 00:00:00\n"
+    assert str(shop.folder).encode() not in first
+
+
+def test_isolated_or_not_the_binary_is_the_same(shop):
+    shop.source.commit({"provider/CMakeLists.txt": "cmake_minimum_required(VERSION 3.22)\nproject(plugin CXX)\nadd_executable(mock-kms-provider main.cc)\n",
+                        "provider/main.cc": "#include <cstdio>\nint main() { std::puts(__FILE__); }\n", "proto/x": "x"})
+    binaries = set()
+    for isolation in ("on", "off"):
+        shop.built("--force", "--isolation", isolation)
+        binaries.add(shop.output.read_bytes())
+    assert len(binaries) == 1
+
+
+# --- the closure -----------------------------------------------------------------------------------------------------
+
+NEEDY = {**project(),
+         "provider/CMakeLists.txt": CMAKE_LISTS + "add_subdirectory(../proto proto)\ninclude(${CMAKE_CURRENT_SOURCE_DIR}/../cmake/a.cmake)\n",
+         "proto/CMakeLists.txt": "add_subdirectory(${PROJECT_SOURCE_DIR}/../deep/er deep)\n",
+         "deep/er/CMakeLists.txt": "", "deep/not": "x", "cmake/a.cmake": "include(${CMAKE_CURRENT_LIST_DIR}/b.cmake)\n",
+         "cmake/b.cmake": "", "cmake/c.cmake": ""}
+
+
+@pytest.fixture
+def needy(workshop):
+    workshop.source.commit(NEEDY)
+    return workshop
+
+
+@pytest.mark.parametrize("place", ["local", "http", "git"])
+def test_what_cmake_lists_name_is_fetched_until_nothing_is_missing(needy, place, request):
+    repo = needy.source.path if place == "local" else \
+        request.getfixturevalue("git_http" if place == "http" else "git_daemon").url("source/.git")
+    needy.built("--path", "provider", repo=repo)
+    assert {path["path"] for path in info_of(needy)["paths"]} == {"provider", "proto", "cmake/a.cmake", "deep/er", "cmake/b.cmake"}
+    assert output_of(needy) == "plugin 1.0\n"
+
+
+def test_what_is_missing_is_refused_with_the_list(needy):
+    line = needy.failure("--path", "provider", "--closure", "refuse")
+    assert line == ("builder: closure: cannot compile without proto (provider/CMakeLists.txt says add_subdirectory(proto)), "
+                    "deep/er (proto/CMakeLists.txt says add_subdirectory(deep/er)), "
+                    "cmake/a.cmake (provider/CMakeLists.txt says include(cmake/a.cmake)), "
+                    "cmake/b.cmake (cmake/a.cmake says include(cmake/b.cmake)); give these by --path too, or --closure fetch")
+    assert needy.compilations() == 0
+    needy.built("--path", "provider,proto,cmake,deep", "--closure", "refuse")
+
+
+def test_without_a_closure_the_compiler_finds_out(needy):
+    assert needy.failure("--path", "provider", "--closure", "off").startswith("builder: configure: ")
+
+
+def test_what_the_commit_does_not_hold_is_left_to_cmake(workshop):
+    """It may stand behind a condition."""
+    lists = CMAKE_LISTS + "if(FALSE)\n  add_subdirectory(../none none)\nendif()\ninclude(../none.cmake OPTIONAL)\n"
+    workshop.source.commit(project(**{"provider/CMakeLists.txt": lists}))
+    done = workshop.built("--path", "provider")
+    assert "the source names what the commit does not hold" in done.err
+    assert [path["path"] for path in info_of(workshop)["paths"]] == ["provider"]
+
+
+@needs_go
+def test_a_replacement_outside_of_the_repository_is_refused(shop):
+    shop.source.commit({"plugin/go.mod": "module p\n\nreplace x => ../../x\n", "plugin/main.go": "package main\nfunc main() {}\n"})
+    assert shop.failure("--path", "plugin") == (
+        "builder: closure: cannot compile plugin: plugin/go.mod says 'replace ... => ../../x', which leads out of the repository; "
+        "give another --ref, or --closure off")
+
+
+@needs_go
+def test_a_workspace_s_modules_are_needed(shop):
+    shop.source.commit({"plugin/go.mod": "module example.org/p\n", "plugin/go.work": "go 1.19\n\nuse (\n\t.\n\t../lib\n)\n",
+                        "lib/go.mod": "module example.org/lib\n\nreplace example.org/more => ../more\n", "more/go.mod": "module example.org/more\n"})
+    line = shop.failure("--path", "plugin", "--closure", "refuse")
+    assert "lib (plugin/go.work says use ../lib)" in line and "more (lib/go.mod says replace ... => ../more)" in line
+
+
+# --- where the words go ----------------------------------------------------------------------------------------------
+
+def test_the_cause_goes_to_the_termination_log_and_everything_to_the_log_file(workshop):
+    workshop.source.commit(project(**{"provider/build.sh": "echo words of the compiler; exit 3\n"}))
+    message = workshop.folder / "termination-log"
+    message.write_text("")
+    log = workshop.folder / "log"
+    line = workshop.failure("--termination-log", str(message), "--log-file", str(log), "--log-level", "error")
+    assert message.read_text() == line + "\n"
+    assert line.startswith("builder: compile: ")
+    text = log.read_text()
+    assert "words of the compiler" in text and "fetching repository=" in text
+    assert text.endswith(line + "\n")
+
+
+def test_no_termination_log_is_made_where_there_is_none(workshop):
+    workshop.source.commit(project(**{"provider/build.sh": "exit 3\n"}))
+    workshop.failure("--termination-log", str(workshop.folder / "none"))
+    assert not (workshop.folder / "none").exists()
+
+
+def test_a_log_file_that_cannot_be_written_is_a_usage_error(workshop):
+    done = workshop.build("--log-file", str(workshop.folder / "none" / "log"))
+    assert done.returncode == 2 and "--log-file" in done.err
+
+
+def test_a_fetch_leaves_its_words_there_too(workshop):
+    workshop.source.commit(project())
+    message = workshop.folder / "termination-log"
+    message.write_text("")
+    line = workshop.fetch_failure("--path", "none", "--termination-log", str(message))
+    assert message.read_text() == line + "\n"

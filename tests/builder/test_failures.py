@@ -1,0 +1,222 @@
+"""Every way in which a build fails: exit code 1, one last line with cause and next step, nothing left behind."""
+import os
+import pathlib
+import subprocess
+
+import pytest
+from conftest import BUILDER, CXX_MAIN, cxx_project, plugin, project, tools_without_ninja
+from support.git_servers import GitHttp, RefusedPort, SilentServer
+
+
+@pytest.fixture
+def shop(workshop):
+    workshop.source.commit(project())
+    return workshop
+
+
+def test_unknown_host(shop):
+    line = shop.failure(repo="http://no-such-host.invalid/x.git")
+    assert line.startswith("builder: fetch: cannot reach http://no-such-host.invalid/x.git: failed to resolve address")
+    assert "; check the host's name" in line
+
+
+@pytest.mark.parametrize("scheme", ["http", "git"])
+def test_refused_connection(shop, scheme):
+    with RefusedPort() as refused:
+        line = shop.failure(repo=f"{scheme}://127.0.0.1:{refused.port}/x.git")
+    assert line.startswith("builder: fetch: cannot reach ")
+    assert "Connection refused; check host and port" in line
+
+
+@pytest.mark.parametrize("way", ["http", "git"])
+def test_no_such_repository_on_a_server(shop, way, git_http, git_daemon):
+    line = shop.failure(repo=(git_http if way == "http" else git_daemon).url("nothing.git"))
+    assert line.startswith(f"builder: fetch: cannot {'reach' if way == 'http' else 'fetch from'} ")
+    assert "; check the path in --repo" in line
+
+
+def test_no_such_repository_here(shop):
+    assert shop.failure(repo=shop.folder / "nothing").startswith("builder: fetch: cannot open ")
+    assert "it is no git repository; give --repo" in shop.failure(repo=shop.folder)
+
+
+def test_authentication(shop):
+    with GitHttp(shop.folder / "srv", users={"me": "right-one"}) as server:
+        line = shop.failure(repo=server.url("source/.git"))
+        assert "cannot reach" in line and "asks for a user and a password" in line and "; give the right --user" in line
+        line = shop.failure(repo=server.url("source/.git", "me:wr%6Fng"))
+        assert "refuses the user and password; give the right --user" in line
+        assert "wr%6Fng" not in line and "wrong" not in line and "me:" not in line
+
+
+def test_a_server_that_says_nothing(shop):
+    with SilentServer() as server:
+        line = shop.failure("--fetch-timeout", "300ms", repo=server.url())
+    assert line.startswith("builder: fetch: cannot fetch from ")
+    assert "said nothing for 300.0 ms; check the server" in line
+
+
+@pytest.mark.parametrize("way", ["path", "http", "git"])
+def test_no_such_ref(shop, way, request):
+    repo = shop.source.path if way == "path" else request.getfixturevalue(
+        "git_http" if way == "http" else "git_daemon").url("source/.git")
+    line = shop.failure("--ref", "mian", repo=repo)
+    assert line.startswith("builder: fetch: cannot find ref 'mian': ") and line.endswith("; did you mean 'main'?")
+    line = shop.failure("--ref", "0123456789012345678901234567890123456789", repo=repo)
+    assert line.startswith("builder: fetch: cannot find commit 0123456789012345678901234567890123456789: ")
+
+
+@pytest.mark.parametrize("way", ["path", "http"])
+def test_a_repository_without_a_commit(workshop, way, request):
+    repo = workshop.source.path if way == "path" else request.getfixturevalue("git_http").url("source/.git")
+    assert "cannot find HEAD: " in workshop.failure(repo=repo)
+
+
+def test_no_such_path(shop, git_http):
+    for repo in (shop.source.path, git_http.url("source/.git")):
+        line = shop.failure("--path", "provder", repo=repo)
+        assert line == "builder: checkout: cannot find 'provder' in the commit's tree; did you mean 'provider'?"
+
+
+def test_a_path_without_a_project(shop):
+    line = shop.failure("--path", "proto")
+    assert line.startswith("builder: configure: cannot compile proto: it holds no CMakeLists.txt, go.mod or Makefile; ")
+
+
+def test_a_link_out_of_the_tree(shop):
+    (shop.source.path / "provider" / "link").symlink_to("../../outside")
+    shop.source.commit({})
+    assert "builder: checkout: cannot check out 'provider/link': it is a symbolic link" in shop.failure()
+
+
+@pytest.fixture
+def small_disk(shop):
+    """A tmpfs of 256 KiB at shop.folder/small."""
+    folder = shop.folder / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is refused here: run as root with CAP_SYS_ADMIN")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("way", ["path", "http"])
+def test_a_full_disk_while_fetching(shop, small_disk, way, request):
+    blob = os.urandom(600_000).hex()  # random, so that it does not compress
+    shop.source.commit({"provider/big": blob})
+    shop.build_dir = small_disk
+    repo = shop.source.path if way == "path" else request.getfixturevalue("git_http").url("source/.git")
+    line = shop.failure(repo=repo)
+    assert line.startswith("builder: " + ("checkout: cannot write" if way == "path" else "fetch: cannot fetch"))
+    assert "No space left on device; free some space, or give --build-dir" in line
+
+
+def test_a_full_disk_while_compiling(shop, small_disk):
+    shop.source.commit({"provider/build.sh": "head -c 1000000 /dev/zero > $1-big"})
+    shop.build_dir = small_disk
+    line = shop.failure()
+    assert line.startswith("builder: compile: cannot compile mock-kms-provider: ")
+    assert "No space left on device; free some space, or give --build-dir" in line
+
+
+def test_a_full_disk_while_publishing(shop, small_disk):
+    shop.source.commit({"provider/plugin.sh": plugin("1.0", ": " + "x" * 400_000)})
+    shop.output = small_disk / "mock-kms-provider"
+    line = shop.failure()
+    assert line.startswith("builder: publish: cannot write ")
+    assert "No space left on device; free some space, or give --output" in line
+
+
+def test_no_compiler(shop):
+    line = shop.failure(environment={"PATH": "/nowhere"})
+    assert line == ("builder: configure: cannot find a C++ compiler: PATH holds none of c++, g++ and clang++; "
+                    "install g++ or clang, or set CXX to a compiler")
+    assert "cannot find the compiler 'no-such-cc' that CXX names" in shop.failure(environment={"CXX": "no-such-cc"})
+
+
+def test_no_cmake(shop):
+    tools = shop.folder / "tools"
+    tools.mkdir()
+    (tools / "c++").symlink_to("/usr/bin/c++")
+    line = shop.failure(environment={"PATH": str(tools)})
+    assert line == "builder: configure: cannot find cmake in PATH; install cmake"
+
+
+def test_a_compile_error(shop):
+    shop.source.commit(cxx_project(main=CXX_MAIN.replace("std::puts(\"", "std::putz(\"")))
+    done = shop.build()
+    assert done.returncode == 1
+    lines = done.err.splitlines()
+    assert lines[-1].startswith("builder: compile: cannot compile mock-kms-provider: provider/main.cc:2:")
+    assert "error: 'putz' is not a member of 'std'" in lines[-1].replace("‘", "'").replace("’", "'")
+    assert any(line.startswith("FAILED: ") for line in lines[:-1])
+    assert any("putz" in line and "|" in line for line in lines[:-1]), "the compiler's own lines come before"
+    shop.assert_clean()
+
+
+def test_an_error_while_linking(shop):
+    shop.source.commit(cxx_project(main="int missing(); int main() { return missing(); }\n"))
+    assert "undefined" in shop.failure()
+
+
+def test_a_cmake_error(shop):
+    shop.source.commit({"provider/CMakeLists.txt": "cmake_minimum_required(VERSION 3.22)\nproject(x NONE)\n"
+                                                   "find_package(NothingLikeThis REQUIRED)\n"})
+    line = shop.failure()
+    assert line.startswith("builder: configure: cannot configure provider: CMake Error at provider/CMakeLists.txt:3")
+    assert "NothingLikeThis" in line
+
+
+def test_no_such_target(shop):
+    line = shop.failure("--target", "other")
+    assert line == ("builder: compile: cannot compile other: ninja: error: unknown target 'other'; "
+                    "give the name of an executable's target by --target")
+    line = shop.failure("--target", "other", environment=tools_without_ninja(shop))
+    assert "No rule to make target 'other'" in line and line.endswith("; give the name of an executable's target by --target")
+
+
+def test_a_target_without_an_executable(shop):
+    shop.source.commit({"provider/build.sh": "true"})
+    assert "cannot find the executable: the build left no file build/bin/mock-kms-provider" in shop.failure()
+
+
+@pytest.mark.parametrize("body, cause", [
+    ("echo 'no libfoo.so' >&2; exit 3", "it exited with code 3 after 'no libfoo.so'"),
+    ("kill -SEGV $$", "it was killed by SIGSEGV"),
+    ("exec sleep 1000", "it did not end within 300.0 ms"),
+])
+def test_a_binary_that_does_not_run(shop, body, cause):
+    shop.built()  # the old one stays
+    shop.source.commit({"provider/plugin.sh": plugin("2.0", body)})
+    line = shop.failure("--proof-timeout", "300ms")
+    assert line.startswith("builder: prove: cannot run mock-kms-provider --version: " + cause)
+    assert subprocess.run([shop.output, "--version"], capture_output=True, text=True).stdout == "plugin 1.0\n"
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_a_result_that_cannot_be_printed(shop, format):
+    with open("/dev/full", "w") as full:
+        for command in (shop.command("-o", format), [BUILDER, "fetch", "--repo", shop.source.path, "--into",
+                                                     shop.folder / "fetched", "-o", format]):
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=shop.environment)
+            assert done.returncode == 1
+            assert done.stderr.splitlines()[-1].startswith("builder: cannot print the result: No space left on device; the ")
+    assert shop.output.exists()
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_before_anything_is_fetched(shop):
+    shop.output = pathlib.Path("/proc/mock-kms-provider")  # not by root either
+    done = shop.build()
+    assert done.returncode == 1
+    assert done.err.splitlines()[-1].startswith("builder: publish: cannot write /proc/.mock-kms-provider")
+    assert done.err.endswith("; check --output\n")
+    assert "phase=fetch" not in done.err and shop.compilations() == 0
+
+
+def test_an_output_that_cannot_be_written(shop):
+    (shop.folder / "file").write_text("")
+    shop.output = shop.folder / "file" / "plugin"
+    done = shop.build()
+    assert done.returncode == 1
+    assert done.err.splitlines()[-1].startswith("builder: publish: cannot make ")
+    assert pathlib.Path(shop.folder / "file").read_text() == ""

@@ -1,0 +1,245 @@
+"""`builder fetch`: what arrives equals what git itself would export, over every way and every rung, for few bytes."""
+import io
+import os
+import pathlib
+import stat
+import subprocess
+import tarfile
+import tempfile
+
+import pytest
+from support import huge_repository
+from support.git_servers import GitDaemon, GitHttp, git
+from support.sshd import Sshd
+
+LEAPS = "v2, three folder levels a request"
+
+
+def exported(repository, commit, *paths):
+    """{path: (kind, content)} of `git archive`."""
+    done = subprocess.run(["git", "-C", repository, "archive", commit, *[p for p in paths if p != "."]],
+                          check=True, capture_output=True)
+    tree = {}
+    archive = tarfile.open(fileobj=io.BytesIO(done.stdout))
+    for entry in archive:
+        if entry.issym():
+            tree[entry.name] = ("link", entry.linkname)
+        elif entry.isfile():
+            kind = "program" if entry.mode & stat.S_IXUSR else "file"
+            tree[entry.name] = (kind, archive.extractfile(entry.name).read())
+    return tree
+
+
+def on_disk(folder):
+    tree = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            tree[name] = ("link", os.readlink(path))
+        elif path.is_file():
+            tree[name] = ("program" if path.stat().st_mode & stat.S_IXUSR else "file", path.read_bytes())
+    return tree
+
+
+def fill(repository):
+    """Deep folders with all that a tree can hold; returns the commit."""
+    deep = repository.path / "a" / "b" / "c" / "d" / "e"
+    deep.mkdir(parents=True)
+    (deep / "binary").write_bytes(bytes(range(256)) * 40)
+    (deep / "program.sh").write_text("#!/bin/sh\n")
+    (deep / "program.sh").chmod(0o755)
+    (deep / "link").symlink_to("../e/binary")
+    (deep / "empty").write_text("")
+    return repository.commit({"a/b/c/d/e/text": "line\r\nline\n", "a/b/x": "x", "a/b/c/y/z": "z", "top": "top\n",
+                              "ünïcødé/ñ": "n", "other/1/2/3/4/5": "5"})
+
+
+@pytest.fixture
+def shop(workshop):
+    workshop.source.git("config", "uploadpack.allowFilter", "true")
+    workshop.commit = fill(workshop.source)
+    return workshop
+
+
+@pytest.fixture(params=["path", "http", "git", "ssh"])
+def place(request, shop):
+    if request.param == "path":
+        return shop.source.path
+    if request.param == "ssh":
+        server = Sshd(shop.folder / "sshd", shop.folder)
+        request.addfinalizer(lambda: server.__exit__())
+        return server.url(shop.source.path)
+    return request.getfixturevalue(f"git_{'daemon' if request.param == 'git' else 'http'}").url("source/.git")
+
+
+# --- content ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("paths", [
+    ["a/b/c/d/e"], ["a/b/c", "other"], ["a/b/c/d/e/link"], ["a/b/c/d/e/program.sh", "top"], ["ünïcødé"], ["."], ["top"],
+    ["a/b/c/d/e", "a/b/c/d"], ["other/1/2/3/4/5", "a/b/x"]], ids=" ".join)
+def test_what_is_fetched_equals_git_archive(shop, place, paths):
+    done = shop.fetched(*[word for path in paths for word in ("--path", path)], repo=place)
+    assert on_disk(done.folder) == exported(shop.source.path, shop.commit, *paths)
+    assert done.stdout.startswith(f"Fetched: {done.folder}\n")
+
+
+def test_without_paths_everything_is_fetched(shop, git_http):
+    done = shop.fetched(repo=git_http.url("source/.git"))
+    assert on_disk(done.folder) == exported(shop.source.path, shop.commit)
+    assert done.way == "v2, whole commit"
+
+
+def test_attributes_of_the_repository_do_not_apply(shop, git_http):
+    shop.source.commit({".gitattributes": "* text eol=crlf\n"})
+    done = shop.fetched("--path", "top", repo=git_http.url("source/.git"))
+    assert (done.folder / "top").read_bytes() == b"top\n"
+
+
+@pytest.mark.parametrize("path, words", [
+    ("nothing/x", "cannot find 'nothing/x'"), ("a/b/nothing/x", "cannot find 'a/b/nothing/x'"),
+    ("top/x", "cannot find 'top/x'"), ("a/b/c/d/e/none", "cannot find")])
+def test_a_path_that_is_not_there(shop, place, path, words):
+    assert words in shop.fetch_failure("--path", path, repo=place)
+
+
+def test_a_submodule_is_refused(shop, git_http):
+    shop.source.git("update-index", "--add", "--cacheinfo", f"160000,{shop.commit},a/b/module")
+    shop.source.git("commit", "-q", "-m", "module")
+    for path in ("a/b", "a/b/module"):
+        assert "'a/b/module': it is a submodule" in shop.fetch_failure("--path", path, repo=git_http.url("source/.git"))
+
+
+def test_an_empty_folder_comes_as_one(shop, place):
+    """git's command line never stores one, but other tools do."""
+    empty = shop.source.git("mktree", stdin="")
+    tree = shop.source.git("mktree", stdin=f"040000 tree {empty}\tvoid\n100644 blob {shop.source.id('HEAD:top')}\tfile\n")
+    root = shop.source.git("mktree", stdin=f"040000 tree {tree}\touter\n")
+    shop.source.git("update-ref", "refs/heads/void", shop.source.git("commit-tree", "-m", "x", root))
+    done = shop.fetched("--ref", "void", "--path", "outer", repo=place)
+    assert (done.folder / "outer" / "void").is_dir() and not list((done.folder / "outer" / "void").iterdir())
+    assert on_disk(done.folder) == exported(shop.source.path, "void", "outer")
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(shop):
+    (shop.folder / "full").mkdir()
+    (shop.folder / "full" / "x").write_text("mine")
+    done = shop.fetch(into=shop.folder / "full")
+    assert done.returncode == 1 and "not an empty folder" in done.stderr
+    (shop.folder / "void").mkdir()
+    assert shop.fetched("--path", "top", into=shop.folder / "void").returncode == 0
+
+
+# --- refs ------------------------------------------------------------------------------------------------------------
+
+def test_annotated_tags_even_of_tags_and_ids_lead_to_their_commit(shop, place):
+    shop.source.git("tag", "-a", "-m", "one", "one")
+    shop.source.git("tag", "-a", "-m", "two", "two", "one")
+    shop.source.commit({"top": "changed"})
+    for number, ref in enumerate(("one", "two", shop.commit)):
+        done = shop.fetched("--ref", ref, "--path", "top", repo=place, into=shop.folder / str(number))
+        assert (done.folder / "top").read_text() == "top\n"
+
+
+@pytest.mark.parametrize("ref", ["HEAD", "main", "refs/heads/main", "release/1.0", "light", "refs/tags/light"])
+def test_refs_of_every_kind(shop, place, ref):
+    shop.source.git("branch", "release/1.0")
+    shop.source.git("tag", "light")
+    done = shop.fetched("--ref", ref, "--path", "top", repo=place)
+    assert f"commit={shop.commit}" in done.stderr
+
+
+def test_an_unknown_ref_is_named_with_its_neighbour(shop, place):
+    line = shop.fetch_failure("--ref", "maim", repo=place)
+    assert "cannot find ref 'maim'" in line and line.endswith("did you mean 'main'?")
+    assert "cannot find commit 1111" in shop.fetch_failure("--ref", "1" * 40, repo=place)
+
+
+def test_a_head_that_is_not_born(workshop, git_http):
+    workshop.source.git("config", "uploadpack.allowFilter", "true")
+    assert "cannot find HEAD" in workshop.fetch_failure(repo=git_http.url("source/.git"))
+
+
+def test_sixty_thousand_refs_and_as_many_commits_cost_nothing(workshop, git_http, git_daemon):
+    repository = huge_repository.generate(workshop.folder / "srv" / "long.git", files=600, history=60_000)
+    head = git(repository, "rev-parse", "HEAD")
+    (repository / "packed-refs").write_text("# pack-refs with: peeled fully-peeled sorted \n" + "".join(
+        sorted(f"{head} refs/heads/branch-{n:05}\n" for n in range(60_000))) + f"{head} refs/heads/main\n")
+    for number, server in enumerate((git_http, git_daemon)):
+        done = workshop.fetched("--ref", "main", "--path", huge_repository.PLUGIN, repo=server.url("long.git"),
+                                into=workshop.folder / str(number))
+        assert len(on_disk(done.folder)) == huge_repository.PLUGIN_FILES
+        assert done.bytes < 60_000
+
+
+# --- the ladder ------------------------------------------------------------------------------------------------------
+
+RUNGS = {
+    "leaps": ({}, 2, LEAPS),
+    "depths banned": ({"uploadpackfilter.tree.maxDepth": "0"}, 2, "v2, one folder level a request"),
+    "combinations banned": ({"uploadpackfilter.combine.allow": "false"}, 2, "v2, one folder level a request"),
+    "trees banned": ({"uploadpackfilter.tree.allow": "false"}, 2, "v2, all folders at once"),
+    "all filters banned": ({"uploadpackfilter.allow": "false"}, 2, "v2, whole commit"),
+    "no filters": ({"uploadpack.allowFilter": "false"}, 2, "v2, whole commit"),
+    "v0": ({}, 0, "v0, whole commit"),
+    "v0, any object": ({"uploadpack.allowAnySHA1InWant": "true"}, 0, "v0, three folder levels a request"),
+    "v0, depths banned": ({"uploadpack.allowAnySHA1InWant": "true", "uploadpackfilter.tree.maxDepth": "0"}, 0,
+                          "v0, one folder level a request"),
+    "v0, no filters": ({"uploadpack.allowFilter": "false"}, 0, "v0, whole commit"),
+}
+
+
+@pytest.mark.parametrize("rung, transport", [(rung, "http") for rung in RUNGS] + [
+    (rung, "git") for rung in RUNGS if RUNGS[rung][1] == 2])
+def test_every_rung_brings_the_same(shop, rung, transport):
+    configuration, version, way = RUNGS[rung]
+    for name, value in configuration.items():
+        shop.source.git("config", name, value)
+    with (GitHttp(shop.folder / "srv", version=version) if transport == "http" else GitDaemon(shop.folder / "srv")) as server:
+        done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=server.url("source/.git"))
+        assert done.way == way
+        assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
+
+
+def test_ssh_walks_by_version_0_where_it_may(shop):
+    with Sshd(shop.folder / "sshd", shop.folder) as server:
+        done = shop.fetched("--path", "a/b/c", repo=server.url(shop.source.path))
+        assert done.way == "v0, whole commit"
+        shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
+        done = shop.fetched("--path", "a/b/c", repo=server.url(shop.source.path), into=shop.folder / "again")
+        assert done.way == "v0, three folder levels a request"
+        assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c")
+
+
+def test_a_commit_that_version_0_does_not_give_is_found_in_the_history(shop):
+    shop.source.commit({"top": "newer"})
+    with Sshd(shop.folder / "sshd", shop.folder) as server:
+        done = shop.fetched("--ref", shop.commit, "--path", "top", repo=server.url(shop.source.path))
+        assert done.way == "v0, whole history"
+        assert (done.folder / "top").read_text() == "top\n"
+
+
+def test_a_repository_of_sha256_is_refused_by_name(workshop, git_http):
+    folder = pathlib.Path(tempfile.mkdtemp(dir=workshop.folder / "srv", prefix="sha256-"))
+    git(folder, "init", "-q", "--object-format=sha256", "-b", "main", ".")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "x")
+    assert "SHA-256" in workshop.fetch_failure(repo=git_http.url(f"{folder.name}/.git"))
+
+
+# --- budgets ---------------------------------------------------------------------------------------------------------
+
+def test_few_requests_and_bytes_are_enough_whatever_the_repository_holds(workshop, git_http):
+    moved = {}
+    for files in (1_000, 30_000):
+        huge_repository.generate(workshop.folder / "srv" / f"{files}.git", files=files)
+        done = workshop.fetched("--path", huge_repository.PLUGIN, repo=git_http.url(f"{files}.git"),
+                                into=workshop.folder / str(files))
+        assert len(on_disk(done.folder)) == huge_repository.PLUGIN_FILES
+        assert done.requests == 5
+        moved[files] = done.bytes
+    assert moved[30_000] < 60_000
+    assert moved[30_000] < 2 * moved[1_000]
+
+
+def test_a_full_id_saves_the_question_for_refs(shop, git_http):
+    done = shop.fetched("--ref", shop.commit, "--path", "a/b/c/d/e", repo=git_http.url("source/.git"))
+    assert done.requests == len(git_http.requests()) == 5

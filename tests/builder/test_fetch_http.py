@@ -1,0 +1,155 @@
+"""What lies between a client and a server: connections, redirects, passwords, proxies, certificates."""
+import pytest
+from conftest import project
+from support.git_servers import ConnectProxy, GitHttp
+from support.relay import Relay
+from support.tls import Authority
+
+
+@pytest.fixture
+def shop(workshop):
+    workshop.source.git("config", "uploadpack.allowFilter", "true")
+    workshop.source.commit(project())
+    return workshop
+
+
+def fetch(shop, url, **more):
+    done = shop.fetched("--path", "provider", repo=url, **more)
+    assert (done.folder / "provider" / "plugin.sh").exists()
+    return done
+
+
+def test_one_connection_is_enough(shop, git_http):
+    with Relay(git_http.port) as relay:
+        done = fetch(shop, git_http.url("source/.git", port=relay.port))
+        assert relay.connections == 1
+        assert done.bytes == relay.received
+        assert done.requests == len(git_http.requests()) == 4
+
+
+def test_a_server_that_closes_after_each_answer(shop):
+    with GitHttp(shop.folder / "srv", lines="keepalive_timeout 0;") as server, Relay(server.port) as relay:
+        done = fetch(shop, server.url("source/.git", port=relay.port))
+        assert relay.connections == done.requests == 4
+
+
+def test_a_kept_connection_that_is_gone_is_made_anew(shop, git_http):
+    with Relay(git_http.port, drop_second=True) as relay:
+        fetch(shop, git_http.url("source/.git", port=relay.port))
+        assert relay.connections == 2
+
+
+def test_a_redirect_is_followed(shop, git_http):
+    to = git_http.url("source/.git")
+    with GitHttp(shop.folder / "srv", lines=f"rewrite ^/moved/(.*)$ {to}/$1 redirect;") as server:
+        fetch(shop, server.url("moved"))
+        assert len(server.requests()) == 1
+
+
+def test_a_password_that_is_right_and_one_that_is_wrong(shop):
+    with GitHttp(shop.folder / "srv", users={"me": "right-one"}) as server:
+        fetch(shop, server.url("source/.git", "me:right-one"))
+        line = shop.fetch_failure(repo=server.url("source/.git", "me:wrong-one"), into=shop.folder / "other")
+        assert "refuses" in line and "wrong-one" not in line
+        assert "asks for a user" in shop.fetch_failure(repo=server.url("source/.git"), into=shop.folder / "other")
+
+
+def test_not_found(shop, git_http):
+    assert "404" in shop.fetch_failure(repo=git_http.url("nothing.git"))
+
+
+def test_a_page_that_is_no_git(shop):
+    with GitHttp(shop.folder / "srv", lines='location /page { default_type text/html; return 200 "<html>"; }') as server:
+        line = shop.fetch_failure(repo=server.url("page"))
+        assert "cannot reach" in line or "not git's protocol" in line
+
+
+def test_trouble_in_the_server(shop):
+    with GitHttp(shop.folder / "srv", lines="location /down { return 503; }") as server:
+        assert "503; the server is in trouble" in shop.fetch_failure(repo=server.url("down"))
+
+
+def test_a_proxy_of_the_environment_is_used(shop, git_http):
+    # Any server that answers absolute URLs does: what arrives there shows who was asked.
+    with Relay(git_http.port) as proxy:
+        environment = {"http_proxy": f"http://127.0.0.1:{proxy.port}"}
+        fetch(shop, "http://no-such-host.invalid/source/.git", environment=environment)
+        assert proxy.connections >= 1
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def https(shop):
+    """A server whose certificate is for the name localhost alone, and the CA that signed it."""
+    tls = Authority(shop.folder / "tls")
+    with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost")) as server:
+        server.ca = tls.ca
+        yield server
+
+
+def test_an_unknown_authority_is_refused(shop, https):
+    line = shop.fetch_failure(repo=https.url("source/.git", host="localhost"))
+    assert "certificate" in line and "; give the certificate of the server's CA by --ca-file" in line
+    assert https.requests() == []
+
+
+def test_an_own_authority_is_trusted_where_it_is_named(shop, https):
+    done = shop.fetched("--ca-file", https.ca, "--path", "provider", repo=https.url("source/.git", host="localhost"))
+    assert done.way == "v2, three folder levels a request"
+
+
+def test_a_certificate_for_another_host_is_refused(shop, https):
+    line = shop.fetch_failure("--ca-file", https.ca, repo=https.url("source/.git", host="127.0.0.1"))
+    assert "certificate" in line
+    assert https.requests() == []
+
+
+def test_a_certificate_that_is_expired_is_refused(shop):
+    tls = Authority(shop.folder / "tls")
+    with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost", days=-1)) as server:
+        line = shop.fetch_failure("--ca-file", tls.ca, repo=server.url("source/.git", host="localhost"))
+        assert "certificate" in line
+        assert server.requests() == []
+
+
+# --- a proxy for TLS -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("variable", ["https_proxy", "HTTPS_PROXY"])
+def test_https_goes_through_a_tunnel_of_the_proxy(shop, https, variable):
+    with ConnectProxy() as proxy:
+        done = shop.fetched("--ca-file", https.ca, "--path", "provider", repo=https.url("source/.git", host="localhost"),
+                            environment={variable: proxy.url()})
+        assert (done.folder / "provider" / "plugin.sh").exists()
+        assert proxy.targets == [f"localhost:{https.port}"]
+
+
+def test_the_proxys_own_login_is_sent_to_it_alone_and_never_shown(shop, https):
+    with ConnectProxy() as proxy:
+        done = shop.fetched("--ca-file", https.ca, "--path", "provider", "--log-level", "debug",
+                            repo=https.url("source/.git", host="localhost"), environment={"https_proxy": proxy.url("me:prox-y")})
+        assert "prox-y" not in done.stdout + done.stderr
+        assert proxy.targets
+
+
+def test_hosts_without_a_proxy(shop, https):
+    with ConnectProxy() as proxy:
+        shop.fetched("--ca-file", https.ca, "--path", "provider", repo=https.url("source/.git", host="localhost"),
+                     environment={"https_proxy": proxy.url(), "no_proxy": "example.org,localhost"})
+        assert proxy.targets == []
+
+
+def test_a_certificate_is_checked_behind_a_proxy_too(shop, https):
+    with ConnectProxy() as proxy:
+        line = shop.fetch_failure(repo=https.url("source/.git", host="localhost"), environment={"https_proxy": proxy.url()})
+        assert "certificate" in line and proxy.targets
+        assert https.requests() == []
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway"])
+def test_a_proxy_that_refuses_is_named(shop, https, status):
+    with ConnectProxy(status=status) as proxy:
+        line = shop.fetch_failure("--ca-file", https.ca, repo=https.url("source/.git", host="localhost"),
+                                  environment={"https_proxy": proxy.url()})
+        assert line.startswith("builder: cannot reach https://localhost:")
+        assert https.requests() == []

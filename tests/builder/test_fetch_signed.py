@@ -1,0 +1,176 @@
+"""--allowed-signers: signatures that git makes with real keys, on commits and tags, over every transport."""
+import json
+import subprocess
+
+import pytest
+from conftest import project
+from support.git_servers import GitHttp
+from support.sshd import Sshd
+
+KEYS = {"ed25519": ["-t", "ed25519"], "ecdsa-256": ["-t", "ecdsa", "-b", "256"], "ecdsa-384": ["-t", "ecdsa", "-b", "384"],
+        "ecdsa-521": ["-t", "ecdsa", "-b", "521"], "rsa": ["-t", "rsa", "-b", "3072"]}
+
+
+class Key:
+    def __init__(self, folder, name, *kind):
+        self.file = folder / name
+        subprocess.run(["ssh-keygen", "-q", *(kind or KEYS["ed25519"]), "-N", "", "-C", "", "-f", self.file], check=True)
+        self.public = self.file.with_suffix(".pub").read_text().strip()
+        self.signing = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={self.file}"]
+
+    def fingerprint(self):
+        return subprocess.run(["ssh-keygen", "-lf", self.file], check=True, capture_output=True, text=True).stdout.split()[1]
+
+
+@pytest.fixture
+def shop(workshop):
+    workshop.source.git("config", "uploadpack.allowFilter", "true")
+    workshop.source.commit(project())
+    workshop.key = Key(workshop.folder, "mine")
+    workshop.signers = workshop.folder / "signers"
+    workshop.environment["BUILDER_ALLOWED_SIGNERS"] = str(workshop.signers)
+    workshop.environment["BUILDER_PATH"] = "provider"
+    allow(workshop, workshop.key)
+    return workshop
+
+
+def allow(shop, key, options="", principals="me@example.org"):
+    shop.signers.write_text(f"# who may\n{principals} {options} {key.public}\n")
+
+
+def signed(shop, key=None, *more):
+    """A signed commit; its id."""
+    shop.source.git(*(key or shop.key).signing, *more, "commit", "-q", "--allow-empty", "-S", "-m", "signed")
+    return shop.source.id("HEAD")
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_commit_is_taken_by_the_key_that_signed_it(shop, kind):
+    key = Key(shop.folder, "other", *KEYS[kind])
+    allow(shop, key)
+    signed(shop, key)
+    done = shop.fetched("-o", "json")
+    assert json.loads(done.stdout)["signature"] == {"object": "commit", "principals": "me@example.org", "fingerprint": key.fingerprint()}
+    assert f"signed object=commit by=me@example.org key={key.fingerprint()}" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["http", "whole", "v0", "git", "ssh"])
+def test_a_tag_is_taken_over_every_way(shop, way, request):
+    """The commit itself is not signed: the tag's signature covers its id."""
+    shop.source.git(*shop.key.signing, "tag", "-s", "-m", "signed", "v1")
+    shop.source.git("tag", "-a", "-m", "a tag of a tag", "outer", "v1")
+    if way == "ssh":
+        server = Sshd(shop.folder / "sshd", shop.folder)
+        repo = server.url(shop.source.path)
+    elif way == "git":
+        server, repo = None, request.getfixturevalue("git_daemon").url("source/.git")
+    else:
+        shop.source.git("config", "uploadpack.allowFilter", str(way != "whole").lower())
+        server = GitHttp(shop.folder / "srv", version=0 if way == "v0" else 2)
+        server.__enter__()
+        repo = server.url("source/.git")
+    for number, ref in enumerate(("v1", "outer")):
+        done = shop.fetched("--ref", ref, "-o", "json", repo=repo, into=shop.folder / str(number))
+        assert json.loads(done.stdout)["signature"]["object"] == "tag"
+        assert (done.folder / "provider").exists()
+    assert "is not signed" in shop.fetch_failure("--ref", "main", repo=repo)
+    if server:
+        server.__exit__()
+
+
+def refused(shop, words, *options, repo=None):
+    line = shop.fetch_failure(*options, repo=repo)
+    assert line.startswith("builder: cannot trust the source: "), line
+    assert words in line, line
+    assert "; have it signed, with gpg.format=ssh, by a key that --allowed-signers names" in line
+
+
+def test_what_is_not_signed_is_refused(shop, git_http):
+    commit = shop.source.id("HEAD")
+    for repo in (shop.source.path, git_http.url("source/.git")):
+        refused(shop, f"commit {commit}: it is not signed", repo=repo)
+    shop.source.git("tag", "-a", "-m", "plain", "v1")
+    refused(shop, f"tag {shop.source.id('v1')}: it is not signed, and commit {commit}: it is not signed", "--ref", "v1")
+
+
+def test_the_wrong_key_is_refused_by_its_name(shop):
+    stranger = Key(shop.folder, "stranger")
+    signed(shop, stranger)
+    refused(shop, f"key {stranger.fingerprint()} may not sign it: it is not in {shop.signers}")
+
+
+@pytest.mark.parametrize("what", ["message", "tree", "author"])
+def test_a_commit_that_was_changed_after_it_was_signed_is_refused(shop, git_http, what):
+    signed(shop)
+    raw = shop.source.git("cat-file", "commit", "HEAD")
+    changed = {"message": raw + "x", "author": raw.replace("author tester", "author somebody"),
+               "tree": raw.replace(shop.source.id("HEAD^{tree}"), "4b825dc642cb6eb9a060e54bf8d69288fbee4904")}[what] + "\n"
+    commit = shop.source.git("hash-object", "-w", "-t", "commit", "--stdin", stdin=changed)
+    shop.source.git("update-ref", "refs/heads/changed", commit)
+    refused(shop, f"commit {commit}: its signature does not fit: it was changed after it was signed", "--ref", "changed",
+            repo=git_http.url("source/.git"))
+
+
+def test_a_tag_that_was_moved_to_another_commit_is_refused(shop):
+    shop.source.git(*shop.key.signing, "tag", "-s", "-m", "signed", "v1")
+    raw = shop.source.git("cat-file", "tag", "v1")
+    other = shop.source.commit({"x": "y"})
+    moved = raw.replace(raw.splitlines()[0].split()[1], other) + "\n"
+    shop.source.git("update-ref", "refs/tags/v1", shop.source.git("hash-object", "-w", "-t", "tag", "--stdin", stdin=moved))
+    refused(shop, "its signature does not fit", "--ref", "v1")
+
+
+def test_a_signature_for_something_else_is_refused(shop):
+    """The same key signs a commit's very bytes, but as a file."""
+    raw = shop.source.git("cat-file", "commit", "HEAD") + "\n"
+    done = subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f", shop.key.file], input=raw, check=True,
+                          capture_output=True, text=True)
+    head, _, message = raw.partition("\n\n")
+    header = "gpgsig " + done.stdout.strip().replace("\n", "\n ")
+    commit = shop.source.git("hash-object", "-w", "-t", "commit", "--stdin", stdin=f"{head}\n{header}\n\n{message}")
+    shop.source.git("update-ref", "refs/heads/file", commit)
+    refused(shop, "it is signed for 'file' and not for 'git'", "--ref", "file")
+
+
+@pytest.mark.parametrize("options, words", [
+    ('namespaces="file"', "allows it for 'file' and not for 'git'"),
+    ('valid-before="20200101"', "allows it until "),
+    ('valid-after="20990101"', "allows it from "),
+    ("cert-authority", "makes it an authority for certificates, which are not supported"),
+])
+def test_what_the_file_does_not_allow_is_refused_with_its_line(shop, options, words):
+    allow(shop, shop.key, options)
+    signed(shop)
+    refused(shop, f"line 2 of {shop.signers} ")
+    refused(shop, words)
+
+
+def test_what_the_file_allows_is_taken(shop):
+    allow(shop, shop.key, 'namespaces="file,git",valid-after="20200101Z",valid-before="20990101"', '"me,you"')
+    signed(shop)
+    assert "by=me,you " in shop.fetched().stderr
+
+
+def test_git_agrees(shop):
+    signed(shop)
+    shop.source.git("-c", f"gpg.ssh.allowedSignersFile={shop.signers}", "verify-commit", "HEAD")
+    shop.fetched()
+
+
+@pytest.mark.parametrize("text, words", [("", "it allows no signer"), ("me ssh-ed25519 AAAA\n", "cannot read line 1 of "),
+                                         ("\nme nonsense=1 ssh-ed25519 AAAA\n", "cannot read line 2 of ")])
+def test_a_file_that_cannot_be_read_is_a_usage_error(shop, text, words):
+    shop.signers.write_text(text)
+    done = shop.fetch()
+    assert done.returncode == 2 and words in done.stderr and not done.folder.exists()
+
+
+def test_builds_demand_it_too(shop):
+    options = ["--path", "provider", "--path", "proto"]
+    assert shop.failure(*options).startswith("builder: fetch: cannot trust the source: ")
+    signed(shop)
+    shop.built(*options)
+    info = json.loads((shop.output.parent / "build-info.json").read_text())
+    assert info["signature"]["fingerprint"] == shop.key.fingerprint()
+    again = shop.built(*options)
+    assert "Up to date:" in again.out and "signed object=commit" in again.err

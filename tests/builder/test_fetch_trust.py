@@ -1,0 +1,208 @@
+"""Who may fetch, from whom, what, and how much: logins, pins and limits."""
+import subprocess
+
+import pytest
+from conftest import project
+from support import huge_repository
+from support.git_servers import GitDaemon, GitHttp, git
+from support.relay import Relay
+from support.sshd import Sshd
+
+
+@pytest.fixture
+def shop(workshop):
+    workshop.source.git("config", "uploadpack.allowFilter", "true")
+    workshop.commit = workshop.source.commit(project())
+    return workshop
+
+
+# --- logins ----------------------------------------------------------------------------------------------------------
+
+PASSWORD = "s3cr/t-w@rd"
+
+
+@pytest.fixture
+def locked(shop):
+    with GitHttp(shop.folder / "srv", users={"me": PASSWORD, "git": PASSWORD}) as server:
+        (shop.folder / "password").write_text(PASSWORD + "\n")
+        yield server
+
+
+@pytest.mark.parametrize("options, environment", [
+    (["--user", "me", "--password-file", "password"], {}),
+    (["--password-file", "password"], {"GIT_USERNAME": "me"}),
+    ([], {"GIT_USERNAME": "me", "GIT_PASSWORD": PASSWORD}),
+    ([], {"GIT_TOKEN": PASSWORD}),
+    ([], {"BUILDER_USER": "me", "BUILDER_PASSWORD_FILE": "password"}),
+], ids=["options", "user of the environment", "environment", "token", "options of the environment"])
+def test_a_password_is_used_and_never_shown(shop, locked, options, environment):
+    done = shop.fetched("--log-level", "debug", "-o", "json", *options, repo=locked.url("source/.git"), environment=environment)
+    assert PASSWORD not in done.stdout + done.stderr
+    assert (done.folder / "provider").exists()
+
+
+def test_the_url_goes_before_other_logins(shop, locked):
+    line = shop.fetch_failure("--password-file", "password", repo=locked.url("source/.git", "me:wrong"))
+    assert "refuses the user and password; give the right --user and --password-file" in line
+    assert "wrong" not in line
+
+
+def test_a_password_is_not_told_to_another_server(shop, locked):
+    with GitHttp(shop.folder / "srv", lines=f"rewrite ^/(.*)$ {locked.url('source/.git')}/$1 redirect;") as server:
+        line = shop.fetch_failure("--user", "me", "--password-file", "password", repo=server.url("moved"))
+    assert "another server than that of --repo asks for a user" in line
+    assert all(" - me " not in request for request in locked.requests())
+
+
+def test_a_password_is_kept_from_the_compiler(shop):
+    shop.source.commit({"provider/build.sh": "env > \"$BUILD_LOG\"\nmkdir -p $1; cp \"$(dirname $0)/plugin.sh\" $1/mock-kms-provider; chmod +x $1/*\n"})
+    shop.built(environment={"GIT_PASSWORD": PASSWORD, "GIT_TOKEN": PASSWORD})
+    assert PASSWORD not in shop.build_log.read_text()
+
+
+def test_ssh_keys_and_host_keys_come_from_files(shop):
+    with Sshd(shop.folder / "sshd", shop.folder) as server:
+        ssh = shop.folder / ".ssh"
+        ssh.rename(shop.folder / "keys")
+        options = ["--ssh-key", "keys/id_ed25519", "--known-hosts", "keys/known_hosts"]
+        assert (shop.fetched(*options, repo=server.url(shop.source.path)).folder / "provider").exists()
+        other = shop.folder / "other"
+        line = shop.fetch_failure(*options[:2], repo=server.url(shop.source.path), into=other)
+        assert "add the host to known_hosts" in line
+        line = shop.fetch_failure(*options[2:], repo=server.url(shop.source.path), into=other)
+        assert "none of the keys" in line
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", shop.folder / "stranger"], check=True)
+        line = shop.fetch_failure("--ssh-key", "stranger", *options[2:], repo=server.url(shop.source.path), into=other)
+        assert "does not take the key of --ssh-key" in line
+
+
+# --- pins ------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("way", ["path", "http", "v0", "git"])
+def test_a_pin_lets_one_commit_pass(shop, way):
+    shop.source.git("tag", "-a", "-m", "x", "v1")
+    server = {"http": GitHttp, "git": GitDaemon, "v0": lambda folder: GitHttp(folder, version=0)}.get(way, lambda folder: None)
+    server = server(shop.folder / "srv")
+    if server:
+        server.__enter__()
+    repo = server.url("source/.git") if server else shop.source.path
+    done = shop.fetched("--commit", shop.commit.upper(), "--ref", "v1", repo=repo)
+    assert "ref=v1 pinned=true" in done.stderr
+    moved = shop.source.commit({"x": "y"})
+    into = shop.folder / "again"
+    line = shop.fetch_failure("--commit", shop.commit, "--ref", "main", repo=repo, into=into)
+    assert f"cannot use main of {repo}: it is commit {moved}, and --commit demands {shop.commit}; " in line
+    assert "pinned=false" in shop.fetched("--ref", "main", repo=repo, into=into).stderr
+    if server:
+        server.__exit__()
+
+
+def test_a_pin_that_is_no_commit_id_is_a_usage_error(shop):
+    done = shop.fetch("--commit", "main")
+    assert done.returncode == 2 and "no commit id" in done.stderr
+
+
+def test_the_pin_holds_for_builds_too(shop):
+    shop.built("--commit", shop.commit)
+    shop.source.commit({"x": "y"})
+    assert "builder: fetch: cannot use HEAD of " in shop.failure("--commit", shop.commit)
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+def test_a_server_that_sends_too_much_is_cut_off(workshop, git_http):
+    repository = huge_repository.generate(workshop.folder / "srv" / "some.git", files=3_000)
+    git(repository, "config", "uploadpack.allowFilter", "false")
+    with Relay(git_http.port) as relay:
+        line = workshop.fetch_failure("--max-bytes", "50000", "--path", huge_repository.PLUGIN,
+                                      repo=git_http.url("some.git", port=relay.port))
+        assert " more than 50000 bytes; give narrower --path options, or raise --max-bytes" in line
+
+
+@pytest.mark.parametrize("place", ["path", "http"])
+def test_a_file_that_unpacks_to_too_much_is_never_unpacked(shop, place, request):
+    shop.source.commit({"provider/bomb": "0" * 20_000_000})
+    repo = shop.source.path if place == "path" else request.getfixturevalue("git_http").url("source/.git")
+    line = shop.fetch_failure("--max-bytes", "10000000", repo=repo)
+    assert {"path": "cannot check out 'provider/bomb': all files are more than 10000000 bytes",
+            "http": "the server's pack unpacks to more than 10000000 bytes; give narrower --path"}[place] in line
+
+
+@pytest.mark.parametrize("place", ["path", "http"])
+def test_a_tree_that_holds_itself_over_and_over_ends_at_the_limit(shop, place, request):
+    """Five levels of ten times the same folder are 10^5 files in a kilobyte."""
+    tree = shop.source.git("write-tree")
+    for _ in range(5):
+        tree = shop.source.git("mktree", stdin="".join(f"040000 tree {tree}\tf{i}\n" for i in range(10)))
+    shop.source.git("update-ref", "refs/heads/bomb", shop.source.git("commit-tree", "-m", "bomb", tree))
+    repo = shop.source.path if place == "path" else request.getfixturevalue("git_http").url("source/.git")
+    line = shop.fetch_failure("--ref", "bomb", "--path", "f0", "--max-files", "5000", repo=repo)
+    assert "there are more than 5000 files and folders; give narrower --path options, or raise --max-files" in line
+
+
+# --- hostile trees ---------------------------------------------------------------------------------------------------
+
+def raw_tree(repository, *entries):
+    """Stores a tree of (mode, name, content or id) as its bytes are: nothing that git refuses is refused."""
+    stored = b""
+    for mode, name, content in entries:
+        folder = mode == "40000"
+        id = content if folder else repository.git("hash-object", "-w", "--stdin", stdin=content)
+        stored += mode.encode() + b" " + name.encode() + b"\0" + bytes.fromhex(id)
+    (repository.path / ".git" / "raw").write_bytes(stored)
+    return repository.git("hash-object", "-w", "--literally", "-t", "tree", ".git/raw")
+
+
+@pytest.fixture
+def hostile(shop, git_http):
+    """hostile(entries...) commits them as the folder `sub`; the last line of a fetch that fails."""
+    def refusal(*entries):
+        outer = raw_tree(shop.source, ("40000", "sub", raw_tree(shop.source, *entries)))
+        shop.source.git("update-ref", "refs/heads/hostile", shop.source.git("commit-tree", "-m", "x", outer))
+        into = shop.folder / "into"
+        line = shop.fetch_failure("--ref", "hostile", "--path", "sub", repo=git_http.url("source/.git"), into=into)
+        for repo in (shop.source.path, git_http.url("source/.git")):  # nor does a build write anything
+            assert shop.failure("--ref", "hostile", "--path", "sub", "--build", "cmake", repo=repo).removeprefix("builder: checkout: ") == \
+                line.removeprefix("builder: ")
+        return line
+    return refusal
+
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "..", ".Git", "git~1", ".g\u200cit", ".git ", ".git::$DATA", "a\\.git", "nul", "aux.h",
+                                  "a/b", "../../escaped", "/etc/escaped", "a\x1b[31m"])
+def test_names_that_escape_are_refused_before_anything_is_written(hostile, name):
+    shown = name.replace("\x1b", "?")
+    assert hostile(("100644", "0", "fine"), ("100644", name, "x")).startswith(f"builder: cannot check out 'sub/{shown}': ")
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../outside", "..", "../sub2/../../x", "a/../../x", "../.git/config", "../git~1/config",
+                                    "x" * 5000])
+def test_links_that_escape_are_refused_before_anything_is_written(hostile, target):
+    if target == "..":
+        target = "../.."
+    line = hostile(("100644", "0", "fine"), ("120000", "link", target))
+    assert line.startswith("builder: cannot check out 'sub/link': it is a symbolic link, and ")
+
+
+def test_links_through_links_cannot_escape(hostile):
+    """down/.. is the parent of what `down` points to: a path that goes up after it went down is refused."""
+    assert "goes down and up again" in hostile(("120000", "down", "a"), ("120000", "out", "down/../../../etc"))
+
+
+def test_a_link_that_stands_for_a_folder_of_another_case_is_refused(hostile):
+    assert "in case alone, and one of them is a symbolic link" in hostile(("120000", "A", "../elsewhere"), ("40000", "a", EMPTY_TREE))
+
+
+def test_names_that_differ_in_case_alone_are_named(shop, git_http):
+    shop.source.commit({"provider/README": "1", "provider/readme": "2"})
+    done = shop.fetched("--path", "provider", repo=git_http.url("source/.git"))
+    assert ' one=provider/README other=provider/readme pairs=1' in done.stderr
+    assert (done.folder / "provider" / "README").read_text() == "1"
+
+
+@pytest.mark.parametrize("mode", ["20644", "60644", "10644"])
+def test_devices_and_pipes_are_refused(hostile, mode):
+    assert "neither a file nor a folder nor a link" in hostile((mode, "x", "y"))

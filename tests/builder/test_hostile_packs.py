@@ -1,0 +1,154 @@
+"""Packs that are made to cost more than they weigh: each ends at a limit, quickly and with little memory."""
+import itertools
+import os
+import subprocess
+
+import pytest
+from conftest import BUILDER
+from support.hostile_git import (BLOB, COMMIT, COPY_64K, TREE, PackServer, RefusingServer, commit_of, delta, object_header, object_id,
+                                 pack, stored)
+
+MOST_MEMORY = 600 * 1024  # KiB; the longest list of refs takes 256 MiB, once as it comes and once more where it grows
+SANITIZED = "ASAN_OPTIONS" in os.environ  # a sanitizer keeps what is freed
+
+
+def entry(mode, name, id):
+    return b"%s %s\0" % (mode, name) + id
+
+
+ONE_BLOB = object_id(BLOB, b"content")
+SMALL_TREE = entry(b"100644", b"x", ONE_BLOB)
+
+
+def source(*more, tree=SMALL_TREE):
+    """A commit of `tree` and `more` objects: the pack, and the commit's id."""
+    commit = commit_of(object_id(TREE, tree))
+    return [stored(COMMIT, commit), stored(TREE, tree), stored(BLOB, b"content"), *more], object_id(COMMIT, commit)
+
+
+def attempt(workshop, what, commit, *options, **more):
+    """The last line of a fetch that fails, within bounded memory."""
+    into = workshop.folder / "into"
+    with PackServer(what, commit, **more) as server, open(workshop.folder / "log", "w+") as log:
+        process = subprocess.Popen([BUILDER, "fetch", "--repo", server.url(), "--into", into, *options],
+                                   env=workshop.environment, stdout=subprocess.DEVNULL, stderr=log)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        log.seek(0)
+        text = log.read()
+    assert process.returncode == 1, text
+    assert not [name for name in os.listdir(workshop.folder) if "into" in name], "something is left"
+    assert SANITIZED or usage.ru_maxrss < MOST_MEMORY, f"{usage.ru_maxrss} KiB"
+    return text.splitlines()[-1]
+
+
+def test_the_server_of_these_tests_serves_what_can_be_fetched(workshop):
+    objects, commit = source()
+    with PackServer(pack(*objects), commit) as server:
+        done = workshop.fetched("--path", ".", repo=server.url())
+    assert (done.folder / "x").read_text() == "content"
+
+
+UNPACKED = "unpacks to more than 1000000000 bytes; give narrower --path options, or raise --max-bytes"
+BASE = bytes(65536)
+
+
+def bomb(copies, claimed=None):
+    """A delta that makes 64 KiB again and again, from a base in front of it."""
+    base = stored(BLOB, BASE)
+    return base + delta(len(base), COPY_64K * copies, len(BASE), claimed or copies * 65536)
+
+
+def chain(length):
+    """Each object is the one before it twice, in a few bytes."""
+    objects, size = [stored(BLOB, BASE)], len(BASE)
+    for _ in range(length):
+        objects.append(delta(len(objects[-1]), b"\xf0" + size.to_bytes(3, "little") if size < 1 << 24 else COPY_64K, size, size * 2))
+        size *= 2
+    return objects
+
+
+def long_chain(length):
+    objects = [stored(BLOB, BASE)]
+    for _ in range(length):
+        objects.append(delta(len(objects[-1]), COPY_64K, len(BASE), len(BASE)))
+    return objects
+
+
+@pytest.mark.parametrize("objects, words", [
+    ([object_header(BLOB, 1 << 55)], UNPACKED),
+    ([stored(BLOB, b"x" * 10_000_000, size=10)], "holds an object that is larger than it says"),
+    ([stored(BLOB, b"x", size=100)], "holds an object that is smaller than it says"),
+    ([stored(BLOB, b"%d" % i + bytes(250_000_000)) for i in range(5)], UNPACKED),
+    ([bomb(20_000)], UNPACKED),
+    ([bomb(1, claimed=1 << 50)], UNPACKED),
+    (chain(20), UNPACKED),
+    (long_chain(5_000), "holds a chain of more than 4096 deltas"),
+    ([b"\xff" * 12], "impossible size"),
+    ([object_header(BLOB, 5) + b"not zlib"], "is damaged"),
+    ([delta(10_000_000, COPY_64K, 1, 1)], "holds a delta without its base"),
+], ids=["a size of petabytes", "larger than it says", "smaller than it says", "zeros", "delta bomb", "delta's claim", "doubling chain",
+        "long chain", "endless size", "no zlib", "no base"])
+def test_objects_that_are_not_what_they_say(workshop, objects, words):
+    first, commit = source()
+    # What counts objects is what they are in: a bomb is two in one here.
+    count = len(first) + sum(2 if one.startswith(stored(BLOB, BASE)) and len(one) > len(stored(BLOB, BASE)) else 1 for one in objects)
+    line = attempt(workshop, pack(*first, *objects, count=count), commit, "--path", "x")
+    assert words in line and line.startswith("builder: cannot fetch from git://"), line
+
+
+def test_a_pack_that_announces_billions_of_objects(workshop):
+    objects, commit = source()
+    assert "has 4294967295 objects, and more than 8000000 are not taken" in attempt(workshop, pack(*objects, count=2**32 - 1), commit)
+
+
+def test_a_pack_without_end(workshop):
+    _, commit = source()
+    blob = os.urandom(100_000)
+
+    def endless():
+        yield pack(count=1_000_000)[:12]
+        for number in itertools.count():
+            yield stored(BLOB, blob + b"%d" % number, level=0)
+
+    line = attempt(workshop, endless, commit, "--max-bytes", "50000000")
+    assert "50000000 bytes; give narrower --path options, or raise --max-bytes" in line
+
+
+def test_a_folder_of_a_million_files(workshop):
+    tree = b"".join(entry(b"100644", b"%07d" % i, ONE_BLOB) for i in range(1_000_000))
+    objects, commit = source(tree=entry(b"40000", b"d", object_id(TREE, tree)))
+    what = pack(*objects, stored(TREE, tree))
+    assert "there are more than 200000 files and folders" in attempt(workshop, what, commit, "--path", "d")
+    assert "cannot find 'e' in" in attempt(workshop, what, commit, "--path", "e")
+
+
+def test_a_million_entries_that_hide_in_six_folders(workshop):
+    trees, id = [], ONE_BLOB
+    for level in range(6):
+        tree = b"".join(entry(b"40000" if level else b"100644", b"%d" % i, id) for i in range(10))
+        trees.append(stored(TREE, tree))
+        id = object_id(TREE, tree)
+    objects, commit = source(*trees, tree=entry(b"40000", b"d", id))
+    assert "there are more than 200000 files and folders" in attempt(workshop, pack(*objects), commit, "--path", "d")
+
+
+def test_folders_a_hundred_thousand_levels_deep(workshop):
+    trees, id = [], object_id(TREE, SMALL_TREE)
+    for _ in range(100_000):
+        tree = entry(b"40000", b"d", id)
+        trees.append(stored(TREE, tree))
+        id = object_id(TREE, tree)
+    objects, commit = source(*trees, stored(TREE, SMALL_TREE), tree=entry(b"40000", b"d", id))
+    assert "its path is too long" in attempt(workshop, pack(*objects), commit, "--path", "d")
+
+
+def test_a_list_of_refs_without_end(workshop):
+    _, commit = source()
+    assert "the server's list of refs does not end" in attempt(workshop, b"", commit, endless_greeting=True)
+
+
+def test_a_servers_words_cannot_reach_the_terminal_as_they_are(workshop):
+    with RefusingServer(b"go\x1b[2J \xff\ragain") as server:
+        line = workshop.fetch_failure(repo=server.url())
+    assert "the server says: go?[2J \ufffd?again" in line

@@ -1,0 +1,235 @@
+"""The documentation held against the programs: its examples run, its options and fields exist, its links lead somewhere.
+
+How a document is written so that this can be tested is said in shell_session.py. Besides:
+  - Below a heading "Options of `supervisor run`" stands a table with an option in its first column and the default in
+    its second. "Options of every command" holds those which all have.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+from proto import build_info_pb2, check_report_pb2, etcd_value_pb2, provider_config_pb2, provider_control_pb2, supervisor_control_pb2
+
+from shell_session import ShellSession, examples, fences, matches, without_fences
+from support import processes
+from support.processes import binary
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PROGRAMS = ["builder", "supervisor", "mock-kms-provider"]
+ENVIRONMENT = re.compile(r"\b(?:BUILDER|SUPERVISOR|MOCK_KMS)_[A-Z_]*[A-Z]\b")
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def git(folder, *arguments):
+    subprocess.run(["git", "-C", folder, "-c", "user.name=docs", "-c", "user.email=docs@localhost", *arguments],
+                   check=True, capture_output=True)
+
+
+def make_needy_repository(folder):
+    """needy.git of docs/compile.md: its provider needs its proto."""
+    source = folder / "needy.git"
+    (source / "provider").mkdir(parents=True)
+    (source / "proto").mkdir()
+    git(source, "init", "-q", "-b", "main")
+    (source / "provider" / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.22)\nproject(plugin CXX)\nadd_executable(mock-kms-provider main.cc)\nadd_subdirectory(../proto proto)\n")
+    (source / "provider" / "main.cc").write_text('#include <cstdio>\nint main() { std::puts("plugin 1.0"); }\n')
+    (source / "proto" / "CMakeLists.txt").write_text("")
+    git(source, "add", ".")
+    git(source, "commit", "-q", "-m", "main")
+
+
+def make_broken_repository(folder):
+    """plugin.git of docs/troubleshooting.md and docs/builder.md: its branches fail in one phase each."""
+    source = folder / "plugin.git"
+    (source / "provider").mkdir(parents=True)
+    (source / "proto").mkdir()
+    git(source, "init", "-q", "-b", "main")
+    lists = "cmake_minimum_required(VERSION 3.22)\nproject(plugin CXX)\nadd_executable(mock-kms-provider main.cc)\n"
+    files = {"provider/CMakeLists.txt": lists, "proto/kms.proto": "", "provider/main.cc": '#include <cstdio>\nint main() { std::puts("plugin 1.0"); }\n'}
+    for branch, changes in {
+        "main": files,
+        "does-not-compile": {"provider/main.cc": "int main() { return undeclared; }\n"},
+        "does-not-run": {"provider/main.cc": "int main() { return 3; }\n"},
+    }.items():
+        if branch != "main":
+            git(source, "checkout", "-q", "-b", branch, "main")
+        for path, content in changes.items():
+            (source / path).write_text(content)
+        git(source, "add", ".")
+        git(source, "commit", "-q", "-m", branch)
+    git(source, "checkout", "-q", "main")
+
+
+@pytest.fixture
+def session():
+    folder = processes.short_folder()
+    inside = folder / "d"
+    inside.mkdir()
+    make_broken_repository(inside)
+    make_needy_repository(inside)
+    environment = {key: value for key, value in os.environ.items() if not ENVIRONMENT.fullmatch(key)}
+    for key in ("PYTHONPATH", "CXX", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
+        environment.pop(key, None)
+    environment.update(PATH=f"{os.environ['KMS_BIN_DIR']}:{environment['PATH']}", CHECKOUT=str(ROOT), LC_ALL="C.UTF-8",
+                       HOME=str(folder), CCACHE_DIR=str(folder / "ccache"))
+    shell = ShellSession(inside, environment)
+    shell.folder = inside
+    yield shell
+    shell.close()
+    processes.remove(folder)
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if examples(d.read_text())], ids=name_of)
+def test_examples_print_what_the_document_says(session, document):
+    text = document.read_text()
+    for _, name, lines in fences(text):
+        if name:
+            (session.folder / name).write_text("\n".join(lines) + "\n")
+    for command, expected in examples(text):
+        output = session.run(command)
+        assert matches(expected, output), "\n".join(
+            [f"{name_of(document)}: $ {command}", "--- the document says", *expected, "--- the command prints", *output])
+
+
+def test_an_example_that_is_wrong_would_be_seen():
+    assert matches(["a … c", "…", "end"], ["a b c", "more", "lines", "end"])
+    assert matches(["…"], []) and matches([], [])
+    assert not matches(["a"], ["a", "b"])
+    assert not matches(["a"], [])
+    assert not matches(["a … c"], ["a b", "c"])
+    assert examples("```console\n$ one \\\n> two\nout\n$ three\n```\n") == [("one \\\ntwo", ["out"]), ("three", [])]
+
+
+def help_of(*command):
+    program, *words = command
+    environment = {key: value for key, value in os.environ.items() if key != "XDG_RUNTIME_DIR"}
+    return subprocess.run([binary(program), *words, "--help"], env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def commands():
+    """Every command of this build, such as ("supervisor", "run"), the bare programs included."""
+    for program in PROGRAMS:
+        yield (program,)
+        listed = help_of(program).partition("\nSubcommands:\n")[2]
+        for name in re.findall(r"^  (\w[\w-]*) ", listed, re.M):
+            yield (program, name)
+
+
+def options_in_help(*command):
+    """{"--name": its default or None}"""
+    found = {}
+    for name, rest in re.findall(r"^  (?:-\w,)?(--[a-z-]+)(.*)$", help_of(*command), re.M):
+        default = re.search(r"=(\S+)", rest.split("(Env")[0])
+        found[name] = default and default.group(1)
+    return found
+
+
+def options_in_documents():
+    """{"supervisor run": {"--name": its default cell}} of all option tables; "*" are those of every command."""
+    tables = {}
+    for document in DOCUMENTS:
+        table = None
+        for line in without_fences(document.read_text()).splitlines():
+            if line.startswith("#"):
+                heading = re.fullmatch(r"#+ Options of (?:`(.+)`|(every command))", line)
+                table = tables.setdefault(heading.group(1) or "*", {}) if heading else None
+            elif table is not None and line.startswith("| `"):
+                first, default = [cell.strip() for cell in line.strip("|").split("|")][:2]
+                for name in re.findall(r"--[a-z-]+", first):
+                    table[name] = default.strip("`")
+    return tables
+
+
+def test_every_option_is_documented_and_every_documented_option_exists():
+    documented = options_in_documents()
+    common = documented.pop("*")
+    wrong = []
+    for command in commands():
+        existing = options_in_help(*command)
+        table = documented.pop(" ".join(command), {})
+        wrong += [f"{command}: {name} is in no table" for name in existing.keys() - table.keys() - common.keys()]
+        wrong += [f"{command}: {name} is documented and does not exist" for name in table.keys() - existing.keys()]
+        wrong += [f"{command}: {name} is {existing[name]} by default, not {default}"
+                  for name, default in table.items() if existing.get(name) not in (None, default)]
+    for script in [name for name in documented if name.startswith("scripts/")]:
+        usage = subprocess.run([ROOT / script, "--help"], check=True, capture_output=True, text=True).stdout
+        existing = set(re.findall(r"--[a-z]+\b", usage)) - {"--help"}
+        if existing != documented.pop(script).keys():
+            wrong.append(f"{script} has {sorted(existing)}")
+    wrong += [f"there is no command '{name}'" for name in documented]
+    assert not wrong
+
+
+def test_every_environment_variable_that_is_named_exists():
+    existing = {name for command in commands() for name in ENVIRONMENT.findall(help_of(*command))}
+    assert len(existing) > 20
+    named = {name for document in DOCUMENTS for name in ENVIRONMENT.findall(without_fences(document.read_text()))}
+    assert not named - existing
+
+
+@pytest.mark.parametrize("document,message", [
+    ("docs/builder.md", build_info_pb2.BuildInfo),
+    ("docs/supervisor.md", supervisor_control_pb2.SupervisorStatus),
+    ("docs/declare.md", provider_control_pb2.ConfigStatus),
+    ("docs/declare.md", provider_control_pb2.ScenarioStatus),
+    ("docs/check-a-plugin.md", check_report_pb2.CheckReport),
+    ("docs/inspect-etcd.md", etcd_value_pb2.InspectReport),
+], ids=["build-info", "status", "config", "scenario", "check", "inspect"])
+def test_every_field_of_the_json_is_documented(document, message):
+    text = (ROOT / document).read_text()
+    documented_apart = (message.DESCRIPTOR, build_info_pb2.BuildInfo.DESCRIPTOR, provider_config_pb2.Scenario.Step.DESCRIPTOR)
+
+    def fields(descriptor, path=""):
+        for field in descriptor.fields:
+            name = path + field.json_name
+            nested = field.message_type
+            if nested is None or nested.GetOptions().map_entry or nested.full_name.startswith("google.") or nested in documented_apart:
+                yield name
+            else:
+                yield from fields(nested, name + ".")
+
+    assert not [name for name in fields(message.DESCRIPTOR) if f"`{name}`" not in text]
+
+
+def test_the_rules_are_numbered_without_a_gap():
+    text = (ROOT / "docs/kms-v2-rules.md").read_text()
+    numbers = [int(number) for number in re.findall(r"^\| (\d+) \|", text, re.M)]
+    assert numbers == list(range(1, 36))
+
+
+def slug(heading):
+    """GitHub's anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-")
+
+
+def test_links_lead_somewhere():
+    broken = []
+    for document in DOCUMENTS:
+        for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", without_fences(document.read_text())):
+            if re.match(r"[a-z]+:", target):
+                continue
+            path, _, anchor = target.partition("#")
+            file = (document.parent / path).resolve() if path else document
+            anchors = {slug(h) for h in re.findall(r"^#+ (.*)$", without_fences(file.read_text()), re.M)} if anchor else set()
+            if not file.exists() or (anchor and anchor not in anchors):
+                broken.append(f"{name_of(document)}: {target}")
+    assert not broken
+
+
+def test_documents_that_sources_and_messages_refer_to_exist():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    missing = set()
+    for name in listed.split("\0"):
+        if re.search(r"\.(cc|h|proto|cmake|txt|py|sh)$|^scripts/", name):
+            missing |= {(name, page) for page in re.findall(r"\bdocs/[\w-]+\.md", (ROOT / name).read_text()) if not (ROOT / page).exists()}
+    assert not missing
+
+

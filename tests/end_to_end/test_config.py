@@ -1,0 +1,281 @@
+"""The file of --config and scenarios: one file, edited as a mounted ConfigMap is, moves every replica."""
+
+import json
+import os
+import signal
+
+import grpc
+import pytest
+
+from support.kms_client import KmsClient, outcomes_of
+from support.processes import run_provider
+
+SECRET = bytes(range(32))
+CODE = grpc.StatusCode
+
+
+class ConfigMap:
+    """A folder as the kubelet mounts it: provider.json -> ..data/provider.json, ..data -> a folder per version."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.file = folder / "provider.json"
+        self.version = 0
+        folder.mkdir()
+
+    def write(self, config):
+        text = config if isinstance(config, str) else json.dumps(config)
+        self.version += 1
+        old = self.folder / os.readlink(self.folder / "..data") if self.version > 1 else None
+        data = self.folder / f"..2026_11_22.{self.version}"
+        data.mkdir()
+        (data / "provider.json").write_text(text)
+        (self.folder / "..data_tmp").symlink_to(data.name)
+        (self.folder / "..data_tmp").rename(self.folder / "..data")
+        if old is None:
+            self.file.symlink_to("..data/provider.json")
+        else:
+            (old / "provider.json").unlink()
+            old.rmdir()
+
+
+@pytest.fixture
+def config_map(folder):
+    return ConfigMap(folder / "config")
+
+
+def replicas(start_provider, folder, config_file, *names):
+    """(program, client, endpoint) of one provider per name, each on a node of its own."""
+    started = []
+    for name in names:
+        endpoint = f"unix://{folder}/{name}.sock"
+        program = start_provider(endpoint, "--config", config_file, env={"NODE_NAME": name})
+        started.append((program, KmsClient(endpoint), endpoint))
+    return started
+
+
+def status_of(endpoint):
+    done = run_provider("config", "--socket", endpoint, "-o", "json")
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_one_swap_of_the_mounted_file_rotates_every_replica_and_breaks_one(start_provider, folder, config_map):
+    config_map.write({"keyVersion": 2})
+    both = replicas(start_provider, folder, config_map.file, "master-0", "master-1")
+    (first, client, _), (second, other, _) = both
+    assert "/v2/" in client.status().key_id and client.status().key_id == other.status().key_id
+    marks = [len(first.stderr), len(second.stderr)]
+    config_map.write({"keyVersion": 5, "faults": [{"preset": "key-disabled", "node": "master-1"}]})
+    for (program, _, _), mark in zip(both, marks):
+        program.wait_for_line("took up the configuration", start=mark)
+    assert "/v5/" in client.status().key_id
+    with pytest.raises(grpc.RpcError) as refusal:
+        other.status()
+    assert refusal.value.details() == "key disabled"
+    marks = [len(first.stderr), len(second.stderr)]
+    config_map.write({"keyVersion": 6})
+    for (program, _, _), mark in zip(both, marks):
+        program.wait_for_line("took up the configuration", start=mark)
+    assert "/v6/" in client.status().key_id and client.status().key_id == other.status().key_id
+
+
+def test_a_file_is_followed_through_writes_in_place_and_renames(start_provider, folder, endpoint):
+    file = folder / "provider.json"
+    file.write_text("{}")
+    program = start_provider(endpoint, "--config", file)
+    with KmsClient(endpoint) as client:
+        for version, write in ((2, file.write_text), (3, lambda text: replace(file, text)), (4, file.write_text)):
+            mark = len(program.stderr)
+            write(json.dumps({"keyVersion": version}))
+            program.wait_for_line("took up the configuration", start=mark)
+            assert f"/v{version}/" in client.status().key_id
+
+
+def replace(file, text):
+    draft = file.with_name("draft")
+    draft.write_text(text)
+    draft.rename(file)
+
+
+@pytest.mark.parametrize("bad, why", [
+    ("{", "this is not a configuration"),
+    ('{"faults": [{"preset": "nope"}]}', "fault 1: there is no preset 'nope'"),
+    (None, "No such file or directory"),
+])
+def test_a_bad_file_changes_nothing_and_says_why(start_provider, folder, endpoint, bad, why):
+    file = folder / "provider.json"
+    file.write_text(json.dumps({"keyVersion": 3, "faults": [{"name": "h", "healthz": "declared"}]}))
+    program = start_provider(endpoint, "--config", file)
+    before = status_of(endpoint)[1]
+    if bad is None:
+        file.unlink()
+    else:
+        file.write_text(bad)
+    assert why in program.wait_for_line("the configuration is bad")
+    with KmsClient(endpoint) as client:
+        assert client.status().healthz == "declared" and "/v3/" in client.status().key_id
+    code, status = status_of(endpoint)
+    assert code == 1 and why in status["error"] and status["errorSince"]
+    assert (status["sha256"], status["since"]) == (before["sha256"], before["since"])
+    assert why in run_provider("config", "--socket", endpoint).stdout
+    events = [json.loads(line)["event"] for line in run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()]
+    assert any("is bad" in event and why in event for event in events)
+    mark = len(program.stderr)
+    file.write_text("{}")
+    program.wait_for_line("took up the configuration", start=mark)
+    code, status = status_of(endpoint)
+    assert (code, status["error"]) == (0, "")
+    with KmsClient(endpoint) as client:
+        assert client.status().healthz == "ok"
+
+
+@pytest.mark.parametrize("text", ["{", '{"keyVersion": -1}', '{"faults": [{}]}'])
+def test_a_provider_does_not_start_with_a_bad_file(folder, endpoint, text):
+    file = folder / "provider.json"
+    file.write_text(text)
+    started = run_provider("serve", "--listen-addr", endpoint, "--config", file)
+    assert started.returncode == 2 and f"--config {file}: " in started.stderr and started.stderr.count("\n") == 1
+    checked = run_provider("config", "--check", file)
+    assert checked.returncode == 2 and checked.stderr.count("\n") == 1
+
+
+def test_a_file_can_be_checked_without_a_provider(folder):
+    (folder / "good.json").write_text('{"keyVersion": 2, "faults": [{"preset": "slow"}]}')
+    done = run_provider("config", "--check", folder / "good.json")
+    assert (done.returncode, done.stdout) == (0, "good: 1 faults, 0 steps of a scenario\n")
+
+
+def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by_the_file(start_provider, folder, endpoint):
+    file = folder / "provider.json"
+    file.write_text(json.dumps({"faults": [{"name": "declared", "healthz": "declared"}]}))
+    program = start_provider(endpoint, "--config", file)
+    with KmsClient(endpoint) as client:
+        assert run_provider("fault", "add", "healthz", "--text", "commanded", "--name", "mine", "--socket", endpoint).returncode == 0
+        assert client.status().healthz == "commanded"
+        refused = run_provider("fault", "clear", "declared", "--socket", endpoint)
+        assert refused.returncode == 1 and "edit the file of --config" in refused.stderr
+        mark = len(program.stderr)
+        file.write_text(json.dumps({"keyVersion": 2, "faults": [{"name": "declared", "healthz": "declared anew"}]}))
+        program.wait_for_line("took up the configuration", start=mark)
+        assert client.status().healthz == "commanded"
+        assert run_provider("fault", "clear", "--socket", endpoint).stdout == "cleared 1; 1 of --config or a scenario stay\n"
+        assert client.status().healthz == "declared anew"
+
+
+def test_a_declared_version_never_leads_back(start_provider, folder, endpoint):
+    file = folder / "provider.json"
+    file.write_text('{"keyVersion": 2}')
+    program = start_provider(endpoint, "--config", file, "--state-dir", folder / "state")
+    assert run_provider("rotate", "--to", 7, "--socket", endpoint).returncode == 0
+    mark = len(program.stderr)
+    file.write_text('{"keyVersion": 3}')
+    program.wait_for_line("took up the configuration", start=mark)
+    code, status = status_of(endpoint)
+    assert code == 0 and status["remark"].startswith("keyVersion 3 has no effect")
+    with KmsClient(endpoint) as client:
+        assert "/v7/" in client.status().key_id
+
+
+def scenario_status(endpoint):
+    return json.loads(run_provider("scenario", "status", "--socket", endpoint, "-o", "json").stdout)
+
+
+def test_a_scenario_by_command_plays_to_its_end(start_provider, folder, endpoint):
+    start_provider(endpoint, env={"NODE_NAME": "master-0"})
+    scenario = {"name": "outage", "steps": [
+        {"at": "0s", "do": {"rotate": {"to": 4}}},
+        {"at": "0.1s", "until": "0.3s", "do": {"fault": {"preset": "unavailable"}}},
+        {"at": "0.2s", "node": "master-1", "do": {"rotate": {}}},
+        {"at": "0.4s", "do": {"fault": {"name": "after", "healthz": "recovering"}}},
+    ]}
+    (folder / "outage.json").write_text(json.dumps(scenario))
+    played = run_provider("scenario", "run", folder / "outage.json", "--wait", "--socket", endpoint, "-o", "json")
+    assert played.returncode == 0, played.stderr
+    status = json.loads(played.stdout)
+    assert (status["state"], status["name"], status["length"]) == ("PLAYED", "outage", "0.400s")
+    assert [step["state"] for step in status["steps"]] == ["DONE", "DONE", "ELSEWHERE", "ACTIVE"]
+    with KmsClient(endpoint) as client:
+        assert "/v4/" in client.status().key_id and client.status().healthz == "recovering"
+        stopped = run_provider("scenario", "stop", "--socket", endpoint)
+        assert stopped.returncode == 0 and stopped.stdout.startswith("outage stopped, ")
+        assert client.status().healthz == "ok"
+    assert run_provider("scenario", "stop", "--socket", endpoint).returncode == 1
+    events = [json.loads(line)["event"] for line in run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()]
+    assert [event for event in events if "step 2" in event] == [
+        'scenario outage, step 2: sets fault step-2 {"name":"step-2","preset":"unavailable",'
+        '"error":{"code":"UNAVAILABLE","message":"the KMS is unavailable"}}',
+        "scenario outage, step 2: clears fault step-2"]
+
+
+def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(start_provider, folder, endpoint):
+    file = folder / "provider.json"
+    step = {"do": {"fault": {"name": "h", "healthz": "played"}}}
+    file.write_text(json.dumps({"scenario": {"name": "one", "steps": [step]}}))
+    program = start_provider(endpoint, "--config", file)
+    with KmsClient(endpoint) as client:
+        assert client.status().healthz == "played"
+        first = scenario_status(endpoint)
+        assert first["fromFile"] and first["state"] == "PLAYED"
+        for config, begun in (({"keyVersion": 2, "scenario": {"name": "one", "steps": [step]}}, True),
+                              ({"scenario": {"name": "two", "steps": [step]}}, False)):
+            mark = len(program.stderr)
+            file.write_text(json.dumps(config))
+            program.wait_for_line("took up the configuration", start=mark)
+            assert (scenario_status(endpoint)["begun"] == first["begun"]) == begun
+        mark = len(program.stderr)
+        file.write_text("{}")
+        program.wait_for_line("took up the configuration", start=mark)
+        assert scenario_status(endpoint)["state"] == "STOPPED"
+        assert client.status().healthz == "ok"
+
+
+def test_a_step_that_fails_says_why(start_provider, endpoint):
+    start_provider(endpoint, "--key-version", 5)
+    played = run_provider("scenario", "run", "-", "--wait", "--socket", endpoint, input='{"steps": [{"do": {"rotate": {"to": 2}}}]}')
+    assert played.returncode == 1
+    assert "failed" in played.stdout and "version 2 is not above 5" in played.stdout
+
+
+def test_a_bad_scenario_is_refused_with_the_reason(start_provider, endpoint):
+    start_provider(endpoint)
+    done = run_provider("scenario", "run", "-", "--socket", endpoint, input='{"steps": [{}]}')
+    assert done.returncode == 2 and "step 1 does nothing" in done.stderr and done.stderr.count("\n") == 1
+    assert run_provider("scenario", "status", "--socket", endpoint).stdout == "there was no scenario yet\n"
+
+
+def test_the_same_seed_plays_a_scenario_with_the_same_outcome(start_provider, folder):
+    scenario = json.dumps({"steps": [{"do": {"fault": {"preset": "flaky"}}}]})
+    outcomes = []
+    for number, seed in enumerate((5, 5, 6)):
+        endpoint = f"unix://{folder}/{number}.sock"
+        start_provider(endpoint, "--random-seed", seed)
+        assert run_provider("scenario", "run", "-", "--socket", endpoint, input=scenario).returncode == 0
+        with KmsClient(endpoint) as client:
+            outcomes.append(outcomes_of(client, 60))
+    assert outcomes[0] == outcomes[1] != outcomes[2]
+
+
+def test_sighup_has_the_file_read_where_no_change_was_noticed(start_provider, folder, endpoint):
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "provider.json").write_text('{"keyVersion": 2}')
+    os.link(elsewhere / "provider.json", folder / "provider.json")  # inotify tells of writes by the name watched alone
+    program = start_provider(endpoint, "--config", folder / "provider.json")
+    for text, line in (('{"keyVersion": 3}', "took up the configuration"), ("{", "the configuration is bad"),
+                       ("{", "the configuration is bad"), ('{"keyVersion": 3}', "took up the configuration")):
+        (elsewhere / "provider.json").write_text(text)
+        start = len(program.stderr)
+        program.send(signal.SIGHUP)
+        program.wait_for_line(line, start=start)
+    with KmsClient(endpoint) as client:
+        assert client.status().key_id.startswith("default/v3/")
+    assert program.stop() == 0
+
+
+def test_sighup_without_a_file_is_told_and_changes_nothing(start_provider, endpoint):
+    program = start_provider(endpoint)
+    program.send(signal.SIGHUP)
+    program.wait_for_line("there is no --config file to read again")
+    with KmsClient(endpoint) as client:
+        assert client.status().healthz == "ok"
+    assert program.stop() == 0

@@ -1,0 +1,393 @@
+"""The supervisor owns the socket: what clients see of deaths, hangs, planned restarts and upgrades, with and without a
+standby, and with plugins that cannot take a socket."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import grpc
+import pytest
+
+from support.kms_client import KmsClient
+from support.processes import DEADLINE, binary, stop_threads, wait_for_exit
+from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
+
+
+class Load:
+    """Threads that encrypt without a pause and keep what went wrong."""
+
+    def __init__(self, endpoint, callers=16):
+        self.failures = []
+        self.calls = 0
+        self._done = threading.Event()
+        self._client = KmsClient(endpoint, timeout=10)
+        self._threads = [threading.Thread(target=self._run) for _ in range(callers)]
+
+    def _run(self):
+        while not self._done.is_set():
+            try:
+                self._client.encrypt(b"x" * 32)
+                self.calls += 1
+            except grpc.RpcError as error:
+                self.failures.append(error)
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+
+
+def test_the_path_listens_without_a_gap_across_deaths(folder):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        inode = os.stat(f"{folder}/kms.sock").st_ino
+        for _ in range(5):
+            os.kill(pid, signal.SIGKILL)
+            connection = socket.socket(socket.AF_UNIX)
+            connection.connect(f"{folder}/kms.sock")  # never refused: it waits in the supervisor's queue
+            connection.close()
+            pid = supervised.healthy_after(pid)["pid"]
+        assert os.stat(f"{folder}/kms.sock").st_ino == inode
+
+
+def test_a_planned_restart_loses_no_call(folder):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        with Load(supervised.endpoint) as load:
+            for _ in range(20):
+                result = supervised.told("restart")
+                assert result.returncode == 0, result.stderr
+                status = supervised.status()
+                assert status["pid"] != pid
+                pid = status["pid"]
+        assert load.failures == []
+        assert load.calls > 100
+        status = supervised.healthy()
+        assert status["restarts"] == 20
+        assert {end["cause"] for end in status["exits"]} == {"a planned restart replaced it"}
+
+
+def test_a_restart_to_a_broken_binary_keeps_the_old_process(folder):
+    plugin = folder / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
+    with Supervised(folder, command) as supervised:
+        pid = supervised.healthy()["pid"]
+        broken = folder / "broken"
+        broken.write_text("#!/bin/sh\necho 'no such key' >&2\nexit 3\n")
+        broken.chmod(0o755)
+        os.rename(broken, plugin)
+        result = supervised.told("restart")
+        assert result.returncode == 1
+        assert "the new process exited with code 3; the old one stays" in result.stderr
+        assert supervised.healthy()["pid"] == pid
+        plugin.unlink()
+        result = supervised.told("restart")
+        assert result.returncode == 1 and "No such file or directory" in result.stderr
+        assert supervised.healthy()["pid"] == pid
+
+
+def test_restarts_asked_for_at_once_all_end_well(folder):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        command = [binary("supervisor"), f"--control-socket={supervised.control}", "restart"]
+        asking = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(5)]
+        for asker in asking:
+            with asker:
+                assert asker.wait(60) == 0, asker.stderr.read()
+        status = supervised.healthy()
+        assert status["pid"] != pid and 1 <= status["restarts"] <= 5
+
+
+def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(folder):
+    plugin = folder / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
+    with Supervised(folder, command, ["--startup-timeout=500ms", "--probe-timeout=200ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        plugin.unlink()
+        plugin.write_text("#!/bin/sh\nexec sleep 3600\n")
+        plugin.chmod(0o755)
+        result = supervised.told("restart")
+        assert result.returncode == 1 and "did not get ready in time; the old one stays" in result.stderr
+        assert supervised.healthy()["pid"] == pid
+
+
+def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_command_says_so(folder):
+    plugin = folder / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
+    with Supervised(folder, command) as supervised:
+        pid = supervised.healthy()["pid"]
+        slow = folder / "slow"
+        slow.write_text(f'#!/bin/sh\nread go < {folder}/go\nexec {binary("mock-kms-provider")} "$@"\n')
+        slow.chmod(0o755)
+        slow.rename(plugin)
+        os.mkfifo(folder / "go")
+        result = supervised.told("restart", "--timeout=100ms")
+        assert result.returncode == 1 and "restart: it is not done after 100ms, and may still be; see 'supervisor status'" in result.stderr
+        assert supervised.healthy()["pid"] == pid
+        (folder / "go").write_text("\n")
+        assert supervised.healthy_after(pid)
+
+
+def publish(plugin, marker):
+    """Puts another build of the provider in place as the builder does: build-info.json first, then the binary."""
+    new = plugin.with_name(".new")
+    new.write_bytes(open(binary("mock-kms-provider"), "rb").read() + marker)  # what follows an ELF file is not loaded
+    new.chmod(0o755)
+    digest = hashlib.sha256(new.read_bytes()).hexdigest()
+    info = plugin.with_name(".info")
+    info.write_text(json.dumps({"commit": "c0ffee", "binary": {"sha256": digest}}))
+    os.rename(info, plugin.with_name("build-info.json"))
+    os.rename(new, plugin)
+    return digest
+
+
+def test_a_newly_published_binary_is_started_without_a_lost_call(folder):
+    plugin = folder / "plugin"
+    publish(plugin, b"first")
+    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
+    with Supervised(folder, command, ["--watch-binary"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        with Load(supervised.endpoint) as load:
+            digest = publish(plugin, b"second")
+            supervised.program.wait_for_line("another binary was published")
+            supervised.program.wait_for_line("the waiting process takes over")
+            status = supervised.healthy()
+        assert load.failures == []
+        assert status["pid"] != pid and status["binary"]["sha256"] == digest
+        pid = status["pid"]
+        plugin.unlink()
+        plugin.write_bytes(b"not what was built")
+        supervised.program.wait_for_line("is not the one that build-info.json describes")
+        assert supervised.healthy()["pid"] == pid
+
+
+def wait_for_standby(supervised):
+    supervised.program.wait_for_line("a process is ready to take over")
+    return supervised.status()["standby"]["pid"]
+
+
+def test_a_standby_takes_over_a_death_and_is_refilled(folder):
+    with Supervised(folder, options=["--standby"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        standby = wait_for_standby(supervised)
+        assert standby != pid
+        sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
+        seen = len(supervised.program.stderr)
+        os.kill(pid, signal.SIGKILL)
+        status = supervised.healthy_after(pid)
+        assert status["pid"] == standby
+        with KmsClient(supervised.endpoint) as client:
+            assert client.decrypt(sealed) == b"from before"
+        supervised.program.wait_for_line("a process is ready to take over", start=seen)
+        assert supervised.status()["standby"]["pid"] not in (pid, standby)
+
+
+def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(folder):
+    options = ["--standby", "--probe-interval=200ms", "--probe-timeout=200ms", "--hang-grace=1h"]
+    with Supervised(folder, options=options) as supervised:
+        pid = supervised.healthy()["pid"]
+        standby = wait_for_standby(supervised)
+        os.kill(pid, signal.SIGSTOP)
+        supervised.program.wait_for_line("the waiting process takes over")
+        assert supervised.healthy()["pid"] == standby
+        wait_for_exit(pid)
+
+
+def test_the_standby_does_not_serve_before_its_turn(folder):
+    with Supervised(folder, options=["--standby"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        standby = wait_for_standby(supervised)
+        stop_threads(pid)
+        with KmsClient(supervised.endpoint, timeout=0.3) as client, pytest.raises(grpc.RpcError):
+            client.status()  # the active process is stopped, and the standby is not asked to accept yet
+        os.kill(pid, signal.SIGCONT)
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+        assert alive(standby)
+
+
+def test_the_death_of_a_standby_is_nobodys_outage(folder):
+    with Supervised(folder, options=["--standby"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        standby = wait_for_standby(supervised)
+        seen = len(supervised.program.stderr)
+        os.kill(standby, signal.SIGKILL)
+        supervised.program.wait_for_line("a process is ready to take over", start=seen)
+        status = supervised.healthy()
+        assert status["pid"] == pid and status["restarts"] == 0
+
+
+def test_stop_and_start_pause_on_purpose_and_status_says_who(folder):
+    with Supervised(folder, options=["--standby"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        standby = wait_for_standby(supervised)
+        assert supervised.told("stop").returncode == 0
+        assert not alive(pid) and not alive(standby)
+        status = supervised.status()
+        assert status["state"] == "PAUSED" and status["healthy"] is False
+        assert re.fullmatch(r"root \(uid 0, pid \d+, supervisor\)", status["pausedBy"])
+        assert "paused by root" in supervised.status_run().stdout
+        assert supervised.told("restart").returncode == 1
+        assert supervised.told("start").returncode == 0
+        assert supervised.healthy()["pid"] != pid
+        again = supervised.told("start")
+        assert again.returncode == 1 and "is not paused" in again.stderr
+
+
+def test_a_command_without_a_supervisor_exits_3(folder):
+    result = subprocess.run([binary("supervisor"), f"--control-socket={folder}/c.sock", "restart"], capture_output=True, text=True)
+    assert result.returncode == 3 and "start one with 'supervisor run'" in result.stderr
+
+
+def put_socket_at(path):
+    """Replaces what is at the path by a listening socket in one step."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path + ".new")
+    listener.listen()
+    os.rename(path + ".new", path)
+    return listener
+
+
+@pytest.mark.parametrize("act", ["removed", "replaced"])
+def test_a_socket_that_someone_takes_away_is_bound_anew(folder, act):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        if act == "removed":
+            os.unlink(f"{folder}/kms.sock")
+        else:
+            put_socket_at(f"{folder}/kms.sock").close()
+        supervised.program.wait_for_line("the socket was removed or replaced by someone else")
+        supervised.program.wait_for_line("bound the socket anew")
+        supervised.program.wait_for_line("the waiting process takes over")
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+        status = supervised.healthy()
+        assert status["pid"] != pid and status["socket"]["inPlace"] is True
+
+
+def test_a_socket_whose_whole_folder_was_removed_is_bound_anew_when_it_is_back_and_watched_again(folder):
+    sockets = folder / "sockets"
+    sockets.mkdir()
+    with Supervised(folder, socket_uri=f"unix://{sockets}/kms.sock") as supervised:
+        supervised.healthy()
+        while sockets.exists():  # the supervisor binds the socket anew meanwhile
+            shutil.rmtree(sockets, ignore_errors=True)
+        supervised.program.wait_for_line("the socket was removed or replaced by someone else")
+        sockets.mkdir()
+        supervised.program.wait_for_line("bound the socket anew")
+        mark = len(supervised.program.stderr)
+        sockets.rename(folder / "elsewhere")
+        sockets.mkdir()
+        supervised.program.wait_for_line("bound the socket anew", start=mark)
+        mark = len(supervised.program.stderr)
+        os.unlink(sockets / "kms.sock")
+        supervised.program.wait_for_line("bound the socket anew", start=mark)
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(folder):
+    with Supervised(folder) as supervised:
+        supervised.healthy()
+        thief = put_socket_at(f"{folder}/kms.sock")
+        supervised.program.wait_for_line("it is in use by pid")
+        thief.close()
+        os.unlink(f"{folder}/kms.sock")
+        supervised.program.wait_for_line("bound the socket anew")
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
+    healthz = folder / "healthz"
+    healthz.write_text("ok")
+    plugin = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
+    with Supervised(folder, plugin, ["--probe-timeout=300ms"]) as supervised:
+        status = supervised.healthy()
+        assert status["handover"].startswith("bound by the plugin, which did not take the supervisor's socket: it ")
+        pid = status["pid"]
+        os.kill(pid, signal.SIGKILL)
+        assert supervised.healthy_after(pid)["handover"] == status["handover"]
+        pid = supervised.healthy()["pid"]
+        result = supervised.told("restart")  # the old way: one after the other
+        assert result.returncode == 0, result.stderr
+        assert supervised.healthy()["pid"] != pid
+
+
+def test_require_never_falls_back(folder):
+    healthz = folder / "healthz"
+    healthz.write_text("ok")
+    plugin = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
+    with Supervised(folder, plugin, ["--handover=require", "--backoff-initial=10ms", "--backoff-max=20ms"]) as supervised:
+        supervised.program.wait_for_line("start=4")
+        assert supervised.status()["handover"] == "handed down by the supervisor (not proven yet)"
+
+
+def test_off_lets_the_plugin_bind(folder):
+    with Supervised(folder, options=["--handover=off", "--standby"]) as supervised:
+        status = supervised.healthy()
+        assert status["handover"] == "bound by the plugin, as asked (--handover off)"
+        assert "standby" not in status
+
+
+def test_an_abstract_socket_is_handed_down_too(folder):
+    endpoint = f"unix:///@kms-handover-{os.getpid()}"
+    with Supervised(folder, socket_uri=endpoint) as supervised:
+        pid = supervised.healthy()["pid"]
+        os.kill(pid, signal.SIGKILL)
+        supervised.healthy_after(pid)
+        with KmsClient(endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+@pytest.mark.parametrize("options", [[], ["--standby"]])
+def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_over(folder, options):
+    with Supervised(folder, options=options) as supervised:
+        pids = [supervised.healthy()["pid"]]
+        if options:
+            pids.append(wait_for_standby(supervised))
+        sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
+        supervised.program.send(signal.SIGKILL)
+        supervised.program.wait()
+        for pid in pids:
+            wait_for_exit(pid)
+    with Supervised(folder) as supervised:
+        supervised.healthy()
+        with KmsClient(supervised.endpoint) as client:
+            assert client.decrypt(sealed) == b"from before"
+
+
+def test_fifty_deaths_leave_no_descriptor_and_no_process(folder):
+    with Supervised(folder, options=["--backoff-initial=1ms", "--backoff-max=1ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+
+        def descriptors():
+            return len(os.listdir(f"/proc/{supervised.program.pid}/fd"))
+
+        for round in range(50):
+            os.kill(pid, signal.SIGKILL)
+            pid = supervised.healthy_after(pid)["pid"]
+            if round == 9:
+                before = descriptors()
+        deadline = time.monotonic() + DEADLINE
+        while descriptors() > before + 2:  # connections of the last moments may still be closing
+            assert time.monotonic() < deadline
+            supervised.healthy()
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(supervised.program.pid)], capture_output=True, text=True)
+        assert children.stdout.split() == [str(pid)]

@@ -1,0 +1,120 @@
+"""What the provider can prove about the calls it got: journal and expect, against a real process."""
+
+import hashlib
+import json
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+import grpc
+import pytest
+
+from support.kms_client import KmsClient
+from support.processes import Program, binary, run_provider
+
+SECRET = b"a plaintext that must not show!!"
+
+
+@pytest.fixture
+def ask(endpoint):
+    return lambda *args: run_provider(*args, "--socket", endpoint)
+
+
+def test_the_journal_tells_of_every_call_and_never_a_plaintext(client, ask):
+    sealed = client.encrypt(SECRET, uid="first")
+    client.decrypt(sealed, uid="second")
+    with pytest.raises(grpc.RpcError):
+        client.decrypt(sealed, key_id="default/v1/00000000", uid="third")
+    assert ask("fault", "add", "unavailable", "--name", "down").returncode == 0
+    with pytest.raises(grpc.RpcError):
+        client.status()
+    shown = ask("journal", "-o", "json").stdout
+    entries = [json.loads(line) for line in shown.splitlines()]
+    assert [entry["event"].startswith("fault down is set: ") for entry in entries] == [False, False, False, True, False]
+    calls = [entry for entry in entries if not entry["event"]]
+    assert [(call["method"], call["uid"], call["code"], call["fault"]) for call in calls] == [
+        ("Encrypt", "first", "OK", ""), ("Decrypt", "second", "OK", ""), ("Decrypt", "third", "NOT_FOUND", ""),
+        ("Status", "", "UNAVAILABLE", "down")]
+    assert calls[0]["keyId"] == calls[1]["keyId"] == sealed.key_id
+    assert int(calls[0]["requestBytes"]) == len(SECRET) + 9  # both fields have a tag and a size
+    for text in (shown, ask("journal").stdout, ask("journal", "--last").stdout):
+        assert SECRET.decode() not in text and SECRET.hex() not in text
+
+
+def test_counters_by_method_and_code(client, ask):
+    for _ in range(3):
+        client.status()
+    with pytest.raises(grpc.RpcError):
+        client.encrypt(SECRET, uid="")
+    counts = json.loads(ask("journal", "--counts", "-o", "json").stdout)["counts"]
+    assert [(count["method"], count["code"], count["calls"]) for count in counts] == [
+        ("Status", "OK", "3"), ("Encrypt", "INVALID_ARGUMENT", "1")]
+
+
+def test_a_follower_sees_calls_as_they_come(client, endpoint):
+    client.status()
+    with Program(binary("mock-kms-provider"), "journal", "--follow", "-o", "json", "--socket", endpoint,
+                 stdout=subprocess.PIPE) as follower:
+        assert json.loads(follower.process.stdout.readline())["method"] == "Status"
+        client.encrypt(SECRET, uid="now")
+        assert json.loads(follower.process.stdout.readline())["uid"] == "now"
+        follower.process.kill()
+        follower.process.stdout.close()
+
+
+def test_a_suite_can_compare_the_seed(client, ask):
+    sealed = client.encrypt(SECRET, uid="e")
+    client.decrypt(sealed, uid="d")
+    last = json.loads(ask("journal", "--last", "-o", "json").stdout)
+    for method, uid in (("encrypt", "e"), ("decrypt", "d")):
+        assert last[method]["sha256"] == hashlib.sha256(SECRET).hexdigest()
+        assert (last[method]["uid"], last[method]["size"], last[method]["plaintext"]) == (uid, "32", "")
+    assert SECRET.hex() in ask("journal", "--reveal").stdout
+
+
+def test_expect_ends_with_0_or_1_and_waits_where_it_may(client, ask, folder):
+    assert ask("expect", "decrypt == 0 since start").returncode == 0
+    client.status()
+    failed = ask("expect", "status == 0", "--junit", str(folder / "report.xml"))
+    assert failed.returncode == 1
+    assert "expected status == 0, there were 1 calls" in failed.stderr and failed.stderr.count("\n") == 1
+    report = ElementTree.parse(folder / "report.xml").getroot()
+    assert report.get("failures") == "1" and report.find("testcase/failure") is not None
+    assert ask("expect", "status == 1 since 60s").returncode == 0
+    assert ask("expect", "status = 1").returncode == 2
+
+
+def test_expect_waits_for_a_call_that_is_to_come(client, endpoint):
+    with Program(binary("mock-kms-provider"), "expect", "encrypt >= 1", "--within", "20s", "--socket", endpoint) as waiting:
+        client.encrypt(SECRET)
+        assert waiting.wait() == 0
+
+
+def test_a_call_that_hangs_is_in_the_journal_at_once(client, ask, endpoint):
+    assert ask("fault", "add", "hang").returncode == 0
+    with KmsClient(endpoint, timeout=0.2) as hasty, pytest.raises(grpc.RpcError):
+        hasty.status()
+    assert ask("expect", "status.HUNG == 1").returncode == 0
+
+
+def test_a_key_id_that_is_no_text_does_not_break_the_journal(client, ask):
+    assert ask("fault", "add", "key-id-not-utf8").returncode == 0
+    client._channel.unary_unary("/v2.KeyManagementService/Status")(b"", timeout=3)
+    assert "?(" in ask("journal").stdout
+
+
+def test_the_journal_tells_connections_apart(client, endpoint, ask):
+    with KmsClient(endpoint) as other:
+        for one in (client, other, client, other, other):
+            one.status()
+    with KmsClient(endpoint) as third:
+        third.status()
+    calls = [json.loads(line) for line in ask("journal", "-o", "json").stdout.splitlines()]
+    assert [call["connection"] for call in calls] == ["1", "2", "1", "2", "2", "3"]
+
+
+def test_events_are_no_calls(client, ask):
+    client.status()
+    assert ask("rotate").returncode == 0
+    assert ask("expect", "all == 1 since start").returncode == 0
+    assert ask("expect", "all == 1 since 1h").returncode == 0
+    assert "-- rotated the key from version 1 to default/v2/" in ask("journal").stdout

@@ -1,0 +1,141 @@
+"""mock-kms-provider as a person at a shell meets it."""
+
+import json
+import signal
+
+import pytest
+
+from support.kms_client import KmsClient
+from support.processes import Program, binary, run_provider
+
+
+def run(*args, stdin=b"", env=None):
+    """Its input and output are bytes here."""
+    return run_provider(*args, input=stdin, env=env, text=False)
+
+
+def one_line(result):
+    text = result.stderr.decode()
+    assert text.count("\n") == 1, text
+    return text.strip()
+
+
+def test_encrypt_and_decrypt_are_a_pair(start_provider, endpoint):
+    start_provider(endpoint)
+    for plaintext in (b"secret\n", b"", bytes(range(256)) * 100):
+        sealed = run("encrypt", "--socket", endpoint, stdin=plaintext)
+        assert sealed.returncode == 0
+        fields = json.loads(sealed.stdout)
+        assert set(fields) == {"ciphertext", "keyId", "annotations"}
+        opened = run("decrypt", "--socket", endpoint, stdin=sealed.stdout)
+        assert (opened.returncode, opened.stdout) == (0, plaintext)
+
+
+def test_status_for_people_and_as_json(start_provider, endpoint):
+    start_provider(endpoint)
+    assert b"healthz  ok\n" in run("status", "--socket", endpoint).stdout
+    fields = json.loads(run("status", "--socket", endpoint, "-o", "json").stdout)
+    assert (fields["version"], fields["healthz"]) == ("v2", "ok")
+
+
+def test_control_characters_of_others_are_shown_and_not_obeyed(start_provider, endpoint):
+    start_provider(endpoint)
+    run("encrypt", "--socket", endpoint, "--uid", "a\x1b[2J\nb", stdin=b"secret")
+    assert b"  a\\x1b[2J\\x0ab\n" in run("journal", "--socket", endpoint).stdout
+    run("fault", "add", "healthz", "--text", "\x1b[31mred", "--name", "red", "--socket", endpoint)
+    assert b"healthz  \\x1b[31mred\n" in run("status", "--socket", endpoint).stdout
+    run("fault", "add", "error", "--text", "two\nlines", "--socket", endpoint)
+    assert one_line(run("status", "--socket", endpoint)).endswith("UNAVAILABLE: two\\x0alines")
+
+
+@pytest.mark.parametrize("command", ["status", "encrypt", "decrypt"])
+def test_exit_code_3_where_nothing_listens(endpoint, command):
+    result = run(command, "--socket", endpoint, stdin=b"{}")
+    assert result.returncode == 3
+    assert "No such file or directory" in one_line(result)
+
+
+def test_exit_code_3_where_the_plugin_hangs(start_provider, endpoint):
+    provider = start_provider(endpoint)
+    provider.send(signal.SIGSTOP)
+    result = run("status", "--socket", endpoint, "--timeout", "100ms")
+    assert result.returncode == 3
+    assert "no answer" in one_line(result)
+
+
+def test_exit_code_1_where_the_plugin_answers_with_an_error(start_provider, endpoint):
+    start_provider(endpoint)
+    result = run("encrypt", "--socket", endpoint, "--uid", "")
+    assert result.returncode == 1
+    assert one_line(result).endswith("Encrypt: INVALID_ARGUMENT: uid is empty")
+
+
+@pytest.mark.parametrize("stdin", [b"", b"nope", b"{", b'{"ciphertext": 1}', b'{"cipher": ""}', b"[]", b"\xff\xfe"])
+def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, stdin):
+    start_provider(endpoint)
+    result = run("decrypt", "--socket", endpoint, stdin=stdin)
+    assert result.returncode == 2
+    assert "not the JSON that `encrypt` prints" in one_line(result)
+
+
+@pytest.mark.parametrize(
+    "args, says",
+    [
+        (["--lisen-addr=unix:///tmp/x"], "did you mean '--listen-addr'?"),
+        (["-lisen-addr=unix:///tmp/x"], "did you mean '--listen-addr'?"),
+        (["encrpt"], "did you mean 'encrypt'?"),
+        (["--listen-addr", "tcp://127.0.0.1:1"], "--listen-addr: endpoint 'tcp://127.0.0.1:1'"),
+        (["--listen-addr", ""], "--listen-addr: "),
+        (["--listen-addr=", "--timeout=1s"], "--listen-addr: "),
+        (["--timeout", "5"], "--timeout: "),
+        (["--timeout", "0s"], "--timeout: "),
+        (["--socket-mode", "0999"], "--socket-mode: "),
+        (["--socket-owner", "no-such-user-here"], "--socket-owner: no such user"),
+        (["--instance", "a/b"], "--instance: "),
+        (["--key-version", "0"], "--key-version: "),
+        (["--key-version", "-1"], "--key-version = -1"),
+        (["--key-version", "4294967296"], "--key-version = "),
+        (["--seed-file", "/nonexistent"], "cannot read seed file /nonexistent: No such file"),
+        (["encrypt", "--socket", "localhost:1"], "--socket: endpoint 'localhost:1'"),
+        (["status", "-o", "yaml"], "--output: "),
+    ],
+)
+def test_exit_code_2_for_bad_options_with_the_next_step(args, says):
+    result = run(*args)
+    assert result.returncode == 2
+    assert says in one_line(result)
+
+
+def test_a_seed_file_with_a_newline_is_refused_with_the_way_to_write_it(folder):
+    seed = folder / "seed"
+    seed.write_text("ab" * 32 + "\n")
+    result = run("--seed-file", seed)
+    assert result.returncode == 2
+    assert "holds 65 bytes: 64 hex digits followed by a newline; write it with printf '%s'" in one_line(result)
+    assert "abab" not in one_line(result)
+
+
+def test_flags_are_taken_as_the_upstream_mock_takes_them(endpoint):
+    with Program(binary("mock-kms-provider"), f"-listen-addr={endpoint}", "-timeout=3s") as program:
+        program.wait_for_line(": started")
+        with KmsClient(endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_flags_can_stand_in_the_environment(endpoint):
+    env = {"MOCK_KMS_LISTEN_ADDR": endpoint, "MOCK_KMS_INSTANCE": "blue"}
+    with Program(binary("mock-kms-provider"), "serve", env=env) as program:
+        program.wait_for_line("key_id=blue/v1/")
+
+
+def test_help_shows_examples():
+    for command in ("serve", "status", "encrypt", "decrypt"):
+        result = run(command, "--help")
+        assert result.returncode == 0
+        assert b"Examples:\n  " in result.stdout
+
+
+def test_log_lines_are_json_when_asked(endpoint):
+    with Program(binary("mock-kms-provider"), "--listen-addr", endpoint, "--log-format=json") as provider:
+        line = json.loads(provider.wait_for_line('"message":"started"'))
+        assert line["endpoint"] == endpoint and line["program"] == "mock-kms-provider"

@@ -1,0 +1,266 @@
+"""How mock-kms-provider starts, stops and shares a machine. Rule numbers are those of the KMS v2 contract."""
+
+import contextlib
+import os
+import pwd
+import resource
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import grpc
+import pytest
+
+from proto import kms_v2_pb2 as v2
+from support.kms_client import KmsClient
+from support.processes import DEADLINE, Program, binary
+
+SECRET = b"a plaintext that must not show!!"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use another user's name")
+
+
+def connect(path):
+    plain = socket.socket(socket.AF_UNIX)
+    plain.settimeout(DEADLINE)
+    plain.connect(str(path))
+    return plain
+
+
+def test_rules_6_29_35_what_was_encrypted_before_a_kill_decrypts_after_it(start_provider, endpoint):
+    first = start_provider(endpoint)
+    with KmsClient(endpoint) as client:
+        sealed = client.encrypt(SECRET)
+        assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+        start_provider(endpoint)  # over the socket file that the first one left
+        with contextlib.suppress(grpc.RpcError):
+            client.status()  # may still go out on the dead connection
+        assert client.decrypt(sealed) == SECRET
+        assert client.status().key_id == sealed.key_id
+
+
+def test_rule_8_a_live_socket_is_refused_and_its_holder_named(start_provider, endpoint):
+    holder = start_provider(endpoint)
+    with Program(binary("mock-kms-provider"), "--listen-addr", endpoint) as second:
+        assert second.wait() == 1
+        assert f"pid {holder.pid}" in second.stderr[-1]
+    with KmsClient(endpoint) as client:
+        assert client.status().healthz == "ok"
+
+
+def test_rule_8_a_file_that_is_no_socket_is_left_alone(folder, endpoint):
+    (folder / "kms.sock").write_text("precious")
+    with Program(binary("mock-kms-provider"), "--listen-addr", endpoint) as program:
+        assert program.wait() == 1
+        assert "not a socket" in program.stderr[-1]
+    assert (folder / "kms.sock").read_text() == "precious"
+
+
+def test_rule_9_the_socket_is_its_users_alone_unless_asked_otherwise(start_provider, folder):
+    start_provider(f"unix://{folder}/a")
+    start_provider(f"unix://{folder}/b", "--socket-mode", "0660")
+    assert stat.S_IMODE((folder / "a").stat().st_mode) == 0o600
+    assert stat.S_IMODE((folder / "b").stat().st_mode) == 0o660
+
+
+@as_root
+def test_rule_9_the_socket_is_given_to_the_user_that_was_asked_for(start_provider, folder, endpoint):
+    start_provider(endpoint, "--socket-owner", "nobody:nogroup")
+    found = (folder / "kms.sock").stat()
+    nobody = pwd.getpwnam("nobody")
+    assert (found.st_uid, found.st_gid) == (nobody.pw_uid, nobody.pw_gid)
+
+
+def test_rule_9_a_path_too_long_for_a_socket_is_refused_before_anything_else(folder):
+    with Program(binary("mock-kms-provider"), "--listen-addr", f"unix://{folder}/{'x' * 108}") as program:
+        assert program.wait() == 2
+        assert "107" in program.stderr[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_rule_34_a_signal_drains_and_removes_the_socket(start_provider, folder, endpoint, number):
+    provider = start_provider(endpoint)
+    with KmsClient(endpoint) as client:
+        client.status()
+        # The client stays connected and reads nothing: it must not hold the provider up for the whole grace.
+        assert provider.stop(number, deadline=3) == 0
+    assert "drained" in provider.stderr[-1]
+    assert not (folder / "kms.sock").exists()
+
+
+def test_a_second_signal_ends_it_at_once(start_provider, folder, endpoint):
+    provider = start_provider(endpoint, "--drain-grace", "1h")
+    with KmsClient(endpoint) as client:
+        client.status()
+        provider.send(signal.SIGSTOP)
+        provider.send(signal.SIGINT)
+        provider.send(signal.SIGTERM)
+        provider.send(signal.SIGCONT)
+        assert provider.wait() == 1
+    assert "second signal" in provider.stderr[-1]
+    assert not (folder / "kms.sock").exists()
+
+
+def test_rule_34_calls_under_way_at_a_signal_are_answered_or_told_to_go_elsewhere(start_provider, endpoint):
+    provider = start_provider(endpoint)
+    with KmsClient(endpoint) as client:
+        sealed = client.encrypt(SECRET)
+        request = v2.DecryptRequest(
+            ciphertext=sealed.ciphertext, key_id=sealed.key_id, annotations=dict(sealed.annotations)
+        )
+        calls = [client.stub.Decrypt.future(request, timeout=3) for _ in range(300)]
+        calls[0].result()
+        assert provider.stop() == 0
+        for call in calls:
+            try:
+                assert call.result().plaintext == SECRET
+            except grpc.RpcError as error:
+                assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def test_a_silent_connection_does_not_outlast_the_drain_grace(start_provider, folder, endpoint):
+    provider = start_provider(endpoint, "--drain-grace", "100ms", "--timeout", "1h")
+    with connect(folder / "kms.sock"):
+        assert provider.stop() == 0
+
+
+def test_a_silent_connection_is_closed_after_the_timeout(start_provider, folder, endpoint):
+    start_provider(endpoint, "--timeout", "50ms")
+    with connect(folder / "kms.sock") as silent:
+        while silent.recv(4096):  # the server's own greeting, then the end
+            pass
+
+
+def test_garbage_on_the_socket_harms_no_one_else(start_provider, folder, endpoint):
+    start_provider(endpoint)
+    with KmsClient(endpoint) as client:
+        sealed = client.encrypt(SECRET)
+        for garbage in (b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 64, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 99):
+            with connect(folder / "kms.sock") as plain:
+                plain.sendall(garbage)
+                plain.shutdown(socket.SHUT_WR)
+                try:
+                    while plain.recv(4096):
+                        pass
+                except ConnectionResetError:
+                    pass
+        assert client.decrypt(sealed) == SECRET
+
+
+def test_running_out_of_descriptors_passes(start_provider, folder, endpoint):
+    provider = start_provider(endpoint)
+    with KmsClient(endpoint) as client:
+        client.status()
+        in_use = len(os.listdir(f"/proc/{provider.pid}/fd"))
+        limit = resource.prlimit(provider.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(provider.pid, resource.RLIMIT_NOFILE, (in_use + 3, limit[1]))
+        crowd = [connect(folder / "kms.sock") for _ in range(10)]
+        provider.wait_for_line("cannot accept a connection")
+        assert client.status().healthz == "ok"
+        for plain in crowd:
+            plain.close()
+        with KmsClient(endpoint) as late:
+            assert late.status().healthz == "ok"
+
+
+@as_root
+def test_no_core_is_dumped_and_no_other_process_of_the_user_may_look(start_provider, folder, endpoint):
+    os.chmod(folder, 0o777)
+    nobody = pwd.getpwnam("nobody").pw_uid
+
+    def as_nobody():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        os.setgid(pwd.getpwnam("nobody").pw_gid)
+        os.setuid(nobody)
+
+    provider = start_provider(endpoint, preexec_fn=as_nobody, cwd=folder)
+    limits = open(f"/proc/{provider.pid}/limits").read()
+    assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
+    # proc(5): the files of a process belong to its user, or to root where it is not dumpable.
+    with open(f"/proc/{provider.pid}/status") as status:
+        assert f"Uid:\t{nobody}" in status.read()
+    assert os.stat(f"/proc/{provider.pid}/maps").st_uid == 0
+    provider.send(signal.SIGABRT)
+    assert os.waitid(os.P_PID, provider.pid, os.WEXITED | os.WNOWAIT).si_code == os.CLD_KILLED
+    assert not [name for name in os.listdir(folder) if name.startswith("core")]
+
+
+def test_logs_hold_neither_plaintext_nor_seed(start_provider, folder, endpoint):
+    seed = bytes(range(64, 96))
+    (folder / "seed").write_bytes(seed)
+    provider = start_provider(endpoint, "--log-level", "debug", "--seed-file", f"{folder}/seed")
+    with KmsClient(endpoint) as client:
+        sealed = client.encrypt(SECRET)
+        assert client.decrypt(sealed) == SECRET
+        for refused in (
+            lambda: client.encrypt(SECRET, uid=""),
+            lambda: client.decrypt(sealed, ciphertext=SECRET),
+            lambda: client.decrypt(sealed, annotations={"x.test": SECRET}),
+            lambda: client.decrypt(sealed, annotations={"format.mock-kms.test": SECRET}),
+        ):
+            with pytest.raises(grpc.RpcError):
+                refused()
+    provider.stop()
+    log = "\n".join(provider.stderr)
+    assert log.count("refused a call") == 4
+    for secret in (SECRET, seed):
+        assert secret.decode() not in log and secret.hex() not in log
+
+
+def test_the_log_tells_what_runs_and_warns_of_the_published_seed(start_provider, folder):
+    plain = start_provider(f"unix://{folder}/a")
+    assert "published test seed" in plain.stderr[0]
+    started = plain.wait_for_line(": started")
+    assert f"endpoint=unix://{folder}/a socket=\"mode 0600\" key_id=default/v1/" in started and " ms" in started
+    (folder / "seed").write_text("00" * 32)
+    assert len(start_provider(f"unix://{folder}/b", "--seed-file", f"{folder}/seed").stderr) == 1
+
+
+def test_a_stopped_reader_of_the_log_does_not_end_the_service(folder, endpoint):
+    read, write = os.pipe()
+    provider = None
+    try:
+        provider = subprocess.Popen([binary("mock-kms-provider"), "--listen-addr", endpoint], stderr=write)
+        with KmsClient(endpoint) as client:
+            client.status()
+            os.close(read)
+            with pytest.raises(grpc.RpcError):
+                client.encrypt(SECRET, uid="")  # is logged
+            assert client.status().healthz == "ok"
+    finally:
+        os.close(write)
+        if provider:
+            provider.kill()
+            provider.wait()
+
+
+# What a process of another user sees: "ok", or what became of its connection.
+ASK = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.settimeout(20)
+    connection.connect("\\0" + sys.argv[1])
+    try:
+        connection.send(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        print("served" if connection.recv(1) else "closed")
+    except ConnectionError:
+        print("closed")
+"""
+
+
+@as_root
+@pytest.mark.parametrize("args, answers", [
+    ([], ["closed", "closed"]),
+    (["--socket-owner", "65534"], ["served", "closed"]),
+    (["--socket-owner", ":1234", "--socket-mode", "0660"], ["closed", "served"]),
+    (["--socket-mode", "0666"], ["served", "served"]),
+])
+def test_rule_9_an_abstract_socket_is_held_to_mode_and_owner(start_provider, folder, args, answers):
+    start_provider(f"unix:///@{folder.name}", *args)
+    seen = [subprocess.run([sys.executable, "-c", ASK, folder.name], user=user, group=65534, extra_groups=groups,
+                           cwd="/", capture_output=True, text=True, timeout=DEADLINE).stdout.strip()
+            for user, groups in ((65534, []), (65533, [1234]))]
+    assert seen == answers
+    with KmsClient(f"unix:///@{folder.name}") as client:
+        assert client.status().healthz == "ok"

@@ -1,0 +1,382 @@
+"""The README's commands as a new user runs them: on a clone of this commit, with real builds and real signals."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from support import processes
+from support.kms_client import KmsClient
+from support.processes import Program
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD_DEADLINE = 900.0  # seconds; a cold build on a loaded machine
+needs_namespaces = pytest.mark.skipif(
+    subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode != 0, reason="mount namespaces are refused here")
+
+
+@pytest.fixture(scope="module")
+def checkout():
+    """A clone of HEAD, built once for the whole file."""
+    folder = processes.short_folder()
+    clone = folder / "c"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
+    built = run(clone, "scripts/build", timeout=BUILD_DEADLINE)
+    assert built.returncode == 0, built.stderr
+    yield clone
+    run(clone, "scripts/run", "--stop")
+    processes.remove(folder)
+
+
+PROGRAMS = {
+    "cmake": """#!/bin/sh
+mkdir -p build/release/bin
+cp "$STUBS/builder" "$KMS_BIN_DIR/supervisor" build/release/bin
+""",
+    "builder": """#!/bin/sh
+while [ "$1" != --output ]; do shift; done
+cp "$KMS_BIN_DIR/mock-kms-provider" "$2.new" && mv "$2.new" "$2"
+""",
+}
+
+
+@pytest.fixture
+def quick(folder):
+    """A clone, with a blank in its path, in which building means copying this build's programs; and its environment."""
+    clone = folder / "a clone"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
+    stubs = folder / "stubs"
+    stubs.mkdir()
+    for name, text in PROGRAMS.items():
+        (stubs / name).write_text(text)
+        (stubs / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{stubs}:{os.environ['PATH']}", "STUBS": str(stubs), "KMS_BIN_DIR": os.path.abspath(os.environ["KMS_BIN_DIR"])}
+    yield clone, env
+    run(clone, "scripts/run", "--stop", env=env)
+
+
+def supervisor_of(clone, env, folder):
+    status = subprocess.run([clone / "build/bin/supervisor", "--control-socket", f"unix://{folder}/supervisor.sock", "status", "-o", "json"], env=env, capture_output=True, text=True)
+    return json.loads(status.stdout)["supervisorPid"]
+
+
+def run(clone, script, *arguments, timeout=BUILD_DEADLINE, **popen):
+    # Output goes to files: a background supervisor must not hold a pipe of ours open, and a test would hang if it did.
+    return subprocess.run([clone / script, *arguments], capture_output=True, text=True, timeout=timeout, **popen)
+
+
+def untracked_outside_build(clone):
+    out = subprocess.run(["git", "status", "--porcelain", "--ignored"], cwd=clone, capture_output=True, text=True, check=True)
+    return [line for line in out.stdout.splitlines() if line[3:] != "build/"]
+
+
+def processes_of(clone):
+    """Pids whose executable lies in the clone."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "exe").startswith(str(clone)):
+                found.append(int(entry.name))
+        except OSError:
+            pass
+    return found
+
+
+def test_build_leaves_two_programs_and_not_the_provider(checkout):
+    assert {"builder", "supervisor"} <= set(os.listdir(checkout / "build/bin"))
+
+
+def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout):
+    result = run(checkout, "scripts/run", "--background", cwd=checkout)
+    assert result.returncode == 0, result.stderr
+    assert "healthy, serving since" in result.stdout
+    lines = dict(re.findall(r"^  (status|encrypt|stop) +(.*)$", result.stdout, re.M))
+    status = subprocess.run(lines["status"], shell=True, cwd=checkout, capture_output=True, text=True)
+    assert status.returncode == 0 and status.stdout.startswith("healthy")
+    sealed = subprocess.run(lines["encrypt"], shell=True, cwd=checkout, capture_output=True, text=True)
+    assert sealed.returncode == 0 and json.loads(sealed.stdout)["keyId"].startswith("default/v1/")
+    decrypt = lines["encrypt"].split("|")[1].replace("encrypt", "decrypt")
+    opened = subprocess.run(decrypt, shell=True, cwd=checkout, input=sealed.stdout, capture_output=True, text=True)
+    assert opened.stdout == "secret"
+
+    again = run(checkout, "scripts/run", "--background")
+    assert again.returncode == 1 and "already running as pid" in again.stderr
+
+    stop = subprocess.run(lines["stop"], shell=True, cwd=checkout, capture_output=True, text=True)
+    assert stop.returncode == 0, stop.stderr
+    assert processes_of(checkout) == []
+    assert not [name for name in os.listdir(checkout / "build/run") if name.endswith(".sock")]
+    assert run(checkout, "scripts/run", "--stop").returncode == 3
+    assert untracked_outside_build(checkout) == []
+
+
+def test_the_provider_in_use_is_the_commit_that_was_fetched(checkout):
+    info = json.loads((checkout / "build/bin/build-info.json").read_text())
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True).stdout.strip()
+    assert info["commit"] == head
+    assert [path["path"] for path in info["paths"]] == ["provider", "proto"]
+
+
+def test_another_build_of_the_provider_elsewhere_is_the_same_bit_for_bit(checkout, folder):
+    """The second one without ccache and without the build cache, in a folder with a longer name."""
+    output = folder / "out" / "mock-kms-provider"
+    done = subprocess.run(
+        [checkout / "build/bin/builder", "build", "--repo", checkout, "--output", output, "--cache-max", "0", "--force",
+         "--build-dir", folder / "a much longer name of" / "another folder"],
+        env={**os.environ, "CCACHE_DISABLE": "1"}, capture_output=True, text=True, timeout=BUILD_DEADLINE)
+    assert done.returncode == 0, done.stderr
+    assert output.read_bytes() == (checkout / "build/bin/mock-kms-provider").read_bytes()
+
+
+def test_the_second_run_compiles_nothing(checkout):
+    result = run(checkout, "scripts/run", "--background")
+    assert result.returncode == 0, result.stderr
+    assert "up to date" in result.stderr and "phase=compile" not in result.stderr
+    assert run(checkout, "scripts/run", "--stop").returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_foreground_run_ends_with_its_signal_and_leaves_nothing(checkout, number, folder):
+    socket = f"unix://{folder}/kms.sock"
+    output = folder / "output"
+    with open(output, "w") as stdout:
+        program = Program(checkout / "scripts/run", "--dir", folder / "state", f"--socket={socket}", stdout=stdout, preexec_fn=default_signals)
+    with program:
+        client = KmsClient(socket, timeout=BUILD_DEADLINE)
+        assert client.status().healthz == "ok"
+        client.close()
+        program.send(number)
+        assert program.wait() in (128 + number, -number)
+    text = output.read_text()
+    assert processes_of(checkout) == []
+    assert not os.path.exists(f"{folder}/kms.sock") and not os.path.exists(folder / "state/supervisor.sock")
+    assert (folder / "state/supervisor.log").exists()
+    assert "build/run" not in text
+
+
+def default_signals():
+    """A shell that starts with SIGINT ignored cannot trap it; a terminal's does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_TERM_while_compiling_leaves_no_process(checkout, folder):
+    shutil.rmtree(checkout / "build/builder", ignore_errors=True)
+    published = [checkout / "build/bin" / name for name in ("mock-kms-provider", "build-info.json")]
+    kept = {path: path.read_bytes() for path in published if path.exists()}
+    for path in kept:
+        path.unlink()
+    with Program(checkout / "scripts/run", "--dir", folder, env={"CCACHE_DISABLE": "1"}) as program:
+        program.wait_for_line("compiling", deadline=BUILD_DEADLINE)
+        program.send(signal.SIGTERM)
+        program.wait()
+    assert processes_of(checkout) == []
+    compilers = subprocess.run(["pgrep", "-f", str(checkout / "build/builder")], capture_output=True, text=True)
+    assert compilers.stdout == ""
+    assert not any(path.exists() for path in published)
+    for path, content in kept.items():
+        path.write_bytes(content)
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize("script", ["scripts/build", "scripts/run"])
+def test_TERM_while_the_programs_are_built_leaves_no_process(script, folder):
+    clone = folder / "c"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
+    with Program(clone / script, env={"CCACHE_DISABLE": "1"}) as program:
+        await_process(clone, "cc1plus")
+        program.send(signal.SIGTERM)
+        assert program.wait() == 128 + signal.SIGTERM
+    assert started_in(clone) == []
+
+
+def started_in(clone):
+    """Pids and commands of living processes whose working folder lies in the clone; a zombie has none."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and pathlib.Path(os.readlink(entry / "cwd")).is_relative_to(clone):
+                found.append((int(entry.name), (entry / "comm").read_text().strip()))
+        except OSError:
+            pass
+    return found
+
+
+def await_process(clone, command, deadline=120.0):
+    until = time.monotonic() + deadline
+    while command not in (name for _, name in started_in(clone)):
+        assert time.monotonic() < until, f"no {command} was started in {clone}"
+        time.sleep(0.02)
+
+
+def test_stop_does_not_wait_for_a_zombie(quick, folder):
+    clone, env = quick
+    supervisor, socket, control = (f"{clone}/build/bin/supervisor", f"unix://{folder}/kms.sock", f"unix://{folder}/supervisor.sock")
+    assert run(clone, "scripts/run", "--background", "--dir", folder / "first", env=env).returncode == 0
+    assert run(clone, "scripts/run", "--stop", "--dir", folder / "first", env=env).returncode == 0
+    with Program(supervisor, "--control-socket", control, "run", "--socket", socket, "--", clone / "build/bin/mock-kms-provider", "serve",
+                 "--listen-addr", socket) as program:
+        program.wait_for_line("supervising")
+        # This process is its parent and reaps it only after the script's end.
+        stopped = run(clone, "scripts/run", "--stop", "--dir", folder, env=env, timeout=20)
+        assert stopped.returncode == 0 and "stopped" in stopped.stderr
+        assert program.wait() == 0
+
+
+@needs_namespaces
+def test_stop_by_another_user_is_refused(quick, folder):
+    clone, env = quick
+    folder.chmod(0o755)
+    assert run(clone, "scripts/run", "--background", env=env).returncode == 0
+    pid = supervisor_of(clone, env, clone / "build/run")
+    status = clone / "build/bin/supervisor"
+    status.unlink()
+    status.write_text(f"#!/bin/sh\necho ' \"supervisorPid\": {pid},'\n")
+    status.chmod(0o755)
+    result = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", clone / "scripts/run", "--stop"], capture_output=True, text=True)
+    os.kill(pid, signal.SIGTERM)
+    processes.wait_for_exit(pid)
+    assert result.returncode == 1 and f"pid {pid}: not permitted" in result.stderr
+
+
+def test_a_supervisor_that_ends_at_once_is_named_at_once(quick, folder):
+    clone, env = quick
+    result = run(clone, "scripts/run", "--background", "--dir", folder / "state", "--socket", "/nonexistent/x.sock", env=env, timeout=25)
+    assert result.returncode == 1
+    *_, cause, last = result.stderr.splitlines()
+    assert "/nonexistent" in cause and "the supervisor ended with code" in last and "supervisor.log" in last
+    assert "cannot reach" not in result.stderr and started_in(clone) == []
+
+
+@pytest.mark.parametrize("way,code,reason", [("stop", 0, "the supervisor was stopped"), ("kill", 1, "the supervisor ended with code 137")])
+def test_a_foreground_run_ends_with_its_supervisor(quick, folder, way, code, reason):
+    clone, env = quick
+    output = folder / "output"
+    with open(output, "w") as stdout, Program(clone / "scripts/run", "--dir", folder / "state", env=env, stdout=stdout) as program:
+        with KmsClient(f"unix://{folder}/state/kms.sock", timeout=60.0) as client:
+            assert client.status().healthz == "ok"
+        while "  stop " not in output.read_text():
+            time.sleep(0.02)
+        if way == "stop":
+            assert run(clone, "scripts/run", "--stop", "--dir", folder / "state", env=env).returncode == 0
+        else:
+            os.kill(supervisor_of(clone, env, folder / "state"), signal.SIGKILL)
+        assert program.wait() == code
+        assert reason in program.stderr[-1]
+    assert not list((folder / "state").glob("*.sock"))
+
+
+def test_the_printed_lines_work_from_any_folder_and_with_blanks(quick, folder):
+    clone, env = quick
+    result = run(clone, "scripts/run", "--background", "--dir", folder / "a state", env=env)
+    assert result.returncode == 0, result.stderr
+    lines = dict(re.findall(r"^  (status|encrypt|stop) +(.*)$", result.stdout, re.M))
+    for name in ("status", "encrypt", "stop"):
+        pasted = subprocess.run(lines[name], shell=True, cwd="/", env=env, capture_output=True, text=True)
+        assert pasted.returncode == 0, pasted.stderr
+
+
+def test_of_two_runs_at_once_one_is_refused_and_the_other_is_unharmed(quick, folder):
+    clone, env = quick
+    both = [subprocess.Popen([clone / "scripts/run", "--background", "--dir", folder / "state"], env=env, stdout=subprocess.DEVNULL,
+                             stderr=open(folder / f"{n}.err", "w")) for n in (1, 2)]
+    codes = [process.wait(BUILD_DEADLINE) for process in both]
+    texts = [(folder / f"{n}.err").read_text() for n in (1, 2)]
+    assert sorted(codes) == [0, 1], texts
+    refusal = texts[codes.index(1)]
+    assert "another 'scripts/run' starts or runs in" in refusal or "already running as pid" in refusal
+    with KmsClient(f"unix://{folder}/state/kms.sock") as client:
+        assert client.status().healthz == "ok"
+    assert "supervising" in (folder / "state/supervisor.log").read_text()
+    assert run(clone, "scripts/run", "--stop", "--dir", folder / "state", env=env).returncode == 0
+
+
+@pytest.mark.parametrize("script,arguments,reason", [
+    ("scripts/run", ["--sokcet"], "unexpected argument '--sokcet'"),
+    ("scripts/run", ["--socket"], "--socket needs a value"),
+    ("scripts/run", ["--socket", "tcp://x"], "is not an endpoint"),
+    ("scripts/build", ["all"], "unexpected argument 'all'"),
+    ("scripts/test", ["--preset", "fast"], "no preset 'fast'"),
+])
+def test_bad_usage_is_named_and_exits_2(checkout, script, arguments, reason):
+    result = run(checkout, script, *arguments)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1 and reason in result.stderr
+
+
+def in_a_crippled_machine(checkout, script, *commands):
+    """Runs `script` without root where `commands` (of a shell, run as root in a mount namespace) have hidden things."""
+    text = " && ".join([*commands, f"exec setpriv --reuid=65534 --regid=65534 --clear-groups {checkout}/{script}"])
+    return subprocess.run(["unshare", "--mount", "sh", "-c", text], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@needs_namespaces
+@pytest.mark.parametrize("script", ["scripts/build", "scripts/run", "scripts/test"])
+def test_without_root_what_is_missing_is_named(checkout, script):
+    os.chmod(checkout.parent, 0o755)
+    hide = [f"mount --bind /dev/null {shutil.which(name)}" for name in ("cmake", "protoc")]
+    result = in_a_crippled_machine(checkout, script, *hide, *hide_sudo())
+    assert result.returncode == 2, result.stderr
+    assert "missing: cmake (command), protoc (command); without root and sudo" in result.stderr
+    assert "cmake protobuf-compiler" in result.stderr
+
+
+def test_ci_runs_on_a_clean_clone_and_keeps_the_base_image_alone(folder):
+    checkout = folder / "r"
+    (checkout / "scripts").mkdir(parents=True)
+    shutil.copytree(ROOT / ".ci", checkout / ".ci")
+    (checkout / "scripts/fuzz").write_text("#!/bin/sh\nls\n")
+    (checkout / "scripts/test").write_text(
+        "#!/bin/sh\nmkdir -p build/image && cat build/image/base.tar || { echo a base > build/image/base.tar; touch build/other; exit 1; }\n")
+    git = ["git", "-C", checkout, "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for words in (["init", "-q"], ["add", "--chmod=+x", "scripts", ".ci"], ["commit", "-q", "-m", "stubs"]):
+        subprocess.run([*git, *words], check=True)
+    (checkout / "untracked").touch()
+    env = {**os.environ, "TMPDIR": str(folder)}
+    first = run(checkout, ".ci/run", env=env)
+    assert first.returncode == 1 and first.stdout == "scripts\n"
+    assert [path.name for path in (checkout / "build").rglob("*") if path.is_file()] == ["base.tar"]
+    second = run(checkout, ".ci/run", env=env)
+    assert second.returncode == 0 and second.stdout == "build\nscripts\na base\n"
+    assert [path.name for path in folder.iterdir()] == ["r"]
+
+
+@needs_namespaces
+def test_what_only_saves_time_is_not_required(quick, folder):
+    clone, env = quick
+    hide = [f"mount --bind /dev/null {tool}" for tool in map(shutil.which, ("mold", "ccache")) if tool]
+    text = " && ".join([*hide, *hide_sudo(), "exec scripts/build"])
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", text], cwd=clone, env=env, capture_output=True, text=True)
+    assert result.returncode == 0 and "installing" not in result.stderr, result.stderr
+
+
+@needs_namespaces
+def test_an_installation_that_is_interrupted_leaves_no_policy_hook(quick, folder):
+    clone, env = quick
+    (folder / "stubs/apt-get").write_text(f"#!/bin/sh\nls /usr/sbin/policy-rc.d > {folder}/seen\nexec sleep infinity\n")
+    (folder / "stubs/apt-get").chmod(0o755)
+    hide = f"mount --bind /dev/null {shutil.which('protoc')} && mount -t tmpfs none /usr/sbin"
+    text = f"{hide}; scripts/build & script=$!; while [ ! -s {folder}/seen ]; do sleep 0.02; done; kill -TERM $script; pkill -TERM -P $script; wait $script; ls /usr/sbin"
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", text], cwd=clone, env=env, capture_output=True, text=True, timeout=60)
+    assert (folder / "seen").read_text() == "/usr/sbin/policy-rc.d\n"
+    assert result.stdout == "", result.stderr
+
+
+@needs_namespaces
+def test_on_another_distribution_what_is_missing_is_named(checkout, folder):
+    os.chmod(checkout.parent, 0o755)
+    (folder / "os-release").write_text("ID=fedora\n")
+    hide = f"mount --bind /dev/null {shutil.which('cmake')}"
+    result = in_a_crippled_machine(checkout, "scripts/run", hide, f"mount --bind {folder}/os-release $(readlink -f /etc/os-release)")
+    assert result.returncode == 2
+    assert "missing: cmake (command); this is not Debian" in result.stderr
+
+
+def hide_sudo():
+    sudo = shutil.which("sudo")
+    return [f"mount --bind /dev/null {sudo}"] if sudo else []

@@ -1,0 +1,89 @@
+"""What mock-kms-provider says of itself, as `supervisor status` shows it: its --config and where it takes commands."""
+
+import socket
+
+import pytest
+
+from support.processes import binary
+from support.supervised import PLUGIN_WITH_ERRORS, Supervised, script
+
+BAD = '{"faults": [{"preset": "nope"}]}'
+WHY = "fault 1: there is no preset 'nope'"
+
+
+def provider(folder, *options):
+    return [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/kms.sock", *options]
+
+
+def refuse(program, file):
+    mark = len(program.stderr)
+    file.write_text(BAD)
+    program.wait_for_line("the configuration is bad", start=mark)
+
+
+def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_stays(folder):
+    file = folder / "provider.json"
+    file.write_text('{"keyVersion": 2}')
+    with Supervised(folder, provider(folder, "--config", str(file))) as supervised:
+        good = supervised.healthy()
+        assert good["pluginConfig"]["file"] == str(file) and good["pluginConfig"]["error"] == ""
+        assert f"  config     {file}, in effect since " in supervised.status_run().stdout
+        refuse(supervised.program, file)
+        shown = supervised.status_run()
+        assert shown.returncode == 0, "the plugin itself is healthy"
+        assert f"  config     {file}, REFUSED " in shown.stdout and WHY in shown.stdout and " stays in effect\n" in shown.stdout
+        refused = supervised.status()["pluginConfig"]
+        assert WHY in refused["error"] and refused["errorSince"]
+        assert (refused["since"], refused["sha256"]) == (good["pluginConfig"]["since"], good["pluginConfig"]["sha256"])
+        mark = len(supervised.program.stderr)
+        file.write_text('{"keyVersion": 3}')
+        supervised.program.wait_for_line("took up the configuration", start=mark)
+        mended = supervised.status()["pluginConfig"]
+        assert mended["error"] == "" and "errorSince" not in mended
+        assert "REFUSED" not in supervised.status_run().stdout
+
+
+def test_of_several_plugins_the_one_whose_file_was_refused_is_named(folder):
+    for number in 1, 2:
+        (folder / f"{number}.json").write_text("{}")
+    socket_uri = f"unix://{folder}/kms-{{n}}.sock"
+    command = [binary("mock-kms-provider"), f"--listen-addr={socket_uri}", f"--config={folder}/{{n}}.json"]
+    with Supervised(folder, command, ["--instances=2"], socket_uri=socket_uri) as two:
+        two.healthy()
+        refuse(two.program, folder / "2.json")
+        rows = [line for line in two.status_run().stdout.splitlines() if "REFUSED" in line]
+        assert len(rows) == 1 and rows[0].startswith(f"  config     instance 2: {folder}/2.json, REFUSED: {WHY}")
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_a_control_socket_elsewhere_is_found(folder, by):
+    elsewhere = f"unix://{folder}/elsewhere.sock"
+    (folder / "provider.json").write_text("{}")
+    options = ["--config", f"{folder}/provider.json", *(["--control-socket", elsewhere] if by == "option" else [])]
+    env = {"MOCK_KMS_CONTROL_SOCKET": elsewhere} if by == "variable" else {}
+    with Supervised(folder, provider(folder, *options), env=env) as supervised:
+        status = supervised.healthy()
+        assert status["pluginControl"] == elsewhere and status["pluginConfig"]["file"] == f"{folder}/provider.json"
+
+
+def test_a_provider_without_a_file_has_no_such_row(folder):
+    with Supervised(folder) as supervised:
+        assert "pluginConfig" not in supervised.healthy()
+        assert "  config " not in supervised.status_run().stdout
+
+
+@pytest.mark.parametrize("beside", ["nothing", "a socket that never answers", "a plugin that knows no such service"])
+def test_another_plugin_is_shown_all_the_same_whatever_lies_where_the_control_socket_would(folder, beside):
+    (folder / "healthz").write_text("ok")
+    plugin = script(folder, PLUGIN_WITH_ERRORS)
+    command = [*plugin, f"{folder}/kms.sock", str(folder / "healthz")]
+    other = socket.socket(socket.AF_UNIX)
+    if beside == "a socket that never answers":
+        other.bind(f"{folder}/kms.sock.control")
+        other.listen()
+    elif beside == "a plugin that knows no such service":
+        command += ["--control-socket", f"{folder}/kms.sock"]
+    with other, Supervised(folder, command, ["--handover=off"]) as supervised:
+        status = supervised.healthy()
+        assert status["answer"]["keyId"] == "key-1"
+        assert "pluginConfig" not in status and status["injectedFaults"] == []

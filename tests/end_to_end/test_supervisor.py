@@ -1,0 +1,444 @@
+"""The supervisor as PID 1 would run it: real plugins, real deaths, hangs and signals, and what `status` says of each."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import threading
+
+import grpc
+import pytest
+
+from support.kms_client import KmsClient
+from support.processes import DEADLINE, binary, wait_for_exit
+from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
+
+def decrypt_on_a_new_connection(endpoint, sealed):
+    """Python's client notices that its connection has died only when it uses it."""
+    with KmsClient(endpoint) as client:
+        return client.decrypt(sealed)
+
+
+def test_a_plugin_becomes_healthy_and_status_tells_all_of_it(folder):
+    with Supervised(folder) as supervised:
+        status = supervised.healthy()
+        assert status["state"] == "SERVING" and status["ready"] is True
+        assert alive(status["pid"])
+        assert status["answer"]["version"] == "v2" and status["answer"]["healthz"] == "ok"
+        assert status["answer"]["keyId"].startswith("default/v1/")
+        assert status["socket"].pop("selinux")
+        assert status["socket"] == {
+            "endpoint": supervised.endpoint, "present": True, "owner": "root:root", "mode": "0600", "inPlace": True,
+            "inode": str(os.stat(f"{folder}/kms.sock").st_ino)}
+        assert status["handover"] == "handed down by the supervisor"
+        assert len(status["binary"]["sha256"]) == 64
+        assert status["restarts"] == 0 and status["exits"] == []
+        text = supervised.status_run()
+        assert text.returncode == 0 and text.stdout.startswith("healthy, serving since ")
+        ready = supervised.status_run("--ready")
+        assert ready.returncode == 0 and ready.stdout == f"ready: pid {status['pid']}\n"
+
+
+def test_the_control_socket_is_its_users_alone(folder):
+    with Supervised(folder) as supervised:
+        supervised.healthy()
+        assert stat.S_IMODE(os.stat(f"{folder}/control.sock").st_mode) == 0o600
+
+
+def test_without_a_supervisor_status_exits_3_and_names_the_next_step(folder):
+    def ask():
+        return subprocess.run([binary("supervisor"), f"--control-socket={folder}/c.sock", "status"], capture_output=True, text=True)
+
+    result = ask()
+    assert result.returncode == 3 and result.stdout == ""
+    assert "No such file or directory; start one with 'supervisor run'" in result.stderr
+    left_behind = socket.socket(socket.AF_UNIX)
+    left_behind.bind(f"{folder}/c.sock")
+    left_behind.close()
+    result = ask()
+    assert result.returncode == 3 and "is dead; start it again" in result.stderr
+
+
+def test_status_waits_for_a_supervisor_that_comes_later(folder):
+    waiting = subprocess.Popen(
+        [binary("supervisor"), f"--control-socket={folder}/control.sock", "status", "--wait=20s", "--ready"],
+        stdout=subprocess.PIPE, text=True)
+    with Supervised(folder):
+        assert waiting.communicate(timeout=DEADLINE)[0].startswith("ready: pid ")
+        assert waiting.returncode == 0
+
+
+def test_kill_9_under_load_costs_only_calls_in_flight_and_no_key(folder):
+    with Supervised(folder) as supervised, KmsClient(supervised.endpoint, timeout=10) as client:
+        before = supervised.healthy()
+        sealed = client.encrypt(b"from before the kill")
+        failures = []
+        done = threading.Event()
+
+        def load():
+            while not done.is_set():
+                try:
+                    client.encrypt(b"x" * 32)
+                except grpc.RpcError as error:
+                    failures.append(error.code())
+
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        os.kill(before["pid"], signal.SIGKILL)
+        after = supervised.healthy_after(before["pid"])
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert set(failures) <= {grpc.StatusCode.UNAVAILABLE}
+        # Each thread's call in flight, and one more that Python's client sends on the connection before it sees it dead.
+        assert len(failures) <= 2 * len(threads)
+        assert decrypt_on_a_new_connection(supervised.endpoint, sealed) == b"from before the kill"
+        assert after["answer"]["keyId"] == before["answer"]["keyId"]
+        assert after["restarts"] == 1
+        assert after["exits"][0]["status"] == "killed by SIGKILL (signal 9, Killed)"
+        assert "did not send" in after["exits"][0]["cause"]
+        assert any("mock-kms-provider: started" in line for line in after["exits"][0]["lastLines"])
+
+
+def test_a_stopped_process_is_ended_and_replaced(folder):
+    with Supervised(folder, options=["--probe-interval=200ms", "--probe-timeout=200ms"]) as supervised:
+        with KmsClient(supervised.endpoint, timeout=10) as client:
+            before = supervised.healthy()
+            sealed = client.encrypt(b"from before the hang")
+            os.kill(before["pid"], signal.SIGSTOP)
+            supervised.program.wait_for_line("ending the plugin")
+            after = supervised.healthy_after(before["pid"])
+            assert "no answer to 3 probes in a row" in after["exits"][0]["cause"]
+            assert after["exits"][0]["status"].startswith("killed by SIGKILL")  # a stopped process does not hear TERM
+            assert decrypt_on_a_new_connection(supervised.endpoint, sealed) == b"from before the hang"
+        assert not alive(before["pid"])
+
+
+def test_a_silent_plugin_that_hears_TERM_needs_no_KILL(folder):
+    plugin = script(folder, """
+        import socket, sys, time
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(sys.argv[1]); listener.listen()
+        print("listening, and mute", flush=True)
+        while True: time.sleep(3600)
+        """)
+    options = ["--handover=off", "--startup-timeout=500ms", "--probe-timeout=200ms", "--hang-grace=10s"]
+    with Supervised(folder, [*plugin, f"{folder}/kms.sock"], options) as supervised:
+        supervised.program.wait_for_line("the plugin ended")
+        end = supervised.status()["exits"][-1]  # the first of them; the next process finds the socket file and ends too
+        assert end["status"].startswith("killed by SIGTERM")
+        assert "no answer within 500ms of its start" in end["cause"]
+        assert end["lastLines"] == ["listening, and mute"]
+
+
+def test_a_binary_that_never_listens_is_restarted_and_status_says_why(folder):
+    with Supervised(folder, ["sleep", "3600"], ["--startup-timeout=300ms", "--probe-timeout=100ms"]) as supervised:
+        supervised.program.wait_for_line("ending the plugin")
+        supervised.program.wait_for_line("start=2")
+        result = supervised.status_run()
+        assert result.returncode == 1 and result.stdout.startswith("NOT HEALTHY")
+        assert "check that it listens on the socket" in supervised.status()["exits"][0]["cause"]
+        assert supervised.status_run("--ready").returncode == 1
+
+
+def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_words(folder):
+    plugin = script(folder, """
+        import sys
+        print("no seed: giving up", file=sys.stderr)
+        sys.exit(7)
+        """)
+    options = ["--backoff-initial=20ms", "--backoff-max=80ms"]
+    with Supervised(folder, plugin, options) as supervised:
+        supervised.program.wait_for_line("start=6")
+        status = supervised.status()
+        assert status["restarts"] >= 5
+        assert status["exits"][0]["status"] == "exited with code 7"
+        assert status["exits"][0]["lastLines"] == ["no seed: giving up"]
+        assert "ended by itself" in status["exits"][0]["cause"]
+        assert len(status["exits"]) <= 8
+        waits = [line for line in supervised.program.stderr if "the plugin ended" in line]
+        assert 'next="restart at once"' in waits[0]
+        assert 'next="restart in' in waits[1]
+
+
+def test_a_plugin_that_dies_with_a_flood_of_last_words_does_no_harm(folder):
+    plugin = script(folder, """
+        import os, sys
+        for number in range(20000):
+            print("goroutine", number, "of a long dump", flush=False)
+        sys.stdout.flush()
+        os._exit(3)
+        """)
+    options = ["--backoff-initial=1ms", "--backoff-max=1ms", "--max-restarts=20"]
+    with Supervised(folder, plugin, options) as supervised:
+        assert supervised.program.wait() == 1
+        lines = supervised.program.stderr
+        assert sum("launched the plugin" in line for line in lines) == 21
+        assert sum("goroutine 19999 of a long dump" in line for line in lines) == 21  # none is lost at the end
+
+
+def test_a_descendant_that_never_stops_writing_holds_nothing_up(folder):
+    plugin = script(folder, """
+        import os, subprocess, sys
+        flood = subprocess.Popen(["yes"], start_new_session=True)
+        print("flood", flood.pid, file=sys.stderr, flush=True)
+        os._exit(1)
+        """)
+    with Supervised(folder, plugin, ["--backoff-initial=10ms", "--backoff-max=10ms"]) as supervised:
+        supervised.program.wait_for_line("start=4")
+        assert supervised.status()["restarts"] >= 3
+        assert supervised.program.stop() == 0
+
+
+def test_output_and_words_that_are_not_utf8_are_shown_all_the_same(folder):
+    plugin = script(folder, """
+        import os, sys
+        os.write(2, b"caf\\xe9 \\x1b[31m red\\n")
+        sys.exit(3)
+        """)
+    with Supervised(folder, [*plugin, "caf\udce9"], ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
+        supervised.program.wait_for_line('next="restart in')
+        status = supervised.status()
+        assert status["exits"][0]["lastLines"] == ["caf\ufffd \x1b[31m red"]
+        assert status["command"][-1] == "caf\ufffd"
+        assert "caf\ufffd \\x1b[31m red" in supervised.status_run().stdout  # a terminal does not obey it
+
+
+def test_too_many_deaths_end_the_supervisor_with_the_last_words_where_the_kubelet_reads_them(folder):
+    plugin = script(folder, """
+        import sys
+        print("no seed: giving up", file=sys.stderr)
+        sys.exit(7)
+        """)
+    log = folder / "termination-log"
+    log.write_text("")
+    options = ["--backoff-initial=1ms", "--backoff-max=1ms", "--max-restarts=3", f"--termination-log={log}"]
+    with Supervised(folder, plugin, options) as supervised:
+        assert supervised.program.wait() == 1
+        assert sum("launched the plugin" in line for line in supervised.program.stderr) == 4
+    assert log.read_text() == (
+        "supervisor: ended on its own; the plugin exited with code 7: it ended by itself; its last lines may say why\n"
+        "| no seed: giving up\n")
+
+
+def test_a_command_that_cannot_be_started_ends_with_its_cause(folder):
+    with Supervised(folder, ["/no/such/plugin"]) as supervised:
+        assert supervised.program.wait() == 1
+        assert any("cannot start /no/such/plugin: No such file or directory" in line for line in supervised.program.stderr)
+    assert os.listdir(folder) == []
+
+
+@pytest.mark.parametrize("answer", ["the backend is away", "!FAILED_PRECONDITION", "!UNAVAILABLE", "!DEADLINE_EXCEEDED"])
+def test_a_foreign_plugin_that_answers_badly_is_unhealthy_and_never_restarted(folder, answer):
+    healthz = folder / "healthz"
+    healthz.write_text("ok")
+    command = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
+    options = ["--probe-interval=20ms", "--probe-timeout=2s", "--startup-timeout=20s"]
+    with Supervised(folder, command, options) as supervised:
+        before = supervised.healthy()
+        healthz.write_text(answer)
+        supervised.program.wait_for_line("the plugin answers, but")
+        for _ in range(20):  # each asks anew, many more probes than the threshold of 3 pass
+            status = supervised.status()
+        assert status["healthy"] is False and status["ready"] is True
+        assert answer.lstrip("!") in status["reason"]
+        assert supervised.status_run().returncode == 1 and supervised.status_run("--ready").returncode == 0
+        healthz.write_text("ok")
+        supervised.program.wait_for_line("healthy again")
+        assert supervised.healthy()["pid"] == before["pid"]
+        assert supervised.status()["restarts"] == 0
+
+
+def test_a_socket_left_by_a_dead_process_is_taken_over(folder):
+    left_behind = socket.socket(socket.AF_UNIX)
+    left_behind.bind(f"{folder}/kms.sock")
+    left_behind.close()
+    control = socket.socket(socket.AF_UNIX)
+    control.bind(f"{folder}/control.sock")
+    control.close()
+    with Supervised(folder) as supervised:
+        supervised.healthy()
+
+
+def test_a_second_supervisor_is_refused_on_either_socket_and_does_no_harm(folder):
+    with Supervised(folder) as first:
+        status = first.healthy()
+        with Supervised(folder) as same_control:
+            assert same_control.program.wait() == 1
+            assert f"in use by pid {first.program.pid} (supervisor)" in same_control.program.stderr[-1]
+        other = folder / "other"
+        other.mkdir()
+        with Supervised(other, socket_uri=first.endpoint) as same_socket:
+            assert same_socket.program.wait() == 1
+            assert f"in use by pid {first.program.pid} (supervisor)" in same_socket.program.stderr[-1]
+        assert first.healthy()["pid"] == status["pid"]
+
+
+def assert_nothing_is_left(folder, supervised, *pids):
+    for pid in pids:
+        assert not alive(pid)
+    assert not os.path.exists(f"{folder}/kms.sock")
+    assert not os.path.exists(f"{folder}/control.sock")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_ends_the_plugin_and_removes_both_sockets(folder, number):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        assert supervised.program.stop(number) == 0
+        assert_nothing_is_left(folder, supervised, pid)
+
+
+def test_TERM_during_start_ends_cleanly(folder):
+    with Supervised(folder, ["sleep", "3600"]) as supervised:
+        supervised.program.wait_for_line("launched the plugin")
+        pid = supervised.status()["pid"]
+        assert supervised.program.stop() == 0
+        assert_nothing_is_left(folder, supervised, pid)
+
+
+def test_TERM_during_back_off_ends_at_once(folder):
+    with Supervised(folder, ["false"], ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
+        supervised.program.wait_for_line('next="restart in')
+        assert supervised.status()["state"] == "BACKING_OFF"
+        assert supervised.program.stop() == 0
+        assert_nothing_is_left(folder, supervised)
+
+
+def test_TERM_during_a_probe_ends_cleanly(folder):
+    plugin = script(folder, """
+        import signal, socket, sys
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(sys.argv[1]); listener.listen()
+        connection, _ = listener.accept()
+        connection.recv(1)
+        print("a probe has arrived", flush=True)
+        signal.pause()
+        """)
+    options = ["--handover=off", "--probe-timeout=1h", "--startup-timeout=1h"]
+    for _ in range(10):  # the given-up call ends while the supervisor does, sooner or later
+        with Supervised(folder, [*plugin, f"{folder}/kms.sock"], options) as supervised:
+            supervised.program.wait_for_line("a probe has arrived")
+            pid = supervised.status()["pid"]
+            assert supervised.program.stop() == 0
+            assert_nothing_is_left(folder, supervised, pid)
+
+
+def test_a_plugin_that_ignores_TERM_is_killed_after_the_grace_and_the_exit_code_says_so(folder):
+    plugin = script(folder, """
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("deaf", flush=True)
+        while True: signal.pause()
+        """)
+    with Supervised(folder, plugin, ["--stop-grace=300ms"]) as supervised:
+        supervised.program.wait_for_line("deaf")
+        pid = supervised.status()["pid"]
+        assert supervised.program.stop() == 1
+        assert not alive(pid)
+
+
+def test_orphans_are_reaped_and_do_not_outlive_the_plugin(folder):
+    plugin = script(folder, """
+        import os, signal, sys
+        if os.fork() == 0:              # a child ...
+            if os.fork() == 0:          # ... whose own child is orphaned and ends
+                os._exit(3)
+            grandchild = os.fork()      # ... and one that is orphaned and stays
+            if grandchild == 0:
+                signal.pause()
+            print("orphan", grandchild, flush=True)
+            os._exit(0)
+        signal.pause()
+        """)
+    with Supervised(folder, plugin, ["--startup-timeout=1h"]) as supervised:
+        orphan = int(supervised.program.wait_for_line("orphan ").split()[1])
+        for _ in range(2):
+            supervised.program.wait_for_line("reaped an orphan")
+        children = subprocess.run(["ps", "-o", "stat=", "--ppid", str(supervised.program.pid)], capture_output=True, text=True)
+        assert "Z" not in children.stdout
+        assert alive(orphan)
+        assert supervised.program.stop() == 0
+        wait_for_exit(orphan)
+
+
+def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(folder):
+    plugin = script(folder, """
+        import os, signal
+        fds = [fd for fd in range(256) if os.path.exists(f"/proc/self/fd/{fd}")]
+        blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+        print("inherited", fds, blocked, flush=True)
+        print("listening on", os.environ.get("LISTEN_FDS"), os.environ.get("LISTEN_FDNAMES"),
+              os.environ.get("LISTEN_PID") == str(os.getpid()), flush=True)
+        signal.pause()
+        """)
+    with Supervised(folder, plugin, ["--handover=off"], env={"LISTEN_FDS": "7"}) as supervised:
+        assert supervised.program.wait_for_line("inherited").endswith("inherited [0, 1, 2] []")
+        assert supervised.program.wait_for_line("listening on").endswith("listening on None None False")
+    with Supervised(folder, plugin) as supervised:
+        assert supervised.program.wait_for_line("inherited").endswith("inherited [0, 1, 2, 3, 4, 5] []")
+        assert supervised.program.wait_for_line("listening on").endswith("listening on 3 kms:probe:turn True")
+
+
+def test_build_info_is_shown_and_a_changed_binary_is_called_out(folder):
+    plugin = folder / "plugin"
+    plugin.write_bytes(open(binary("mock-kms-provider"), "rb").read())
+    plugin.chmod(0o755)
+    digest = subprocess.run(["sha256sum", plugin], capture_output=True, text=True).stdout.split()[0]
+    info = {"repository": "/some/where.git", "ref": "main", "commit": "c0ffee" * 6 + "c0ff", "binary": {"sha256": digest}}
+    (folder / "build-info.json").write_text(json.dumps(info))
+    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
+    with Supervised(folder, command) as supervised:
+        status = supervised.healthy()
+        assert status["binary"]["sha256"] == digest and status["binary"]["matchesBuild"] is True
+        assert "built from commit c0ffee" in supervised.status_run().stdout
+        (folder / "build-info.json").write_text(json.dumps({**info, "binary": {"sha256": "0" * 64}}))
+        assert "THE FILE IS NOT THE ONE THAT WAS BUILT" in supervised.status_run().stdout
+        (folder / "build-info.json").write_text("{")
+        assert "cannot read" in supervised.status()["binary"]["problem"]
+
+
+def test_a_binary_that_was_replaced_under_its_process_is_called_out_until_a_restart_takes_it(folder):
+    plugin = folder / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    with Supervised(folder, [str(plugin), f"--listen-addr=unix://{folder}/kms.sock"]) as supervised:
+        assert supervised.healthy()["binary"]["replaced"] is False
+        plugin.chmod(0o700)
+        assert supervised.status()["binary"]["replaced"] is False
+        shutil.copy(plugin, folder / "newer")
+        os.rename(folder / "newer", plugin)
+        assert supervised.status()["binary"]["replaced"] is True
+        assert "REPLACED since the process was started; 'supervisor restart' starts this one" in supervised.status_run().stdout
+        plugin.rename(folder / "away")
+        gone = supervised.status()["binary"]
+        assert gone["replaced"] is True and "No such file" in gone["problem"]
+        (folder / "away").rename(plugin)
+        assert supervised.told("restart").returncode == 0
+        assert supervised.status()["binary"]["replaced"] is False
+
+
+def test_json_logs_are_one_object_a_line(folder):
+    with Supervised(folder, ["true"], ["--backoff-initial=1h", "--backoff-max=1h"], env={"SUPERVISOR_LOG_FORMAT": "json"}) as supervised:
+        supervised.program.wait_for_line("restart in")
+        lines = [json.loads(line) for line in supervised.program.stderr]
+        assert {"time", "level", "program", "message"} <= set(lines[0])
+        assert next(line for line in lines if line["message"] == "the plugin ended")["status"] == "exited with code 0"
+
+
+@pytest.mark.parametrize("arguments,reason", [
+    (["run"], "command is required"),
+    (["run", "--socket=tcp://127.0.0.1:1", "--", "true"], "is not a Unix socket address"),
+    (["run", "--probe-intervall=1s", "--", "true"], "did you mean '--probe-interval'?"),
+    (["restart", "--probe-interval=1s"], "unknown option '--probe-interval' (see 'supervisor restart --help')"),
+    (["run", "--probe-interval=soon", "--", "true"], "such as 3s"),
+    (["statsu"], "did you mean 'status'?"),
+    (["status", "-o", "yaml"], "yaml"),
+])
+def test_bad_usage_is_one_line_and_exit_code_2(arguments, reason):
+    result = subprocess.run([binary("supervisor"), *arguments], capture_output=True, text=True)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and reason in result.stderr

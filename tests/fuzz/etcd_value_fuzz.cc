@@ -1,0 +1,30 @@
+// decode_input(), parse_etcd_value() and open_object(): a value is refused, of another kind, or whole; and
+// opens under the key that sealed it alone.
+#include "provider/inspect/inspect_input.h"
+#include "provider/inspect/inspect_object.h"
+#include "provider/inspect/inspect_value.h"
+#include "tests/fuzz/input.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace kms::provider;
+  if (size == 0) return 0;
+  const auto encoding = static_cast<Encoding>(data[0] % 4);
+  const auto input = decode_input(kms::fuzz::text_of_input(data + 1, size - 1), encoding);
+  if (const kms::Failure* failure = kms::failure_of(input)) {
+    kms::fuzz::expect_good(*failure);
+    return 0;
+  }
+  const auto parsed = parse_etcd_value(bytes_of(std::get<InspectInput>(input).stored));
+  if (const auto* failure = std::get_if<kms::Failure>(&parsed)) kms::fuzz::expect_good(*failure);
+  const auto* value = std::get_if<EtcdValue>(&parsed);
+  if (value == nullptr) return 0;
+  const auto& object = value->object;
+  kms::fuzz::expect(!object.key_id().empty() && object.key_id().size() <= 1024, "a value names its key");
+  kms::fuzz::expect(!object.encrypted_data().empty(), "a value has data");
+  const SecretBytes another_key(32);
+  const auto opened = open_object(another_key, object, std::get<InspectInput>(input).etcd_key);
+  const kms::Failure* failure = kms::failure_of(opened);
+  kms::fuzz::expect(failure != nullptr, "no made-up data opens");
+  kms::fuzz::expect_good(*failure);
+  return 0;
+}

@@ -1,0 +1,26 @@
+// Expectation::parse(): what is taken can be held against counters.
+#include "provider/journal/expectation.h"
+#include "tests/fuzz/input.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using kms::provider::Expectation;
+  const auto parsed = Expectation::parse(kms::fuzz::text_of_input(data, size));
+  if (const kms::Failure* failure = kms::failure_of(parsed)) {
+    kms::fuzz::expect_good(*failure);
+    return 0;
+  }
+  const auto& expectation = std::get<Expectation>(parsed);
+  mock_kms::v1::CallCounts counts;
+  kms::fuzz::expect(expectation.count(counts) == 0, "without calls there are none");
+  auto& line = *counts.add_counts();
+  line.set_method("Decrypt");
+  line.set_code("OK");
+  line.set_calls(7);
+  line.set_faulted(3);
+  const auto count = expectation.count(counts);
+  kms::fuzz::expect(count == 0 || count == 3 || count == 7, "only calls that were are counted");
+  (void)expectation.holds(count);
+  kms::fuzz::expect(!expectation.since() || *expectation.since() >= kms::Duration{0},
+                    "no look into the future");
+  return 0;
+}

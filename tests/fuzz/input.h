@@ -1,0 +1,31 @@
+// What libFuzzer hands over, and how a broken promise is told. Included by fuzz targets alone.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "proto/program/error.h"
+
+namespace kms::fuzz {
+
+/// Ends the program as a finding where a promise is broken.
+inline void expect(bool holds, const char* promise) {
+  if (holds) return;
+  std::fprintf(stderr, "broken: %s\n", promise);
+  std::abort();
+}
+
+/// What every refusal has: a cause, on one line.
+inline void expect_good(const Failure& failure) {
+  expect(!failure.cause.empty(), "a failure names its cause");
+  expect(failure.line().find('\n') == std::string::npos, "a failure is one line");
+}
+
+inline std::string text_of_input(const std::uint8_t* data, std::size_t size) {
+  return {reinterpret_cast<const char*>(data), size};
+}
+
+}  // namespace kms::fuzz

@@ -1,0 +1,46 @@
+// The values of options: durations, HOST:PORT, socket modes. What is taken is written as it is read.
+#include "proto/program/duration.h"
+#include "proto/program/metrics_server.h"
+#include "proto/unix_listener.h"
+#include "tests/fuzz/input.h"
+
+namespace {
+
+using kms::fuzz::expect;
+
+void try_duration(const std::string& text) {
+  const auto parsed = kms::parse_duration(text);
+  if (const kms::Failure* failure = kms::failure_of(parsed)) return kms::fuzz::expect_good(*failure);
+  const auto duration = std::get<kms::Duration>(parsed);
+  expect(duration >= kms::Duration{0}, "no time is less than none");
+  expect(!kms::human_duration(duration).empty(), "people can read it");
+  const auto again = kms::parse_duration(kms::go_duration(duration));
+  expect(kms::failure_of(again) == nullptr, "what is written can be read");
+  // Fractions are read as doubles, which hold 53 bits.
+  const auto difference = std::get<kms::Duration>(again) - duration;
+  expect(std::chrono::abs(difference) <= duration / (1LL << 50U), "it reads as the same");
+}
+
+void try_metrics_address(const std::string& text) {
+  const auto parsed = kms::MetricsAddress::parse(text);
+  if (const kms::Failure* failure = kms::failure_of(parsed)) return kms::fuzz::expect_good(*failure);
+  const auto& address = std::get<kms::MetricsAddress>(parsed);
+  expect(!address.port.empty() && address.port.size() <= text.size(), "a port is a part of the text");
+  expect(address.port.find_first_not_of("0123456789") == std::string::npos, "a port is a number");
+}
+
+void try_socket_mode(const std::string& text) {
+  const auto parsed = kms::parse_socket_mode(text);
+  if (const kms::Failure* failure = kms::failure_of(parsed)) return kms::fuzz::expect_good(*failure);
+  expect(std::get<mode_t>(parsed) <= 0777, "a mode has nine bits");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string text = kms::fuzz::text_of_input(data, size);
+  try_duration(text);
+  try_metrics_address(text);
+  try_socket_mode(text);
+  return 0;
+}

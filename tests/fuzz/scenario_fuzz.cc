@@ -1,0 +1,30 @@
+// parse_scenario() and ScenarioPlay: what is taken can be played, in the order of time, to its end.
+#include "provider/config/config.h"
+#include "provider/faults/scenario_play.h"
+#include "tests/fuzz/input.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using kms::provider::ScenarioPlay;
+  const auto parsed = kms::provider::parse_scenario(kms::fuzz::text_of_input(data, size));
+  if (const kms::Failure* failure = kms::failure_of(parsed)) {
+    kms::fuzz::expect_good(*failure);
+    return 0;
+  }
+  const auto& scenario = std::get<mock_kms::v1::Scenario>(parsed);
+  const ScenarioPlay::Time begun{std::chrono::hours(1)};
+  ScenarioPlay play(scenario, "node", "instance", begun);
+  ScenarioPlay::Time last = begun;
+  int done = 0;
+  while (const auto next = play.next()) {
+    kms::fuzz::expect(!play.take_due(*next - kms::Duration{1}), "nothing is due before its time");
+    const auto due = play.take_due(*next);
+    kms::fuzz::expect(due && due->at == *next && due->at >= last, "what is next is due then, in order");
+    last = due->at;
+    ++done;
+  }
+  kms::fuzz::expect(done <= 2 * scenario.steps_size(), "a step begins and ends once");
+  const auto status = play.status(last);
+  kms::fuzz::expect(status.state() == mock_kms::v1::ScenarioStatus::PLAYED, "it comes to its end");
+  kms::fuzz::expect(status.steps_size() == scenario.steps_size(), "every step has its state");
+  return 0;
+}

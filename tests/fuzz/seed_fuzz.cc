@@ -1,0 +1,14 @@
+// parse_seed(): a seed has 32 bytes, whatever was in the file.
+#include "provider/keys/seed.h"
+#include "tests/fuzz/input.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const auto parsed = kms::provider::parse_seed({data, size}, "FILE");
+  if (const kms::Failure* failure = kms::failure_of(parsed)) {
+    kms::fuzz::expect_good(*failure);
+  } else {
+    kms::fuzz::expect(std::get<kms::provider::SecretBytes>(parsed).size() == kms::provider::seed_size,
+                      "a seed has its size");
+  }
+  return 0;
+}

@@ -1,0 +1,79 @@
+"""What holds the house together: who may include whom, formatting, shell scripts, one command's worth of rules."""
+
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# folder -> folders whose headers it may include, besides its own. The deepest folder that matches counts.
+ARROWS = {
+    "proto/program": set(),
+    "proto": {"proto/program"},
+    "provider": {"proto", "proto/program"},
+    "supervisor/process": {"proto/program"},
+    "supervisor/lifecycle": {"supervisor/process", "proto/program"},
+    "supervisor": {"supervisor/lifecycle", "supervisor/process", "proto", "proto/program"},
+    "builder": {"supervisor/process", "proto", "proto/program"},
+    "bench": {"proto", "proto/program"},
+}
+
+
+def folder_of(path):
+    """The folder of ARROWS that a file or an included header belongs to, None for others."""
+    return max((f for f in ARROWS if path.startswith(f + "/")), key=len, default=None)
+
+
+def tracked(*patterns):
+    out = subprocess.run(["git", "ls-files", "-z", "--", *patterns], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in out.stdout.split("\0") if name]
+
+
+def test_includes_follow_the_arrows():
+    sources = [name for name in tracked("*.h", "*.cc") if folder_of(name)]
+    assert len(sources) > 50
+    wrong = []
+    for name in sources:
+        for header in re.findall(r'^\s*#\s*include\s+"([^"]+)"', (ROOT / name).read_text(), re.M):
+            own, theirs = folder_of(name), folder_of(header)
+            if theirs is None or (theirs != own and theirs not in ARROWS[own]):
+                wrong.append(f"{name} includes {header}")
+    assert not wrong
+
+
+def test_an_include_against_the_arrows_would_be_seen():
+    assert folder_of("supervisor/process/spawn.h") == "supervisor/process"
+    assert folder_of("proto/endpoint.h") == "proto"
+    assert "supervisor" not in ARROWS["builder"] and "provider" not in ARROWS["builder"]
+
+
+def test_every_source_belongs_to_a_target():
+    """A file that no CMakeLists.txt names is dead."""
+    lists = "".join((ROOT / name).read_text() for name in tracked("*CMakeLists.txt"))
+    names = set(re.findall(r"[\w./-]+\.cc\b", lists))
+    base_names = {pathlib.PurePath(name).name for name in names}
+    assert not [name for name in tracked("*.cc") if pathlib.PurePath(name).name not in base_names]
+
+
+@pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")
+def test_sources_are_formatted():
+    result = subprocess.run(["clang-format", "--dry-run", "--Werror", *tracked("*.h", "*.cc")], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[:2000]
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_shell_scripts_are_clean():
+    scripts = [name for name in tracked("scripts", ".ci", "manifests", "bench")
+               if (ROOT / name).read_bytes()[:32].splitlines()[0].endswith(b"sh") or name.endswith(".sh")]
+    assert {"scripts/build", "scripts/run", "scripts/test", "scripts/setup.sh", ".ci/run"} <= set(scripts)
+    result = subprocess.run(["shellcheck", *scripts], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+
+
+def test_no_source_names_a_package_host():
+    hosts = re.compile(rb"\b(deb|security|snapshot|archive|ftp)\.debian\.org|registry\.npmjs|pypi\.org|proxy\.golang", re.I)
+    itself = pathlib.Path(__file__).relative_to(ROOT).as_posix()
+    assert not [name for name in tracked() if name != itself and hosts.search((ROOT / name).read_bytes())]

@@ -1,0 +1,178 @@
+#!/usr/bin/python3 -IS
+"""Stands for `oc` or `kubectl` in the tests of the steps: records every call and plays a cluster.
+
+SCENARIO names a JSON file: {"nodes": {name: {...}}, ...}, see the tests. CALLS names the file that gets one line a call;
+what was applied or piped in goes to the folder of CALLS. Time is counted in calls: a node that is `slow` is healthy from the
+n-th time on that it is asked. A call that it does not know is an error, so that a step cannot do what no test has seen.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import sys
+
+SCENARIO = json.loads(pathlib.Path(os.environ["SCENARIO"]).read_text())
+CALLS = pathlib.Path(os.environ["CALLS"])
+NODES = SCENARIO["nodes"]
+OPENSHIFT = SCENARIO.get("openshift", True)
+GONE = SCENARIO.get("namespace") == "gone"
+CAUSE = ("builder: compile: cannot compile mock-kms-provider: provider/main.cc:1:21: error: 'undeclared' was not declared in this scope; "
+         "the lines above are the tool's own; mend the source, or give another --ref")
+words = sys.argv[1:]
+line = " ".join(words)
+before = CALLS.read_text().splitlines() if CALLS.exists() else []
+with CALLS.open("a") as calls:
+    calls.write(line.replace("\n", "\\n") + "\n")
+
+
+def answer(text="", code=0, error=""):
+    sys.stdout.write(text)
+    sys.stderr.write(error + "\n" if error else "")
+    sys.exit(code)
+
+
+def not_found(what):
+    answer(code=1, error=f"Error from server (NotFound): {what} not found")
+
+
+def times(part):
+    """How often a call with this part was made before."""
+    return sum(part in call for call in before)
+
+
+def has(*parts):
+    return all(part in words for part in parts)
+
+
+def node_of(pod):
+    return pod.removeprefix("mock-kms-plugin-")
+
+
+def status(node):
+    """(exit code, text) of `supervisor status`."""
+    facts = NODES[node]
+    if facts.get("build_fails"):
+        return 1, "error: unable to upgrade connection: container not found (\"supervisor\")"
+    if facts.get("never_healthy"):
+        return 1, ("NOT HEALTHY, backing off since 2026-01-01T00:00:00Z (1.0 s ago)\n"
+                   "  reason     the plugin exited with code 2: it ended by itself; its last lines may say why\n"
+                   "             | mock-kms-provider: seed file /etc/mock-kms/seed holds 3 bytes")
+    if times(f"mock-kms-plugin-{node} -c supervisor -- supervisor status --ready") < facts.get("slow", 0):
+        return 1, "not ready: the plugin has not answered yet"
+    if facts.get("unhealthy") and not has("--ready"):
+        return 1, ("NOT HEALTHY, serving since 2026-01-01T00:00:00Z (1.0 s ago)\n"
+                   "  reason     the plugin answers, but healthz is 'key disabled' instead of ok")
+    return 0, "healthy, serving since 2026-01-01T00:00:00Z (1.0 s ago)"
+
+
+def run_in_pod(pod, command):
+    node = node_of(pod)
+    if GONE or node not in NODES:
+        not_found(f'pods "{pod}"')
+    if command[:2] == ["supervisor", "status"]:
+        code, text = status(node)
+        if has("--ready"):
+            text = "ready: pid 16" if code == 0 else text.splitlines()[0]
+        answer(text + "\n", code)
+    if command == ["mock-kms-provider", "encrypt"]:
+        answer(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode()}) + "\n")
+    if command == ["mock-kms-provider", "decrypt"]:
+        if NODES[node].get("other_seed"):
+            answer(code=1, error="mock-kms-provider: Decrypt: NOT_FOUND: key_id default/v1/e23984db belongs to another seed")
+        answer(base64.b64decode(json.load(sys.stdin)["ciphertext"]).decode())
+    if command[:2] == ["mock-kms-provider", "inspect"]:
+        value = base64.b64decode(sys.stdin.read())
+        if SCENARIO["etcd"].encode("latin-1") != value:
+            answer(code=2, error="mock-kms-provider: the value is damaged")
+        if SCENARIO.get("other_kms"):
+            answer(code=1, error="mock-kms-provider: the DEK source does not open by this seed: key_id default/v1/00000000 belongs to another seed")
+        answer(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
+    if command == ["/plugin/mock-kms-provider", "--version"]:
+        answer("mock-kms-provider 0.1.0\n")
+    if command[:2] in (["mock-kms-provider", "journal"], ["supervisor", "events"]) or command[0] == "cat":
+        answer("{}\n")
+    if command[1:] == ["metrics"]:
+        if NODES[node].get("never_healthy") and command[0] == "mock-kms-provider":
+            answer(code=3, error="mock-kms-provider: cannot connect to unix:///var/run/kmsplugin/kms.sock: Connection refused")
+        answer(f"# HELP {command[0]}\n")
+
+
+def resources():
+    if has("get", "daemonset") and "updatedNumberScheduled" in line:
+        new = len(NODES) if times("updatedNumberScheduled") >= SCENARIO.get("rollout_after", 0) else len(NODES) - 1
+        answer(f"2 2 {len(NODES)} {new}")
+    if has("get", "daemonset"):
+        answer(SCENARIO.get("seed", ""))
+    if has("get", "nodes"):
+        label = words[words.index("-l") + 1].rpartition("/")[2]
+        answer("".join(f"{name}\n" for name, facts in NODES.items() if label in facts.get("roles", ["control-plane", "master"])))
+    if has("get", "pods", "-l"):
+        made = [] if GONE else [name for name, facts in NODES.items() if times("get pods -l") >= facts.get("pod_after", 0)]
+        going = "".join(f"mock-kms-plugin-old {name} Running 2026-01-01T00:00:00Z\n" for name in made if NODES[name].get("old_pod"))
+        answer(going + "".join(f"mock-kms-plugin-{name} {name} {'Pending' if NODES[name].get('build_fails') else 'Running'} \n" for name in made))
+    if has("get", "pod"):
+        node = node_of(words[words.index("pod") + 1])
+        fails = NODES[node].get("build_fails")
+        restarts = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{.status.initContainerStatuses") if fails else 0
+        answer(str(restarts) if "restartCount" in line else "Pending" if fails else "Running")
+    if has("get", "events"):
+        answer("LAST SEEN   TYPE      REASON    OBJECT   MESSAGE\n1s          Warning   BackOff   pod      Back-off restarting failed container\n")
+    if has("get", "apiserver"):
+        answer(SCENARIO.get("encryption", ""))
+    if has("get", "cluster") and words[1].removesuffix(".operator.openshift.io") in ("openshiftapiserver", "kubeapiserver", "authentication"):
+        if words[1] == "authentication":
+            answer()  # config.openshift.io's, which knows nothing of encryption
+        reason = SCENARIO["migration"][min(times(f"get {words[1]} cluster"), len(SCENARIO["migration"]) - 1)]
+        answer(f"{reason}: for {words[1]}")
+    if has("get", "namespaces"):
+        answer("default\nkms-plugin-test\n")
+    if has("get", "namespace"):
+        answer("Some resources are remaining: pods. has 1 resource instances; ")
+    if has("get", "secrets"):
+        answer('{"kind": "List", "items": []}')
+    if has("get", "-o", "yaml"):
+        answer("kind: List\n")
+
+
+def changes():
+    if has("apply", "-f", "-"):
+        with (CALLS.parent / "applied.yaml").open("a") as applied:
+            applied.write(sys.stdin.read() + "\n---\n")
+        answer("applied\n", SCENARIO.get("apply_code", 0))
+    if has("patch", "apiserver", "cluster"):
+        answer("apiserver.config.openshift.io/cluster patched\n", SCENARIO.get("patch_code", 0))
+    if has("replace", "-f", "-"):
+        sys.stdin.read()
+        answer(code=1 if times("replace -f -") < SCENARIO.get("conflicts", 0) else 0)
+    if has("create", "secret"):
+        answer("created\n")
+    if has("delete", "namespace"):
+        answer(code=1 if SCENARIO.get("namespace") == "stuck" else 0, error="error: timed out waiting for the condition" if SCENARIO.get("namespace") == "stuck" else "")
+    if has("delete"):
+        answer()
+
+
+def etcd():
+    stored = SCENARIO.get("etcd")
+    if stored is None:
+        not_found('pods "etcd"')
+    answer(json.dumps({"kvs": [{"key": "aw==", "value": base64.b64encode(stored.encode("latin-1")).decode()}], "count": 1}, separators=(",", ":")) + "\n")
+
+
+if has("get", "--raw", "/apis"):
+    silent = times("get --raw /apis") < SCENARIO.get("silent", 0)
+    groups = ["apps", *(["config.openshift.io"] if OPENSHIFT else [])]
+    answer(json.dumps({"kind": "APIGroupList", "groups": [{"name": name} for name in groups]}) + "\n") if not silent else answer(code=1, error="The connection to the server localhost:8080 was refused - did you specify the right host or port?")
+if has("exec") and "etcdctl" in words:
+    etcd()
+if has("exec", "supervisor", "--"):
+    run_in_pod(words[words.index("-i") + 1], words[words.index("--") + 1:])
+if has("logs"):
+    log_node = node_of(words[words.index("logs") + 1])
+    if has("build-plugin") and NODES[log_node].get("build_fails"):
+        answer(f"provider/main.cc:1:21: error: 'undeclared' was not declared in this scope\n{CAUSE}\n")
+    answer(code=1, error="previous terminated container not found") if has("--previous") else answer('2026-01-01T00:00:00.000Z info    builder: phase done phase=publish duration="44.3 ms"\n')
+resources()
+changes()
+answer(code=97, error=f"recording client: no test has seen this call: {line}")

@@ -1,0 +1,121 @@
+#include "provider/keys/key_ring.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <limits>
+#include <thread>
+
+#include "provider/keys/sealing.h"
+#include "provider/keys/seed.h"
+
+using namespace kms::provider;
+
+namespace {
+
+SecretBytes seed_of(char c) { return SecretBytes::copy_of(bytes_of(std::string(seed_size, c))); }
+
+constexpr KeyVersion some_versions[] = {1, 2, 3, 1000, std::numeric_limits<KeyVersion>::max()};
+
+}  // namespace
+
+TEST_CASE("a key id is read back from its text, and no other text is one") {
+  const KeyId id{"kms-1.blue", 42, "0123abcd"};
+  CHECK(id.text() == "kms-1.blue/v42/0123abcd");
+  REQUIRE(KeyId::parse(id.text()));
+  CHECK(*KeyId::parse(id.text()) == id);
+  for (const char* text : {"",
+                           "/",
+                           "//",
+                           "default",
+                           "default/v1",
+                           "default/v1/",
+                           "default/v1/0123abc",
+                           "default/v1/0123abcde",
+                           "default/v1/0123ABCD",
+                           "default/v1/0123abcg",
+                           "default/v0/0123abcd",
+                           "default/v01/0123abcd",
+                           "default/v-1/0123abcd",
+                           "default/v+1/0123abcd",
+                           "default/v/0123abcd",
+                           "default/1/0123abcd",
+                           "default/v4294967296/0123abcd",
+                           "default/v1x/0123abcd",
+                           "/v1/0123abcd",
+                           "de fault/v1/0123abcd",
+                           "-x/v1/0123abcd",
+                           "default/v1/0123abcd/",
+                           " default/v1/0123abcd",
+                           "default/v1/0123abcd\n"}) {
+    CAPTURE(text);
+    CHECK_FALSE(KeyId::parse(text));
+  }
+}
+
+TEST_CASE("an instance has a short plain name") {
+  for (const char* name : {"default", "a", "1", "kms-1", "kms.blue_2", "A"})
+    CHECK_FALSE(refuse_instance(name));
+  for (const char* name : {"", "-a", ".a", "a/b", "a b", "\xC3\xA4"}) CHECK(refuse_instance(name));
+  CHECK_FALSE(refuse_instance(std::string(63, 'a')));
+  CHECK(refuse_instance(std::string(64, 'a')));
+}
+
+TEST_CASE("rule 29: two rings with one seed read each other at any version, wherever they stand") {
+  KeyRing one(seed_of('s'), "default", 1);
+  KeyRing two(seed_of('s'), "default", 7);
+  for (const KeyVersion version : some_versions) {
+    CAPTURE(version);
+    CHECK(one.at(version)->id_text == two.at(version)->id_text);
+    const auto opened = open(*two.at(version), bytes_of(seal(*one.at(version), bytes_of("secret"))));
+    REQUIRE(opened);
+    CHECK(text_of(opened->view()) == "secret");
+  }
+}
+
+TEST_CASE("another seed or instance has other keys, and its ids show it") {
+  KeyRing ring(seed_of('s'), "default", 1);
+  KeyRing other_seed(seed_of('t'), "default", 1);
+  KeyRing other_instance(seed_of('s'), "other", 1);
+  for (const KeyVersion version : some_versions) {
+    const auto key = ring.at(version);
+    for (KeyRing* other : {&other_seed, &other_instance}) {
+      const auto theirs = other->at(version);
+      CHECK(key->id_text != theirs->id_text);
+      CHECK(text_of(key->bytes.view()) != text_of(theirs->bytes.view()));
+      const Key confused{key->id, key->id_text, SecretBytes::copy_of(theirs->bytes.view())};
+      CHECK_FALSE(open(confused, bytes_of(seal(*key, bytes_of("secret")))));
+    }
+  }
+}
+
+TEST_CASE("the keys of the published test seed never change: old ciphertexts depend on them") {
+  KeyRing ring(published_test_seed(), "default", 1);
+  CHECK(ring.current()->id_text == "default/v1/e23984db");
+}
+
+TEST_CASE("more versions than are remembered stay readable") {
+  KeyRing ring(seed_of('s'), "default", 1);
+  const std::string first = seal(*ring.at(2), bytes_of("old"));
+  for (KeyVersion version = 3; version < 3 + 3 * KeyRing::most_cached; ++version) (void)ring.at(version);
+  CHECK(open(*ring.at(2), bytes_of(first)));
+}
+
+TEST_CASE("rules 14, 15: a change of version is one step for all who ask meanwhile") {
+  KeyRing ring(seed_of('s'), "default", 1);
+  std::atomic<bool> done = false;
+  std::atomic<int> backwards = 0;
+  std::thread reader([&] {
+    KeyVersion last = 0;
+    while (!done) {
+      const auto key = ring.current();
+      if (key->id.version < last || !open(*key, bytes_of(seal(*ring.at(key->id.version), {})))) ++backwards;
+      last = key->id.version;
+    }
+  });
+  for (KeyVersion version = 2; version <= 200; ++version) ring.set_current(version);
+  done = true;
+  reader.join();
+  CHECK(backwards == 0);
+  CHECK(ring.current()->id.version == 200);
+}

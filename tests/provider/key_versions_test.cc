@@ -1,0 +1,132 @@
+#include "provider/keys/key_versions.h"
+
+#include <doctest/doctest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+
+#include "provider/keys/seed.h"
+#include "tests/support/temp_folder.h"
+
+namespace kms::provider {
+namespace {
+
+struct Provider {
+  explicit Provider(KeyVersion declared = 1, std::optional<StateFile> file = std::nullopt)
+      : keys(published_test_seed(), "blue", declared), versions(keys, std::move(file)) {
+    versions.take_up_stored();
+  }
+  KeyVersion current() const { return keys.current()->id.version; }
+  KeyRing keys;
+  KeyVersions versions;
+};
+
+std::optional<Failure> rotate(Provider& provider, std::optional<KeyVersion> to = {}, bool force = false) {
+  const auto outcome = provider.versions.rotate(to, force);
+  const Failure* failure = failure_of(outcome);
+  return failure == nullptr ? std::nullopt : std::optional(*failure);
+}
+
+TEST_CASE("a rotation goes to the next version, or to the one that is named, and once") {
+  Provider provider;
+  CHECK(!rotate(provider));
+  CHECK(provider.current() == 2);
+  CHECK(!rotate(provider, 7));
+  CHECK(!rotate(provider, 7));
+  CHECK(provider.current() == 7);
+  CHECK(provider.versions.state().uses_size() == 3);
+}
+
+TEST_CASE("a version that was passed is refused without force, and the next one is above all that were") {
+  Provider provider;
+  CHECK(!rotate(provider, 5));
+  CHECK(rotate(provider, 3)->cause == "version 3 is not above 5, the highest that was current");
+  CHECK(provider.current() == 5);
+  CHECK(!rotate(provider, 3, true));
+  CHECK(provider.current() == 3);
+  CHECK(!rotate(provider));
+  CHECK(provider.current() == 6);
+}
+
+TEST_CASE("version 0 and a version above the last one do not exist") {
+  Provider provider;
+  CHECK(rotate(provider, 0));
+  CHECK(!rotate(provider, 4294967295U));
+  CHECK(rotate(provider)->cause == "there is no version above 4294967295");
+}
+
+TEST_CASE("of thousands of rotations the last 64 are remembered") {
+  Provider provider;
+  for (int i = 0; i < 2000; ++i) CHECK(!rotate(provider));
+  const auto state = provider.versions.state();
+  CHECK(state.uses_size() == 64);
+  CHECK(state.uses(0).version() == 2001);
+  CHECK(state.uses(0).current());
+  CHECK(!state.uses(1).current());
+}
+
+TEST_CASE("the version survives in the state folder, and a declared one above it is taken") {
+  const kms::test::TempFolder folder;
+  const auto kept = [&] { return StateFile(folder.path() / "state", "blue"); };
+  {
+    Provider provider(1, kept());
+    CHECK(!rotate(provider, 4));
+  }
+  CHECK(Provider(1, kept()).current() == 4);
+  CHECK(Provider(9, kept()).current() == 9);
+  Provider again(1, kept());
+  CHECK(again.current() == 9);
+  CHECK(again.versions.state().uses_size() == 3);
+}
+
+TEST_CASE("going on from what another process stored while this one waited") {
+  const kms::test::TempFolder folder;
+  const auto kept = [&] { return StateFile(folder.path(), "blue"); };
+  Provider standby(1, kept());
+  Provider serving(1, kept());
+  CHECK(!rotate(serving));
+  standby.versions.take_up_stored();
+  CHECK(standby.current() == 2);
+}
+
+TEST_CASE("a damaged state file is set aside and not believed") {
+  const std::string good = R"({"instance":"blue","current":4,"highest":4})";
+  for (const std::string& content :
+       {std::string(), std::string("{"), good.substr(0, 20), std::string(70'000, 'x'),
+        std::string(R"({"instance":"red","current":4,"highest":4})"),
+        std::string(R"({"instance":"blue","current":0,"highest":4})"),
+        std::string(R"({"instance":"blue","current":4,"highest":3})")}) {
+    CAPTURE(content.substr(0, 60));
+    const kms::test::TempFolder folder;
+    std::ofstream(folder.path() / "blue.json") << content;
+    CHECK(Provider(2, StateFile(folder.path(), "blue")).current() == 2);
+    int damaged = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+      damaged += entry.path().filename().string().starts_with("blue.json.damaged-") ? 1 : 0;
+    }
+    CHECK(damaged == 1);
+    CHECK(Provider(1, StateFile(folder.path(), "blue")).current() == 2);
+  }
+}
+
+TEST_CASE("what stands in the state file's place and is none is set aside, and is not waited for") {
+  const kms::test::TempFolder folder;
+  REQUIRE(::mkfifo((folder.path() / "blue.json").c_str(), 0600) == 0);
+  CHECK(Provider(2, StateFile(folder.path(), "blue")).current() == 2);
+  const kms::test::TempFolder other;
+  std::filesystem::create_directory(other.path() / "blue.json");
+  CHECK(Provider(3, StateFile(other.path(), "blue")).current() == 3);
+  CHECK(Provider(1, StateFile(other.path(), "blue")).current() == 3);
+}
+
+TEST_CASE("what cannot be stored is not done") {
+  const kms::test::TempFolder folder;
+  Provider provider(1, StateFile(folder.path() / "state", "blue"));
+  std::filesystem::remove_all(folder.path() / "state");
+  CHECK_THROWS_AS((void)rotate(provider), Error);
+  CHECK(provider.current() == 1);
+  CHECK(provider.versions.state().current() == 1);
+}
+
+}  // namespace
+}  // namespace kms::provider

@@ -1,0 +1,71 @@
+#include "supervisor/output/line_writer.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+
+using kms::UniqueFd;
+using kms::supervisor::LineWriter;
+
+namespace {
+
+std::pair<UniqueFd, UniqueFd> pipe_ends() {
+  std::array<int, 2> fds{};
+  REQUIRE(::pipe2(fds.data(), O_CLOEXEC) == 0);
+  return {UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+std::string read_all(const UniqueFd& fd) {
+  std::string text;
+  std::array<char, 65536> buffer{};
+  for (ssize_t n = 0; (n = ::read(fd.get(), buffer.data(), buffer.size())) > 0;) {
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("lines come out in their order, and what waits at the end is written") {
+  auto [reader, writer_end] = pipe_ends();
+  {
+    LineWriter writer(writer_end.get());
+    for (int i = 0; i < 100; ++i) writer.write("line " + std::to_string(i));
+  }
+  writer_end.reset();
+  const std::string text = read_all(reader);
+  CHECK(text.starts_with("line 0\nline 1\n"));
+  CHECK(text.ends_with("line 99\n"));
+}
+
+TEST_CASE("a reader that stalls blocks nobody: lines beyond the bound are dropped and counted") {
+  auto [reader, writer_end] = pipe_ends();
+  std::string text;
+  {
+    LineWriter writer(writer_end.get());
+    for (int i = 0; i < 3000; ++i) writer.write(std::string(999, 'x'));  // 3 MB, and nobody reads
+    CHECK(writer.dropped() >= 1800);
+    CHECK(writer.dropped() <= 2000);
+    // From here on it is read until the line that tells of the gap.
+    std::array<char, 65536> buffer{};
+    while (text.find("lines were dropped") == std::string::npos) {
+      const ssize_t n = ::read(reader.get(), buffer.data(), buffer.size());
+      REQUIRE(n > 0);
+      text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+  }
+  CHECK(text.find("supervisor: 1") != std::string::npos);
+}
+
+TEST_CASE("a reader that never reads holds the end up for a second at most, one that is gone not at all") {
+  auto [reader, writer_end] = pipe_ends();
+  {
+    LineWriter writer(writer_end.get());
+    for (int i = 0; i < 200; ++i) writer.write(std::string(999, 'x'));
+  }
+  reader.reset();
+  LineWriter writer(writer_end.get());
+  writer.write("to nobody");
+}
