@@ -1,0 +1,218 @@
+#!/bin/bash
+# Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
+# Turns encryption by the plugin on: on OpenShift through the APIServer resource, elsewhere as a file for kube-apiserver.
+set -euo pipefail
+
+# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+
+step=kms-mock-plugin-configure
+# What the job left open.
+KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
+KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
+KMS_RESOURCES=${KMS_RESOURCES-secrets}
+KMS_ENCRYPTION_PATCH=${KMS_ENCRYPTION_PATCH-'{"spec":{"encryption":{"type":"KMS"}}}'}
+KMS_MIGRATE=${KMS_MIGRATE-false}
+KMS_MIGRATION_TIMEOUT=${KMS_MIGRATION_TIMEOUT-60m}
+KMS_POLL_SECONDS=${KMS_POLL_SECONDS-5}
+for folder in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!folder:-}" ] || {
+    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+    exit 2
+  }
+done
+if [ -f "${SHARED_DIR}/proxy-conf.sh" ]; then
+  # shellcheck source=/dev/null
+  source "${SHARED_DIR}/proxy-conf.sh"
+fi
+
+say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
+
+last_words='it ended before it was done; its log may say why'
+stop() { # stop CODE TEXT...: the cause and the next step on one line
+  local code=$1
+  shift
+  last_words=$*
+  say "$@" >&2
+  exit "${code}"
+}
+finish() { # finish TEXT: the last thing that a step does
+  last_words=
+  say "$@"
+}
+
+xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
+
+# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
+# whatever it is; a step that failed has a failure in it.
+cases=() failures=0 skips=0
+passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
+failed() {
+  failures=$((failures + 1))
+  cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><failure>$(xml <<<"$2")</failure></testcase>")
+}
+skipped() {
+  skips=$((skips + 1))
+  cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
+}
+write_junit() {
+  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  {
+    echo '<?xml version="1.0" encoding="UTF-8"?>'
+    echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
+    [ ${#cases[@]} = 0 ] || printf '%s\n' "${cases[@]}"
+    echo '</testsuite>'
+  } >"${ARTIFACT_DIR}/junit_${step}.xml"
+}
+trap write_junit EXIT
+
+client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
+kube() { "${client}" "$@"; }
+in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
+in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+  local pod=$1
+  shift
+  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+}
+# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+api_groups=
+reach_cluster() {
+  local answer tries=0
+  until answer=$(timeout 60 "${client}" get --raw /apis 2>&1); do
+    tries=$((tries + 1))
+    [ ${tries} -lt 12 ] || stop 3 "no cluster answers: $(tail -n 1 <<<"${answer}"); KUBECONFIG must name one"
+    pause
+  done
+  api_groups=${answer}
+}
+is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
+
+must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+  [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
+}
+
+seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
+  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+  length=$((10#${!1//[smh]/}))
+  case ${!1} in
+    *h) length=$((length * 3600)) ;;
+    *m) length=$((length * 60)) ;;
+  esac
+}
+
+: "${KMS_POLL_SECONDS:=5}"
+must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+pause() { sleep "${KMS_POLL_SECONDS}"; }
+
+control_plane_nodes() { # one name a line
+  {
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+  } | sort -u | sed '/^$/d'
+}
+
+pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
+  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+}
+
+pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+  awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
+}
+# How far encryption has come. Both functions leave the last word in `progress`.
+
+progress='nothing was answered yet'
+seconds_of KMS_MIGRATION_TIMEOUT
+deadline=$((SECONDS + length))
+must_fit KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
+
+# wait_for_operators REASON: until all operators that store encrypted resources give this reason in their condition
+# Encrypted. An API server that rolls out may not answer for a while.
+wait_for_operators() {
+  local operator line lacking said=
+  while :; do
+    lacking=
+    for operator in openshiftapiserver kubeapiserver authentication; do # config.openshift.io has an authentication too
+      line=$(kube get "${operator}.operator.openshift.io" cluster -o 'jsonpath={range .status.conditions[?(@.type=="Encrypted")]}{.reason}{": "}{.message}{end}' 2>/dev/null) || line='does not answer'
+      case ${line} in "$1"*) ;; *) lacking+="${operator}: ${line:-has no condition Encrypted yet}. " ;; esac
+    done
+    [ -n "${lacking}" ] || return 0
+    progress=${lacking% }
+    if [ "${progress}" != "${said}" ]; then
+      say "${progress}"
+      said=${progress}
+    fi
+    [ ${SECONDS} -lt "${deadline}" ] || return 1
+    pause
+  done
+}
+
+# Writes every object of KMS_RESOURCES again, namespace by namespace, so that it is stored under the present configuration.
+rewrite_resources() {
+  local resource namespaces namespace count done_count=0 tries
+  namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
+    progress='the namespaces cannot be listed'
+    return 1
+  }
+  count=$(wc -w <<<"${namespaces}")
+  for namespace in ${namespaces}; do
+    for resource in ${KMS_RESOURCES//,/ }; do
+      tries=0
+      # A write in between is a conflict, and the next try reads the newer object.
+      until kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done)"
+        [ ${tries} -lt 5 ] && [ ${SECONDS} -lt "${deadline}" ] || return 1
+        pause
+      done
+    done
+    done_count=$((done_count + 1))
+    say "rewritten: ${done_count} of ${count} namespaces"
+  done
+}
+
+must_fit KMS_MIGRATE 'true|false' 'true or false'
+reach_cluster
+socket=/var/run/kmsplugin/kms.sock
+if [ -s "${SHARED_DIR}/kms-plugin-socket-path" ]; then socket=$(<"${SHARED_DIR}/kms-plugin-socket-path"); fi
+
+write_configuration() { # write_configuration FILE
+  {
+    echo 'apiVersion: apiserver.config.k8s.io/v1'
+    echo 'kind: EncryptionConfiguration'
+    echo 'resources:'
+    echo "- resources: [${KMS_RESOURCES}]"
+    echo '  providers:'
+    echo '  - kms:'
+    echo '      apiVersion: v2'
+    echo "      name: ${KMS_PROVIDER_NAME}"
+    echo "      endpoint: unix://${socket}"
+    echo '      timeout: 3s'
+    echo '  - identity: {}'
+  } >"$1"
+}
+
+if is_openshift; then
+  say "setting spec.encryption of apiserver/cluster: ${KMS_ENCRYPTION_PATCH}"
+  kube patch apiserver cluster --type=merge -p "${KMS_ENCRYPTION_PATCH}" ||
+    stop 1 "apiserver/cluster refuses the patch; this release may need another KMS_ENCRYPTION_PATCH, or a feature gate for KMS encryption"
+  if wait_for_operators EncryptionCompleted; then
+    passed "encryption of all resources"
+  else
+    failed "encryption of all resources" "${progress}"
+    stop 1 "encryption is not complete within ${KMS_MIGRATION_TIMEOUT}: ${progress}; see 'oc get kubeapiserver.operator.openshift.io cluster -o yaml' and the kms-mock-plugin-verify step"
+  fi
+else
+  write_configuration "${SHARED_DIR}/kms-encryption-configuration.yaml"
+  cp "${SHARED_DIR}/kms-encryption-configuration.yaml" "${ARTIFACT_DIR}/"
+  say "wrote kms-encryption-configuration.yaml to SHARED_DIR; give it to kube-apiserver by --encryption-provider-config"
+  if [ "${KMS_MIGRATE}" = true ]; then
+    if rewrite_resources; then
+      passed "rewrite of ${KMS_RESOURCES}"
+    else
+      failed "rewrite of ${KMS_RESOURCES}" "${progress}"
+      stop 1 "not all of ${KMS_RESOURCES} were rewritten: ${progress}"
+    fi
+  else
+    skipped "rewrite of ${KMS_RESOURCES}" "KMS_MIGRATE is not true: what is stored stays as it is until it is written again"
+  fi
+fi
+finish "done"

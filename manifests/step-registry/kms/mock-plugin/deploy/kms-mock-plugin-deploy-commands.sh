@@ -1,0 +1,577 @@
+#!/bin/bash
+# Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
+# Deploys the plugin to every control-plane node and waits until each one answers and all share one key.
+set -euo pipefail
+
+# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+
+step=kms-mock-plugin-deploy
+# What the job left open.
+KMS_PLUGIN_BUILDER_IMAGE=${KMS_PLUGIN_BUILDER_IMAGE-}
+KMS_PLUGIN_RUNTIME_IMAGE=${KMS_PLUGIN_RUNTIME_IMAGE-}
+KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
+KMS_KEY_VERSION=${KMS_KEY_VERSION-1}
+KMS_SEED=${KMS_SEED-}
+KMS_FAULT=${KMS_FAULT-}
+KMS_PLUGIN_REPO=${KMS_PLUGIN_REPO-/usr/share/mock-kms-plugin/source.git}
+KMS_PLUGIN_REF=${KMS_PLUGIN_REF-HEAD}
+KMS_PLUGIN_COMMIT=${KMS_PLUGIN_COMMIT-}
+KMS_DEPLOY_TIMEOUT=${KMS_DEPLOY_TIMEOUT-15m}
+KMS_BUILD_TRIES=${KMS_BUILD_TRIES-3}
+KMS_POLL_SECONDS=${KMS_POLL_SECONDS-5}
+for folder in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!folder:-}" ] || {
+    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+    exit 2
+  }
+done
+if [ -f "${SHARED_DIR}/proxy-conf.sh" ]; then
+  # shellcheck source=/dev/null
+  source "${SHARED_DIR}/proxy-conf.sh"
+fi
+
+say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
+
+last_words='it ended before it was done; its log may say why'
+stop() { # stop CODE TEXT...: the cause and the next step on one line
+  local code=$1
+  shift
+  last_words=$*
+  say "$@" >&2
+  exit "${code}"
+}
+finish() { # finish TEXT: the last thing that a step does
+  last_words=
+  say "$@"
+}
+
+xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
+
+# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
+# whatever it is; a step that failed has a failure in it.
+cases=() failures=0 skips=0
+passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
+failed() {
+  failures=$((failures + 1))
+  cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><failure>$(xml <<<"$2")</failure></testcase>")
+}
+skipped() {
+  skips=$((skips + 1))
+  cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
+}
+write_junit() {
+  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  {
+    echo '<?xml version="1.0" encoding="UTF-8"?>'
+    echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
+    [ ${#cases[@]} = 0 ] || printf '%s\n' "${cases[@]}"
+    echo '</testsuite>'
+  } >"${ARTIFACT_DIR}/junit_${step}.xml"
+}
+trap write_junit EXIT
+
+client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
+kube() { "${client}" "$@"; }
+in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
+in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+  local pod=$1
+  shift
+  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+}
+# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+api_groups=
+reach_cluster() {
+  local answer tries=0
+  until answer=$(timeout 60 "${client}" get --raw /apis 2>&1); do
+    tries=$((tries + 1))
+    [ ${tries} -lt 12 ] || stop 3 "no cluster answers: $(tail -n 1 <<<"${answer}"); KUBECONFIG must name one"
+    pause
+  done
+  api_groups=${answer}
+}
+is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
+
+must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+  [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
+}
+
+seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
+  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+  length=$((10#${!1//[smh]/}))
+  case ${!1} in
+    *h) length=$((length * 3600)) ;;
+    *m) length=$((length * 60)) ;;
+  esac
+}
+
+: "${KMS_POLL_SECONDS:=5}"
+must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+pause() { sleep "${KMS_POLL_SECONDS}"; }
+
+control_plane_nodes() { # one name a line
+  {
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+  } | sort -u | sed '/^$/d'
+}
+
+pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
+  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+}
+
+pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+  awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
+}
+
+for variable in KMS_PLUGIN_BUILDER_IMAGE KMS_PLUGIN_RUNTIME_IMAGE; do
+  [ -n "${!variable}" ] || stop 2 "${variable} is not set; name the image that scripts/image built"
+done
+must_fit KMS_BUILD_TRIES '[1-9][0-9]{0,3}' 'a number from 1'
+must_fit KMS_KEY_VERSION '[1-9][0-9]{0,9}' 'a number from 1'
+seconds_of KMS_DEPLOY_TIMEOUT
+reach_cluster
+deadline=$((SECONDS + length))
+
+quoted() { # quoted TEXT: as a YAML string
+  printf "'%s'" "${1//\'/\'\'}"
+}
+
+manifest() {
+  cat <<MANIFEST
+apiVersion: v1
+kind: Namespace
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+    pod-security.kubernetes.io/audit: privileged
+    pod-security.kubernetes.io/enforce: privileged
+    pod-security.kubernetes.io/warn: privileged
+    security.openshift.io/scc.podSecurityLabelSync: 'false'
+  name: ${KMS_PLUGIN_NAMESPACE}
+---
+apiVersion: v1
+automountServiceAccountToken: false
+kind: ServiceAccount
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+  name: mock-kms-plugin
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+---
+apiVersion: v1
+data:
+  commit: $(quoted "${KMS_PLUGIN_COMMIT}")
+  fault: $(quoted "${KMS_FAULT}")
+  instance: default
+  key-version: $(quoted "${KMS_KEY_VERSION}")
+  ref: $(quoted "${KMS_PLUGIN_REF}")
+  repo: $(quoted "${KMS_PLUGIN_REPO}")
+  seed: $(quoted "${seed}")
+  socket: unix:///var/run/kmsplugin/kms.sock
+kind: ConfigMap
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+  name: mock-kms-plugin-settings
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+  name: mock-kms-plugin
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+spec:
+  selector:
+    matchLabels:
+      app: mock-kms-plugin
+      app.kubernetes.io/instance: mock-kms-plugin
+  template:
+    metadata:
+      annotations:
+        kubectl.kubernetes.io/default-container: supervisor
+        mock-kms.test/seed: $(quoted "${seed}")
+        openshift.io/required-scc: privileged
+      labels:
+        app: mock-kms-plugin
+        app.kubernetes.io/component: kms-plugin
+        app.kubernetes.io/instance: mock-kms-plugin
+        app.kubernetes.io/managed-by: kustomize
+        app.kubernetes.io/name: mock-kms-plugin
+        app.kubernetes.io/part-of: encryption-at-rest-tests
+        app.kubernetes.io/version: 0.1.0
+    spec:
+      affinity:
+        nodeAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            nodeSelectorTerms:
+            - matchExpressions:
+              - key: node-role.kubernetes.io/control-plane
+                operator: Exists
+            - matchExpressions:
+              - key: node-role.kubernetes.io/master
+                operator: Exists
+      automountServiceAccountToken: false
+      containers:
+      - args:
+        - run
+        - --
+        - /plugin/mock-kms-provider
+        env:
+        - name: SUPERVISOR_SOCKET
+          value: unix:///var/run/kmsplugin/kms.sock
+        - name: SUPERVISOR_CONTROL_SOCKET
+          value: unix:///run/mock-kms/supervisor.sock
+        - name: MOCK_KMS_LISTEN_ADDR
+          value: unix:///var/run/kmsplugin/kms.sock
+        - name: MOCK_KMS_SOCKET
+          value: unix:///var/run/kmsplugin/kms.sock
+        - name: MOCK_KMS_SEED_FILE
+          value: /etc/mock-kms/seed
+        - name: MOCK_KMS_STATE_DIR
+          value: /var/lib/mock-kms-plugin/state
+        - name: MOCK_KMS_INSTANCE
+          value: default
+        - name: MOCK_KMS_KEY_VERSION
+          value: $(quoted "${KMS_KEY_VERSION}")
+        - name: MOCK_KMS_FAULT
+          value: $(quoted "${KMS_FAULT}")
+        - name: NODE_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: spec.nodeName
+        image: ${KMS_PLUGIN_RUNTIME_IMAGE}
+        imagePullPolicy: IfNotPresent
+        lifecycle:
+          preStop:
+            exec:
+              command:
+              - supervisor
+              - stop
+              - --timeout=15s
+        livenessProbe:
+          exec:
+            command:
+            - supervisor
+            - status
+            - --live
+          failureThreshold: 3
+          periodSeconds: 30
+          timeoutSeconds: 5
+        name: supervisor
+        readinessProbe:
+          exec:
+            command:
+            - supervisor
+            - status
+            - --ready
+          periodSeconds: 15
+          timeoutSeconds: 5
+        resources:
+          requests:
+            cpu: 10m
+            memory: 40Mi
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities:
+            drop:
+            - ALL
+          readOnlyRootFilesystem: true
+        startupProbe:
+          exec:
+            command:
+            - supervisor
+            - status
+            - --ready
+          failureThreshold: 60
+          periodSeconds: 1
+          timeoutSeconds: 5
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+        - mountPath: /var/run/kmsplugin
+          name: socket
+        - mountPath: /run/mock-kms
+          name: control
+        - mountPath: /plugin
+          name: plugin
+          readOnly: true
+        - mountPath: /etc/mock-kms
+          name: seed
+          readOnly: true
+        - mountPath: /var/lib/mock-kms-plugin/state
+          name: state
+      dnsPolicy: Default
+      enableServiceLinks: false
+      hostNetwork: true
+      initContainers:
+      - args:
+        - build
+        env:
+        - name: BUILDER_REPO
+          value: $(quoted "${KMS_PLUGIN_REPO}")
+        - name: BUILDER_REF
+          value: $(quoted "${KMS_PLUGIN_REF}")
+        - name: BUILDER_COMMIT
+          value: $(quoted "${KMS_PLUGIN_COMMIT}")
+        - name: BUILDER_OUTPUT
+          value: /plugin/
+        - name: BUILDER_BUILD_DIR
+          value: /var/lib/mock-kms-plugin/cache
+        - name: HOME
+          value: /tmp
+        image: ${KMS_PLUGIN_BUILDER_IMAGE}
+        imagePullPolicy: IfNotPresent
+        name: build-plugin
+        resources:
+          requests:
+            cpu: 500m
+            memory: 512Mi
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities:
+            drop:
+            - ALL
+          readOnlyRootFilesystem: true
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+        - mountPath: /plugin
+          name: plugin
+        - mountPath: /var/lib/mock-kms-plugin/cache
+          name: cache
+        - mountPath: /tmp
+          name: tmp
+      priorityClassName: system-node-critical
+      securityContext:
+        runAsGroup: 0
+        runAsUser: 0
+        seLinuxOptions:
+          type: spc_t
+        seccompProfile:
+          type: RuntimeDefault
+      serviceAccountName: mock-kms-plugin
+      terminationGracePeriodSeconds: 30
+      tolerations:
+      - operator: Exists
+      volumes:
+      - hostPath:
+          path: /var/run/kmsplugin
+          type: DirectoryOrCreate
+        name: socket
+      - emptyDir:
+          medium: Memory
+          sizeLimit: 1Mi
+        name: control
+      - emptyDir: {}
+        name: plugin
+      - emptyDir: {}
+        name: tmp
+      - downwardAPI:
+          defaultMode: 256
+          items:
+          - fieldRef:
+              fieldPath: metadata.annotations['mock-kms.test/seed']
+            path: seed
+        name: seed
+      - hostPath:
+          path: /var/lib/mock-kms-plugin/cache
+          type: DirectoryOrCreate
+        name: cache
+      - hostPath:
+          path: /var/lib/mock-kms-plugin/state
+          type: DirectoryOrCreate
+        name: state
+  updateStrategy:
+    rollingUpdate:
+      maxUnavailable: 1
+    type: RollingUpdate
+MANIFEST
+}
+
+scc_binding() {
+  cat <<MANIFEST
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+  name: mock-kms-plugin-scc-privileged
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: system:openshift:scc:privileged
+subjects:
+- kind: ServiceAccount
+  name: mock-kms-plugin
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+MANIFEST
+}
+
+# Another seed makes what was encrypted before unreadable: what the cluster has comes first, then what this job had.
+choose_seed() {
+  local annotation='jsonpath={.spec.template.metadata.annotations.mock-kms\.test/seed}'
+  seed=$(in_namespace get daemonset mock-kms-plugin --ignore-not-found -o "${annotation}") ||
+    stop 1 "cannot ask whether there is a DaemonSet already; see the client's message above"
+  if [ -n "${KMS_SEED}" ]; then
+    [ -z "${seed}" ] || [ "${seed}" = "${KMS_SEED}" ] ||
+      say "WARNING: KMS_SEED differs from the deployed seed; what that one encrypted cannot be read any more"
+    seed=${KMS_SEED}
+  fi
+  if [ -z "${seed}" ] && [ -s "${SHARED_DIR}/kms-plugin-seed" ]; then seed=$(<"${SHARED_DIR}/kms-plugin-seed"); fi
+  if [ -z "${seed}" ]; then seed=$(head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'); fi
+  [[ ${seed} =~ ^[0-9a-fA-F]{64}$ ]] || stop 2 "KMS_SEED is not 64 hexadecimal digits; make one by: head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \\n'"
+}
+
+phase_of() { awk -v pod="$1" '$1 == pod { print $3; exit }' <<<"$2"; } # phase_of POD TABLE
+
+build_restarts() { # build_restarts POD: how often the compile was tried again
+  in_namespace get pod "$1" -o 'jsonpath={.status.initContainerStatuses[?(@.name=="build-plugin")].restartCount}'
+}
+
+build_cause() { # build_cause POD: the line that names why the build failed, of this try or the last
+  local message
+  message=$(in_namespace logs "$1" -c build-plugin --tail=50 2>/dev/null || true)
+  grep -q '[^[:space:]]' <<<"${message}" || message=$(in_namespace logs "$1" -c build-plugin --previous --tail=50 2>/dev/null || true)
+  grep -E '^builder: ' <<<"${message}" | tail -n 1 || tail -n 1 <<<"${message}"
+}
+
+# Leaves in `why` why a node is not done, in one line; nothing where it is. Asks the plugin itself: a socket file proves
+# nothing. What the first node encrypts, each must decrypt. A fault that was asked for need not let it: then an answer is all.
+look_at() { # look_at POD PHASE
+  local answer
+  why=
+  if [ -z "$1" ]; then
+    why="no pod yet"
+  elif [ "$2" != Running ]; then
+    why="its pod is ${2}; the build says: $(build_cause "$1")"
+  elif ! answer=$(in_pod "$1" supervisor status --ready </dev/null 2>&1); then
+    why=$(tail -n 1 <<<"${answer}")
+  elif [ -n "${KMS_FAULT}" ]; then
+    return 0
+  elif ! answer=$(in_pod "$1" supervisor status </dev/null 2>&1); then
+    why=$(awk 'NR == 1 { first = $0 } sub(/^ *reason */, "") { reason = $0; exit } END { print reason != "" ? reason : first }' <<<"${answer}")
+  elif ! sealed=${sealed:-$(printf 'round trip' | in_pod "$1" mock-kms-provider encrypt)}; then
+    why="it does not encrypt"
+  elif ! answer=$(in_pod "$1" mock-kms-provider decrypt <<<"${sealed}" 2>&1); then
+    why="it does not decrypt what another node encrypted: ${answer}"
+  elif [ "${answer}" != 'round trip' ]; then
+    why="it decrypts to something else"
+  fi
+}
+
+rollout_left() { # what is left of a rollout; nothing where each pod is of the template that was applied
+  local generation observed desired updated
+  read -r generation observed desired updated < <(in_namespace get daemonset mock-kms-plugin \
+    -o 'jsonpath={.metadata.generation} {.status.observedGeneration} {.status.desiredNumberScheduled} {.status.updatedNumberScheduled}' 2>/dev/null) || true
+  if [ "${observed:-0}" -lt "${generation:-1}" ]; then
+    echo "the cluster has not taken it up yet"
+  elif [ "${updated:-0}" -lt "${desired:-1}" ]; then
+    echo "${updated:-0} of ${desired:-0} pods are new"
+  fi
+}
+
+diagnose() { # diagnose NODE POD WHY
+  echo "---- ${1}: ${3}"
+  if [ -z "$2" ]; then
+    echo "no pod runs on this node; the events of the namespace:"
+    in_namespace get events --sort-by=.lastTimestamp 2>&1 | tail -n 10 | sed 's/^/  /' || true
+    return 0
+  fi
+  echo "pod ${2}, phase $(in_namespace get pod "$2" -o 'jsonpath={.status.phase}' 2>&1 || true)"
+  echo "build: $(build_cause "$2")"
+  echo "supervisor status:"
+  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | sed 's/^/  /'
+  echo "events:"
+  in_namespace get events --field-selector "involvedObject.name=$2" --sort-by=.lastTimestamp 2>&1 | tail -n 10 | sed 's/^/  /' || true
+}
+
+say "deploying to namespace ${KMS_PLUGIN_NAMESPACE} with ${client##*/}"
+seed=
+choose_seed
+manifest | kube apply -f - || stop 1 "cannot apply the manifests; see the client's message above"
+if is_openshift; then scc_binding | kube apply -f - || stop 1 "cannot bind the privileged SCC; see the client's message above"; fi
+# As soon as something may be encrypted under it.
+printf '%s' "${seed}" >"${SHARED_DIR}/kms-plugin-seed"
+printf '%s' "${KMS_PLUGIN_NAMESPACE}" >"${SHARED_DIR}/kms-plugin-namespace"
+
+nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
+[ -n "${nodes}" ] || stop 1 "no node has the label node-role.kubernetes.io/control-plane or .../master; label the nodes of the API servers"
+sealed='' given_up=''
+while :; do
+  table=$(pod_table) || table=
+  waiting=()
+  for node in ${nodes}; do
+    pod=$(pod_on "${node}" "${table}")
+    look_at "${pod}" "$(phase_of "${pod}" "${table}")"
+    [ -n "${why}" ] || continue
+    say "waiting for ${node}: ${why}"
+    waiting+=("${node}|${pod}|${why}")
+    if [ -n "${pod}" ]; then
+      restarts=$(build_restarts "${pod}" 2>/dev/null) || restarts=
+      if [ "${restarts:-0}" -ge "${KMS_BUILD_TRIES}" ]; then given_up="the build failed ${restarts} times on ${node}"; fi
+    fi
+  done
+  if [ ${#waiting[@]} = 0 ]; then
+    rollout=$(rollout_left)
+    [ -n "${rollout}" ] || break
+    say "waiting for the rollout: ${rollout}"
+  fi
+  [ -z "${given_up}" ] || break
+  if [ ${SECONDS} -ge "${deadline}" ]; then
+    [ ${#waiting[@]} -gt 0 ] || stop 1 "the rollout is not done within ${KMS_DEPLOY_TIMEOUT}: ${rollout}; see '${client##*/} describe daemonset -n ${KMS_PLUGIN_NAMESPACE} mock-kms-plugin'"
+    given_up="not healthy within ${KMS_DEPLOY_TIMEOUT}"
+    break
+  fi
+  pause
+done
+
+for node in ${nodes}; do
+  found=
+  for entry in ${waiting[@]+"${waiting[@]}"}; do [ "${entry%%|*}" != "${node}" ] || found=${entry}; done
+  if [ -z "${found}" ]; then
+    passed "plugin on ${node}"
+  else
+    rest=${found#*|}
+    report=$(diagnose "${node}" "${rest%%|*}" "${rest#*|}")
+    echo "${report}"
+    failed "plugin on ${node}" "${report}"
+  fi
+done
+[ -z "${given_up}" ] || stop 1 "${#waiting[@]} of $(wc -w <<<"${nodes}") nodes have no healthy plugin: ${given_up}; the causes are above"
+
+first=$(pod_on "${nodes%%$'\n'*}" "${table}")
+printf '%s' /var/run/kmsplugin/kms.sock >"${SHARED_DIR}/kms-plugin-socket-path"
+in_pod "${first}" /plugin/mock-kms-provider --version </dev/null | head -n 1 >"${SHARED_DIR}/kms-plugin-version"
+[ -z "${KMS_FAULT}" ] || say "KMS_FAULT is set: that each plugin answers is all that was looked at"
+finish "the plugin $([ -z "${KMS_FAULT}" ] && echo "is healthy" || echo "answers") on $(wc -w <<<"${nodes}") nodes, $(<"${SHARED_DIR}/kms-plugin-version")"

@@ -1,0 +1,197 @@
+#!/bin/bash
+# Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
+# Proves that each node's plugin works and that a fresh Secret is stored encrypted by it.
+set -euo pipefail
+
+# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+
+step=kms-mock-plugin-verify
+# What the job left open.
+KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
+KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
+for folder in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!folder:-}" ] || {
+    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+    exit 2
+  }
+done
+if [ -f "${SHARED_DIR}/proxy-conf.sh" ]; then
+  # shellcheck source=/dev/null
+  source "${SHARED_DIR}/proxy-conf.sh"
+fi
+
+say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
+
+last_words='it ended before it was done; its log may say why'
+stop() { # stop CODE TEXT...: the cause and the next step on one line
+  local code=$1
+  shift
+  last_words=$*
+  say "$@" >&2
+  exit "${code}"
+}
+finish() { # finish TEXT: the last thing that a step does
+  last_words=
+  say "$@"
+}
+
+xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
+
+# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
+# whatever it is; a step that failed has a failure in it.
+cases=() failures=0 skips=0
+passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
+failed() {
+  failures=$((failures + 1))
+  cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><failure>$(xml <<<"$2")</failure></testcase>")
+}
+skipped() {
+  skips=$((skips + 1))
+  cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
+}
+write_junit() {
+  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  {
+    echo '<?xml version="1.0" encoding="UTF-8"?>'
+    echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
+    [ ${#cases[@]} = 0 ] || printf '%s\n' "${cases[@]}"
+    echo '</testsuite>'
+  } >"${ARTIFACT_DIR}/junit_${step}.xml"
+}
+trap write_junit EXIT
+
+client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
+kube() { "${client}" "$@"; }
+in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
+in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+  local pod=$1
+  shift
+  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+}
+# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+api_groups=
+reach_cluster() {
+  local answer tries=0
+  until answer=$(timeout 60 "${client}" get --raw /apis 2>&1); do
+    tries=$((tries + 1))
+    [ ${tries} -lt 12 ] || stop 3 "no cluster answers: $(tail -n 1 <<<"${answer}"); KUBECONFIG must name one"
+    pause
+  done
+  api_groups=${answer}
+}
+is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
+
+must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+  [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
+}
+
+seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
+  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+  length=$((10#${!1//[smh]/}))
+  case ${!1} in
+    *h) length=$((length * 3600)) ;;
+    *m) length=$((length * 60)) ;;
+  esac
+}
+
+: "${KMS_POLL_SECONDS:=5}"
+must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+pause() { sleep "${KMS_POLL_SECONDS}"; }
+
+control_plane_nodes() { # one name a line
+  {
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+  } | sort -u | sed '/^$/d'
+}
+
+pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
+  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+}
+
+pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+  awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
+}
+
+text="verify-$(head -c 12 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"
+secret="kms-verify-${text:7:8}"
+trap 'write_junit; in_namespace delete secret "${secret}" --ignore-not-found >/dev/null 2>&1 || true' EXIT
+
+# A plugin must be healthy and decrypt what the first one encrypted.
+verify_node() { # verify_node NODE POD
+  local answer
+  if [ -z "$2" ]; then
+    failed "plugin on $1" "there is no pod on this node"
+  elif ! answer=$(in_pod "$2" supervisor status </dev/null 2>&1); then
+    failed "plugin on $1" "${answer}"
+  elif ! sealed=${sealed:-$(printf '%s' "${text}" | in_pod "$2" mock-kms-provider encrypt)}; then
+    answer="it does not encrypt"
+    failed "plugin on $1" "${answer}"
+  elif ! answer=$(in_pod "$2" mock-kms-provider decrypt <<<"${sealed}" 2>&1) || [ "${answer}" != "${text}" ]; then
+    failed "plugin on $1" "no round trip: ${answer}"
+  else
+    passed "plugin on $1"
+    return 0
+  fi
+  say "$1: ${answer:-there is no pod on this node}"
+}
+
+etcdctl_get() { # etcdctl_get NODE KEY: the stored value in base64, by the etcd of OpenShift or of kubeadm
+  local response
+  if is_openshift; then
+    response=$(kube -n openshift-etcd exec "etcd-$1" -c etcdctl -- etcdctl get "$2" -w json </dev/null) || return 1
+  else
+    response=$(kube -n kube-system exec "etcd-$1" -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
+      --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key get "$2" -w json </dev/null) || return 1
+  fi
+  sed -n 's/.*"value":"\([^"]*\)".*/\1/p' <<<"${response}"
+}
+
+verify_secret() { # verify_secret NODE POD
+  local prefix=/registry raw head answer key
+  is_openshift && prefix=/kubernetes.io
+  key=${prefix}/secrets/${KMS_PLUGIN_NAMESPACE}/${secret}
+  in_namespace create secret generic "${secret}" "--from-literal=text=${text}" >/dev/null || {
+    failed "a fresh Secret" "it cannot be created"
+    return 0
+  }
+  if ! raw=$(etcdctl_get "$1" "${key}" 2>/dev/null) || [ -z "${raw}" ]; then
+    skipped "a fresh Secret in etcd" "etcd of $1 cannot be read: no etcd pod there, or no permission"
+    say "etcd of $1 cannot be read; whether the Secret is encrypted there was not looked at"
+    return 0
+  fi
+  head=$(base64 -d <<<"${raw}" | head -c 64 | tr -d '\000')
+  case ${head} in
+    "k8s:enc:kms:v2:${KMS_PROVIDER_NAME}:"*) ;;
+    k8s:enc:kms:v2:*) [ -z "${KMS_PROVIDER_NAME}" ] || is_openshift || {
+      failed "a fresh Secret in etcd" "it is encrypted by another provider than ${KMS_PROVIDER_NAME}: ${head%%[!a-zA-Z0-9:._-]*}"
+      return 0
+    } ;;
+    *)
+      failed "a fresh Secret in etcd" "it is not encrypted by KMS v2; turn that on by the kms-mock-plugin-configure step"
+      say "a fresh Secret is stored without KMS v2"
+      return 0
+      ;;
+  esac
+  # The plugin opens what it encrypted, so the value is under its key and no other's.
+  if answer=$(in_pod "$2" mock-kms-provider inspect --encoding base64 --key "${key}" <<<"${raw}" 2>&1); then
+    passed "a fresh Secret in etcd"
+    say "a fresh Secret is stored under $(sed -n 's/^key_id *//p' <<<"${answer}")"
+  else
+    failed "a fresh Secret in etcd" "${answer}"
+    say "a fresh Secret in etcd: ${answer}"
+  fi
+}
+
+reach_cluster
+table=$(pod_table) || table=
+nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
+sealed='' first_node='' first_pod=''
+for node in ${nodes}; do
+  pod=$(pod_on "${node}" "${table}")
+  verify_node "${node}" "${pod}"
+  if [ -z "${first_node}" ] && [ -n "${pod}" ]; then first_node=${node} first_pod=${pod}; fi
+done
+if [ -n "${first_node}" ]; then verify_secret "${first_node}" "${first_pod}"; else failed "a fresh Secret" "no node has a plugin"; fi
+[ "${failures}" = 0 ] || stop 1 "${failures} of ${#cases[@]} checks failed; they are in ${ARTIFACT_DIR}/junit_${step}.xml"
+finish "$((${#cases[@]} - skips)) checks passed, ${skips} skipped"
