@@ -2,8 +2,8 @@
 // names.
 //
 //   kms    the listening socket of the KMS endpoint
-//   probe  a connected socket on which the supervisor alone makes calls, so that an answer is this process'
-//   own turn   a pipe: the plugin accepts on `kms` once a byte has come
+//   probe  a connected socket on which the supervisor alone makes calls: an answer is this process' own
+//   turn   a pipe: the plugin accepts on `kms` once a byte has come
 //
 // Both sides are here: take_handed_down() is the plugin's, called once in main before any thread starts;
 // handed_down_environment() is the supervisor's. A plugin that knows only LISTEN_FDS finds the listening

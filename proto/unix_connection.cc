@@ -40,6 +40,7 @@ std::optional<std::string> live_holder(const Endpoint& endpoint) {
   if (const UniqueFd connection = connect_to(endpoint)) return describe_peer(connection.get());
   if (errno == EAGAIN) return "a process whose queue of connections is full";
   if (errno == EACCES) return "a process of another user";
+  if (errno == EPROTOTYPE) return "a process whose socket is no stream";
   return std::nullopt;
 }
 

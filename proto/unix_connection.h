@@ -11,7 +11,7 @@ namespace kms {
 
 /// A connection (non-blocking, CLOEXEC); empty, with errno set, where there is none to be had: ENOENT for no
 /// socket, ECONNREFUSED for one that nobody listens on, EAGAIN for one whose queue is full, EACCES for one of
-/// others.
+/// others, EPROTOTYPE for a live one that is no stream.
 [[nodiscard]] UniqueFd connect_to(const Endpoint& endpoint);
 
 /// The same with a name of its own at this end, chosen by the kernel (unix(7), "Autobind feature"), by which

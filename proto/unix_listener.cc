@@ -234,4 +234,14 @@ UnixListener::~UnixListener() {
   if (folder && lock(folder) == Locking::done && in_place()) ::unlink(endpoint_.name().c_str());
 }
 
+void remove_stale_socket(const Endpoint& endpoint) {
+  if (endpoint.abstract()) return;
+  const UniqueFd folder = open_folder(endpoint.name());
+  if (!folder || lock(folder) != Locking::done) return;
+  struct stat found {};
+  if (::lstat(endpoint.name().c_str(), &found) == 0 && S_ISSOCK(found.st_mode) && !live_holder(endpoint)) {
+    ::unlink(endpoint.name().c_str());
+  }
+}
+
 }  // namespace kms

@@ -69,4 +69,8 @@ class UnixListener {
   ino_t inode_ = 0;
 };
 
+/// Removes the path of a socket that no process listens on any more; leaves alone what is live, absent,
+/// abstract or no socket.
+void remove_stale_socket(const Endpoint& endpoint);
+
 }  // namespace kms

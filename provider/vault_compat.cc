@@ -87,8 +87,7 @@ std::optional<Failure> refuse(const VaultOptions& vault) {
       vault.vault_address.starts_with("http://") || vault.vault_address.starts_with("https://");
   if (vault.vault_address.empty()) return Failure{"--vault-address is missing", "vault-kube-kms needs it"};
   if (!is_url || vault.vault_address.ends_with("//")) {
-    return Failure{"--vault-address: '" + vault.vault_address + "' is not a URL",
-                   "write it as https://HOST:8200"};
+    return Failure{"--vault-address is not a URL", "write it as https://HOST:8200"};
   }
   if (!vault.auth_method.empty() && vault.auth_method != "approle") {
     return Failure{"--auth-method: there is no '" + vault.auth_method + "'",
@@ -125,8 +124,7 @@ std::optional<Failure> apply(const VaultOptions& vault, ServeOptions& options) {
   if (options.instance == ServeOptions().instance) options.instance = instance_of(vault);
   if (!vault.metrics_port.empty() && vault.metrics_port != "0")
     options.metrics_addr = ":" + vault.metrics_port;
-  log::info("stands in for vault-kube-kms; no Vault is asked",
-            {{"vault_address", vault.vault_address}, {"instance", options.instance}});
+  log::info("stands in for vault-kube-kms; no Vault is asked", {{"instance", options.instance}});
   return std::nullopt;
 }
 

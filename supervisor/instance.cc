@@ -5,6 +5,7 @@
 #include <random>
 
 #include "proto/program/rfc3339.h"
+#include "proto/unix_listener.h"
 #include "supervisor/socket_file.h"
 #include "supervisor/wall_time.h"
 

@@ -30,6 +30,8 @@ void Instance::act(const Launch& action) {
   try {
     if (!handover_.hand_down()) {
       listener_.reset();
+      remove_stale_socket(
+          supervision_.socket);  // many a plugin only binds, and what was killed left its path
     } else if (!listener_ || !listener_->in_place()) {
       bind_socket();
     }

@@ -4,15 +4,12 @@
 #include <pwd.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdio>
 #include <fstream>
 #include <string>
-
-#include "proto/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {
@@ -59,12 +56,6 @@ mock_kms::v1::Socket describe_socket(const Endpoint& endpoint) {
   socket.set_inode(file.st_ino);
   socket.set_selinux(selinux_label(endpoint.name()));
   return socket;
-}
-
-void remove_stale_socket(const Endpoint& endpoint) {
-  if (describe_socket(endpoint).present() && !endpoint.abstract() && !live_holder(endpoint)) {
-    ::unlink(endpoint.name().c_str());
-  }
 }
 
 }  // namespace kms::supervisor

@@ -10,7 +10,4 @@ namespace kms::supervisor {
 /// or lies there, not whether it answers: probes tell that.
 [[nodiscard]] mock_kms::v1::Socket describe_socket(const Endpoint& endpoint);
 
-/// Removes a socket that no process listens on any more; leaves alone what is live, absent or no socket.
-void remove_stale_socket(const Endpoint& endpoint);
-
 }  // namespace kms::supervisor

@@ -2,9 +2,8 @@
 //
 // It owns the CLI11 app. main() makes one, adds options and subcommands to app(), then calls parse() once, on
 // one thread, before any other is started. The habits:
-//   - every long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins, an
-//   unknown
-//     variable with the prefix is warned about;
+//   - every long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins, and a
+//     variable with the prefix that means nothing is warned about;
 //   - Go's single-dash long options work (`-listen-addr=...`);
 //   - a bad option is one line on stderr that suggests the nearest one, and exit code 2;
 //   - `--help`, `--version`, `--log-level` and `--log-format` are everywhere.
