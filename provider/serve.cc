@@ -248,6 +248,7 @@ int serve(ServeSetup setup, Clock::time_point begun) {
   if (setup.metrics) journal.measure_latencies();
   // Of two processes of one instance only the one whose turn it is rotates, plays and is commanded.
   const auto begin_turn = [&] {
+    versions.begin_turn();
     if (!options.config.empty()) config.emplace(options.config, Declared{faults, versions, player, journal});
     control = open_control(options, socket.handed_down(),
                            {versions, keys, faults, journal, player, config ? &*config : nullptr, stop});
@@ -261,21 +262,20 @@ int serve(ServeSetup setup, Clock::time_point begun) {
                         {"key_id", keys.current()->id_text},
                         {"ready_after", human_duration(Clock::now() - begun)}});
   if (socket.wait_for_turn(stop.fd())) {
-    if (socket.handed_down()) {
-      versions.take_up_stored();  // the process before this one may have rotated since
-      begin_turn();
-    }
+    if (socket.handed_down()) begin_turn();
     server.accept_on(socket.fd(), setup.access);
   }
 
   const std::string signal = wait_for_end(stop, hang_up, config ? &*config : nullptr);
   log::info("stopping; calls in flight may finish",
             {{"signal", signal}, {"grace", human_duration(options.drain_grace)}});
+  server.stop_accepting();  // what connects from now on is for whoever takes this process' place
+  journal.end_waits();
   control.reset();
   metrics.reset();
   config.reset();
-  player.end();  // whoever takes this process' place rotates from now on
-  server.stop_accepting();
+  player.end();
+  versions.end_turn();  // whoever takes this process' place rotates from now on
   socket.release();
   return drain(server, stop, options.drain_grace);
 }

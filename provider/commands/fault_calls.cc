@@ -1,6 +1,7 @@
 #include "provider/commands/fault_calls.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstdio>
 
@@ -43,7 +44,7 @@ bool set_effect(const FaultOptions& options, Fault& fault) {
     if (options.latency_most > Duration{0}) {
       *fault.mutable_latency()->mutable_most() = proto_duration(options.latency_most);
     }
-    fault.mutable_latency()->set_long_tail(options.long_tail);
+    if (options.long_tail) fault.mutable_latency()->set_long_tail(true);
   } else if (what == "hang") {
     fault.mutable_hang();
   } else if (what == "rate-limit") {
@@ -56,7 +57,7 @@ bool set_effect(const FaultOptions& options, Fault& fault) {
   } else if (what == "goaway" || what == "reset") {
     fault.set_drop(what == "goaway" ? Fault::GOAWAY : Fault::RESET);
   } else if (what == "crash") {
-    fault.mutable_crash()->set_exit_code(options.exit_code);
+    if (options.exit_code > 0) fault.mutable_crash()->set_exit_code(options.exit_code);
     fault.mutable_crash()->set_signal(options.signal);
   } else if (what == "freeze") {
     fault.mutable_freeze();
@@ -90,7 +91,7 @@ std::optional<Failure> set_selection(const FaultOptions& options, Fault& fault) 
   return std::nullopt;
 }
 
-/// "key-disabled-1  key-disabled  3 of 5 calls", with what limits it.
+/// One line of `fault list`.
 void print(const mock_kms::v1::FaultUse& use) {
   const std::string state = !use.concerns_us() ? "elsewhere"
                             : use.replaced()   ? "replaced"
@@ -104,8 +105,36 @@ void print(const mock_kms::v1::FaultUse& use) {
               to_short_json(shown).c_str());
 }
 
+/// Refuses what is given for an effect that another word stands for: it would change nothing.
+std::optional<Failure> refuse_misplaced(const FaultOptions& options) {
+  const auto is_one_of = [&](auto... words) { return ((options.what == words) || ...); };
+  struct Of {
+    const char* name;
+    bool given;
+    bool has_place;
+  };
+  const std::array all{
+      Of{"--code", !options.code.empty(), is_one_of("error")},
+      Of{"--text", !options.text.empty(), is_one_of("error", "healthz", "version")},
+      Of{"--latency", options.latency > Duration{0}, is_one_of("latency")},
+      Of{"--latency-most", options.latency_most > Duration{0}, is_one_of("latency")},
+      Of{"--long-tail", options.long_tail, is_one_of("latency")},
+      Of{"--per-second", options.per_second != 0, is_one_of("rate-limit")},
+      Of{"--burst", options.burst > 0, is_one_of("rate-limit")},
+      Of{"--exit-code", options.exit_code > 0, is_one_of("crash")},
+      Of{"--signal", !options.signal.empty(), is_one_of("crash")},
+      Of{"--mib", options.mib > 0, is_one_of("memory-growth")},
+  };
+  const auto misplaced = std::find_if(all.begin(), all.end(),
+                                      [](const Of& option) { return option.given && !option.has_place; });
+  if (misplaced == all.end()) return std::nullopt;
+  return Failure{std::string(misplaced->name) + " says nothing about '" + options.what + "'",
+                 R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"most": "9s"}}')"};
+}
+
 /// The fault that the options ask for, not completed; a Failure names what is wrong.
 Outcome<Fault> fault_of(const FaultOptions& options) {
+  if (auto failure = refuse_misplaced(options)) return *failure;
   Fault fault;
   if (options.what == "error") {
     if (auto failure = set_error(options, fault)) return *failure;
@@ -132,7 +161,7 @@ std::string fault_words() {
       "  goaway, reset      every connection is told to go, or is cut\n"
       "  crash              the process ends with --exit-code or by --signal\n"
       "  freeze             the process stops until SIGCONT\n"
-      "  memory-growth      each call takes --mib of memory, 1 GiB at most\n"
+      "  memory-growth      each call takes --mib of memory, up to 1 GiB\n"
       "Violations of the contract:\n";
   for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i) {
     words += "  " + spelled(Fault::Violation_Name(static_cast<Fault::Violation>(i))) + "\n";

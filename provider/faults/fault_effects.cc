@@ -29,7 +29,7 @@ void distort(const FaultDecision& decision, KeyRing& keys, v2::StatusResponse& r
   if (decision.version) response.set_version(*decision.version);
   for (const Fault::Violation violation : decision.violations) {
     if (violation == Fault::KEY_ID_FLAPPING) {
-      response.set_key_id(keys.at(keys.current()->id.version + 1)->id_text);
+      response.set_key_id(keys.at(another_version(keys.current()->id.version))->id_text);
     }
     distort_key_id(violation, *response.mutable_key_id());
   }

@@ -90,7 +90,8 @@ bool fits(std::string_view pattern, std::string_view text) {
 mock_kms::v1::AddFaultReply FaultPlan::add(Fault fault, Time now, Origin origin) {
   if (fault.name().empty()) {
     const std::string kind = fault.preset().empty() ? "fault" : fault.preset();
-    fault.set_name(kind + "-" + std::to_string(next_name_++));
+    do fault.set_name(kind + "-" + std::to_string(next_name_++));
+    while (has(fault.name()));
   }
   clear(fault.name(), origin);
   Planned planned;
@@ -108,6 +109,11 @@ mock_kms::v1::AddFaultReply FaultPlan::add(Fault fault, Time now, Origin origin)
   faults_.insert(place, std::move(planned));
   mark_replaced();
   return reply;
+}
+
+bool FaultPlan::has(std::string_view name) const {
+  return std::any_of(faults_.begin(), faults_.end(),
+                     [&](const Planned& planned) { return planned.fault.name() == name; });
 }
 
 std::uint32_t FaultPlan::clear(std::string_view name, Origin origin) {

@@ -87,6 +87,7 @@ class FaultPlan {
     Time refilled;
   };
 
+  [[nodiscard]] bool has(std::string_view name) const;
   void mark_replaced();
   [[nodiscard]] static bool in_time(const Planned& planned, Time now);
   [[nodiscard]] bool hits(const Planned& planned) const;

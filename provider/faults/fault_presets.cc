@@ -1,6 +1,9 @@
 #include "provider/faults/fault_presets.h"
 
+#include <google/protobuf/util/time_util.h>
+
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 #include "proto/message_json.h"
@@ -10,6 +13,7 @@
 namespace kms::provider {
 namespace {
 
+using google::protobuf::util::TimeUtil;
 using mock_kms::v1::Fault;
 
 std::string preset_names() {
@@ -22,6 +26,33 @@ const Preset* preset_named(const std::string& name) {
   const auto found = std::find_if(presets().begin(), presets().end(),
                                   [&](const Preset& preset) { return preset.name == name; });
   return found == presets().end() ? nullptr : &*found;
+}
+
+/// Looked at before a preset's own are beside them: protobuf adds up the parts of two durations.
+std::optional<std::string> refuse_durations(const Fault& fault) {
+  using google::protobuf::Duration;
+  const std::array<std::pair<const char*, const Duration*>, 5> durations{{
+      {"after", &fault.after()},
+      {"for", &fault.lasting()},
+      {"latency.least", &fault.latency().least()},
+      {"latency.most", &fault.latency().most()},
+      {"lateStart", &fault.late_start()},
+  }};
+  for (const auto& [name, duration] : durations) {
+    if (duration->seconds() < 0 || duration->nanos() < 0) return std::string(name) + " is negative";
+    if (duration->seconds() > TimeUtil::kDurationMaxSeconds || duration->nanos() > 999'999'999)
+      return std::string(name) + " is no duration";
+  }
+  return std::nullopt;
+}
+
+/// What `fault` sets itself is not added to what its preset has there.
+void make_room(const Fault& fault, Fault& preset) {
+  if (fault.methods_size() > 0) preset.clear_methods();
+  if (fault.has_late_start() && preset.has_late_start()) preset.clear_late_start();
+  if (!fault.has_latency() || !preset.has_latency()) return;
+  if (fault.latency().has_least()) preset.mutable_latency()->clear_least();
+  if (fault.latency().has_most()) preset.mutable_latency()->clear_most();
 }
 
 std::optional<std::string> refuse_effect(const Fault& fault) {
@@ -46,10 +77,12 @@ std::optional<std::string> refuse_effect(const Fault& fault) {
       if (!(fault.rate_limit().per_second() > 0)) return "rateLimit.perSecond is not above 0";
       break;
     case Fault::kViolation:
-      if (fault.violation() == Fault::VIOLATION_UNSPECIFIED) return "the violation has no name";
+      if (fault.violation() == Fault::VIOLATION_UNSPECIFIED || !Fault::Violation_IsValid(fault.violation()))
+        return "the violation has no name";
       break;
     case Fault::kDrop:
-      if (fault.drop() == Fault::DROP_UNSPECIFIED) return "drop is neither GOAWAY nor RESET";
+      if (fault.drop() == Fault::DROP_UNSPECIFIED || !Fault::Drop_IsValid(fault.drop()))
+        return "drop is neither GOAWAY nor RESET";
       break;
     case Fault::kCrash:
       if (fault.crash().exit_code() > 255) return "an exit code is at most 255";
@@ -68,9 +101,6 @@ std::optional<std::string> refuse_effect(const Fault& fault) {
 
 std::optional<std::string> refuse(const Fault& fault) {
   if (!(fault.probability() >= 0 && fault.probability() <= 1)) return "the probability is not from 0 to 1";
-  if (duration_of(fault.after()) < Duration{0} || duration_of(fault.lasting()) < Duration{0}) {
-    return "a duration is negative";
-  }
   for (const int method : fault.methods()) {
     if (method == Fault::METHOD_UNSPECIFIED || !Fault::Method_IsValid(method)) return "a method has no name";
   }
@@ -123,6 +153,10 @@ const std::vector<Preset>& presets() {
 }
 
 Outcome<Fault> complete_fault(const Fault& fault) {
+  const auto refused = [](const std::string& why) {
+    return Failure{"this is not a fault: " + why, "see 'fault add --help'"};
+  };
+  if (const auto why = refuse_durations(fault)) return refused(*why);
   Fault whole;
   if (!fault.preset().empty()) {
     const Preset* preset = preset_named(fault.preset());
@@ -131,11 +165,10 @@ Outcome<Fault> complete_fault(const Fault& fault) {
     }
     if (const auto cause = from_json(preset->json, whole))
       throw Error("preset " + preset->name + ": " + *cause);
-    if (fault.methods_size() > 0) whole.clear_methods();
+    make_room(fault, whole);
   }
   whole.MergeFrom(fault);
-  if (const auto why = refuse(whole))
-    return Failure{"this is not a fault: " + *why, "see 'fault add --help'"};
+  if (const auto why = refuse(whole)) return refused(*why);
   return whole;
 }
 

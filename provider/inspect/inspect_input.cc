@@ -1,6 +1,7 @@
 #include "provider/inspect/inspect_input.h"
 
 #include <absl/strings/escaping.h>
+#include <absl/strings/str_replace.h>
 
 #include <algorithm>
 #include <cctype>
@@ -22,7 +23,7 @@ InspectInput from_raw(const std::string& text) {
 }
 
 Outcome<InspectInput> from_hex(std::string text) {
-  for (auto at = text.find("\\x"); at != std::string::npos; at = text.find("\\x", at)) text.erase(at, 2);
+  text = absl::StrReplaceAll(text, {{"\\x", ""}});
   std::erase_if(text, [](unsigned char c) { return std::isspace(c) != 0; });
   if (!std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; })) {
     return Failure{"the value is not hex: it has other characters than hexadecimal digits", ""};

@@ -36,11 +36,19 @@ google::protobuf::Timestamp wall_time(Journal::Clock::time_point time) {
 
 }  // namespace
 
+/// The place of the oldest. Calls are kept in the order of their ends: the latest that came may not be the
+/// last.
+Journal::Entry& Journal::next_entry() {
+  Entry& entry = ring_[total_++ % most_calls];
+  if (total_ > most_calls && entry.event.empty()) latest_forgotten_ = std::max(latest_forgotten_, entry.came);
+  return entry;
+}
+
 void Journal::add(const Call& call) {
   const auto now = Clock::now();
   {
     const std::lock_guard lock(mutex_);
-    Entry& entry = ring_[total_++ % most_calls];
+    Entry& entry = next_entry();
     entry.method = call.method;
     entry.code = call.code >= 0 && call.code <= hung ? call.code : 2;  // UNKNOWN
     assign_text(entry.uid, call.uid);
@@ -92,7 +100,7 @@ std::vector<Journal::Latencies> Journal::latencies() const {
 void Journal::note(std::string_view event) {
   {
     const std::lock_guard lock(mutex_);
-    Entry& entry = ring_[total_++ % most_calls];
+    Entry& entry = next_entry();
     entry = {};
     entry.came = Clock::now();
     assign_text(entry.event, event, longest_event);
@@ -113,12 +121,20 @@ void Journal::remember(Method method, std::string_view uid, Bytes plaintext) {
 
 void Journal::read(std::uint64_t after, Duration wait, mock_kms::v1::JournalPage& page) {
   std::unique_lock lock(mutex_);
-  added_.wait_for(lock, wait, [&] { return total_ > after; });
+  added_.wait_for(lock, wait, [&] { return total_ > after || waits_are_over_; });
   for (std::uint64_t number = std::max(after + 1, oldest()); number <= total_; ++number) {
     auto& to = *page.add_calls();
     to.set_number(number);
     write(entry(number), to);
   }
+}
+
+void Journal::end_waits() {
+  {
+    const std::lock_guard lock(mutex_);
+    waits_are_over_ = true;
+  }
+  added_.notify_all();
 }
 
 void Journal::write(const Entry& from, mock_kms::v1::CallRecord& to) {
@@ -171,7 +187,7 @@ void Journal::count_since(Clock::time_point since, mock_kms::v1::CallCounts& cou
     if (!one.fault.empty()) ++count.faulted;
   }
   write(found, counts);
-  counts.set_incomplete(total_ > most_calls && entry(oldest()).came >= since);
+  counts.set_incomplete(total_ > most_calls && latest_forgotten_ >= since);
 }
 
 void Journal::last_plaintexts(bool reveal, mock_kms::v1::LastPlaintextsReply& reply) const {

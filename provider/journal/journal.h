@@ -67,6 +67,9 @@ class Journal {
   /// The entries with a higher number than `after`, oldest first; waits for one for `wait` at most.
   void read(std::uint64_t after, Duration wait, mock_kms::v1::JournalPage& page);
 
+  /// From now on no reader waits.
+  void end_waits();
+
   void count_all(mock_kms::v1::CallCounts& counts) const;
 
   /// Of the calls that came at `since` or later, as far as the journal reaches back.
@@ -105,6 +108,7 @@ class Journal {
   [[nodiscard]] static std::size_t index_of(Method method, int code) {
     return static_cast<std::size_t>(method) * (hung + 1) + static_cast<std::size_t>(code);
   }
+  [[nodiscard]] Entry& next_entry();
   void measure(const Entry& entry);
   static void write(const Counts& from, mock_kms::v1::CallCounts& to);
   static void write(const Entry& from, mock_kms::v1::CallRecord& to);
@@ -115,6 +119,8 @@ class Journal {
   std::condition_variable added_;
   std::vector<Entry> ring_ = std::vector<Entry>(most_calls);
   std::uint64_t total_ = 0;  ///< entries so far; the last one's number
+  bool waits_are_over_ = false;
+  Clock::time_point latest_forgotten_;  ///< when the latest came of the calls that the ring holds no more
   Counts counts_{};
   std::vector<Latencies> latencies_;      ///< by method and code; empty where they are not measured
   std::array<Remembered, 3> remembered_;  ///< by method

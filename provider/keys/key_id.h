@@ -16,6 +16,11 @@ namespace kms::provider {
 /// Which key of an instance; counted from 1.
 using KeyVersion = std::uint32_t;
 
+/// The version that a fault shows beside `version`: the next one, and the first after the last.
+[[nodiscard]] constexpr KeyVersion another_version(KeyVersion version) {
+  return version + 1 == 0 ? 1 : version + 1;
+}
+
 struct KeyId {
   std::string instance;
   KeyVersion version = 0;

@@ -12,6 +12,10 @@ using google::protobuf::util::TimeUtil;
 using mock_kms::v1::KeyState;
 using mock_kms::v1::KeyUse;
 
+namespace {
+constexpr auto longest_wait_for_turn = std::chrono::milliseconds(250);
+}
+
 KeyVersions::KeyVersions(KeyRing& keys, std::optional<StateFile> file, OnRotation on_rotation)
     : keys_(keys),
       file_(std::move(file)),
@@ -43,16 +47,22 @@ void KeyVersions::take_up_stored() {
   const std::lock_guard lock(mutex_);
   if (!file_) return;
   if (auto stored = file_->read()) {
-    const KeyVersion declared = state_.current();
     state_ = std::move(*stored);
-    if (state_.current() >= declared) {
-      keys_.set_current(state_.current());
-      return;
-    }
-    state_ = with(declared);
+    for (KeyUse& use : *state_.mutable_uses()) use.set_key_id(keys_.at(use.version())->id_text);
+    const bool goes_on = state_.current() >= declared_;
+    if (!goes_on || state_.uses().empty()) state_ = with(std::max(state_.current(), declared_));
+    keys_.set_current(state_.current());
+    if (goes_on) return;
   }
   file_->write(state_);
 }
+
+void KeyVersions::begin_turn() {
+  if (file_) turn_ = file_->lock(longest_wait_for_turn);
+  take_up_stored();
+}
+
+void KeyVersions::end_turn() { turn_.reset(); }
 
 Outcome<KeyVersions::Rotation> KeyVersions::rotate(std::optional<KeyVersion> to, bool force) {
   const std::lock_guard lock(mutex_);

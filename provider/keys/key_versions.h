@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "proto/program/error.h"
+#include "proto/program/unique_fd.h"
 #include "provider/keys/key_ring.h"
 #include "provider/keys/state_file.h"
 
@@ -31,9 +32,16 @@ class KeyVersions {
                        OnRotation on_rotation = {});
 
   /// Goes on from what is stored, where that is there and not below what is declared (the version that the
-  /// ring had first). Called at the start, and again by a process that waited while another one served.
-  /// Throws Error.
+  /// ring had first). Throws Error.
   void take_up_stored();
+
+  /// Of the processes that share what is stored one at a time has its turn, and that one alone rotates. Waits
+  /// for the one before it to end its turn, for a quarter of a second at most: what hangs does not rotate.
+  /// Then goes on from what is stored. Throws Error.
+  void begin_turn();
+
+  /// What is stored is another process' from now on; this one must not rotate after it.
+  void end_turn();
 
   /// Makes `to` current, or the one after the highest. To the current one: nothing is done. Refuses a version
   /// that is not above all earlier ones without `force`. Throws Error where it cannot be stored; then nothing
@@ -54,6 +62,7 @@ class KeyVersions {
   const std::optional<StateFile> file_;
   const KeyVersion declared_;
   const OnRotation on_rotation_;
+  UniqueFd turn_;  ///< the lock of what is stored
 
   mutable std::mutex mutex_;  ///< guards all below, and that one rotates at a time
   mock_kms::v1::KeyState state_;

@@ -1,10 +1,13 @@
 #include "provider/keys/state_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
+#include <thread>
 
 #include "proto/message_json.h"
 #include "proto/program/error.h"
@@ -26,6 +29,9 @@ std::optional<std::string> refuse(const std::string& content, const std::string&
   if (state.instance() != instance) return "it is about instance '" + state.instance() + "'";
   if (state.current() == 0) return "its current version is 0, and versions count from 1";
   if (state.highest() < state.current()) return "its highest version is lower than the current one";
+  const auto& uses = state.uses();
+  if (std::any_of(uses.begin(), uses.end(), [](const auto& use) { return use.version() == 0; }))
+    return "it has a version 0, and versions count from 1";
   return std::nullopt;
 }
 
@@ -54,7 +60,10 @@ StateFile::StateFile(const std::filesystem::path& folder, std::string instance)
 std::optional<KeyState> StateFile::read() const {
   const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd && errno == ENOENT) return std::nullopt;
-  if (!fd) throw_errno("open " + path_.string());
+  if (!fd) {
+    set_aside("it cannot be opened: " + errno_text(errno));
+    return std::nullopt;
+  }
   struct stat found {};
   if (::fstat(fd.get(), &found) != 0 || !S_ISREG(found.st_mode)) {
     set_aside("it is no regular file");
@@ -68,11 +77,31 @@ std::optional<KeyState> StateFile::read() const {
   return state;
 }
 
+UniqueFd StateFile::lock(Duration patience) const {
+  using Clock = std::chrono::steady_clock;
+  const std::filesystem::path path = folder_ / ("." + instance_ + ".lock");
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) throw_errno("open " + path.string());
+  for (const auto end = Clock::now() + patience; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;) {
+    if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path.string());
+    if (Clock::now() > end) {
+      log::warning("another process has the state of this instance; going on beside it",
+                   {{"lock", path.string()}});
+      return {};
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return fd;
+}
+
 void StateFile::set_aside(const std::string& why) const {
   const std::filesystem::path aside = path_.string() + ".damaged-" + std::to_string(std::time(nullptr));
-  std::filesystem::rename(path_, aside);
+  std::error_code stays;
+  std::filesystem::rename(path_, aside, stays);
   log::warning("the state file is damaged and was set aside; the version comes from --key-version",
-               {{"file", path_.string()}, {"cause", why}, {"kept_as", aside.string()}});
+               {{"file", path_.string()},
+                {"cause", why},
+                {"kept_as", stays ? "nothing: " + stays.message() : aside.string()}});
 }
 
 void StateFile::write(const KeyState& state) const {

@@ -10,6 +10,8 @@
 #include <optional>
 #include <string>
 
+#include "proto/program/duration.h"
+#include "proto/program/unique_fd.h"
 #include "proto/provider_control.pb.h"
 
 namespace kms::provider {
@@ -23,6 +25,10 @@ class StateFile {
   /// What was written last; nothing where nothing was, or it was damaged. Throws Error where it cannot be
   /// read.
   [[nodiscard]] std::optional<mock_kms::v1::KeyState> read() const;
+
+  /// The lock of the state, held until it is closed; empty, with a warning, where another process keeps it
+  /// for longer than `patience`. Throws Error.
+  [[nodiscard]] UniqueFd lock(Duration patience) const;
 
   /// Throws Error, and then the file is as it was.
   void write(const mock_kms::v1::KeyState& state) const;

@@ -64,8 +64,7 @@ struct EncryptMethod {
   static std::optional<Refusal> answer(const KmsService& service, const FaultDecision& decision,
                                        const Request& request, Response& response) {
     auto answer = service.encrypt(
-        request.uid(), bytes_of(request.plaintext()),
-        shows(decision, mock_kms::v1::Fault::KEY_ID_DISAGREES) ? 1 : 0,
+        request.uid(), bytes_of(request.plaintext()), shows(decision, mock_kms::v1::Fault::KEY_ID_DISAGREES),
         shows(decision, mock_kms::v1::Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh);
     if (auto* refusal = std::get_if<Refusal>(&answer)) return std::move(*refusal);
     auto& sealed = std::get<EncryptAnswer>(answer);

@@ -38,11 +38,11 @@ Answer<StatusAnswer> KmsService::status() const {
   return StatusAnswer{"v2", "ok", key->id_text};
 }
 
-Answer<EncryptAnswer> KmsService::encrypt(std::string_view uid, Bytes plaintext, KeyVersion ahead,
+Answer<EncryptAnswer> KmsService::encrypt(std::string_view uid, Bytes plaintext, bool ahead,
                                           Nonce nonce) const {
   if (uid.empty()) return invalid("uid is empty");
   auto key = keys_.current();
-  if (ahead > 0) key = keys_.at(key->id.version + ahead);
+  if (ahead) key = keys_.at(another_version(key->id.version));
   return EncryptAnswer{seal(*key, plaintext, nonce), key->id_text, own_annotations()};
 }
 

@@ -56,9 +56,9 @@ class KmsService {
   /// Seals and opens a canary under the current key first: what cannot do both is not healthy (rule 17).
   [[nodiscard]] Answer<StatusAnswer> status() const;
 
-  /// Any plaintext, any uid but an empty one (rule 25). Under the key that is `ahead` versions above the
-  /// current one, which breaks rule 14 unless it is 0.
-  [[nodiscard]] Answer<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, KeyVersion ahead = 0,
+  /// Any plaintext, any uid but an empty one (rule 25). Where it is `ahead` of Status, under another
+  /// version than the current one, which breaks rule 14.
+  [[nodiscard]] Answer<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, bool ahead = false,
                                               Nonce nonce = Nonce::fresh) const;
 
   /// Needs no uid: ciphertext, key id and annotations are enough (rule 28).

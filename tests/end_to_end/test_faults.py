@@ -10,7 +10,7 @@ import pytest
 
 from proto import kms_v2_pb2 as v2
 from support.kms_client import KmsClient, code_of, outcomes_of
-from support.processes import DEADLINE, Program, binary, run, run_provider
+from support.processes import DEADLINE, Program, binary, run, run_provider, wait_until_stopped
 
 SECRET = bytes(range(32))
 CODE = grpc.StatusCode
@@ -45,27 +45,29 @@ def test_any_code_and_text_for_the_methods_patterns_and_counts_that_are_asked_fo
 
 
 def test_latency_delays_the_calls_and_nothing_else_waits_for_them(client, fault):
-    fault("add", "latency", "--latency", "300ms", "--method", "encrypt")
+    fault("add", "latency", "--latency", "2s", "--method", "encrypt")
     begun = time.monotonic()
-    slow = client.stub.Encrypt.future(v2.EncryptRequest(plaintext=SECRET, uid="u"), timeout=3)
+    slow = client.stub.Encrypt.future(v2.EncryptRequest(plaintext=SECRET, uid="u"), timeout=DEADLINE)
     client.status()
     assert not slow.done()
     assert client.decrypt(slow.result()) == SECRET
-    assert time.monotonic() - begun >= 0.3
+    assert time.monotonic() - begun >= 2
 
 
 def test_a_call_that_hangs_ends_at_the_clients_deadline_and_not_before(client, fault, endpoint, provider):
     fault("add", "network-partition", "--method", "status")
+    begun = time.monotonic()
     with KmsClient(endpoint, timeout=0.3) as hasty:
         assert code_of(hasty.status)[0] == CODE.DEADLINE_EXCEEDED
+    assert time.monotonic() - begun >= 0.3
     assert client.encrypt(SECRET).key_id
     assert provider.stop() == 0  # with calls that still hang
 
 
 def test_a_rate_limit_refuses_what_comes_faster(client, fault):
     fault("add", "throttled")
-    client.status()
-    assert code_of(client.status)[0] == CODE.RESOURCE_EXHAUSTED
+    outcomes = outcomes_of(client, 50)  # in less than 50 s, however busy the machine
+    assert outcomes[0] == "ok" and set(outcomes) == {"ok", CODE.RESOURCE_EXHAUSTED}
 
 
 def test_a_burst_passes_a_rate_limit(client, fault):
@@ -95,12 +97,11 @@ def test_only_an_instance_that_fits(start_provider, endpoint, fault):
 def test_a_fault_begins_later_and_ends_by_itself(client, fault):
     fault("add", "healthz", "--text", "later", "--after", "1h", "--name", "later")
     assert client.status().healthz == "ok"
-    fault("add", "healthz", "--text", "brief", "--for", "300ms", "--name", "brief")
+    fault("add", "healthz", "--text", "brief", "--for", "2s", "--name", "brief")
     begun = time.monotonic()
-    seen = {client.status().healthz}
+    assert client.status().healthz == "brief"
     while client.status().healthz != "ok":
         assert time.monotonic() < begun + DEADLINE
-    assert seen <= {"brief", "ok"} and time.monotonic() - begun < DEADLINE
     states = [line.split()[2] for line in fault("list").splitlines()[1:]]
     assert states == ["set", "over"]
 
@@ -123,8 +124,8 @@ def test_latency_is_drawn_evenly_or_with_a_long_tail(start_provider, folder):
                 client.status()
         seen = sorted(latencies(endpoint))
         assert seen[0] >= 0.002 and seen[-1] >= 0.03
-        # Half of evenly drawn ones are above the middle of 31 ms; with a long tail half are above 4 ms.
-        assert seen[20] >= (0.002 if tail else 0.015)
+        # Half of evenly drawn ones are above the middle of 31 ms; with a long tail half are below 4 ms.
+        assert seen[20] < 0.015 if tail else seen[20] >= 0.015
 
 
 def test_texts_of_healthz_and_version(client, fault):
@@ -173,12 +174,21 @@ def test_rule_27_a_wrong_plaintext(client, fault):
     assert client.decrypt(sealed) == SECRET
 
 
-def test_a_connection_is_cut_and_one_is_told_to_go(client, fault):
+def connections(endpoint):
+    """Of every call so far, which connection it came on."""
+    lines = run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()
+    return [entry["connection"] for entry in map(json.loads, lines) if entry["method"]]
+
+
+def test_a_connection_is_cut_and_one_is_told_to_go(client, fault, endpoint):
     fault("add", "reset", "--method", "status", "--first", 1)
     assert code_of(client.status)[0] == CODE.UNAVAILABLE
     assert client.status().healthz == "ok"
+    before = connections(endpoint)[-1]
     fault("add", "goaway", "--first", 1)
     assert all(client.status().healthz == "ok" for _ in range(20))
+    after = connections(endpoint)
+    assert after[-1] != before and after.count(before) < len(after) - 2
 
 
 @pytest.mark.parametrize("args, code", [(["--exit-code", 7], 7), (["--signal", "SIGSEGV"], -signal.SIGSEGV)])
@@ -189,11 +199,13 @@ def test_the_process_crashes_as_it_is_told(client, fault, provider, args, code):
     assert provider.wait() == code
 
 
-def test_the_process_freezes_until_someone_thaws_it(client, fault, provider, endpoint):
+def test_the_process_freezes_until_someone_thaws_it(client, fault, provider):
     fault("add", "frozen")
-    with KmsClient(endpoint, timeout=0.3) as hasty:
-        assert code_of(hasty.status)[0] == CODE.DEADLINE_EXCEEDED
+    call = client.stub.Status.future(v2.StatusRequest(), timeout=DEADLINE, wait_for_ready=True)
+    wait_until_stopped(provider.pid)
+    assert not call.done()
     provider.send(signal.SIGCONT)
+    assert call.result().healthz == "ok"
     assert client.status().healthz == "ok"
 
 
@@ -255,6 +267,8 @@ def test_the_same_seed_gives_the_same_outcome(start_provider, folder):
         (["add", "hang", "--method", "rotate"], "there is no method 'rotate'"),
         (["add", "hang", "--probability", "2"], "--probability"),
         (["add", "latency"], "the latency is 0"),
+        (["add", "slow", "--latency", "100ms"], "--latency says nothing about 'slow'; a preset is changed by JSON"),
+        (["add", "hang", "--text", "x"], "--text says nothing about 'hang'"),
         (["add", "down-at-start"], "serve --fault"),
         (["add", "{"], "this is not a fault"),
     ],

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proto import kms_v2_pb2 as v2
 from support.kms_client import KmsClient, code_of
+from support.processes import DEADLINE
 
 DEK_SEED = bytes(range(32))  # what the API server has encrypted is 32 bytes
 KEY_ID = re.compile(r"default/v1/[0-9a-f]{8}")
@@ -158,7 +159,7 @@ def test_rule_31_a_burst_of_512_decrypts_is_answered(provider, endpoint, connect
         ciphertext=sealed.ciphertext, key_id=sealed.key_id, annotations=dict(sealed.annotations), uid="burst"
     )
     calls = [
-        clients[i % connections].stub.Decrypt.future(request, timeout=3, wait_for_ready=True)
+        clients[i % connections].stub.Decrypt.future(request, timeout=DEADLINE, wait_for_ready=True)
         for i in range(512)
     ]
     assert all(call.result().plaintext == DEK_SEED for call in calls)

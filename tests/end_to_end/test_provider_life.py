@@ -15,7 +15,7 @@ import pytest
 
 from proto import kms_v2_pb2 as v2
 from support.kms_client import KmsClient
-from support.processes import DEADLINE, Program, binary
+from support.processes import DEADLINE, Program, binary, run_provider
 
 SECRET = b"a plaintext that must not show!!"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use another user's name")
@@ -84,7 +84,7 @@ def test_rule_34_a_signal_drains_and_removes_the_socket(start_provider, folder, 
     with KmsClient(endpoint) as client:
         client.status()
         # The client stays connected and reads nothing: it must not hold the provider up for the whole grace.
-        assert provider.stop(number, deadline=3) == 0
+        assert provider.stop(number) == 0
     assert "drained" in provider.stderr[-1]
     assert not (folder / "kms.sock").exists()
 
@@ -109,7 +109,7 @@ def test_rule_34_calls_under_way_at_a_signal_are_answered_or_told_to_go_elsewher
         request = v2.DecryptRequest(
             ciphertext=sealed.ciphertext, key_id=sealed.key_id, annotations=dict(sealed.annotations)
         )
-        calls = [client.stub.Decrypt.future(request, timeout=3) for _ in range(300)]
+        calls = [client.stub.Decrypt.future(request, timeout=DEADLINE) for _ in range(300)]
         calls[0].result()
         assert provider.stop() == 0
         for call in calls:
@@ -117,6 +117,25 @@ def test_rule_34_calls_under_way_at_a_signal_are_answered_or_told_to_go_elsewher
                 assert call.result().plaintext == SECRET
             except grpc.RpcError as error:
                 assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+@pytest.mark.parametrize("effect, grace, answered", [("latency", "1h", True), ("hang", "300ms", False)])
+def test_rule_34_a_slow_call_is_answered_within_the_grace_and_cut_off_after_it(
+        start_provider, endpoint, effect, grace, answered):
+    options = ["--latency", "1s"] if answered else []
+    provider = start_provider(endpoint, "--drain-grace", grace, "--log-level", "debug")
+    assert run_provider("fault", "add", effect, "--method", "encrypt", *options, "--socket", endpoint).returncode == 0
+    with KmsClient(endpoint) as client:
+        request = v2.EncryptRequest(plaintext=SECRET, uid="slow")
+        call = client.stub.Encrypt.future(request, timeout=DEADLINE, wait_for_ready=True)
+        provider.wait_for_line("a call met a fault")
+        assert provider.stop() == 0
+        if answered:
+            assert call.result().ciphertext
+            assert "drained" in provider.stderr[-1]
+        else:
+            assert call.exception().code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+            assert "still in flight are cut off calls=1" in provider.stderr[-1]
 
 
 def test_a_silent_connection_does_not_outlast_the_drain_grace(start_provider, folder, endpoint):

@@ -49,7 +49,7 @@ def test_rules_13_14_15_status_and_encrypt_change_at_one_instant_under_load(star
     stop = threading.Event()
 
     def call_on_and_on(encrypts):
-        with KmsClient(endpoint) as client:
+        with KmsClient(endpoint, timeout=DEADLINE) as client:
             while not stop.is_set():
                 begun = time.monotonic_ns()
                 if encrypts:

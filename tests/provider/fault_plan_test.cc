@@ -197,6 +197,27 @@ TEST_CASE("every preset is a complete fault, and its own fields give way to thos
   CHECK(changed.error().code() == Fault::UNAVAILABLE);
 }
 
+TEST_CASE("a duration or a number beside a preset takes the place of the preset's own, be it 0") {
+  const Fault slow = complete(R"({"preset": "slow", "latency": {"least": "0.1s", "most": "0.2s"}})");
+  CHECK(slow.latency().least().seconds() == 0);
+  CHECK(slow.latency().least().nanos() == 100'000'000);
+  CHECK(slow.latency().most().seconds() == 0);
+  CHECK(complete(R"({"preset": "slow", "latency": {"most": "9s"}})").latency().least().seconds() == 2);
+  CHECK(complete(R"({"preset": "down-at-start", "lateStart": "0.5s"})").late_start().seconds() == 0);
+  CHECK(!complete(R"({"preset": "long-tail", "latency": {"longTail": false}})").latency().long_tail());
+  CHECK(complete(R"({"preset": "crash-loop", "crash": {"exitCode": 0}})").crash().exit_code() == 0);
+  CHECK(Planned(R"({"preset": "crash-loop", "every": 0})").calls(3) == "xxx");
+}
+
+TEST_CASE("a name that is made up is no other fault's") {
+  Planned planned(R"({"name": "fault-1", "hang": {}})");
+  CHECK(planned.plan.add(complete(R"({"hang": {}})"), planned.now).name() == "fault-2");
+  planned.plan.declare({complete(R"({"name": "slow-3", "preset": "slow"})")}, planned.now,
+                       mock_kms::v1::FaultUse::FILE);
+  CHECK(planned.plan.add(complete("slow"), planned.now).name() == "slow-4");
+  CHECK(planned.plan.list(planned.now).faults_size() == 4);
+}
+
 TEST_CASE("what is no fault is refused with the reason") {
   const auto why = [](const std::string& text) {
     const auto read = read_fault(text);
@@ -208,13 +229,26 @@ TEST_CASE("what is no fault is refused with the reason") {
   CHECK(why("no-such").starts_with("there is no preset 'no-such'; the presets are: key-disabled, "));
   CHECK(why("{").starts_with("this is not a fault: "));
   CHECK(why("{}").find("it has no effect") != std::string::npos);
-  for (const char* text :
-       {R"({"error": {"code": "OK"}})", R"({"error": {"code": 99}})", R"({"latency": {}})",
-        R"({"latency": {"least": "2s", "most": "1s"}})", R"({"latency": {"least": "2s", "longTail": true}})",
-        R"({"rateLimit": {}})", R"({"rateLimit": {"perSecond": "NaN"}})", R"({"crash": {"exitCode": 256}})",
-        R"({"crash": {"signal": "SIGNOPE"}})", R"({"hang": {}, "probability": 1.5})",
-        R"({"hang": {}, "probability": "NaN"})", R"({"hang": {}, "after": "-1s"})",
-        R"({"hang": {}, "methods": [9]})", R"({"memoryGrowth": {}})", R"({"hang": {}, "color": "red"})"}) {
+  for (const char* text : {R"({"error": {"code": "OK"}})",
+                           R"({"error": {"code": 99}})",
+                           R"({"latency": {}})",
+                           R"({"latency": {"least": "2s", "most": "1s"}})",
+                           R"({"latency": {"least": "2s", "longTail": true}})",
+                           R"({"rateLimit": {}})",
+                           R"({"rateLimit": {"perSecond": "NaN"}})",
+                           R"({"crash": {"exitCode": 256}})",
+                           R"({"crash": {"signal": "SIGNOPE"}})",
+                           R"({"hang": {}, "probability": 1.5})",
+                           R"({"hang": {}, "probability": "NaN"})",
+                           R"({"hang": {}, "after": "-1s"})",
+                           R"({"latency": {"least": "-1s", "most": "2s"}})",
+                           R"({"preset": "slow", "latency": {"least": "-0.5s"}})",
+                           R"({"lateStart": "-1s"})",
+                           R"({"violation": 99})",
+                           R"({"drop": 99})",
+                           R"({"hang": {}, "methods": [9]})",
+                           R"({"memoryGrowth": {}})",
+                           R"({"hang": {}, "color": "red"})"}) {
     CAPTURE(text);
     CHECK(!why(text).empty());
   }

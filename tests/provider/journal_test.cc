@@ -71,6 +71,24 @@ TEST_CASE("counting back in time says when the journal does not reach as far") {
   CHECK(counts.incomplete());
 }
 
+TEST_CASE("a slow call that outlived those around it does not hide that they were forgotten") {
+  Journal journal;
+  const auto now = Journal::Clock::now();
+  for (int i = 0; i < 2; ++i) add(journal, Method::status, 0, "u", "", now);
+  add(journal, Method::decrypt, 0, "slow", "", now - 1h);
+  for (int i = 0; i < 999; ++i) add(journal, Method::status, 0, "u", "", now);
+  mock_kms::v1::CallCounts counts;
+  journal.count_since(now - 1min, counts);
+  CHECK(counts.incomplete());
+}
+
+TEST_CASE("at the end no reader waits") {
+  Journal journal;
+  std::thread ending([&] { journal.end_waits(); });
+  CHECK(read(journal, 0, 600s).calls_size() == 0);
+  ending.join();
+}
+
 TEST_CASE("long texts are cut between characters, and bytes that are no text are replaced in key ids") {
   Journal journal;
   std::string uid = "x";

@@ -89,13 +89,63 @@ TEST_CASE("going on from what another process stored while this one waited") {
   CHECK(standby.current() == 2);
 }
 
+TEST_CASE("a forced step back by another process is taken up too") {
+  const kms::test::TempFolder folder;
+  const auto kept = [&] { return StateFile(folder.path(), "blue"); };
+  Provider serving(1, kept());
+  CHECK(!rotate(serving, 5));
+  Provider standby(1, kept());
+  CHECK(standby.current() == 5);
+  CHECK(!failure_of(serving.versions.rotate(3, true)));
+  standby.versions.take_up_stored();
+  CHECK(standby.current() == 3);
+}
+
+TEST_CASE("a turn begins when the one before it ends, with all that was rotated in it") {
+  const kms::test::TempFolder folder;
+  const auto kept = [&] { return StateFile(folder.path(), "blue"); };
+  Provider next(1, kept());
+  Provider serving(1, kept());
+  serving.versions.begin_turn();
+  std::thread ending([&] {
+    CHECK(!rotate(serving));
+    serving.versions.end_turn();
+  });
+  next.versions.begin_turn();
+  ending.join();
+  CHECK(next.current() == 2);
+}
+
+TEST_CASE("a process that hangs in its turn does not keep the next one waiting") {
+  const kms::test::TempFolder folder;
+  Provider hung(4, StateFile(folder.path(), "blue"));
+  hung.versions.begin_turn();
+  Provider next(1, StateFile(folder.path(), "blue"));
+  next.versions.begin_turn();
+  CHECK(next.current() == 4);
+}
+
+TEST_CASE("with another seed the state's key ids are that seed's") {
+  const kms::test::TempFolder folder;
+  std::ofstream(folder.path() / "blue.json")
+      << R"({"instance":"blue","current":4,"highest":4,"uses":[{"version":4,"keyId":"blue/v4/00000000","current":true}]})";
+  Provider provider(1, StateFile(folder.path(), "blue"));
+  CHECK(provider.versions.state().uses(0).key_id() == provider.ring.current()->id_text);
+  std::ofstream(folder.path() / "blue.json") << R"({"instance":"blue","current":6,"highest":6})";
+  Provider without(1, StateFile(folder.path(), "blue"));
+  REQUIRE(without.versions.state().uses_size() == 1);
+  CHECK(without.versions.state().uses(0).version() == 6);
+}
+
 TEST_CASE("a damaged state file is set aside and not believed") {
   const std::string good = R"({"instance":"blue","current":4,"highest":4})";
   for (const std::string& content :
        {std::string(), std::string("{"), good.substr(0, 20), std::string(70'000, 'x'),
         std::string(R"({"instance":"red","current":4,"highest":4})"),
         std::string(R"({"instance":"blue","current":0,"highest":4})"),
-        std::string(R"({"instance":"blue","current":4,"highest":3})")}) {
+        std::string(R"({"instance":"blue","current":4,"highest":3})"),
+        std::string(
+            R"({"instance":"blue","current":4,"highest":4,"uses":[{"keyId":"blue/v0/00000000"}]})")}) {
     CAPTURE(content.substr(0, 60));
     const kms::test::TempFolder folder;
     std::ofstream(folder.path() / "blue.json") << content;

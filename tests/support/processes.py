@@ -131,6 +131,11 @@ def wait_for_exit(pid, deadline=DEADLINE):
 def stop_threads(pid, deadline=DEADLINE):
     """SIGSTOP, and the wait until it has stopped every thread: those of a busy machine run on for a while."""
     os.kill(pid, signal.SIGSTOP)
+    wait_until_stopped(pid, deadline)
+
+
+def wait_until_stopped(pid, deadline=DEADLINE):
+    """Waits until every thread is stopped, whoever stops them."""
     until = time.monotonic() + deadline
     tasks = pathlib.Path(f"/proc/{pid}/task")
     while any((task / "stat").read_text().rsplit(")", 1)[1].split()[0] != "T" for task in tasks.iterdir()):
