@@ -138,10 +138,10 @@ install_packages() { # install_packages SUDO PACKAGE...
   return $code
 }
 
-# Held until the script ends. The descriptor is closed for what outlives it (8>&-).
+# Held until the script ends; the file holds its pid. The descriptor is closed for what outlives it (8>&-).
 lock() { # lock FILE: fails where another script holds it
-  { mkdir -p "$(dirname "$1")" && exec 8>"$1"; } 2>/dev/null || fail 1 "cannot write $1; run as the user who owns its folder"
-  flock -n 8
+  { mkdir -p "$(dirname "$1")" && exec 8<>"$1"; } 2>/dev/null || fail 1 "cannot write $1; run as the user who owns its folder"
+  flock -n 8 && echo $$ >"$1"
 }
 
 wait_for_build_lock() {

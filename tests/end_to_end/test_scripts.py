@@ -89,7 +89,8 @@ def processes_of(clone):
 
 
 def test_build_leaves_two_programs_and_not_the_provider(checkout):
-    assert {"builder", "supervisor"} <= set(os.listdir(checkout / "build/bin"))
+    programs = set(os.listdir(checkout / "build/bin"))
+    assert {"builder", "supervisor"} <= programs and "mock-kms-provider" not in programs
 
 
 def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout):
@@ -111,7 +112,7 @@ def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout)
     stop = subprocess.run(lines["stop"], shell=True, cwd=checkout, capture_output=True, text=True)
     assert stop.returncode == 0, stop.stderr
     assert processes_of(checkout) == []
-    assert not [name for name in os.listdir(checkout / "build/run") if name.endswith(".sock")]
+    assert not [name for name in os.listdir(checkout / "build/run") if ".sock" in name]
     assert run(checkout, "scripts/run", "--stop").returncode == 3
     assert untracked_outside_build(checkout) == []
 
@@ -195,6 +196,22 @@ def test_TERM_while_the_programs_are_built_leaves_no_process(script, folder):
     assert started_in(clone) == []
 
 
+def test_stop_ends_a_run_that_is_still_building(folder):
+    clone = folder / "c"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
+    with Program(clone / "scripts/run", env={"CCACHE_DISABLE": "1"}) as program:
+        await_process(clone, "cc1plus")
+        stopped = run(clone, "scripts/run", "--stop")
+        assert stopped.returncode == 0, stopped.stderr
+        assert program.wait() == 128 + signal.SIGTERM
+    assert started_in(clone) == []
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused_before_anything_is_built(folder):
+    result = run(ROOT, "scripts/run", "--dir", folder / ("x" * 100))
+    assert result.returncode == 2 and "107 bytes; name a shorter --dir" in result.stderr
+
+
 def started_in(clone):
     """Pids and commands of living processes whose working folder lies in the clone; a zombie has none."""
     found = []
@@ -268,7 +285,19 @@ def test_a_foreground_run_ends_with_its_supervisor(quick, folder, way, code, rea
             os.kill(supervisor_of(clone, env, folder / "state"), signal.SIGKILL)
         assert program.wait() == code
         assert reason in program.stderr[-1]
-    assert not list((folder / "state").glob("*.sock"))
+    assert not list((folder / "state").glob("*.sock*"))
+
+
+def test_a_live_socket_of_another_program_is_left_to_it(quick, folder):
+    clone, env = quick
+    (folder / "state").mkdir()
+    socket = f"unix://{folder}/state/kms.sock"
+    with Program(clone / "build/bin/mock-kms-provider", "--listen-addr", socket) as other, KmsClient(socket) as client:
+        assert client.status().healthz == "ok"
+        result = run(clone, "scripts/run", "--background", "--dir", folder / "state", env=env)
+        assert result.returncode == 1 and f"it is in use by pid {other.pid}" in result.stderr
+        with KmsClient(socket) as later:
+            assert later.status().healthz == "ok"
 
 
 def test_the_printed_lines_work_from_any_folder_and_with_blanks(quick, folder):
