@@ -71,11 +71,17 @@ int run_check(const CommandLine& line, const CheckOptions& options) {
   const auto begun = Clock::now();
   const Endpoint endpoint = endpoints.front();
   endpoints.erase(endpoints.begin());
-  auto report = check::report_on(check::survey(endpoint, endpoints, options.limits));
+  const check::Observations seen = check::survey(endpoint, endpoints, options.limits);
+  auto report = check::report_on(seen);
   report.set_endpoint(endpoint.uri());
   for (const Endpoint& replica : endpoints) report.add_replicas(replica.uri());
   if (!options.junit.empty()) write_report(options.junit, check::report_junit(report, Clock::now() - begun));
   print(options.output == "json" ? to_json(report, JsonLook::document) : check::report_text(report));
+  if (seen.out_of_time) {
+    std::fprintf(stderr, "supervisor: the check was not finished within %s; give it a longer --deadline\n",
+                 go_duration(options.limits.deadline).c_str());
+    return exit_code::failed;
+  }
   return report.conforms() ? exit_code::ok : exit_code::failed;
 }
 

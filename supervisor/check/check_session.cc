@@ -113,12 +113,14 @@ Session::~Session() = default;
 
 void Session::disconnect() { connection_.clear(); }
 
+constexpr auto over = "the time for the whole check was over";
+
 std::optional<std::string> Session::why_not_asked(const Question& question) {
   if (!gone_.empty()) return gone_;
   if (silent_.contains(question.method)) return std::string(question.method) + " did not answer before";
   if (Clock::now() >= until_) {
     out_of_time_ = true;
-    return "the time for the whole check was over";
+    return over;
   }
   return std::nullopt;
 }
@@ -203,6 +205,13 @@ std::vector<Reply> Session::send(const std::vector<Question>& questions, const S
   std::vector<Reply> replies;
   replies.reserve(flights.size());
   for (const auto& flight : flights) replies.push_back(flight->reply());
+  if (timeout == timeout_) return replies;
+  // What had less time than a call's own is not to blame for being silent.
+  for (std::size_t i = 0; i < replies.size(); ++i) {
+    if (replies[i].ended != Ended::silent) continue;
+    out_of_time_ = true;
+    replies[i] = unasked(questions[i], Ended::not_asked, over);
+  }
   return replies;
 }
 
