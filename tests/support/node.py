@@ -9,8 +9,11 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
 import yaml
+
+from support.processes import DEADLINE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAY_DEADLINE = 600  # seconds; a pod may compile
@@ -100,9 +103,19 @@ class Node:
         return result.stdout + result.stderr
 
     def start_again(self, container):
-        """Starts a container that has ended, once podman has noticed: of a dead one that it takes for alive it starts nothing."""
+        """Starts a container that has ended, once podman has noticed: of a dead one that it takes for alive it starts nothing.
+
+        With the last container of a pod podman stops the pod's own, some time later, which must run again first.
+        """
         self.podman("wait", container)
-        self.podman("start", container)
+        pod = self.podman("inspect", "--format", "{{.Pod}}", container).stdout.strip()
+        pods_own = self.podman("pod", "inspect", "--format", "{{.InfraContainerID}}", pod).stdout.strip()
+        until = time.monotonic() + DEADLINE
+        while True:
+            self.podman("start", pods_own, check=False)
+            last = time.monotonic() > until
+            if self.podman("start", container, check=last).returncode == 0:
+                return
 
     def pid(self, container):
         return int(self.podman("inspect", "--format", "{{.State.Pid}}", container).stdout)
