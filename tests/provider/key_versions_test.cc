@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <fstream>
+#include <thread>
 
 #include "provider/keys/seed.h"
 #include "tests/support/temp_folder.h"
@@ -130,7 +131,7 @@ TEST_CASE("with another seed the state's key ids are that seed's") {
   std::ofstream(folder.path() / "blue.json")
       << R"({"instance":"blue","current":4,"highest":4,"uses":[{"version":4,"keyId":"blue/v4/00000000","current":true}]})";
   Provider provider(1, StateFile(folder.path(), "blue"));
-  CHECK(provider.versions.state().uses(0).key_id() == provider.ring.current()->id_text);
+  CHECK(provider.versions.state().uses(0).key_id() == provider.keys.current()->id_text);
   std::ofstream(folder.path() / "blue.json") << R"({"instance":"blue","current":6,"highest":6})";
   Provider without(1, StateFile(folder.path(), "blue"));
   REQUIRE(without.versions.state().uses_size() == 1);
