@@ -1,58 +1,17 @@
-// The `serve` command: from its options to a process that has drained.
+// The `serve` command: from its checked options to a process that has drained.
 //
 // Called by main, on the main thread, before any other thread exists.
 #pragma once
 
 #include <chrono>
-#include <cstdint>
-#include <string>
-#include <vector>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
-#include "proto/program/metrics_server.h"
-#include "proto/provider_config.pb.h"
-#include "proto/unix_listener.h"
-#include "provider/keys/key_ring.h"
+#include "provider/serve_setup.h"
 
 namespace kms::provider {
-
-/// As they stand on the command line, unchecked.
-struct ServeOptions {
-  std::string listen_addr = "unix:///tmp/kms.socket";
-  Duration timeout = std::chrono::seconds(5);
-  std::string seed_file;  ///< empty: the published test seed
-  std::string instance = "default";
-  KeyVersion key_version = 1;
-  std::string socket_mode = "0600";
-  std::string socket_owner;  ///< empty: the process' own
-  Duration drain_grace = std::chrono::seconds(5);
-  std::string state_dir;            ///< empty: the current version is not kept
-  std::string control_socket;       ///< empty: beside the KMS socket
-  std::vector<std::string> faults;  ///< presets, violations or JSON
-  std::uint64_t random_seed = 1;    ///< of the chance in faults; not of keys
-  std::string config;               ///< file that is followed; empty: none
-  std::string metrics_addr;         ///< HOST:PORT; empty: no metrics
-  std::string config_file_path;     ///< the upstream mock's SoftHSM file, which nothing here needs
-};
-
-/// What `serve` needs, checked.
-struct ServeSetup {
-  Endpoint endpoint;
-  SocketAccess access;
-  SecretBytes seed;
-  ServeOptions options;
-  std::vector<mock_kms::v1::Fault> faults;  ///< complete ones
-  mock_kms::v1::ProviderConfig config;      ///< what options.config held at the check
-  std::optional<MetricsAddress> metrics;
-};
 
 /// Leaves no core dump and lets no other user's process read the memory (prctl(2), core(5)). Throws
 /// kms::Error.
 void forbid_core_dumps();
-
-/// Checks the options and reads the seed; a Failure says what is wrong with which.
-[[nodiscard]] Outcome<ServeSetup> check(const ServeOptions& options);
 
 /// Serves until SIGTERM or SIGINT and drains; a second one ends the process at once with code 1. SIGHUP has
 /// the configuration read again. Returns the exit code. `begun` is when the process began, for the log.

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "provider/serve.h"
+#include "provider/serve_setup.h"
 
 namespace kms::provider {
 
