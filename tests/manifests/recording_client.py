@@ -28,6 +28,7 @@ with CALLS.open("a") as calls:
 
 def answer(text="", code=0, error=""):
     sys.stdout.write(text)
+    sys.stdout.flush()
     sys.stderr.write(error + "\n" if error else "")
     sys.exit(code)
 
@@ -52,8 +53,6 @@ def node_of(pod):
 def status(node):
     """(exit code, text) of `supervisor status`."""
     facts = NODES[node]
-    if facts.get("build_fails"):
-        return 1, "error: unable to upgrade connection: container not found (\"supervisor\")"
     if facts.get("never_healthy"):
         return 1, ("NOT HEALTHY, backing off since 2026-01-01T00:00:00Z (1.0 s ago)\n"
                    "  reason     the plugin exited with code 2: it ended by itself; its last lines may say why\n"
@@ -66,36 +65,43 @@ def status(node):
     return 0, "healthy, serving since 2026-01-01T00:00:00Z (1.0 s ago)"
 
 
+def answer_of_program(text="", code=0, error=""):
+    """As exec hands it on: the client has a last word of its own where a program fails."""
+    answer(text, code, "\n".join(filter(None, (error, f"command terminated with exit code {code}" if code else ""))))
+
+
 def run_in_pod(pod, command):
     node = node_of(pod)
     if GONE or node not in NODES:
         not_found(f'pods "{pod}"')
+    if NODES[node].get("build_fails"):
+        answer(code=1, error='error: unable to upgrade connection: container not found ("supervisor")')
     if command[:2] == ["supervisor", "status"]:
         code, text = status(node)
         if has("--ready"):
             text = "ready: pid 16" if code == 0 else text.splitlines()[0]
-        answer(text + "\n", code)
+        answer_of_program(text + "\n", code)
     if command == ["mock-kms-provider", "encrypt"]:
-        answer(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode()}) + "\n")
+        answer_of_program(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode()}) + "\n")
     if command == ["mock-kms-provider", "decrypt"]:
         if NODES[node].get("other_seed"):
-            answer(code=1, error="mock-kms-provider: Decrypt: NOT_FOUND: key_id default/v1/e23984db belongs to another seed")
-        answer(base64.b64decode(json.load(sys.stdin)["ciphertext"]).decode())
+            answer_of_program(code=1, error="mock-kms-provider: Decrypt: NOT_FOUND: key_id default/v1/e23984db belongs to another seed")
+        answer_of_program(base64.b64decode(json.load(sys.stdin)["ciphertext"]).decode())
     if command[:2] == ["mock-kms-provider", "inspect"]:
         value = base64.b64decode(sys.stdin.read())
         if SCENARIO["etcd"].encode("latin-1") != value:
-            answer(code=2, error="mock-kms-provider: the value is damaged")
+            answer_of_program(code=2, error="mock-kms-provider: the value is damaged")
         if SCENARIO.get("other_kms"):
-            answer(code=1, error="mock-kms-provider: the DEK source does not open by this seed: key_id default/v1/00000000 belongs to another seed")
-        answer(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
+            answer_of_program(code=1, error="mock-kms-provider: the DEK source does not open by this seed: key_id default/v1/00000000 belongs to another seed")
+        answer_of_program(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
     if command == ["/plugin/mock-kms-provider", "--version"]:
-        answer("mock-kms-provider 0.1.0\n")
+        answer_of_program("mock-kms-provider 0.1.0\n")
     if command[:2] in (["mock-kms-provider", "journal"], ["supervisor", "events"]) or command[0] == "cat":
-        answer("{}\n")
+        answer_of_program("{}\n")
     if command[1:] == ["metrics"]:
         if NODES[node].get("never_healthy") and command[0] == "mock-kms-provider":
-            answer(code=3, error="mock-kms-provider: cannot connect to unix:///var/run/kmsplugin/kms.sock: Connection refused")
-        answer(f"# HELP {command[0]}\n")
+            answer_of_program(code=3, error="mock-kms-provider: cannot connect to unix:///var/run/kmsplugin/kms.sock: Connection refused")
+        answer_of_program(f"# HELP {command[0]}\n")
 
 
 def resources():

@@ -257,6 +257,7 @@ def test_deploy_waits_for_slow_nodes_and_says_for_which(job):
     assert result.returncode == 0, result.stderr
     assert "waiting for master-1: not ready: the plugin has not answered yet" in result.stdout
     assert "waiting for master-2: no pod yet" in result.stdout and "waiting for master-0" not in result.stdout
+    assert "command terminated" not in result.stdout
 
 
 def test_deploy_names_the_cause_of_a_build_that_fails_on_a_node(job):

@@ -78,6 +78,7 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   shift
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
+words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -476,7 +477,8 @@ look_at() { # look_at POD PHASE
   elif [ "$2" != Running ]; then
     why="its pod is ${2}; the build says: $(build_cause "$1")"
   elif ! answer=$(in_pod "$1" supervisor status --ready </dev/null 2>&1); then
-    why=$(tail -n 1 <<<"${answer}")
+    why=$(words_of_program <<<"${answer}" | tail -n 1)
+    why=${why:-it does not answer}
   elif [ -n "${KMS_FAULT}" ]; then
     return 0
   elif ! answer=$(in_pod "$1" supervisor status </dev/null 2>&1); then
@@ -484,7 +486,7 @@ look_at() { # look_at POD PHASE
   elif ! sealed=${sealed:-$(printf 'round trip' | in_pod "$1" mock-kms-provider encrypt)}; then
     why="it does not encrypt"
   elif ! answer=$(in_pod "$1" mock-kms-provider decrypt <<<"${sealed}" 2>&1); then
-    why="it does not decrypt what another node encrypted: ${answer}"
+    why="it does not decrypt what another node encrypted: $(words_of_program <<<"${answer}" | tail -n 1)"
   elif [ "${answer}" != 'round trip' ]; then
     why="it decrypts to something else"
   fi
@@ -511,7 +513,7 @@ diagnose() { # diagnose NODE POD WHY
   echo "pod ${2}, phase $(in_namespace get pod "$2" -o 'jsonpath={.status.phase}' 2>&1 || true)"
   echo "build: $(build_cause "$2")"
   echo "supervisor status:"
-  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | sed 's/^/  /'
+  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | words_of_program | sed 's/^/  /'
   echo "events:"
   in_namespace get events --field-selector "involvedObject.name=$2" --sort-by=.lastTimestamp 2>&1 | tail -n 10 | sed 's/^/  /' || true
 }

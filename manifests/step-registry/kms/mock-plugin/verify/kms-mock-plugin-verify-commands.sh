@@ -68,6 +68,7 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   shift
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
+words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -123,6 +124,7 @@ verify_node() { # verify_node NODE POD
   if [ -z "$2" ]; then
     failed "plugin on $1" "there is no pod on this node"
   elif ! answer=$(in_pod "$2" supervisor status </dev/null 2>&1); then
+    answer=$(words_of_program <<<"${answer}")
     failed "plugin on $1" "${answer}"
   elif ! sealed=${sealed:-$(printf '%s' "${text}" | in_pod "$2" mock-kms-provider encrypt)}; then
     answer="it does not encrypt"
