@@ -62,7 +62,13 @@ def status(node):
     if facts.get("unhealthy") and not has("--ready"):
         return 1, ("NOT HEALTHY, serving since 2026-01-01T00:00:00Z (1.0 s ago)\n"
                    "  reason     the plugin answers, but healthz is 'key disabled' instead of ok")
-    return 0, "healthy, serving since 2026-01-01T00:00:00Z (1.0 s ago)"
+    return 0, ("healthy, serving since 2026-01-01T00:00:00Z (1.0 s ago)\n"
+               f"  kms        version v2, healthz ok, key_id {facts.get('key_id', 'default/v1/e23984db')}")
+
+
+def key():
+    """What all pods encrypt under: at first the old seed where the scenario is `reseeded`."""
+    return "old" if SCENARIO.get("reseeded") and times("updatedNumberScheduled") < 2 else "new"
 
 
 def answer_of_program(text="", code=0, error=""):
@@ -82,11 +88,12 @@ def run_in_pod(pod, command):
             text = "ready: pid 16" if code == 0 else text.splitlines()[0]
         answer_of_program(text + "\n", code)
     if command == ["mock-kms-provider", "encrypt"]:
-        answer_of_program(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode()}) + "\n")
+        answer_of_program(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode(), "key": key()}) + "\n")
     if command == ["mock-kms-provider", "decrypt"]:
-        if NODES[node].get("other_seed"):
+        sealed = json.load(sys.stdin)
+        if NODES[node].get("other_seed") or sealed["key"] != key():
             answer_of_program(code=1, error="mock-kms-provider: Decrypt: NOT_FOUND: key_id default/v1/e23984db belongs to another seed")
-        answer_of_program(base64.b64decode(json.load(sys.stdin)["ciphertext"]).decode())
+        answer_of_program(base64.b64decode(sealed["ciphertext"]).decode(), error=SCENARIO.get("warning", ""))
     if command[:2] == ["mock-kms-provider", "inspect"]:
         value = base64.b64decode(sys.stdin.read())
         if SCENARIO["etcd"].encode("latin-1") != value:
@@ -120,8 +127,10 @@ def resources():
     if has("get", "pod"):
         node = node_of(words[words.index("pod") + 1])
         fails = NODES[node].get("build_fails")
-        restarts = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{.status.initContainerStatuses") if fails else 0
-        answer(str(restarts) if "restartCount" in line else "Pending" if fails else "Running")
+        if "restartCount" in line:
+            tries = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{range .status.initContainerStatuses")
+            answer(f"{tries}/CrashLoopBackOff/" if fails else f"{NODES[node].get('rebuilt', 0)}//0")
+        answer("Pending" if fails else "Running")
     if has("get", "events"):
         answer("LAST SEEN   TYPE      REASON    OBJECT   MESSAGE\n1s          Warning   BackOff   pod      Back-off restarting failed container\n")
     if has("get", "apiserver"):

@@ -261,7 +261,7 @@ def test_deploy_waits_for_slow_nodes_and_says_for_which(job):
 
 
 def test_deploy_names_the_cause_of_a_build_that_fails_on_a_node(job):
-    result = job.run("deploy", {"nodes": {"master-0": {}, "master-1": {"build_fails": True}}})
+    result = job.run("deploy", {"nodes": {"master-0": {}, "master-1": {"build_fails": True}}}, KMS_DEPLOY_TIMEOUT="20s")
     assert result.returncode == 1
     assert "the build failed 3 times on master-1" in result.stderr
     failure = job.junit("deploy")["plugin on master-1"]
@@ -284,6 +284,33 @@ def test_deploy_refuses_a_node_with_another_key(job):
     assert result.returncode == 1
     assert "it does not decrypt what another node encrypted" in job.junit("deploy")["plugin on master-1"]
     assert "belongs to another seed" in result.stdout
+
+
+def test_deploy_of_another_seed_is_not_held_up_by_what_the_old_pods_encrypted(job):
+    result = job.run("deploy", {**HEALTHY, "seed": SEED, "reseeded": True, "rollout_after": 3}, KMS_SEED=SEED[::-1], KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 0, result.stdout
+    assert "waiting for the rollout" in result.stdout and "belongs to another seed" not in result.stdout
+
+
+def test_deploy_names_nodes_whose_key_versions_differ_once_the_rollout_is_done(job):
+    scenario = {"nodes": {"master-0": {}, "master-1": {"key_id": "default/v4/0a0b0c0d"}}, "rollout_after": 1}
+    result = job.run("deploy", scenario, KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 1
+    assert "1 of 2 nodes have no healthy plugin: the nodes serve different keys" in result.stderr
+    assert "its key is default/v4/0a0b0c0d, and that of another node default/v1/e23984db" in job.junit("deploy")["plugin on master-1"]
+    assert "waiting for the rollout: 1 of 2 pods are new" in result.stdout and job.junit("deploy")["plugin on master-0"] == "passed"
+
+
+def test_deploy_does_not_count_the_failures_of_a_build_that_succeeded_since(job):
+    result = job.run("deploy", {"nodes": {"master-0": {"rebuilt": 9, "slow": 3}}}, KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("step", ["deploy", "verify"])
+def test_a_warning_beside_the_plaintext_spoils_no_round_trip(job, step):
+    warning = "warning mock-kms-provider: unknown environment variable MOCK_KMS_X has no effect"
+    result = job.run(step, {**DONE, "warning": warning}, KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 0, result.stdout
 
 
 def test_deploy_finds_nodes_with_the_old_label_alone(job):

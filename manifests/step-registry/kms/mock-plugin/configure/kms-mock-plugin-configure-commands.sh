@@ -74,6 +74,7 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
 words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {

@@ -69,6 +69,7 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
 words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -129,8 +130,9 @@ verify_node() { # verify_node NODE POD
   elif ! sealed=${sealed:-$(printf '%s' "${text}" | in_pod "$2" mock-kms-provider encrypt)}; then
     answer="it does not encrypt"
     failed "plugin on $1" "${answer}"
-  elif ! answer=$(in_pod "$2" mock-kms-provider decrypt <<<"${sealed}" 2>&1) || [ "${answer}" != "${text}" ]; then
-    failed "plugin on $1" "no round trip: ${answer}"
+  elif ! answer=$(in_pod "$2" mock-kms-provider decrypt <<<"${sealed}" 2>/dev/null) || [ "${answer}" != "${text}" ]; then
+    answer="no round trip: $(last_error_of in_pod "$2" mock-kms-provider decrypt <<<"${sealed}")"
+    failed "plugin on $1" "${answer}"
   else
     passed "plugin on $1"
     return 0
