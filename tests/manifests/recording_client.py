@@ -156,10 +156,15 @@ def changes():
             applied.write(sys.stdin.read() + "\n---\n")
         answer("applied\n", SCENARIO.get("apply_code", 0))
     if has("patch", "apiserver", "cluster"):
-        answer("apiserver.config.openshift.io/cluster patched\n", SCENARIO.get("patch_code", 0))
+        # Its rule: kms where the type is KMS (and, by feature gate, asks for it), and nowhere else.
+        if SCENARIO.get("patch_code") or SCENARIO.get("kms_config") and '"KMS"' not in line and '"kms":null' not in line:
+            answer(code=1, error='The APIServer "cluster" is invalid: spec.encryption: Invalid value: "object": '
+                                 "kms config is required when encryption type is KMS, and forbidden otherwise")
+        answer("apiserver.config.openshift.io/cluster patched\n")
     if has("replace", "-f", "-"):
         sys.stdin.read()
-        answer(code=1 if times("replace -f -") < SCENARIO.get("conflicts", 0) else 0)
+        conflict = times("replace -f -") < SCENARIO.get("conflicts", 0)
+        answer(code=int(conflict), error="Error from server (Conflict): the object has been modified" if conflict else "")
     if has("create", "secret"):
         answer("created\n")
     if has("delete", "namespace"):

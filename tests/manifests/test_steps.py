@@ -395,6 +395,24 @@ def test_configure_rewrites_what_is_stored_where_it_may_and_tries_conflicts_agai
     assert len(job.called("replace")) == 4
 
 
+def test_configure_says_that_the_apiserver_refuses_the_patch(job):
+    result = job.run("configure", {**HEALTHY, "patch_code": 1})
+    assert result.returncode == 1
+    assert "apiserver/cluster refuses the patch" in job.junit("configure")["kms-mock-plugin-configure"]
+    assert "kms config is required when encryption type is KMS" in result.stderr
+
+
+def test_configure_tries_to_rewrite_until_the_deadline_and_no_longer(job):
+    # More tries than the five after which it once gave up, and each namespace looks at the time.
+    assert job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 8}, KMS_MIGRATE="true").returncode == 0
+    result = job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 1000000}, KMS_MIGRATE="true", KMS_MIGRATION_TIMEOUT="1s")
+    assert result.returncode == 1
+    failure = job.junit("configure")["rewrite of secrets"]
+    assert "secrets in namespace default cannot be rewritten (0 of 2 namespaces are done): Error from server (Conflict)" in failure
+    result = job.run("configure", {**HEALTHY, "openshift": False}, KMS_MIGRATE="true", KMS_MIGRATION_TIMEOUT="0")
+    assert result.returncode == 1 and "(0 of 2 namespaces are done): the time is up" in job.junit("configure")["rewrite of secrets"]
+
+
 # --- verify
 
 
@@ -483,6 +501,28 @@ def test_cleanup_decrypts_first_when_it_is_asked_to(job):
     patched = next(i for i, call in enumerate(job.calls) if '"type":"identity"' in call)
     removed = next(i for i, call in enumerate(job.calls) if "delete namespace" in call)
     assert patched < removed
+
+
+@pytest.mark.parametrize("scenario", [
+    {"migration": ["EncryptionDisabled"]}, {"encryption": "KMS", "kms_config": True, "migration": ["DecryptionCompleted"]}],
+    ids=["never encrypted", "a KMS configuration that is forbidden without the type"])
+def test_cleanup_decrypts_first_whatever_was_configured(job, scenario):
+    result = job.run("cleanup", {**HEALTHY, **scenario}, KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="5s")
+    assert result.returncode == 0, result.stderr
+    assert job.junit("cleanup")["decryption"] == "passed" and job.called("delete namespace")
+
+
+def test_cleanup_names_the_refusal_of_its_patch(job):
+    result = job.run("cleanup", {**HEALTHY, "encryption": "KMS", "patch_code": 1}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 1 and not job.called("delete namespace")
+    assert "apiserver/cluster refuses the patch: The APIServer \"cluster\" is invalid" in job.junit("cleanup")["decryption"]
+
+
+def test_cleanup_decrypts_first_elsewhere_by_writing_everything_again(job):
+    result = job.run("cleanup", {**HEALTHY, "openshift": False, "conflicts": 1}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 0, result.stderr
+    assert len(job.called("replace")) == 3 and not job.called("patch")
+    assert job.junit("cleanup")["decryption"] == "passed"
 
 
 def test_cleanup_leaves_the_plugin_where_decryption_fails(job):

@@ -118,22 +118,22 @@ pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since wh
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# How far encryption has come. Both functions leave the last word in `progress`.
+# How far encryption has come. Both functions leave the last word in `progress`, and have KMS_MIGRATION_TIMEOUT each.
 
 progress='nothing was answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
-deadline=$((SECONDS + length))
+migration_length=${length}
 must_fit KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
 
-# wait_for_operators REASON: until all operators that store encrypted resources give this reason in their condition
+# wait_for_operators REASONS: until all operators that store encrypted resources give one of these (A|B) in their condition
 # Encrypted. An API server that rolls out may not answer for a while.
 wait_for_operators() {
-  local operator line lacking said=
+  local operator line lacking said='' deadline=$((SECONDS + migration_length))
   while :; do
     lacking=
     for operator in openshiftapiserver kubeapiserver authentication; do # config.openshift.io has an authentication too
       line=$(kube get "${operator}.operator.openshift.io" cluster -o 'jsonpath={range .status.conditions[?(@.type=="Encrypted")]}{.reason}{": "}{.message}{end}' 2>/dev/null) || line='does not answer'
-      case ${line} in "$1"*) ;; *) lacking+="${operator}: ${line:-has no condition Encrypted yet}. " ;; esac
+      [[ ${line} =~ ^($1): ]] || lacking+="${operator}: ${line:-has no condition Encrypted yet}. "
     done
     [ -n "${lacking}" ] || return 0
     progress=${lacking% }
@@ -148,7 +148,7 @@ wait_for_operators() {
 
 # Writes every object of KMS_RESOURCES again, namespace by namespace, so that it is stored under the present configuration.
 rewrite_resources() {
-  local resource namespaces namespace count done_count=0 tries
+  local resource namespaces namespace count done_count=0 error said='' deadline=$((SECONDS + migration_length))
   namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
@@ -156,12 +156,13 @@ rewrite_resources() {
   count=$(wc -w <<<"${namespaces}")
   for namespace in ${namespaces}; do
     for resource in ${KMS_RESOURCES//,/ }; do
-      tries=0
+      error='the time is up'
       # A write in between is a conflict, and the next try reads the newer object.
-      until kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done)"
-        [ ${tries} -lt 5 ] && [ ${SECONDS} -lt "${deadline}" ] || return 1
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null; } 2>&1); do
+        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
+        [ ${SECONDS} -lt "${deadline}" ] || return 1
+        [ "${progress}" = "${said}" ] || say "${progress}; trying again"
+        said=${progress}
         pause
       done
     done
@@ -212,9 +213,14 @@ collect() {
 encryption_type() { kube get apiserver cluster -o 'jsonpath={.spec.encryption.type}' 2>/dev/null || true; }
 
 decrypt_first() {
+  local answer
   if is_openshift; then
-    kube patch apiserver cluster --type=merge -p '{"spec":{"encryption":{"type":"identity"}}}' || return 1
-    wait_for_operators DecryptionCompleted
+    # The API refuses a kms beside another type than KMS.
+    answer=$(kube patch apiserver cluster --type=merge -p '{"spec":{"encryption":{"type":"identity","kms":null}}}' 2>&1) || {
+      progress="apiserver/cluster refuses the patch: $(tail -n 1 <<<"${answer}")"
+      return 1
+    }
+    wait_for_operators 'DecryptionCompleted|EncryptionDisabled' # the second where nothing ever was encrypted
   else
     # kube-apiserver's file is not ours to change; with identity first, writing everything again decrypts it.
     rewrite_resources
