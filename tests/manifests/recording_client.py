@@ -47,7 +47,7 @@ def has(*parts):
 
 
 def node_of(pod):
-    return pod.removeprefix("mock-kms-plugin-")
+    return pod.removeprefix("mock-kms-plugin-").removeprefix("second-")
 
 
 def status(node):
@@ -118,11 +118,15 @@ def resources():
     if has("get", "daemonset"):
         answer(SCENARIO.get("seed", ""))
     if has("get", "nodes"):
+        if SCENARIO.get("nodes_silent") and "control-plane" in line:
+            answer(code=1, error="Unable to connect to the server: net/http: TLS handshake timeout")
         label = words[words.index("-l") + 1].rpartition("/")[2]
         answer("".join(f"{name}\n" for name, facts in NODES.items() if label in facts.get("roles", ["control-plane", "master"])))
     if has("get", "pods", "-l"):
         made = [] if GONE else [name for name, facts in NODES.items() if times("get pods -l") >= facts.get("pod_after", 0)]
         going = "".join(f"mock-kms-plugin-old {name} Running 2026-01-01T00:00:00Z\n" for name in made if NODES[name].get("old_pod"))
+        if "app.kubernetes.io/instance=mock-kms-plugin" not in line:
+            going = "".join(f"mock-kms-plugin-second-{name} {name} Running \n" for name in made if NODES[name].get("second")) + going
         answer(going + "".join(f"mock-kms-plugin-{name} {name} {'Pending' if NODES[name].get('build_fails') else 'Running'} \n" for name in made))
     if has("get", "pod"):
         node = node_of(words[words.index("pod") + 1])
@@ -147,7 +151,7 @@ def resources():
     if has("get", "secrets"):
         answer('{"kind": "List", "items": []}')
     if has("get", "-o", "yaml"):
-        answer("kind: List\n")
+        answer(f"kind: List\nvalue: {SCENARIO.get('repo', '')}\n")
 
 
 def changes():

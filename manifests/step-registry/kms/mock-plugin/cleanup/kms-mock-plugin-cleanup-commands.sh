@@ -102,17 +102,20 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 
 : "${KMS_POLL_SECONDS:=5}"
 must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
 control_plane_nodes() { # one name a line
   {
-    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
-    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
+      kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
-  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
+# pods of a second instance beside those that the deploy step made.
+pod_table() {
+  in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
@@ -187,15 +190,19 @@ log_of() { # log_of POD CONTAINER [OPTION]
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" logs "$1" -c "${@:2}"
 }
 
+objects() { # without the credentials that the address of a repository may hold
+  in_namespace get daemonsets,pods,configmaps -o yaml | sed -E 's,(://)[^/@[:space:]]+@,\1***@,g'
+}
+
 collect() {
   local pod node phase _ folder table
-  keep "${evidence}/objects.yaml" in_namespace get daemonsets,pods,configmaps -o yaml
+  keep "${evidence}/objects.yaml" objects
   keep "${evidence}/events.txt" in_namespace get events --sort-by=.lastTimestamp
-  table=$(pod_table 2>/dev/null) || table=
+  table=$(pod_table app=mock-kms-plugin 2>/dev/null) || table=
   while read -r pod node phase _; do
     [ -n "${pod}" ] || continue
     [ -n "${phase}" ] || node=no-node # such a line is "POD PHASE"
-    folder=${evidence}/${node}
+    folder=${evidence}/${node}/${pod}
     keep "${folder}/build-plugin.log" log_of "${pod}" build-plugin
     keep "${folder}/supervisor.log" log_of "${pod}" supervisor
     log_of "${pod}" supervisor --previous >"${folder}/supervisor-previous.log" 2>/dev/null </dev/null ||

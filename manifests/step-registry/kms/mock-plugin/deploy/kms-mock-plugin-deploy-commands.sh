@@ -108,17 +108,20 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 
 : "${KMS_POLL_SECONDS:=5}"
 must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
 control_plane_nodes() { # one name a line
   {
-    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
-    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
+      kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
-  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
+# pods of a second instance beside those that the deploy step made.
+pod_table() {
+  in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
@@ -134,8 +137,9 @@ seconds_of KMS_DEPLOY_TIMEOUT
 reach_cluster
 deadline=$((SECONDS + length))
 
-quoted() { # quoted TEXT: as a YAML string
-  printf "'%s'" "${1//\'/\'\'}"
+quoted() { # quoted TEXT: as a YAML string of one line
+  local line=${1//$'\n'/ }
+  printf "'%s'" "${line//\'/\'\'}"
 }
 
 manifest() {
@@ -541,7 +545,7 @@ nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's 
 given_up=
 while :; do
   rollout=$(rollout_left) # before the pods are looked at, or it may be the old ones that are
-  table=$(pod_table) || table=
+  table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
   waiting=() sealed='' first_key='' other_keys=0
   for node in ${nodes}; do
     pod=$(pod_on "${node}" "${table}")
