@@ -1,5 +1,6 @@
 """The manifests as kustomize renders them: Kubernetes' types, and the rules that users of the pods rely on."""
 
+import configparser
 import copy
 import os
 import pathlib
@@ -208,6 +209,13 @@ def test_the_component_gives_the_build_alone_what_its_isolation_needs_and_demand
 def test_the_static_pod_is_one_pod_and_names_no_other_object(rendered):
     (pod,) = rendered("overlays/static-pod")
     assert pod["kind"] == "Pod" and "serviceAccountName" not in pod["spec"] and "affinity" not in pod["spec"]
+
+
+def test_a_restart_of_the_unit_leaves_the_folder_that_kube_apiserver_mounts():
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read(MANIFESTS / "systemd/mock-kms-plugin.service")
+    assert "kmsplugin" in unit["Service"]["RuntimeDirectory"].split() and unit["Service"]["RuntimeDirectoryPreserve"] == "yes"
 
 
 @pytest.mark.parametrize("unit", sorted((MANIFESTS / "systemd").glob("*.service")), ids=lambda path: path.name)
