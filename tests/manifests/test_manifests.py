@@ -95,6 +95,13 @@ def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, folder):
         assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, folder):
+    version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "proto/cmake/Version.cmake").read_text())[1]
+    images = {container["image"] for container in containers(rendered(folder))}
+    assert images and images <= {f"localhost/mock-kms-plugin-{target}:{version}" for target in ("builder", "runtime")}
+
+
 def test_users_find_the_names_they_know(rendered):
     documents = rendered("base")
     assert the(documents, "Namespace")["metadata"]["name"] == "kms-plugin-test"
