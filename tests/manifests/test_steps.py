@@ -510,7 +510,7 @@ def test_cleanup_keeps_what_each_of_two_instances_gives(job):
 
 
 def test_cleanup_keeps_no_credentials_of_the_repository(job):
-    job.run("cleanup", {**HEALTHY, "repo": "https://user:secret@git.test/plugin.git"})
+    job.run("cleanup", {**HEALTHY, "repo": "https://user:a@secret@git.test/plugin.git"})
     assert (job.artifacts / "kms-mock-plugin/objects.yaml").read_text() == "kind: List\nvalue: https://***@git.test/plugin.git\n"
 
 

@@ -1,6 +1,8 @@
 #!/bin/bash
 # Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
-# Keeps the evidence, turns encryption off where that is asked for, and removes what the deploy step made.
+# Keeps the evidence, turns encryption off where that is asked for, and removes what the deploy step made in the cluster. On
+# the nodes stay /var/lib/mock-kms-plugin/{cache,state}, and the socket of a pod whose supervisor was killed and was not
+# running again when the pod went: nothing runs there any more that could be asked to remove it.
 set -euo pipefail
 
 # What every step has: its log, its client, the nodes and their pods, and a JUnit file.
@@ -191,7 +193,7 @@ log_of() { # log_of POD CONTAINER [OPTION]
 }
 
 objects() { # without the credentials that the address of a repository may hold
-  in_namespace get daemonsets,pods,configmaps -o yaml | sed -E 's,(://)[^/@[:space:]]+@,\1***@,g'
+  in_namespace get daemonsets,pods,configmaps -o yaml | sed -E 's,(://)[^/[:space:]"]*@,\1***@,g'
 }
 
 collect() {
@@ -252,7 +254,7 @@ elif is_openshift; then
   esac
 fi
 
-# Each may be gone already. The pods go with the namespace, and a pod that ends removes its socket.
+# Each may be gone already. The pods go with the namespace, and a supervisor that ends removes its socket.
 kube delete clusterrolebindings,clusterroles -l app=mock-kms-plugin --ignore-not-found >/dev/null || failed "removal of cluster-scoped bindings" "they cannot be deleted"
 if kube delete namespace "${KMS_PLUGIN_NAMESPACE}" --ignore-not-found --wait=true "--timeout=${length}s"; then
   passed "removal of namespace ${KMS_PLUGIN_NAMESPACE}"
