@@ -133,7 +133,8 @@ def resources():
         fails = NODES[node].get("build_fails")
         if "restartCount" in line:
             tries = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{range .status.initContainerStatuses")
-            answer(f"{tries}/CrashLoopBackOff/" if fails else f"{NODES[node].get('rebuilt', 0)}//0")
+            state = f"{tries}/CrashLoopBackOff/" if fails else f"{NODES[node].get('rebuilt', 0)}//0"
+            answer(state if "exitCode" in line else state.partition("/")[0])
         answer("Pending" if fails else "Running")
     if has("get", "events"):
         answer("LAST SEEN   TYPE      REASON    OBJECT   MESSAGE\n1s          Warning   BackOff   pod      Back-off restarting failed container\n")
