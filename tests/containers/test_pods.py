@@ -53,8 +53,11 @@ def kill(pid):
 
 def plugin_pid(node, name=SUPERVISOR):
     """The plugin's pid on the host."""
-    supervisor = node.pid(name)
-    return int(pathlib.Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()[0])
+    supervisor, until = node.pid(name), time.monotonic() + DEADLINE
+    while not (children := pathlib.Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()):
+        assert time.monotonic() < until, node.log(name)
+        time.sleep(0.05)
+    return int(children[0])
 
 
 def test_the_daemonset_compiles_serves_survives_and_is_replayed(node):
@@ -91,7 +94,7 @@ def test_the_daemonset_compiles_serves_survives_and_is_replayed(node):
     kill(plugin_pid(node))
     with client(node) as kms:
         assert kms.decrypt(sealed) == b"a secret"
-    assert node.status(SUPERVISOR)["restarts"] == 1
+    assert node.status(SUPERVISOR)["restarts"] >= 1  # on a machine that is busy enough the next one may be too slow
 
     # A rotation is kept when the pod goes, and a deleted pod leaves no socket.
     node.exec(SUPERVISOR, "mock-kms-provider", "rotate")
@@ -124,8 +127,7 @@ def test_a_build_that_fails_shows_its_cause_in_the_termination_message(node):
     result = node.apply(documents)
     assert result.returncode != 0
     message = node.termination_message(BUILD)
-    assert "no-such-branch" in message and "fetch" in message
-    assert len(message) <= 4096
+    assert message.startswith("builder: fetch: cannot find ref 'no-such-branch'") and message.count("\n") == 1
 
 
 TINY = {
@@ -250,6 +252,8 @@ def test_a_seed_that_is_none_is_named_by_the_status(node):
         if document["kind"] == "DaemonSet":
             document["spec"]["template"]["metadata"]["annotations"]["mock-kms.test/seed"] = "not a seed"
     apply(node, documents)
-    result = node.exec(SUPERVISOR, "supervisor", "status", "--wait=1s", check=False)
+    until = time.monotonic() + DEADLINE
+    while "seed file /etc/mock-kms/seed holds 10 bytes" not in (result := node.exec(SUPERVISOR, "supervisor", "status", check=False)).stdout:
+        assert time.monotonic() < until, result.stdout
+        time.sleep(0.2)
     assert result.returncode == 1
-    assert "seed file /etc/mock-kms/seed holds 10 bytes" in result.stdout

@@ -28,6 +28,7 @@ with CALLS.open("a") as calls:
 
 def answer(text="", code=0, error=""):
     sys.stdout.write(text)
+    sys.stdout.flush()
     sys.stderr.write(error + "\n" if error else "")
     sys.exit(code)
 
@@ -46,14 +47,12 @@ def has(*parts):
 
 
 def node_of(pod):
-    return pod.removeprefix("mock-kms-plugin-")
+    return pod.removeprefix("mock-kms-plugin-").removeprefix("second-")
 
 
 def status(node):
     """(exit code, text) of `supervisor status`."""
     facts = NODES[node]
-    if facts.get("build_fails"):
-        return 1, "error: unable to upgrade connection: container not found (\"supervisor\")"
     if facts.get("never_healthy"):
         return 1, ("NOT HEALTHY, backing off since 2026-01-01T00:00:00Z (1.0 s ago)\n"
                    "  reason     the plugin exited with code 2: it ended by itself; its last lines may say why\n"
@@ -63,39 +62,53 @@ def status(node):
     if facts.get("unhealthy") and not has("--ready"):
         return 1, ("NOT HEALTHY, serving since 2026-01-01T00:00:00Z (1.0 s ago)\n"
                    "  reason     the plugin answers, but healthz is 'key disabled' instead of ok")
-    return 0, "healthy, serving since 2026-01-01T00:00:00Z (1.0 s ago)"
+    return 0, ("healthy, serving since 2026-01-01T00:00:00Z (1.0 s ago)\n"
+               f"  kms        version v2, healthz ok, key_id {facts.get('key_id', 'default/v1/e23984db')}")
+
+
+def key():
+    """What all pods encrypt under: at first the old seed where the scenario is `reseeded`."""
+    return "old" if SCENARIO.get("reseeded") and times("updatedNumberScheduled") < 2 else "new"
+
+
+def answer_of_program(text="", code=0, error=""):
+    """As exec hands it on: the client has a last word of its own where a program fails."""
+    answer(text, code, "\n".join(filter(None, (error, f"command terminated with exit code {code}" if code else ""))))
 
 
 def run_in_pod(pod, command):
     node = node_of(pod)
     if GONE or node not in NODES:
         not_found(f'pods "{pod}"')
+    if NODES[node].get("build_fails"):
+        answer(code=1, error='error: unable to upgrade connection: container not found ("supervisor")')
     if command[:2] == ["supervisor", "status"]:
         code, text = status(node)
         if has("--ready"):
             text = "ready: pid 16" if code == 0 else text.splitlines()[0]
-        answer(text + "\n", code)
+        answer_of_program(text + "\n", code)
     if command == ["mock-kms-provider", "encrypt"]:
-        answer(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode()}) + "\n")
+        answer_of_program(json.dumps({"ciphertext": base64.b64encode(sys.stdin.buffer.read()).decode(), "key": key()}) + "\n")
     if command == ["mock-kms-provider", "decrypt"]:
-        if NODES[node].get("other_seed"):
-            answer(code=1, error="mock-kms-provider: Decrypt: NOT_FOUND: key_id default/v1/e23984db belongs to another seed")
-        answer(base64.b64decode(json.load(sys.stdin)["ciphertext"]).decode())
+        sealed = json.load(sys.stdin)
+        if NODES[node].get("other_seed") or sealed["key"] != key():
+            answer_of_program(code=1, error="mock-kms-provider: Decrypt: NOT_FOUND: key_id default/v1/e23984db belongs to another seed")
+        answer_of_program(base64.b64decode(sealed["ciphertext"]).decode(), error=SCENARIO.get("warning", ""))
     if command[:2] == ["mock-kms-provider", "inspect"]:
         value = base64.b64decode(sys.stdin.read())
         if SCENARIO["etcd"].encode("latin-1") != value:
-            answer(code=2, error="mock-kms-provider: the value is damaged")
+            answer_of_program(code=2, error="mock-kms-provider: the value is damaged")
         if SCENARIO.get("other_kms"):
-            answer(code=1, error="mock-kms-provider: the DEK source does not open by this seed: key_id default/v1/00000000 belongs to another seed")
-        answer(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
+            answer_of_program(code=1, error="mock-kms-provider: the DEK source does not open by this seed: key_id default/v1/00000000 belongs to another seed")
+        answer_of_program(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
     if command == ["/plugin/mock-kms-provider", "--version"]:
-        answer("mock-kms-provider 0.1.0\n")
+        answer_of_program("mock-kms-provider 0.1.0\n")
     if command[:2] in (["mock-kms-provider", "journal"], ["supervisor", "events"]) or command[0] == "cat":
-        answer("{}\n")
+        answer_of_program("{}\n")
     if command[1:] == ["metrics"]:
         if NODES[node].get("never_healthy") and command[0] == "mock-kms-provider":
-            answer(code=3, error="mock-kms-provider: cannot connect to unix:///var/run/kmsplugin/kms.sock: Connection refused")
-        answer(f"# HELP {command[0]}\n")
+            answer_of_program(code=3, error="mock-kms-provider: cannot connect to unix:///var/run/kmsplugin/kms.sock: Connection refused")
+        answer_of_program(f"# HELP {command[0]}\n")
 
 
 def resources():
@@ -105,17 +118,24 @@ def resources():
     if has("get", "daemonset"):
         answer(SCENARIO.get("seed", ""))
     if has("get", "nodes"):
+        if SCENARIO.get("nodes_silent") and "control-plane" in line:
+            answer(code=1, error="Unable to connect to the server: net/http: TLS handshake timeout")
         label = words[words.index("-l") + 1].rpartition("/")[2]
         answer("".join(f"{name}\n" for name, facts in NODES.items() if label in facts.get("roles", ["control-plane", "master"])))
     if has("get", "pods", "-l"):
         made = [] if GONE else [name for name, facts in NODES.items() if times("get pods -l") >= facts.get("pod_after", 0)]
         going = "".join(f"mock-kms-plugin-old {name} Running 2026-01-01T00:00:00Z\n" for name in made if NODES[name].get("old_pod"))
+        if "app.kubernetes.io/instance=mock-kms-plugin" not in line:
+            going = "".join(f"mock-kms-plugin-second-{name} {name} Running \n" for name in made if NODES[name].get("second")) + going
         answer(going + "".join(f"mock-kms-plugin-{name} {name} {'Pending' if NODES[name].get('build_fails') else 'Running'} \n" for name in made))
     if has("get", "pod"):
         node = node_of(words[words.index("pod") + 1])
         fails = NODES[node].get("build_fails")
-        restarts = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{.status.initContainerStatuses") if fails else 0
-        answer(str(restarts) if "restartCount" in line else "Pending" if fails else "Running")
+        if "restartCount" in line:
+            tries = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{range .status.initContainerStatuses")
+            state = f"{tries}/CrashLoopBackOff/" if fails else f"{NODES[node].get('rebuilt', 0)}//0"
+            answer(state if "exitCode" in line else state.partition("/")[0])
+        answer("Pending" if fails else "Running")
     if has("get", "events"):
         answer("LAST SEEN   TYPE      REASON    OBJECT   MESSAGE\n1s          Warning   BackOff   pod      Back-off restarting failed container\n")
     if has("get", "apiserver"):
@@ -132,7 +152,7 @@ def resources():
     if has("get", "secrets"):
         answer('{"kind": "List", "items": []}')
     if has("get", "-o", "yaml"):
-        answer("kind: List\n")
+        answer(f"kind: List\nvalue: {SCENARIO.get('repo', '')}\n")
 
 
 def changes():
@@ -141,10 +161,15 @@ def changes():
             applied.write(sys.stdin.read() + "\n---\n")
         answer("applied\n", SCENARIO.get("apply_code", 0))
     if has("patch", "apiserver", "cluster"):
-        answer("apiserver.config.openshift.io/cluster patched\n", SCENARIO.get("patch_code", 0))
+        # Its rule: kms where the type is KMS (and, by feature gate, asks for it), and nowhere else.
+        if SCENARIO.get("patch_code") or SCENARIO.get("kms_config") and '"KMS"' not in line and '"kms":null' not in line:
+            answer(code=1, error='The APIServer "cluster" is invalid: spec.encryption: Invalid value: "object": '
+                                 "kms config is required when encryption type is KMS, and forbidden otherwise")
+        answer("apiserver.config.openshift.io/cluster patched\n")
     if has("replace", "-f", "-"):
         sys.stdin.read()
-        answer(code=1 if times("replace -f -") < SCENARIO.get("conflicts", 0) else 0)
+        conflict = times("replace -f -") < SCENARIO.get("conflicts", 0)
+        answer(code=int(conflict), error="Error from server (Conflict): the object has been modified" if conflict else "")
     if has("create", "secret"):
         answer("created\n")
     if has("delete", "namespace"):

@@ -1,5 +1,6 @@
 """The manifests as kustomize renders them: Kubernetes' types, and the rules that users of the pods rely on."""
 
+import configparser
 import copy
 import os
 import pathlib
@@ -94,6 +95,13 @@ def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, folder):
         assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, folder):
+    version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "proto/cmake/Version.cmake").read_text())[1]
+    images = {container["image"] for container in containers(rendered(folder))}
+    assert images and images <= {f"localhost/mock-kms-plugin-{target}:{version}" for target in ("builder", "runtime")}
+
+
 def test_users_find_the_names_they_know(rendered):
     documents = rendered("base")
     assert the(documents, "Namespace")["metadata"]["name"] == "kms-plugin-test"
@@ -119,12 +127,12 @@ def test_every_object_and_pod_has_the_recommended_labels(rendered, folder):
 
 def test_the_overlays_that_the_documentation_shows_render(tmp_path, types):
     examples = [block for block in re.findall(r"(?ms)^```yaml[^\n]*\n(.*?)^```", (ROOT / "docs/deploy.md").read_text()) if "resources:" in block]
-    assert len(examples) == 2
+    assert len(examples) == 3
     for text in examples:
         (tmp_path / "kustomization.yaml").write_text(text.replace("../manifests", os.path.relpath(MANIFESTS, tmp_path)))
         documents = render(tmp_path)
         assert [line for d in documents for line in types.findings(d, types.model_of(d))] == []
-        assert the(documents, "DaemonSet") != the(render(MANIFESTS / "base"), "DaemonSet")
+        assert dict(pod_specs(documents)) != dict(pod_specs(render(MANIFESTS / "base")))
 
 
 def test_the_namespace_admits_privileged_pods(rendered):
@@ -205,9 +213,42 @@ def test_the_component_gives_the_build_alone_what_its_isolation_needs_and_demand
         assert supervisor["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+WORKLOADS = ["base", "overlays/openshift", "overlays/declared", "overlays/two-instances", "overlays/static-pod"]
+
+
+@pytest.mark.parametrize("base", WORKLOADS)
+def test_the_component_for_selinux_fits_every_workload_with_sockets_on_the_host(types, tmp_path, base):
+    documents = render_with("selinux", tmp_path, base)
+    assert [line for d in documents for line in types.findings(d, types.model_of(d))] == []
+    specs = list(pod_specs(documents))
+    assert specs and all(spec["securityContext"]["seLinuxOptions"] == {"type": "spc_t"} and spec["securityContext"]["runAsUser"] == 0 for _, spec in specs)
+
+
+@pytest.mark.parametrize("base", WORKLOADS)
+def test_the_prebuilt_component_compiles_nothing_in_every_workload(types, tmp_path, base):
+    documents = render_with("prebuilt", tmp_path, base)
+    assert [line for d in documents for line in types.findings(d, types.model_of(d))] == []
+    for _, spec in pod_specs(documents):
+        (supervisor,) = spec.get("initContainers", []) + spec["containers"]
+        assert supervisor["args"] == ["run", "--", "/usr/libexec/mock-kms-plugin/mock-kms-provider"]
+        assert {m["name"] for m in supervisor["volumeMounts"]} == {v["name"] for v in spec["volumes"]}
+
+
+def test_two_instances_on_openshift_have_one_account_with_the_scc(rendered):
+    account = the(rendered("overlays/openshift"), "RoleBinding")["subjects"][0]["name"]
+    assert {spec["serviceAccountName"] for _, spec in pod_specs(rendered("overlays/two-instances"))} == {account}
+
+
 def test_the_static_pod_is_one_pod_and_names_no_other_object(rendered):
     (pod,) = rendered("overlays/static-pod")
     assert pod["kind"] == "Pod" and "serviceAccountName" not in pod["spec"] and "affinity" not in pod["spec"]
+
+
+def test_a_restart_of_the_unit_leaves_the_folder_that_kube_apiserver_mounts():
+    unit = configparser.RawConfigParser(strict=False)
+    unit.optionxform = str
+    unit.read(MANIFESTS / "systemd/mock-kms-plugin.service")
+    assert "kmsplugin" in unit["Service"]["RuntimeDirectory"].split() and unit["Service"]["RuntimeDirectoryPreserve"] == "yes"
 
 
 @pytest.mark.parametrize("unit", sorted((MANIFESTS / "systemd").glob("*.service")), ids=lambda path: path.name)

@@ -123,6 +123,18 @@ def test_a_ref_names_its_commands_and_documents_each_variable(step):
     assert ref.get("best_effort", False) == (step == "cleanup")
 
 
+def seconds(duration):
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+@pytest.mark.parametrize("step,minutes_a_pod", [("deploy", 8), ("configure", 0), ("verify", 4), ("cleanup", 10)])
+def test_a_ref_leaves_time_for_the_slowest_way_through_its_step(step, minutes_a_pod):
+    """A cluster that is silent at first (13 min), what the job allows, and three pods whose every answer takes a minute."""
+    allowed = sum(seconds(value) for name, value in defaults(step).items() if name.endswith("_TIMEOUT"))
+    ref = yaml.safe_load(file_of(step, "ref.yaml").read_text())["ref"]
+    assert seconds(ref["timeout"]) >= 13 * 60 + allowed + 3 * minutes_a_pod * 60
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_uses_the_variables_of_its_ref_and_no_others(step):
     text = re.sub(r"(?m)^\s*#.*$", "", file_of(step, "commands.sh").read_text())
@@ -135,6 +147,7 @@ def test_the_chain_and_the_workflow_name_steps_that_exist():
     chain = yaml.safe_load((REGISTRY / "kms/mock-plugin/provision/kms-mock-plugin-provision-chain.yaml").read_text())["chain"]
     assert [step["ref"] for step in chain["steps"]] == [f"kms-mock-plugin-{step}" for step in ("deploy", "configure", "verify")]
     workflow = yaml.safe_load((REGISTRY / "kms/mock-plugin/kms-mock-plugin-workflow.yaml").read_text())["workflow"]
+    assert workflow["steps"]["env"]["KMS_DECRYPT_FIRST"] == "true"  # the plugin goes at its end
     assert {"chain": chain["as"]} in workflow["steps"]["pre"] and {"ref": "kms-mock-plugin-cleanup"} in workflow["steps"]["post"]
 
 
@@ -166,6 +179,9 @@ def test_a_step_works_with_either_client_and_the_defaults_alone(step, client):
     ("deploy", {"KMS_POLL_SECONDS": "often"}, "KMS_POLL_SECONDS='often' is not a number of seconds"),
     ("deploy", {"KMS_SEED": "short"}, "KMS_SEED is not 64 hexadecimal digits"),
     ("deploy", {"KMS_PLUGIN_RUNTIME_IMAGE": ""}, "KMS_PLUGIN_RUNTIME_IMAGE is not set"),
+    *((step, {"KMS_PLUGIN_NAMESPACE": "My_Space"}, "KMS_PLUGIN_NAMESPACE='My_Space' is not the name of a namespace") for step in STEPS),
+    ("configure", {"KMS_PROVIDER_NAME": "a: b"}, "KMS_PROVIDER_NAME='a: b' is not a provider's name"),
+    ("verify", {"KMS_PROVIDER_NAME": "*"}, "KMS_PROVIDER_NAME='*' is not a provider's name"),
     ("configure", {"KMS_MIGRATE": "yes"}, "KMS_MIGRATE='yes' is not true or false"),
     ("configure", {"KMS_RESOURCES": "*.*"}, "KMS_RESOURCES='*.*' is not a list of resources"),
     ("configure", {"KMS_MIGRATION_TIMEOUT": ""}, "KMS_MIGRATION_TIMEOUT='' is not a duration"),
@@ -222,7 +238,7 @@ def test_deploy_succeeds_where_every_node_is_healthy(job):
 
 def test_deploy_applies_what_kubernetes_takes_with_what_the_job_chose(job):
     types = Types()
-    fault = """{"name": "it's", "healthz": "a \\"quoted\\" $HOME `id` text"}"""
+    fault = """{"name": "it's",\n "healthz": "a \\"quoted\\" $HOME `id` text"}"""
     result = job.run("deploy", HEALTHY, KMS_PLUGIN_NAMESPACE="elsewhere", KMS_FAULT=fault, KMS_KEY_VERSION="7", KMS_SEED=SEED, KMS_PLUGIN_REF="release-1")
     assert result.returncode == 0, result.stderr
     documents = job.applied()
@@ -232,7 +248,7 @@ def test_deploy_applies_what_kubernetes_takes_with_what_the_job_chose(job):
     template = next(d for d in documents if d["kind"] == "DaemonSet")["spec"]["template"]
     containers = template["spec"]["initContainers"] + template["spec"]["containers"]
     variables = {v["name"]: v.get("value") for c in containers for v in c["env"]}
-    assert (variables["MOCK_KMS_FAULT"], variables["MOCK_KMS_KEY_VERSION"], variables["BUILDER_REF"]) == (fault, "7", "release-1")
+    assert (variables["MOCK_KMS_FAULT"], variables["MOCK_KMS_KEY_VERSION"], variables["BUILDER_REF"]) == (fault.replace("\n", " "), "7", "release-1")
     assert template["metadata"]["annotations"]["mock-kms.test/seed"] == SEED
     assert [c["image"] for c in containers] == ["registry.test/kms_plugin_builder_image:1", "registry.test/kms_plugin_runtime_image:1"]
 
@@ -257,10 +273,11 @@ def test_deploy_waits_for_slow_nodes_and_says_for_which(job):
     assert result.returncode == 0, result.stderr
     assert "waiting for master-1: not ready: the plugin has not answered yet" in result.stdout
     assert "waiting for master-2: no pod yet" in result.stdout and "waiting for master-0" not in result.stdout
+    assert "command terminated" not in result.stdout
 
 
 def test_deploy_names_the_cause_of_a_build_that_fails_on_a_node(job):
-    result = job.run("deploy", {"nodes": {"master-0": {}, "master-1": {"build_fails": True}}})
+    result = job.run("deploy", {"nodes": {"master-0": {}, "master-1": {"build_fails": True}}}, KMS_DEPLOY_TIMEOUT="20s")
     assert result.returncode == 1
     assert "the build failed 3 times on master-1" in result.stderr
     failure = job.junit("deploy")["plugin on master-1"]
@@ -285,6 +302,33 @@ def test_deploy_refuses_a_node_with_another_key(job):
     assert "belongs to another seed" in result.stdout
 
 
+def test_deploy_of_another_seed_is_not_held_up_by_what_the_old_pods_encrypted(job):
+    result = job.run("deploy", {**HEALTHY, "seed": SEED, "reseeded": True, "rollout_after": 3}, KMS_SEED=SEED[::-1], KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 0, result.stdout
+    assert "waiting for the rollout" in result.stdout and "belongs to another seed" not in result.stdout
+
+
+def test_deploy_names_nodes_whose_key_versions_differ_once_the_rollout_is_done(job):
+    scenario = {"nodes": {"master-0": {}, "master-1": {"key_id": "default/v4/0a0b0c0d"}}, "rollout_after": 1}
+    result = job.run("deploy", scenario, KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 1
+    assert "1 of 2 nodes have no healthy plugin: the nodes serve different keys" in result.stderr
+    assert "its key is default/v4/0a0b0c0d, and that of another node default/v1/e23984db" in job.junit("deploy")["plugin on master-1"]
+    assert "waiting for the rollout: 1 of 2 pods are new" in result.stdout and job.junit("deploy")["plugin on master-0"] == "passed"
+
+
+def test_deploy_does_not_count_the_failures_of_a_build_that_succeeded_since(job):
+    result = job.run("deploy", {"nodes": {"master-0": {"rebuilt": 9, "slow": 3}}}, KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("step", ["deploy", "verify"])
+def test_a_warning_beside_the_plaintext_spoils_no_round_trip(job, step):
+    warning = "warning mock-kms-provider: unknown environment variable MOCK_KMS_X has no effect"
+    result = job.run(step, {**DONE, "warning": warning}, KMS_DEPLOY_TIMEOUT="10s")
+    assert result.returncode == 0, result.stdout
+
+
 def test_deploy_finds_nodes_with_the_old_label_alone(job):
     result = job.run("deploy", {"nodes": {"old": {"roles": ["master"]}, "new": {"roles": ["control-plane"]}, "worker": {"roles": []}}})
     assert result.returncode == 0
@@ -296,6 +340,20 @@ def test_deploy_waits_for_the_rollout_and_looks_at_no_pod_that_goes(job):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("waiting for the rollout: 1 of 2 pods are new") == 2
     assert not job.called("exec -i mock-kms-plugin-old")
+
+
+@pytest.mark.parametrize("step", ["deploy", "verify"])
+def test_a_step_looks_at_the_pods_of_its_own_instance_alone(job, step):
+    result = job.run(step, {**DONE, "nodes": {"master-0": {"second": True}}})
+    assert result.returncode == 0, result.stderr
+    assert job.called("exec -i mock-kms-plugin-master-0") and not job.called("exec -i mock-kms-plugin-second-master-0")
+
+
+def test_deploy_names_the_lack_of_a_node_and_of_an_answer(job):
+    assert job.run("deploy", {"nodes": {"worker": {"roles": []}}}).returncode == 1
+    assert "no node has the label node-role.kubernetes.io/control-plane" in job.junit("deploy")["kms-mock-plugin-deploy"]
+    assert job.run("deploy", {**HEALTHY, "nodes_silent": True}).returncode == 1
+    assert "cannot list the nodes" in job.junit("deploy")["kms-mock-plugin-deploy"]
 
 
 def test_deploy_names_a_rollout_that_does_not_end(job):
@@ -367,6 +425,24 @@ def test_configure_rewrites_what_is_stored_where_it_may_and_tries_conflicts_agai
     assert len(job.called("replace")) == 4
 
 
+def test_configure_says_that_the_apiserver_refuses_the_patch(job):
+    result = job.run("configure", {**HEALTHY, "patch_code": 1})
+    assert result.returncode == 1
+    assert "apiserver/cluster refuses the patch" in job.junit("configure")["kms-mock-plugin-configure"]
+    assert "kms config is required when encryption type is KMS" in result.stderr
+
+
+def test_configure_tries_to_rewrite_until_the_deadline_and_no_longer(job):
+    # More tries than the five after which it once gave up, and each namespace looks at the time.
+    assert job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 8}, KMS_MIGRATE="true").returncode == 0
+    result = job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 1000000}, KMS_MIGRATE="true", KMS_MIGRATION_TIMEOUT="1s")
+    assert result.returncode == 1
+    failure = job.junit("configure")["rewrite of secrets"]
+    assert "secrets in namespace default cannot be rewritten (0 of 2 namespaces are done): Error from server (Conflict)" in failure
+    result = job.run("configure", {**HEALTHY, "openshift": False}, KMS_MIGRATE="true", KMS_MIGRATION_TIMEOUT="0")
+    assert result.returncode == 1 and "(0 of 2 namespaces are done): the time is up" in job.junit("configure")["rewrite of secrets"]
+
+
 # --- verify
 
 
@@ -419,20 +495,30 @@ def test_cleanup_keeps_the_evidence_of_every_node_before_it_removes_anything(job
     assert result.returncode == 0, result.stderr
     kept = {str(path.relative_to(job.artifacts)) for path in job.artifacts.rglob("*") if path.is_file()}
     for i in range(3):
-        assert {f"kms-mock-plugin/master-{i}/{name}" for name in
+        assert {f"kms-mock-plugin/master-{i}/mock-kms-plugin-master-{i}/{name}" for name in
                 ("status.json", "events.json", "journal.json", "counts.txt", "provider-metrics.txt", "supervisor-metrics.txt", "build-info.json",
                  "supervisor.log", "build-plugin.log")} <= kept
         for program, file in (("mock-kms-provider", "provider"), ("supervisor", "supervisor")):
-            assert (job.artifacts / f"kms-mock-plugin/master-{i}/{file}-metrics.txt").read_text() == f"# HELP {program}\n"
+            assert (job.artifacts / f"kms-mock-plugin/master-{i}/mock-kms-plugin-master-{i}/{file}-metrics.txt").read_text() == f"# HELP {program}\n"
     order = [i for i, call in enumerate(job.calls) if "delete namespace" in call or "journal" in call]
     assert "delete namespace" in job.calls[order[-1]]
+
+
+def test_cleanup_keeps_what_each_of_two_instances_gives(job):
+    assert job.run("cleanup", {"nodes": {"master-0": {"second": True}}}).returncode == 0
+    assert len(list(job.artifacts.glob("kms-mock-plugin/master-0/*/status.json"))) == 2
+
+
+def test_cleanup_keeps_no_credentials_of_the_repository(job):
+    job.run("cleanup", {**HEALTHY, "repo": "https://user:a@secret@git.test/plugin.git"})
+    assert (job.artifacts / "kms-mock-plugin/objects.yaml").read_text() == "kind: List\nvalue: https://***@git.test/plugin.git\n"
 
 
 def test_cleanup_keeps_what_a_sick_node_gives_and_says_what_it_lacks(job):
     result = job.run("cleanup", {"nodes": {"master-0": {"never_healthy": True}}})
     assert result.returncode == 0, result.stderr
-    assert "incomplete: kms-mock-plugin/master-0/provider-metrics.txt" in result.stdout
-    kept = job.artifacts / "kms-mock-plugin/master-0"
+    assert "incomplete: kms-mock-plugin/master-0/mock-kms-plugin-master-0/provider-metrics.txt" in result.stdout
+    kept = job.artifacts / "kms-mock-plugin/master-0/mock-kms-plugin-master-0"
     assert "Connection refused" in (kept / "provider-metrics.txt").read_text()
     assert (kept / "supervisor-metrics.txt").read_text() == "# HELP supervisor\n" and (kept / "build-info.json").exists()
 
@@ -455,6 +541,28 @@ def test_cleanup_decrypts_first_when_it_is_asked_to(job):
     patched = next(i for i, call in enumerate(job.calls) if '"type":"identity"' in call)
     removed = next(i for i, call in enumerate(job.calls) if "delete namespace" in call)
     assert patched < removed
+
+
+@pytest.mark.parametrize("scenario", [
+    {"migration": ["EncryptionDisabled"]}, {"encryption": "KMS", "kms_config": True, "migration": ["DecryptionCompleted"]}],
+    ids=["never encrypted", "a KMS configuration that is forbidden without the type"])
+def test_cleanup_decrypts_first_whatever_was_configured(job, scenario):
+    result = job.run("cleanup", {**HEALTHY, **scenario}, KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="5s")
+    assert result.returncode == 0, result.stderr
+    assert job.junit("cleanup")["decryption"] == "passed" and job.called("delete namespace")
+
+
+def test_cleanup_names_the_refusal_of_its_patch(job):
+    result = job.run("cleanup", {**HEALTHY, "encryption": "KMS", "patch_code": 1}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 1 and not job.called("delete namespace")
+    assert "apiserver/cluster refuses the patch: The APIServer \"cluster\" is invalid" in job.junit("cleanup")["decryption"]
+
+
+def test_cleanup_decrypts_first_elsewhere_by_writing_everything_again(job):
+    result = job.run("cleanup", {**HEALTHY, "openshift": False, "conflicts": 1}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 0, result.stderr
+    assert len(job.called("replace")) == 3 and not job.called("patch")
+    assert job.junit("cleanup")["decryption"] == "passed"
 
 
 def test_cleanup_leaves_the_plugin_where_decryption_fails(job):

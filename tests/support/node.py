@@ -96,7 +96,7 @@ class Node:
 
     def status(self, container):
         """The plugin's status once it is healthy."""
-        return json.loads(self.exec(container, "supervisor", "status", "--wait=20s", "-o", "json").stdout)
+        return json.loads(self.exec(container, "supervisor", "status", "--wait=60s", "-o", "json", timeout=90).stdout)
 
     def log(self, container):
         result = self.podman("logs", container)

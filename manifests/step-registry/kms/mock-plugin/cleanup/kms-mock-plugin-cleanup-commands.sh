@@ -1,6 +1,8 @@
 #!/bin/bash
 # Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
-# Keeps the evidence, turns encryption off where that is asked for, and removes what the deploy step made.
+# Keeps the evidence, turns encryption off where that is asked for, and removes what the deploy step made in the cluster. On
+# the nodes stay /var/lib/mock-kms-plugin/{cache,state}, and the socket of a pod whose supervisor was killed and was not
+# running again when the pod went: nothing runs there any more that could be asked to remove it.
 set -euo pipefail
 
 # What every step has: its log, its client, the nodes and their pods, and a JUnit file.
@@ -72,6 +74,8 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   shift
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
+words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -100,38 +104,41 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 
 : "${KMS_POLL_SECONDS:=5}"
 must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
 control_plane_nodes() { # one name a line
   {
-    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
-    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
+      kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
-  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
+# pods of a second instance beside those that the deploy step made.
+pod_table() {
+  in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# How far encryption has come. Both functions leave the last word in `progress`.
+# How far encryption has come. Both functions leave the last word in `progress`, and have KMS_MIGRATION_TIMEOUT each.
 
 progress='nothing was answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
-deadline=$((SECONDS + length))
+migration_length=${length}
 must_fit KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
 
-# wait_for_operators REASON: until all operators that store encrypted resources give this reason in their condition
+# wait_for_operators REASONS: until all operators that store encrypted resources give one of these (A|B) in their condition
 # Encrypted. An API server that rolls out may not answer for a while.
 wait_for_operators() {
-  local operator line lacking said=
+  local operator line lacking said='' deadline=$((SECONDS + migration_length))
   while :; do
     lacking=
     for operator in openshiftapiserver kubeapiserver authentication; do # config.openshift.io has an authentication too
       line=$(kube get "${operator}.operator.openshift.io" cluster -o 'jsonpath={range .status.conditions[?(@.type=="Encrypted")]}{.reason}{": "}{.message}{end}' 2>/dev/null) || line='does not answer'
-      case ${line} in "$1"*) ;; *) lacking+="${operator}: ${line:-has no condition Encrypted yet}. " ;; esac
+      [[ ${line} =~ ^($1): ]] || lacking+="${operator}: ${line:-has no condition Encrypted yet}. "
     done
     [ -n "${lacking}" ] || return 0
     progress=${lacking% }
@@ -146,7 +153,7 @@ wait_for_operators() {
 
 # Writes every object of KMS_RESOURCES again, namespace by namespace, so that it is stored under the present configuration.
 rewrite_resources() {
-  local resource namespaces namespace count done_count=0 tries
+  local resource namespaces namespace count done_count=0 error said='' deadline=$((SECONDS + migration_length))
   namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
@@ -154,12 +161,13 @@ rewrite_resources() {
   count=$(wc -w <<<"${namespaces}")
   for namespace in ${namespaces}; do
     for resource in ${KMS_RESOURCES//,/ }; do
-      tries=0
+      error='the time is up'
       # A write in between is a conflict, and the next try reads the newer object.
-      until kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done)"
-        [ ${tries} -lt 5 ] && [ ${SECONDS} -lt "${deadline}" ] || return 1
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null; } 2>&1); do
+        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
+        [ ${SECONDS} -lt "${deadline}" ] || return 1
+        [ "${progress}" = "${said}" ] || say "${progress}; trying again"
+        said=${progress}
         pause
       done
     done
@@ -184,15 +192,19 @@ log_of() { # log_of POD CONTAINER [OPTION]
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" logs "$1" -c "${@:2}"
 }
 
+objects() { # without the credentials that the address of a repository may hold
+  in_namespace get daemonsets,pods,configmaps -o yaml | sed -E 's,(://)[^/[:space:]"]*@,\1***@,g'
+}
+
 collect() {
   local pod node phase _ folder table
-  keep "${evidence}/objects.yaml" in_namespace get daemonsets,pods,configmaps -o yaml
+  keep "${evidence}/objects.yaml" objects
   keep "${evidence}/events.txt" in_namespace get events --sort-by=.lastTimestamp
-  table=$(pod_table 2>/dev/null) || table=
+  table=$(pod_table app=mock-kms-plugin 2>/dev/null) || table=
   while read -r pod node phase _; do
     [ -n "${pod}" ] || continue
     [ -n "${phase}" ] || node=no-node # such a line is "POD PHASE"
-    folder=${evidence}/${node}
+    folder=${evidence}/${node}/${pod}
     keep "${folder}/build-plugin.log" log_of "${pod}" build-plugin
     keep "${folder}/supervisor.log" log_of "${pod}" supervisor
     log_of "${pod}" supervisor --previous >"${folder}/supervisor-previous.log" 2>/dev/null </dev/null ||
@@ -210,9 +222,14 @@ collect() {
 encryption_type() { kube get apiserver cluster -o 'jsonpath={.spec.encryption.type}' 2>/dev/null || true; }
 
 decrypt_first() {
+  local answer
   if is_openshift; then
-    kube patch apiserver cluster --type=merge -p '{"spec":{"encryption":{"type":"identity"}}}' || return 1
-    wait_for_operators DecryptionCompleted
+    # The API refuses a kms beside another type than KMS.
+    answer=$(kube patch apiserver cluster --type=merge -p '{"spec":{"encryption":{"type":"identity","kms":null}}}' 2>&1) || {
+      progress="apiserver/cluster refuses the patch: $(tail -n 1 <<<"${answer}")"
+      return 1
+    }
+    wait_for_operators 'DecryptionCompleted|EncryptionDisabled' # the second where nothing ever was encrypted
   else
     # kube-apiserver's file is not ours to change; with identity first, writing everything again decrypts it.
     rewrite_resources
@@ -237,7 +254,7 @@ elif is_openshift; then
   esac
 fi
 
-# Each may be gone already. The pods go with the namespace, and a pod that ends removes its socket.
+# Each may be gone already. The pods go with the namespace, and a supervisor that ends removes its socket.
 kube delete clusterrolebindings,clusterroles -l app=mock-kms-plugin --ignore-not-found >/dev/null || failed "removal of cluster-scoped bindings" "they cannot be deleted"
 if kube delete namespace "${KMS_PLUGIN_NAMESPACE}" --ignore-not-found --wait=true "--timeout=${length}s"; then
   passed "removal of namespace ${KMS_PLUGIN_NAMESPACE}"

@@ -73,6 +73,8 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   shift
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
+words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -101,38 +103,41 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 
 : "${KMS_POLL_SECONDS:=5}"
 must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
 control_plane_nodes() { # one name a line
   {
-    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
-    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
+      kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
-  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
+# pods of a second instance beside those that the deploy step made.
+pod_table() {
+  in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# How far encryption has come. Both functions leave the last word in `progress`.
+# How far encryption has come. Both functions leave the last word in `progress`, and have KMS_MIGRATION_TIMEOUT each.
 
 progress='nothing was answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
-deadline=$((SECONDS + length))
+migration_length=${length}
 must_fit KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
 
-# wait_for_operators REASON: until all operators that store encrypted resources give this reason in their condition
+# wait_for_operators REASONS: until all operators that store encrypted resources give one of these (A|B) in their condition
 # Encrypted. An API server that rolls out may not answer for a while.
 wait_for_operators() {
-  local operator line lacking said=
+  local operator line lacking said='' deadline=$((SECONDS + migration_length))
   while :; do
     lacking=
     for operator in openshiftapiserver kubeapiserver authentication; do # config.openshift.io has an authentication too
       line=$(kube get "${operator}.operator.openshift.io" cluster -o 'jsonpath={range .status.conditions[?(@.type=="Encrypted")]}{.reason}{": "}{.message}{end}' 2>/dev/null) || line='does not answer'
-      case ${line} in "$1"*) ;; *) lacking+="${operator}: ${line:-has no condition Encrypted yet}. " ;; esac
+      [[ ${line} =~ ^($1): ]] || lacking+="${operator}: ${line:-has no condition Encrypted yet}. "
     done
     [ -n "${lacking}" ] || return 0
     progress=${lacking% }
@@ -147,7 +152,7 @@ wait_for_operators() {
 
 # Writes every object of KMS_RESOURCES again, namespace by namespace, so that it is stored under the present configuration.
 rewrite_resources() {
-  local resource namespaces namespace count done_count=0 tries
+  local resource namespaces namespace count done_count=0 error said='' deadline=$((SECONDS + migration_length))
   namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
@@ -155,12 +160,13 @@ rewrite_resources() {
   count=$(wc -w <<<"${namespaces}")
   for namespace in ${namespaces}; do
     for resource in ${KMS_RESOURCES//,/ }; do
-      tries=0
+      error='the time is up'
       # A write in between is a conflict, and the next try reads the newer object.
-      until kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done)"
-        [ ${tries} -lt 5 ] && [ ${SECONDS} -lt "${deadline}" ] || return 1
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null; } 2>&1); do
+        progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
+        [ ${SECONDS} -lt "${deadline}" ] || return 1
+        [ "${progress}" = "${said}" ] || say "${progress}; trying again"
+        said=${progress}
         pause
       done
     done
@@ -169,6 +175,7 @@ rewrite_resources() {
   done
 }
 
+must_fit KMS_PROVIDER_NAME '[A-Za-z0-9._-]+' "a provider's name"
 must_fit KMS_MIGRATE 'true|false' 'true or false'
 reach_cluster
 socket=/var/run/kmsplugin/kms.sock

@@ -78,6 +78,8 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   shift
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
+words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -106,17 +108,20 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 
 : "${KMS_POLL_SECONDS:=5}"
 must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
 control_plane_nodes() { # one name a line
   {
-    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
-    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
+      kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
-  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
+# pods of a second instance beside those that the deploy step made.
+pod_table() {
+  in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
@@ -132,8 +137,9 @@ seconds_of KMS_DEPLOY_TIMEOUT
 reach_cluster
 deadline=$((SECONDS + length))
 
-quoted() { # quoted TEXT: as a YAML string
-  printf "'%s'" "${1//\'/\'\'}"
+quoted() { # quoted TEXT: as a YAML string of one line
+  local line=${1//$'\n'/ }
+  printf "'%s'" "${line//\'/\'\'}"
 }
 
 manifest() {
@@ -455,8 +461,10 @@ choose_seed() {
 
 phase_of() { awk -v pod="$1" '$1 == pod { print $3; exit }' <<<"$2"; } # phase_of POD TABLE
 
-build_restarts() { # build_restarts POD: how often the compile was tried again
-  in_namespace get pod "$1" -o 'jsonpath={.status.initContainerStatuses[?(@.name=="build-plugin")].restartCount}'
+build_failures() { # build_failures POD: how often the compile failed, where it has not succeeded since; else nothing
+  local restarts reason code
+  IFS=/ read -r restarts reason code < <(in_namespace get pod "$1" -o 'jsonpath={range .status.initContainerStatuses[?(@.name=="build-plugin")]}{.restartCount}/{.state.waiting.reason}/{.state.terminated.exitCode}{end}' 2>/dev/null) || true
+  if [ "${reason:-}" = CrashLoopBackOff ] || [ "${code:-0}" != 0 ]; then echo $((restarts + 1)); fi
 }
 
 build_cause() { # build_cause POD: the line that names why the build failed, of this try or the last
@@ -467,26 +475,33 @@ build_cause() { # build_cause POD: the line that names why the build failed, of 
 }
 
 # Leaves in `why` why a node is not done, in one line; nothing where it is. Asks the plugin itself: a socket file proves
-# nothing. What the first node encrypts, each must decrypt. A fault that was asked for need not let it: then an answer is all.
+# nothing. What the first node encrypts, each must decrypt, and encrypt under the same key; other_keys counts those where only
+# this is not so. A fault that was asked for need not let it: then an answer is all.
 look_at() { # look_at POD PHASE
-  local answer
+  local answer status
   why=
   if [ -z "$1" ]; then
     why="no pod yet"
   elif [ "$2" != Running ]; then
     why="its pod is ${2}; the build says: $(build_cause "$1")"
   elif ! answer=$(in_pod "$1" supervisor status --ready </dev/null 2>&1); then
-    why=$(tail -n 1 <<<"${answer}")
+    why=$(words_of_program <<<"${answer}" | tail -n 1)
+    why=${why:-it does not answer}
   elif [ -n "${KMS_FAULT}" ]; then
     return 0
-  elif ! answer=$(in_pod "$1" supervisor status </dev/null 2>&1); then
-    why=$(awk 'NR == 1 { first = $0 } sub(/^ *reason */, "") { reason = $0; exit } END { print reason != "" ? reason : first }' <<<"${answer}")
+  elif ! status=$(in_pod "$1" supervisor status </dev/null 2>&1); then
+    why=$(awk 'NR == 1 { first = $0 } sub(/^ *reason */, "") { reason = $0; exit } END { print reason != "" ? reason : first }' <<<"${status}")
   elif ! sealed=${sealed:-$(printf 'round trip' | in_pod "$1" mock-kms-provider encrypt)}; then
     why="it does not encrypt"
-  elif ! answer=$(in_pod "$1" mock-kms-provider decrypt <<<"${sealed}" 2>&1); then
-    why="it does not decrypt what another node encrypted: ${answer}"
+  elif ! answer=$(in_pod "$1" mock-kms-provider decrypt <<<"${sealed}" 2>/dev/null); then
+    why="it does not decrypt what another node encrypted: $(last_error_of in_pod "$1" mock-kms-provider decrypt <<<"${sealed}")"
   elif [ "${answer}" != 'round trip' ]; then
     why="it decrypts to something else"
+  else
+    key=$(sed -n 's/^  kms .*, key_id //p' <<<"${status}")
+    [ "${key}" != "${first_key:=${key}}" ] || return 0
+    why="its key is ${key}, and that of another node ${first_key}; make one version current on all by 'mock-kms-provider rotate --to N' in the pods"
+    other_keys=$((other_keys + 1))
   fi
 }
 
@@ -511,7 +526,7 @@ diagnose() { # diagnose NODE POD WHY
   echo "pod ${2}, phase $(in_namespace get pod "$2" -o 'jsonpath={.status.phase}' 2>&1 || true)"
   echo "build: $(build_cause "$2")"
   echo "supervisor status:"
-  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | sed 's/^/  /'
+  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | words_of_program | sed 's/^/  /'
   echo "events:"
   in_namespace get events --field-selector "involvedObject.name=$2" --sort-by=.lastTimestamp 2>&1 | tail -n 10 | sed 's/^/  /' || true
 }
@@ -527,10 +542,11 @@ printf '%s' "${KMS_PLUGIN_NAMESPACE}" >"${SHARED_DIR}/kms-plugin-namespace"
 
 nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
 [ -n "${nodes}" ] || stop 1 "no node has the label node-role.kubernetes.io/control-plane or .../master; label the nodes of the API servers"
-sealed='' given_up=''
+given_up=
 while :; do
-  table=$(pod_table) || table=
-  waiting=()
+  rollout=$(rollout_left) # before the pods are looked at, or it may be the old ones that are
+  table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
+  waiting=() sealed='' first_key='' other_keys=0
   for node in ${nodes}; do
     pod=$(pod_on "${node}" "${table}")
     look_at "${pod}" "$(phase_of "${pod}" "${table}")"
@@ -538,14 +554,18 @@ while :; do
     say "waiting for ${node}: ${why}"
     waiting+=("${node}|${pod}|${why}")
     if [ -n "${pod}" ]; then
-      restarts=$(build_restarts "${pod}" 2>/dev/null) || restarts=
-      if [ "${restarts:-0}" -ge "${KMS_BUILD_TRIES}" ]; then given_up="the build failed ${restarts} times on ${node}"; fi
+      tries=$(build_failures "${pod}")
+      if [ "${tries:-0}" -ge "${KMS_BUILD_TRIES}" ]; then given_up="the build failed ${tries} times on ${node}"; fi
     fi
   done
-  if [ ${#waiting[@]} = 0 ]; then
-    rollout=$(rollout_left)
-    [ -n "${rollout}" ] || break
-    say "waiting for the rollout: ${rollout}"
+  if [ ${#waiting[@]} = ${other_keys} ]; then # and for nothing else
+    if [ -n "${rollout}" ]; then
+      say "waiting for the rollout: ${rollout}"
+    elif [ ${other_keys} = 0 ]; then
+      break
+    else
+      given_up="the nodes serve different keys"
+    fi
   fi
   [ -z "${given_up}" ] || break
   if [ ${SECONDS} -ge "${deadline}" ]; then

@@ -68,6 +68,8 @@ in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not ans
   shift
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
+words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
 # Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
@@ -96,22 +98,27 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 
 : "${KMS_POLL_SECONDS:=5}"
 must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
 control_plane_nodes() { # one name a line
   {
-    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
-    kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
+    kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
+      kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-pod_table() { # "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted
-  in_namespace get pods -l app=mock-kms-plugin -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
+# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
+# pods of a second instance beside those that the deploy step made.
+pod_table() {
+  in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
 pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
+
+must_fit KMS_PROVIDER_NAME '[A-Za-z0-9._-]*' "a provider's name"
 
 text="verify-$(head -c 12 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"
 secret="kms-verify-${text:7:8}"
@@ -123,12 +130,14 @@ verify_node() { # verify_node NODE POD
   if [ -z "$2" ]; then
     failed "plugin on $1" "there is no pod on this node"
   elif ! answer=$(in_pod "$2" supervisor status </dev/null 2>&1); then
+    answer=$(words_of_program <<<"${answer}")
     failed "plugin on $1" "${answer}"
   elif ! sealed=${sealed:-$(printf '%s' "${text}" | in_pod "$2" mock-kms-provider encrypt)}; then
     answer="it does not encrypt"
     failed "plugin on $1" "${answer}"
-  elif ! answer=$(in_pod "$2" mock-kms-provider decrypt <<<"${sealed}" 2>&1) || [ "${answer}" != "${text}" ]; then
-    failed "plugin on $1" "no round trip: ${answer}"
+  elif ! answer=$(in_pod "$2" mock-kms-provider decrypt <<<"${sealed}" 2>/dev/null) || [ "${answer}" != "${text}" ]; then
+    answer="no round trip: $(last_error_of in_pod "$2" mock-kms-provider decrypt <<<"${sealed}")"
+    failed "plugin on $1" "${answer}"
   else
     passed "plugin on $1"
     return 0
@@ -184,7 +193,7 @@ verify_secret() { # verify_secret NODE POD
 }
 
 reach_cluster
-table=$(pod_table) || table=
+table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
 nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
 sealed='' first_node='' first_pod=''
 for node in ${nodes}; do
