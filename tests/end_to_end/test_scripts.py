@@ -93,8 +93,11 @@ def test_build_leaves_two_programs_and_not_the_provider(checkout):
     assert {"builder", "supervisor"} <= programs and "mock-kms-provider" not in programs
 
 
-def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout):
-    result = run(checkout, "scripts/run", "--background", cwd=checkout)
+def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout, folder):
+    elsewhere = {"HOME": folder / "home", "TMPDIR": folder / "tmp"}
+    for place in elsewhere.values():
+        place.mkdir()
+    result = run(checkout, "scripts/run", "--background", cwd=checkout, env={**os.environ, **elsewhere})
     assert result.returncode == 0, result.stderr
     assert "healthy, serving since" in result.stdout
     lines = dict(re.findall(r"^  (status|encrypt|stop) +(.*)$", result.stdout, re.M))
@@ -115,6 +118,7 @@ def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout)
     assert not [name for name in os.listdir(checkout / "build/run") if ".sock" in name]
     assert run(checkout, "scripts/run", "--stop").returncode == 3
     assert untracked_outside_build(checkout) == []
+    assert [list(place.iterdir()) for place in elsewhere.values()] == [[], []]
 
 
 def test_the_provider_in_use_is_the_commit_that_was_fetched(checkout):
