@@ -167,6 +167,8 @@ int run(const Sandbox& sandbox, const std::string& folder, char** command) {
   } else {
     check(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "wait for all processes");
   }
+  // What runs as this user could take the descriptors of this process (pidfd_getfd(2)). exec undoes it.
+  check(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "hide the descriptors");
   const pid_t first = ::fork();
   check(first, "make a process");
   if (first > 0) return sandbox.processes ? wait_for_namespace(first, signals) : wait_for(first, builder);

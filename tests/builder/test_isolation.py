@@ -172,6 +172,16 @@ def test_no_descriptor_of_the_builder_is_inherited(isolated, mode):
     assert output_of(isolated) == "0 1 2 3\n"  # 3 is the folder that ls reads
 
 
+def test_the_lock_cannot_be_taken_from_the_process_that_keeps_it(isolated):
+    isolated.source.commit({"provider/x": "x", "proto/x": "x"})
+    command = "{ echo '#!/bin/sh'; readlink /proc/$PPID/fd/3 > /dev/null 2>&1 && echo echo seen || echo echo hidden; } > $OUTPUT && chmod +x $OUTPUT"
+    done = isolated.build("--build", "command", "--build-command", command, wrapper=NO_NAMESPACES)
+    if "unshare" in done.err:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 0, done.err
+    assert output_of(isolated) == "hidden\n"
+
+
 def test_a_password_cannot_be_read_from_a_builder_that_compiles_as_itself(isolated):
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + READ_ENVIRONMENTS + FINISH, "proto/x": "x"})
     done = isolated.build(wrapper=NO_NAMESPACES, environment={"MY_SECRET": "s3cret"})
