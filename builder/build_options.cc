@@ -104,7 +104,7 @@ void take_from(const Profile& profile, const CLI::App& command, BuildOptions& op
 /// Without links on the way: what is isolated sees the real one alone.
 fs::path real_folder(const fs::path& path) {
   std::error_code error;
-  const fs::path absolute = fs::absolute(path).lexically_normal();
+  fs::path absolute = fs::absolute(path).lexically_normal();
   fs::path real = fs::weakly_canonical(absolute, error);
   if (error) return absolute;
   return real.has_filename() ? real : real.parent_path();

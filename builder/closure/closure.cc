@@ -1,11 +1,11 @@
 #include "builder/closure/closure.h"
 
 #include <algorithm>
-#include <compare>
 #include <cstdint>
 #include <deque>
 #include <filesystem>
 #include <set>
+#include <tuple>
 
 #include "builder/closure/cmake_references.h"
 #include "builder/closure/go_module.h"
@@ -79,7 +79,9 @@ class Search {
   struct CMakeFile {
     std::string file;
     std::string current;  ///< CMAKE_CURRENT_SOURCE_DIR: an included file has the one that includes it
-    auto operator<=>(const CMakeFile&) const = default;
+    bool operator<(const CMakeFile& other) const {
+      return std::tie(file, current) < std::tie(other.file, other.current);
+    }
   };
 
   void enter_folder(const std::string& folder) { enter({joined(folder, "CMakeLists.txt"), folder}); }

@@ -41,8 +41,8 @@ AttemptError told(const FetchState& state, const Failure& failure, int code, boo
       cause.find("certificate") == std::string::npos) {
     cause += " (the server's certificate is refused)";
   }
-  FailureKind kind = failure_kind(code, without_place(cause, url), hung_up);
-  return {{cause, failure.hint.empty() ? std::move(kind.hint) : failure.hint}, kind.passing};
+  const FailureKind kind = failure_kind(code, without_place(cause, url), hung_up);
+  return {{cause, failure.hint.empty() ? kind.hint : failure.hint}, kind.passing};
 }
 
 bool of_connection(const git::GitError& error) {
