@@ -148,13 +148,14 @@ class Build {
                           area.build(), area.lock_fd()};
     isolation_.reset();  // a proof's would allow no writing
     const fs::path binary = place.root / "taken" / recipe_.target;
-    const fs::path ccache = ccache_folder(request_.build_dir, request_.isolation.wanted);
+    fs::path ccache = ccache_folder(request_.build_dir, request_.isolation.wanted);
     within("prepare", [&] {
       for (const char* name : {"bin", "home", "tmp"}) fs::create_directory(place.build / name);
       fs::create_directory(binary.parent_path());
       ToolFolders folders{{place.source, place.build}, {}};
       if (!ccache.empty()) {
         fs::create_directories(ccache);
+        ccache = fs::canonical(ccache);
         folders.kept.push_back(ccache);
       }
       (void)isolation(folders);

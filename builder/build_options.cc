@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "builder/cache/build_key.h"
 #include "builder/source_path.h"
 #include "builder/work_area.h"
 #include "proto/build_info_file.h"
@@ -100,6 +101,15 @@ void take_from(const Profile& profile, const CLI::App& command, BuildOptions& op
   environment.insert(environment.begin(), profile.environment.begin(), profile.environment.end());
 }
 
+/// Without links on the way: what is isolated sees the real one alone.
+fs::path real_folder(const fs::path& path) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(path).lexically_normal();
+  fs::path real = fs::weakly_canonical(absolute, error);
+  if (error) return absolute;
+  return real.has_filename() ? real : real.parent_path();
+}
+
 fs::path read_output(const BuildOptions& options) {
   fs::path output = fs::absolute(options.output).lexically_normal();
   if (!output.has_filename() || fs::is_directory(output)) output /= options.recipe.target;
@@ -109,13 +119,15 @@ fs::path read_output(const BuildOptions& options) {
   return output;
 }
 
-Recipe read_recipe(const BuildOptions& options) {
+/// `inputs` are absolute.
+Recipe read_recipe(const BuildOptions& options, const std::vector<std::string>& inputs) {
   Recipe recipe = options.recipe;
   recipe.system = system_of(options.system).value_or(BuildSystem::automatic);
   recipe.download_modules = options.modules == "download";
   if (const auto why = why_bad_name(recipe.target)) throw Error("--target: " + *why);
   require_assignments(recipe.definitions);
   require_assignments(recipe.environment);
+  recipe.inputs = stamp_of_inputs(inputs);
   if ((recipe.system == BuildSystem::command) != !recipe.command.empty())
     throw Error("--build command and --build-command need each other");
   return recipe;
@@ -154,16 +166,17 @@ BuildRequest read_build_options(const CLI::App& command, BuildOptions options) {
   const fs::path build_dir = options.build_dir.empty() ? default_build_dir() : fs::path(options.build_dir);
   if (build_dir.empty())
     throw Error("neither XDG_CACHE_HOME nor HOME names a folder to build in", "give --build-dir");
+  const IsolationRequest isolation = read_isolation(options);
   BuildRequest request{.source = read_source_options(options.source),
-                       .recipe = read_recipe(options),
+                       .recipe = read_recipe(options, isolation.readable),
                        .closure = options.closure == "fetch"    ? Closure::fetch
                                   : options.closure == "refuse" ? Closure::refuse
                                                                 : Closure::off,
-                       .build_dir = fs::absolute(build_dir).lexically_normal(),
+                       .build_dir = real_folder(build_dir),
                        .output = read_output(options),
                        .cache_dir = options.cache_dir,
                        .cache_max = options.cache_max,
-                       .isolation = read_isolation(options),
+                       .isolation = isolation,
                        .timeout = options.timeout,
                        .proof = options.proof,
                        .force = options.force};

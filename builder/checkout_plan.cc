@@ -14,6 +14,11 @@ namespace {
 constexpr std::size_t longest_path = 4000;  ///< bytes below PATH_MAX, so that a tree cannot nest without end
 constexpr std::size_t longest_shown = 200;
 
+/// Bytes of all paths together for each file that may be written: paths are kept, and a repository is hostile
+/// whose files have such names on average. Few files may all have long ones.
+constexpr std::uint64_t path_bytes_per_file = 320;
+constexpr std::uint64_t always_taken = 1'000'000;
+
 /// A name of a stranger's, for one line of a terminal.
 std::string printable(std::string text) {
   std::replace_if(
@@ -128,6 +133,13 @@ class Planner {
                       " files and folders",
                   "give narrower --path options, or raise --max-files");
     }
+    path_bytes_ += path.size();
+    if (path_bytes_ > always_taken && path_bytes_ / path_bytes_per_file > limits_.files) {
+      throw Error("cannot check out '" + printable(path) + "': all paths together are longer than " +
+                      std::to_string(limits_.files) + " times " + std::to_string(path_bytes_per_file) +
+                      " bytes",
+                  "give narrower --path options, or raise --max-files");
+    }
     return size;
   }
 
@@ -145,6 +157,7 @@ class Planner {
   git::Database database_;
   std::uint64_t bytes_ = 0;
   std::uint64_t entries_ = 0;
+  std::uint64_t path_bytes_ = 0;
   std::vector<Folder> open_;
   CheckoutPlan plan_;
 };

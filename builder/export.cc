@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <system_error>
 
@@ -29,9 +30,11 @@ class StagedFolder {
     }
     fs::create_directories(into.parent_path(), error);
     if (error) throw Error("cannot make " + into.parent_path().string() + ": " + error.message(), hint);
-    if (::mkdir(stage_.c_str(), 0755) < 0 && errno != EEXIST) throw_errno("make " + stage_.string(), hint);
+    const bool made = ::mkdir(stage_.c_str(), 0755) == 0;
+    if (!made && errno != EEXIST) throw_errno("make " + stage_.string(), hint);
     lock_.reset(::open(stage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (!lock_) throw_errno("open " + stage_.string(), hint);
+    if (!made) require_own();
     if (::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
       throw Error("cannot write to " + into.string() + ": another builder is at it", "wait for it to end");
     }
@@ -55,6 +58,15 @@ class StagedFolder {
   }
 
  private:
+  /// Who owns a folder can change what is in it.
+  void require_own() const {
+    struct stat status {};
+    if (::fstat(lock_.get(), &status) < 0) throw_errno("look at " + stage_.string(), hint);
+    if (status.st_uid == ::geteuid()) return;
+    throw Error("cannot write to " + into_.string() + ": " + stage_.string() + " belongs to somebody else",
+                "remove it, or give another --into");
+  }
+
   fs::path into_;
   fs::path stage_;
   UniqueFd lock_;

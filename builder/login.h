@@ -16,7 +16,7 @@ struct Login {
   std::filesystem::path ssh_key;      ///< a private key; "": the agent's and those of ~/.ssh
   std::filesystem::path known_hosts;  ///< OpenSSH's; "": ~/.ssh/known_hosts
   std::filesystem::path home;         ///< where ~/.ssh is; "": nowhere
-  std::filesystem::path ca_file;      ///< PEM, instead of the system's authorities; "": those
+  std::filesystem::path ca_file;      ///< PEM: see git::trust_authorities(); "": the system's
 };
 
 /// The first line of a file, without its end. Throws Error where it cannot be read or is empty.

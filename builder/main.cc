@@ -1,4 +1,6 @@
 // Parses the command line, wires the parts and runs a command.
+#include <sys/prctl.h>
+
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -11,6 +13,8 @@
 #include "proto/build_info_file.h"
 #include "proto/program/command_line.h"
 #include "proto/program/exit_code.h"
+#include "proto/program/json.h"
+#include "proto/program/visible_text.h"
 
 namespace {
 
@@ -74,7 +78,7 @@ void print(const BuildResult& result, const std::string& format) {
     return;
   }
   std::printf("%s %s\n  %s (%s)\n  commit %s of %s (%s)\n  sha256 %s\n", verb_of(result.kind),
-              info.binary().path().c_str(), info.binary().version().c_str(),
+              info.binary().path().c_str(), visible_text(utf8_text(info.binary().version())).c_str(),
               human_bytes(info.binary().size()).c_str(), info.commit().c_str(), info.repository().c_str(),
               info.ref().c_str(), info.binary().sha256().c_str());
 }
@@ -113,6 +117,13 @@ int run_fetch(const FetchRequest& request, const fs::path& into, const std::stri
   return exit_code::ok;
 }
 
+/// Fetched code may have written it: nothing of it is for the terminal to obey.
+void print_line_of_tool(const std::string& line) {
+  std::string text;
+  for (const char c : line) text += c == '\t' ? std::string(8, ' ') : std::string(1, c);
+  std::fprintf(stderr, "%s\n", visible_text(utf8_text(text)).c_str());
+}
+
 /// Runs a command; its failure is the last line on stderr.
 template <class Command>
 int run(const ReportOptions& report, Command command) {
@@ -125,7 +136,7 @@ int run(const ReportOptions& report, Command command) {
     progress.clear();
     report_failure(report, "ended by " + interruption.take_name() + "; nothing was published");
   } catch (const PhaseError& error) {
-    for (const std::string& line : error.tool_lines()) std::fprintf(stderr, "%s\n", line.c_str());
+    for (const std::string& line : error.tool_lines()) print_line_of_tool(line);
     report_failure(report, error.what());
   } catch (const std::exception& error) {
     progress.clear();
@@ -156,6 +167,9 @@ int build_command(const CLI::App& command, const BuildOptions& options, const st
 
 int main(int argc, char** argv) {
   if (is_sandbox_step(argc, argv)) return run_sandbox_step(argc, argv);
+  // Where the compiler runs as this user, it could read passwords in /proc/PID/environ and in memory
+  // (proc(5)).
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   CommandLine line("builder", "Fetches, compiles and publishes the KMS plugin", "BUILDER_");
   BuildOptions build_options;
   std::string build_format = "text";
@@ -164,10 +178,13 @@ int main(int argc, char** argv) {
   add_fetch(line, fetch_options);
   line.default_command("build");
   if (const auto code = line.parse(argc, argv)) return *code;
+  const bool fetches = line.app().got_subcommand("fetch");
   try {
-    if (line.app().got_subcommand("fetch")) return fetch_command(fetch_options);
+    if (fetches) return fetch_command(fetch_options);
     return build_command(*line.app().get_subcommand("build"), build_options, build_format);
   } catch (const std::exception& error) {
+    leave_message(fetches ? fetch_options.report : build_options.report,
+                  "builder: " + visible_text(utf8_text(error.what())));
     return line.usage_error(error.what());
   }
 }

@@ -26,10 +26,14 @@ void start_report(const ReportOptions& options) {
 void report_failure(const ReportOptions& options, const std::string& line) {
   const std::string text = "builder: " + visible_text(utf8_text(line));  // it may quote a server
   std::fprintf(stderr, "%s\n", text.c_str());
-  log::copy_line(text);
+  leave_message(options, text);
+}
+
+void leave_message(const ReportOptions& options, const std::string& line) {
+  log::copy_line(line);
   std::error_code none;
   if (!std::filesystem::is_regular_file(options.termination_log, none)) return;
-  std::ofstream(options.termination_log) << text << "\n";
+  std::ofstream(options.termination_log) << line << "\n";
 }
 
 }  // namespace kms::builder

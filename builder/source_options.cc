@@ -33,9 +33,18 @@ std::string read_pin(const std::string& text) {
   return id.text();
 }
 
+/// Looked at here and not as the command line is read, so that what is wrong reaches --termination-log too.
+void require_file(const char* option, const std::string& file) {
+  if (file.empty()) return;
+  if (!std::ifstream(file)) throw_errno("read " + file, std::string("check ") + option);
+  if (fs::is_directory(file))
+    throw Error("cannot read " + file + ": it is a folder", std::string("check ") + option);
+}
+
 /// Null where no file is given.
 std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
   if (file.empty()) return nullptr;
+  require_file("--allowed-signers", file);
   std::ifstream stream(file, std::ios::binary);
   std::string text(longest_signers_file + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
@@ -48,24 +57,17 @@ std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
 void add_trust_options(CLI::App& command, SourceOptions& options) {
   command.add_option("--commit", options.commit,
                      "The one commit id that --ref may lead to; anything else is refused");
-  command
-      .add_option("--allowed-signers", options.allowed_signers,
-                  "Keys in OpenSSH's form: one of them has to have signed the commit or the tag")
-      ->check(CLI::ExistingFile);
+  command.add_option("--allowed-signers", options.allowed_signers,
+                     "Keys in OpenSSH's form: one of them has to have signed the commit or the tag");
   command.add_option("--user", options.user, "User for http and https (default: the URL's, $GIT_USERNAME)");
-  command
-      .add_option(
-          "--password-file", options.password_file,
-          "File with a password or token in its first line (default: the URL's, $GIT_PASSWORD, $GIT_TOKEN)")
-      ->check(CLI::ExistingFile);
-  command.add_option("--ssh-key", options.ssh_key, "Private key for ssh (default: the agent's, then ~/.ssh)")
-      ->check(CLI::ExistingFile);
-  command.add_option("--known-hosts", options.known_hosts, "Host keys for ssh (default: ~/.ssh/known_hosts)")
-      ->check(CLI::ExistingFile);
-  command
-      .add_option("--ca-file", options.ca_file,
-                  "PEM certificates to trust for https, instead of the system's")
-      ->check(CLI::ExistingFile);
+  command.add_option(
+      "--password-file", options.password_file,
+      "File with a password or token in its first line (default: the URL's, $GIT_PASSWORD, $GIT_TOKEN)");
+  command.add_option("--ssh-key", options.ssh_key, "Private key for ssh (default: the agent's, then ~/.ssh)");
+  command.add_option("--known-hosts", options.known_hosts, "Host keys for ssh (default: ~/.ssh/known_hosts)");
+  command.add_option("--ca-file", options.ca_file,
+                     "PEM certificates to trust for https, instead of the system's where libgit2's TLS is "
+                     "Mbed TLS, besides them where it is OpenSSL");
   command
       .add_option("--max-bytes", options.limits.bytes, "The most that is received, and that all files have")
       ->check(CLI::PositiveNumber)
@@ -76,6 +78,10 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
 }
 
 Login read_login(const SourceOptions& options) {
+  require_file("--password-file", options.password_file);
+  require_file("--ssh-key", options.ssh_key);
+  require_file("--known-hosts", options.known_hosts);
+  require_file("--ca-file", options.ca_file);
   Login login;
   login.user = options.user;
   login.ssh_key = options.ssh_key;

@@ -8,9 +8,28 @@ SourceTree::SourceTree(git_repository* objects, const git_oid& commit) : objects
 }
 
 git::TreeEntry SourceTree::entry(const std::string& path) const {
+  const std::size_t slash = path.rfind('/');
+  const git_tree* tree = slash == std::string::npos ? root_.get() : folder(path.substr(0, slash));
+  const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
+  const git_tree_entry* found = tree == nullptr ? nullptr : git_tree_entry_byname(tree, name.c_str());
+  git_tree_entry* copy = nullptr;
+  if (found == nullptr || git_tree_entry_dup(&copy, found) < 0) return nullptr;
+  return git::TreeEntry(copy);
+}
+
+const git_tree* SourceTree::folder(const std::string& path) const {
+  if (latest_path_ == path) return latest_.get();
+  latest_.reset();
+  latest_path_ = path;
   git_tree_entry* raw = nullptr;
   if (git_tree_entry_bypath(&raw, root_.get(), path.c_str()) < 0) return nullptr;
-  return git::TreeEntry(raw);
+  const git::TreeEntry found(raw);
+  git_tree* tree = nullptr;
+  if (git_tree_entry_type(raw) != GIT_OBJECT_TREE ||
+      git_tree_lookup(&tree, objects_, git_tree_entry_id(raw)) < 0)
+    return nullptr;
+  latest_.reset(tree);
+  return tree;
 }
 
 std::optional<std::string> SourceTree::read(const std::string& path) const {

@@ -27,8 +27,13 @@ class SourceTree {
  private:
   [[nodiscard]] git::TreeEntry entry(const std::string& path) const;
 
+  /// Null where there is none. The latest one is kept: libgit2 itself parses a large tree anew for each name.
+  [[nodiscard]] const git_tree* folder(const std::string& path) const;
+
   git_repository* objects_;
   git::Tree root_;
+  mutable std::string latest_path_;
+  mutable git::Tree latest_;
 };
 
 }  // namespace kms::builder

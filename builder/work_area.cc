@@ -49,9 +49,26 @@ void take(int lock, const fs::path& path, const Interruption& interruption) {
   write_holder(lock);
 }
 
+/// Gives its owner all rights on a folder and on those below it.
+void open_up(const fs::path& folder) {
+  std::error_code error;
+  fs::permissions(folder, fs::perms::owner_all, fs::perm_options::add, error);
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::end(entry);
+       entry.increment(error)) {
+    std::error_code gone;
+    if (entry->symlink_status(gone).type() == fs::file_type::directory) open_up(entry->path());
+  }
+}
+
+/// Also where what was compiled has taken the rights on it away.
 void remove_folder(const fs::path& folder) {
   std::error_code error;
   fs::remove_all(folder, error);
+  if (error && fs::is_directory(fs::symlink_status(folder))) {
+    open_up(folder);
+    error.clear();
+    fs::remove_all(folder, error);
+  }
   if (error) throw Error("cannot remove " + folder.string() + ": " + error.message(), hint);
 }
 

@@ -107,15 +107,18 @@ void or_warn(const fs::path& folder, Work work) {
 std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   if (most_bytes_ == 0) return std::nullopt;
   const fs::path place = folder_ / "entries" / key;
-  CacheHit hit{UniqueFd(::open((place / binary_name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
+  const UniqueFd folder(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!folder) return std::nullopt;
+  // Binary and record are of one entry, also where another builder puts a new one in its place meanwhile.
+  CacheHit hit{UniqueFd(::openat(folder.get(), binary_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
   if (!hit.binary) return std::nullopt;
-  const auto info = read_build_info(place / build_info_name);
+  const auto info = read_build_info("/proc/self/fd/" + std::to_string(folder.get()) + "/" + build_info_name);
   if (!info) {
-    set_aside(key);
+    set_aside(key, "a damaged entry");
     return std::nullopt;
   }
   hit.info = *info;
-  (void)::utimensat(AT_FDCWD, place.c_str(), nullptr, 0);  // on a read-only cache nothing is evicted either
+  (void)::futimens(folder.get(), nullptr);  // on a read-only cache nothing is evicted either
   return hit;
 }
 
@@ -123,12 +126,12 @@ bool BuildCache::holds(const std::string& key) const {
   return most_bytes_ != 0 && fs::exists(folder_ / "entries" / key / binary_name);
 }
 
-void BuildCache::set_aside(const std::string& key) const {
+void BuildCache::set_aside(const std::string& key, const std::string& what) const {
   const fs::path place = folder_ / "entries" / key;
   const fs::path aside = folder_ / ("damaged." + key.substr(0, 12) + "." + std::to_string(::getpid()));
   std::error_code error;
   fs::rename(place, aside, error);
-  log::warning("the build cache held a damaged entry",
+  log::warning("the build cache held " + what,
                {{"set-aside", error ? "no: " + error.message() : aside.string()}});
 }
 

@@ -36,8 +36,8 @@ class BuildCache {
 
   [[nodiscard]] bool holds(const std::string& key) const;
 
-  /// Takes an entry out whose binary is not what its record says.
-  void set_aside(const std::string& key) const;
+  /// Takes an entry out of which `what` ("a damaged entry") is true, with a warning.
+  void set_aside(const std::string& key, const std::string& what) const;
 
   /// Keeps a published binary, then removes what was not used for longest until all fit. Never throws.
   void store(const std::string& key, const std::filesystem::path& binary,

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// To be raised where the builder itself comes to compile otherwise.
-constexpr auto recipe_version = "1";
+constexpr auto recipe_version = "2";
 
 constexpr std::array<std::string_view, 4> wanted_sections{"libs", "libdevel", "devel", "golang"};
 
@@ -31,6 +31,17 @@ std::string stamp(const fs::path& file) {
   if (::stat(file.c_str(), &status) < 0) return file.string() + "\n";
   return file.string() + " " + std::to_string(status.st_size) + " " + std::to_string(status.st_mtim.tv_sec) +
          "\n";
+}
+
+/// With the mode, the age to the nanosecond, and where a link leads.
+std::string exact_stamp(const fs::path& file) {
+  struct stat status {};
+  if (::lstat(file.c_str(), &status) < 0) return file.string() + "\n";
+  std::error_code gone;
+  const std::string target = S_ISLNK(status.st_mode) ? fs::read_symlink(file, gone).string() : "";
+  return std::to_string(file.native().size()) + " " + file.string() + " " + std::to_string(status.st_mode) +
+         " " + std::to_string(status.st_size) + " " + std::to_string(status.st_mtim.tv_sec) + "." +
+         std::to_string(status.st_mtim.tv_nsec) + " " + target + "\n";
 }
 
 std::string listing(const fs::path& folder) {
@@ -85,7 +96,27 @@ std::string installed_libraries(const std::string& root) {
   return text;
 }
 
-std::string build_key(const mock_kms::v1::BuildInfo& info) {
+std::string stamp_of_inputs(const std::vector<std::string>& paths) {
+  if (paths.empty()) return "";
+  std::vector<std::string> lines;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    const fs::path real = fs::canonical(path, error);
+    lines.push_back(path + (error ? " is not there\n" : " is\n" + exact_stamp(real)));
+    if (error || !fs::is_directory(real)) continue;
+    const auto unreadable = fs::directory_options::skip_permission_denied;  // for the compiler it is so too
+    for (fs::recursive_directory_iterator entry(real, unreadable, error); !error && entry != fs::end(entry);
+         entry.increment(error))
+      lines.push_back(exact_stamp(entry->path()));
+    if (error) throw Error("cannot read " + path + ": " + error.message(), "check --input");
+  }
+  std::sort(lines.begin(), lines.end());
+  std::string text;
+  for (const std::string& line : lines) text += line;
+  return sha256_of_text(text);
+}
+
+std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe) {
   std::string text;
   const auto add = [&](const std::string& name, const std::string& value) {
     text += name + " " + std::to_string(value.size()) + " " + value + "\n";  // no value can pass for two
@@ -97,6 +128,9 @@ std::string build_key(const mock_kms::v1::BuildInfo& info) {
   add("compiler", info.compiler().version());
   add("compiler-file", stamp(info.compiler().path()));
   for (const std::string& flag : info.flags()) add("flag", flag);
+  for (const std::string& entry : recipe.environment) add("environment", entry);  // a flag may read the same
+  add("modules", recipe.download_modules ? "download" : "off");
+  add("inputs", recipe.inputs);
   for (const auto& path : info.paths()) add("path " + path.id(), path.path());
   add("libraries", sha256_of_text(installed_libraries("/")));
   return sha256_of_text(text);

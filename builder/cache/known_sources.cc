@@ -24,7 +24,7 @@ void record_tools(const Recipe& recipe, const Toolchain& tools, BuildInfo& info)
   for (const std::string& flag : recorded_flags(recipe, tools)) info.add_flags(flag);
   info.set_target(recipe.target);
   info.set_build_system(name_of(recipe.system));
-  info.set_key(build_key(info));
+  info.set_key(build_key(info, recipe));
 }
 
 std::map<std::string, BuildInfo> known_sources(const BuildCache& cache, const std::string& question,

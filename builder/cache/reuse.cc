@@ -67,10 +67,13 @@ std::optional<Reused> Reuse::from_cache(const BuildInfo& info) const {
   Output output(output_, interruption_);
   const std::filesystem::path staged = output.stage(hit->binary.get(), record);
   if (record.binary().sha256() != hit->info.binary().sha256() || record.key() != info.key()) {
-    cache_.set_aside(info.key());
+    cache_.set_aside(info.key(), "a damaged entry");
     return std::nullopt;
   }
-  if (!runs(staged)) return std::nullopt;
+  if (!runs(staged)) {
+    cache_.set_aside(info.key(), "an entry that does not run");  // or what is compiled now could not be kept
+    return std::nullopt;
+  }
   record.set_from_cache(true);
   output.publish(record);
   log::info("published from the cache", {{"binary", output_.string()},

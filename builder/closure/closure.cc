@@ -1,8 +1,11 @@
 #include "builder/closure/closure.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <set>
+#include <tuple>
 
 #include "builder/closure/cmake_references.h"
 #include "builder/closure/go_module.h"
@@ -11,6 +14,9 @@ namespace kms::builder {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t most_files = 50'000;         ///< of CMake, once for each folder they are included from
+constexpr std::uint64_t most_bytes = 100'000'000;  ///< of their text
 
 std::string joined(const std::string& folder, const std::string& name) {
   std::string path = (fs::path(folder) / name).lexically_normal().string();
@@ -56,27 +62,58 @@ class Search {
     }
   }
 
-  void follow_cmake() { follow_lists(paths_.front()); }
+  /// From file to file by a list, not by recursion: a hostile chain of them may be long.
+  void follow_cmake(const Interruption& interruption) {
+    enter_folder(paths_.front());
+    while (!open_.empty()) {
+      interruption.check();
+      const CMakeFile next = std::move(open_.front());
+      open_.pop_front();
+      read(next);
+    }
+  }
 
   std::vector<Need> take() { return std::move(needs_); }
 
  private:
-  void follow_lists(const std::string& folder) { follow_file(joined(folder, "CMakeLists.txt"), folder); }
+  struct CMakeFile {
+    std::string file;
+    std::string current;  ///< CMAKE_CURRENT_SOURCE_DIR: an included file has the one that includes it
+    bool operator<(const CMakeFile& other) const {
+      return std::tie(file, current) < std::tie(other.file, other.current);
+    }
+  };
 
-  void follow_file(const std::string& file, const std::string& current) {
-    if (!visited_.emplace(file, current).second) return;
-    const auto text = tree_.read(file);
+  void enter_folder(const std::string& folder) { enter({joined(folder, "CMakeLists.txt"), folder}); }
+
+  void enter(CMakeFile file) {
+    if (!visited_.insert(file).second) return;
+    if (visited_.size() > most_files) give_up();
+    open_.push_back(std::move(file));
+  }
+
+  void read(const CMakeFile& at) {
+    const auto text = tree_.read(at.file);
     if (!text) return;
-    for (const CMakeReference& reference : cmake_references(*text, {paths_.front(), current, parent(file)})) {
+    bytes_ += text->size();
+    if (bytes_ > most_bytes) give_up();
+    for (const CMakeReference& reference :
+         cmake_references(*text, {paths_.front(), at.current, parent(at.file)})) {
       const bool folder = reference.kind == CMakeReference::Kind::folder;
-      need(file, (folder ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path, false);
+      need(at.file, (folder ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path,
+           false);
       if (leads_out(reference.path)) continue;
       if (folder) {
-        follow_lists(reference.path);
+        enter_folder(reference.path);
       } else {
-        follow_file(reference.path, current);
+        enter({reference.path, at.current});
       }
     }
+  }
+
+  [[noreturn]] void give_up() const {
+    throw Error("cannot find out what " + paths_.front() + " needs: its CMake files name others without end",
+                "give the folders by --path and --closure off, or another --ref");
   }
 
   void need(const std::string& file, const std::string& words, const std::string& path, bool certain) {
@@ -88,14 +125,16 @@ class Search {
                     "give another --ref, or --closure off");
       return;
     }
-    const auto same = [&](const Need& other) { return other.path == path; };
-    if (is_covered(path, paths_) || std::any_of(needs_.begin(), needs_.end(), same)) return;
+    if (is_covered(path, paths_) || !needed_.insert(path).second) return;
     needs_.push_back({path, file + " says " + words});
   }
 
   const SourceTree& tree_;
   const std::vector<std::string>& paths_;
-  std::set<std::pair<std::string, std::string>> visited_;
+  std::deque<CMakeFile> open_;
+  std::set<CMakeFile> visited_;
+  std::uint64_t bytes_ = 0;  ///< of CMake's text, read so far
+  std::set<std::string> needed_;
   std::vector<Need> needs_;
 };
 
@@ -108,10 +147,10 @@ bool is_covered(const std::string& path, const std::vector<std::string>& paths) 
 }
 
 std::vector<Need> uncovered_needs(const SourceTree& tree, const std::vector<std::string>& paths,
-                                  BuildSystem system) {
+                                  BuildSystem system, const Interruption& interruption) {
   Search search(tree, paths);
   if (system == BuildSystem::go) search.follow_go();
-  if (system == BuildSystem::cmake) search.follow_cmake();
+  if (system == BuildSystem::cmake) search.follow_cmake(interruption);
   return search.take();
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "builder/compile/recipe.h"
+#include "builder/interruption.h"
 #include "builder/source_tree.h"
 
 namespace kms::builder {
@@ -22,9 +23,9 @@ struct Need {
 
 /// What the project (the first of `paths`) needs that `paths` do not cover, as far as the files tell that
 /// were fetched; each path once. Throws Error where a Go module is replaced by a folder outside of the
-/// repository.
+/// repository, and where CMake's files lead to others without end; Interrupted.
 [[nodiscard]] std::vector<Need> uncovered_needs(const SourceTree& tree, const std::vector<std::string>& paths,
-                                                BuildSystem system);
+                                                BuildSystem system, const Interruption& interruption);
 
 /// What `project` is built by, by the files that its folder holds. Throws Error where it holds none known.
 [[nodiscard]] BuildSystem detect_system(const SourceTree& tree, const std::string& project);

@@ -1,5 +1,7 @@
 #include "builder/closure/closure_fetch.h"
 
+#include <algorithm>
+
 #include "builder/closure/closure.h"
 #include "builder/source_tree.h"
 #include "builder/transfer.h"
@@ -11,9 +13,13 @@ namespace {
 constexpr std::size_t most_paths =
     500;  ///< that a closure may come to: a source could name others without end
 
+constexpr std::size_t most_named = 50;  ///< in one message
+
 [[noreturn]] void refuse(const std::vector<Need>& needs) {
   std::string list;
-  for (const Need& need : needs) list += (list.empty() ? "" : ", ") + need.path + " (" + need.why + ")";
+  for (std::size_t i = 0; i < std::min(needs.size(), most_named); ++i)
+    list += (list.empty() ? "" : ", ") + needs[i].path + " (" + needs[i].why + ")";
+  if (needs.size() > most_named) list += " and " + std::to_string(needs.size() - most_named) + " more";
   throw Error("cannot compile without " + list, "give these by --path too, or --closure fetch");
 }
 
@@ -47,7 +53,7 @@ class ClosureFetch {
  private:
   [[nodiscard]] std::vector<Need> missing() const {
     const SourceTree tree(fetched_.objects.get(), fetched_.commit);
-    std::vector<Need> needs = uncovered_needs(tree, request_.paths, request_.system);
+    std::vector<Need> needs = uncovered_needs(tree, request_.paths, request_.system, interruption_);
     std::erase_if(needs, [&](const Need& need) { return is_covered(need.path, absent_); });
     return needs;
   }

@@ -22,6 +22,7 @@ struct Recipe {
   std::vector<std::string> environment;  ///< NAME=VALUE, stronger than what the builder sets
   std::string command;                   ///< for sh -c; BuildSystem::command alone
   bool download_modules = false;         ///< Go's, by a step of its own that has the network
+  std::string inputs;                    ///< a digest of what stands beside the source: stamp_of_inputs()
 };
 
 /// The folders of one build. The binary never names them.

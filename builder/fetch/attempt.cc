@@ -1,6 +1,7 @@
 #include "builder/fetch/attempt.h"
 
 #include "builder/fetch/failure_kinds.h"
+#include "builder/fetch/proxy.h"
 
 namespace kms::builder {
 namespace {
@@ -19,18 +20,29 @@ std::string without(std::string text, const Secret& secret) {
   return text;
 }
 
+/// `text` without what names the server: it may hold any word that failures are told apart by.
+std::string without_place(std::string text, const RepositoryUrl& url) {
+  const auto remove = [&](const std::string& words) {
+    for (std::size_t at = 0; (at = text.find(words, at)) != std::string::npos;) text.erase(at, words.size());
+  };
+  remove(url.display());
+  remove(" " + host_and_port(url.display(), "").host + ":");
+  return text;
+}
+
 /// What people are told of a failure in the fetching thread.
 AttemptError told(const FetchState& state, const Failure& failure, int code, bool hung_up) {
   const RepositoryUrl& url = state.request.repository;
   std::string cause = without(url.scrub(failure.cause), state.request.login.password);
+  cause = without_login(std::move(cause), proxy_of_environment(url));
   if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
   // Some of its TLS libraries have no more to say of it than "Generic error".
   if (code == GIT_ECERTIFICATE && url.kind() == RepositoryUrl::Kind::https &&
       cause.find("certificate") == std::string::npos) {
     cause += " (the server's certificate is refused)";
   }
-  FailureKind kind = failure_kind(code, cause, hung_up);
-  return {{cause, failure.hint.empty() ? std::move(kind.hint) : failure.hint}, kind.passing};
+  const FailureKind kind = failure_kind(code, without_place(cause, url), hung_up);
+  return {{cause, failure.hint.empty() ? kind.hint : failure.hint}, kind.passing};
 }
 
 bool of_connection(const git::GitError& error) {

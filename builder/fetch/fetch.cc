@@ -83,7 +83,8 @@ Fetched fetch(const FetchRequest& request, const Interruption& interruption, con
           : fetch_from_server(std::make_shared<FetchState>(request, request.scratch / "source.git"),
                               interruption, draw);
   if (request.signers) {
-    fetched.signature = required_signature(fetched.objects.get(), fetched.tip, *request.signers);
+    fetched.signature = required_signature(
+        fetched.objects.get(), {fetched.tip, fetched.commit, request.ref.tag_name()}, *request.signers);
   }
   return fetched;
 }

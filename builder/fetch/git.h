@@ -50,7 +50,9 @@ class GitError : public Error {
 /// Sets libgit2 up, once per process. Called before anything else here, by any thread.
 void prepare_library();
 
-/// From now on TLS trusts the authorities of this PEM file alone, in the whole process. Throws GitError.
+/// From now on TLS trusts the authorities of this PEM file, in the whole process: them alone where it is Mbed
+/// TLS (Debian's), besides the system's where it is OpenSSL (libgit2's streams/mbedtls.c and openssl.c).
+/// Throws GitError.
 void trust_authorities(const std::string& ca_file);
 
 /// Throws GitError "cannot <verb and object>: <libgit2's text>" where `code` is negative.

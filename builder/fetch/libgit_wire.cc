@@ -1,5 +1,7 @@
 #include "builder/fetch/libgit_wire.h"
 
+#include <strings.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -12,8 +14,6 @@
 
 namespace kms::builder {
 namespace {
-
-constexpr std::size_t longest_greeting = std::size_t{256} * 1024 * 1024;
 
 /// What libgit2 is shown: version 0's greeting of an empty repository. The blank before the line's end
 /// matters: libgit2 measures the last ability up to one (transports/smart_protocol.c).
@@ -127,7 +127,7 @@ int LibgitWire::on_credentials(git_credential** out, const char* /*url*/, const 
   auto& wire = *static_cast<LibgitWire*>(self);
   ++wire.meter_.beats;
   if (wire.meter_.cancelled) return GIT_EUSER;
-  if (wire.stateless() && wire.proxy_.empty() && wire.was_redirected()) {
+  if (wire.stateless() && !wire.sees_no_tunnel() && wire.was_redirected()) {
     git_error_set_str(GIT_ERROR_HTTP, "another server than that of --repo asks for a user and a password");
     return GIT_EAUTH;
   }
@@ -143,8 +143,11 @@ bool LibgitWire::was_redirected() const {
   const HostAndPort asked =
       host_and_port(url_.display(), url_.kind() == RepositoryUrl::Kind::http ? "80" : "443");
   const HostAndPort& reached = last_connected();
-  return reached.host != asked.host || reached.port != asked.port;
+  return ::strcasecmp(reached.host.c_str(), asked.host.c_str()) != 0 || reached.port != asked.port;
 }
+
+/// What a proxy is asked for inside of TLS is hidden from the socket: redirects are not followed there.
+bool LibgitWire::sees_no_tunnel() const { return proxy_.starts_with("https://"); }
 
 std::string LibgitWire::connect() {
   drop_stream();
@@ -158,6 +161,7 @@ std::string LibgitWire::connect() {
   options.callbacks.sideband_progress = on_message;
   options.proxy_opts.type = proxy_.empty() ? GIT_PROXY_NONE : GIT_PROXY_SPECIFIED;
   options.proxy_opts.url = proxy_.c_str();
+  if (sees_no_tunnel()) options.follow_redirects = GIT_REMOTE_REDIRECT_NONE;
   std::array<char, 32> version_2{"Git-Protocol: version=2"};
   std::array<char*, 1> headers{version_2.data()};
   if (stateless()) options.custom_headers = {headers.data(), headers.size()};

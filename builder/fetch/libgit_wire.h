@@ -39,6 +39,7 @@ class LibgitWire final : public Wire {
   static int on_message(const char* text, int length, void* self);
 
   [[nodiscard]] bool was_redirected() const;
+  [[nodiscard]] bool sees_no_tunnel() const;
   int read_greeting();
   int pull(git_smart_subtransport_stream* stream, char* into, std::size_t size, std::size_t& n);
   int begin_stream(git_smart_service_t service);

@@ -107,6 +107,8 @@ void PackInspector::add_object_header(unsigned char byte) {
   if (type_ == offset_delta) {
     at_ = At::base_offset;
   } else if (type_ == id_delta) {
+    ++id_deltas_;
+    check_chains();
     at_ = At::base_id;
   } else {
     begin_body();
@@ -120,9 +122,16 @@ void PackInspector::add_base_offset(unsigned char byte) {
   header_ += static_cast<char>(byte);
   if ((byte & 0x80) != 0) return;
   places_.back().depth = depth_of_base() + 1;
-  if (places_.back().depth > deepest_chain)
-    refuse("holds a chain of more than " + std::to_string(deepest_chain) + " deltas");
+  deepest_ = std::max(deepest_, places_.back().depth);
+  check_chains();
   begin_body();
+}
+
+/// A delta that names its base by an id may stand on any other: all of them could be one chain, with the
+/// longest one of the others between each two.
+void PackInspector::check_chains() const {
+  if ((id_deltas_ + 1) * (std::uint64_t{deepest_} + 1) - 1 > deepest_chain)
+    refuse("holds a chain of more than " + std::to_string(deepest_chain) + " deltas");
 }
 
 std::uint32_t PackInspector::depth_of_base() const {

@@ -44,6 +44,7 @@ class PackInspector {
   void count_result();
   void count(std::uint64_t size);
   [[nodiscard]] std::uint32_t depth_of_base() const;
+  void check_chains() const;
 
   /// What an object began with, for the deltas that refer to it by its place.
   struct Place {
@@ -61,8 +62,10 @@ class PackInspector {
   unsigned shift_ = 0;      ///< of the next bits of its size
   std::uint64_t size_ = 0;  ///< that it says it has
   std::uint64_t inflated_ = 0;
-  std::uint64_t distance_ = 0;  ///< to its base
-  std::string delta_head_;      ///< the first bytes of a delta: the sizes of its base and of its result
+  std::uint64_t distance_ = 0;   ///< to its base
+  std::uint64_t id_deltas_ = 0;  ///< that name their base by its id
+  std::uint32_t deepest_ = 0;    ///< chain of the others
+  std::string delta_head_;       ///< the first bytes of a delta: the sizes of its base and of its result
   std::vector<Place> places_;
   z_stream zlib_{};
 };

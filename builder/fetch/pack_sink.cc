@@ -24,6 +24,7 @@ void PackSink::finish() {
 
 int PackSink::on_progress(const git_indexer_progress* progress, void* self) {
   FetchMeter& meter = static_cast<PackSink*>(self)->meter_;
+  ++meter.beats;  // deltas are resolved when all is received: no more comes, and it may take long
   meter.objects = progress->received_objects;
   meter.objects_total = progress->total_objects;
   return meter.cancelled ? static_cast<int>(GIT_EUSER) : 0;

@@ -32,6 +32,17 @@ HostAndPort host_and_port(const std::string& url, const std::string& default_por
   return place;
 }
 
+std::string without_login(std::string text, const std::string& proxy) {
+  const std::size_t scheme = proxy.find("://");
+  const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t end = proxy.rfind('@');
+  if (end == std::string::npos || end <= begin) return text;
+  const std::string login = proxy.substr(begin, end - begin);
+  for (std::size_t at = 0; (at = text.find(login, at)) != std::string::npos; at += 3)
+    text.replace(at, login.size(), "***");
+  return text;
+}
+
 bool without_proxy(const std::string& host, const std::string& list) {
   std::istringstream entries(list);
   for (std::string entry; std::getline(entries, entry, ',');) {

@@ -20,6 +20,9 @@ struct HostAndPort {
 /// Of "scheme://[userinfo@]host[:port][/...]". Pure.
 [[nodiscard]] HostAndPort host_and_port(const std::string& url, const std::string& default_port);
 
+/// `text` with the user and password of the proxy's URL replaced, also where that URL is none. Pure.
+[[nodiscard]] std::string without_login(std::string text, const std::string& proxy);
+
 /// Whether `host` is in a list such as "localhost,.example.org" or "*". Pure.
 [[nodiscard]] bool without_proxy(const std::string& host, const std::string& list);
 

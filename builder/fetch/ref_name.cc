@@ -54,6 +54,8 @@ std::vector<std::string> RefName::candidates() const {
   return {"refs/heads/" + text_, "refs/tags/" + text_};
 }
 
+std::string RefName::tag_name() const { return commit_id_ ? "" : short_name(text_); }
+
 Failure RefName::not_found(const std::string& repository, const std::vector<std::string>& existing) const {
   if (commit_id_) {
     return {"cannot find commit " + text_ + ": no branch or tag of " + repository + " leads to it",

@@ -27,6 +27,9 @@ class RefName {
   /// in `git clone --branch`.
   [[nodiscard]] std::vector<std::string> candidates() const;
 
+  /// The name that a tag gives itself where it is this ref; "" for an id, which a tag of any name may have.
+  [[nodiscard]] std::string tag_name() const;
+
   /// "cannot find ...", with the nearest of the refs that there are.
   [[nodiscard]] Failure not_found(const std::string& repository,
                                   const std::vector<std::string>& existing) const;

@@ -27,7 +27,7 @@ struct FetchState {
   FetchMeter meter;
 };
 
-/// Goes down the rungs of a ladder, as far as the server makes it: two levels of folders per request, one
+/// Goes down the rungs of a ladder, as far as the server makes it: three levels of folders per request, one
 /// level per request, all folders at once, the whole commit; without its history where the server can. Asks
 /// for nothing that the repository holds. Throws Error.
 [[nodiscard]] Fetched fetch_remote(FetchState& state);

@@ -45,7 +45,16 @@ ssize_t read_stream(git_stream* stream, void* into, std::size_t size) noexcept {
   return n < 0 ? fail("the connection was lost: ") : n;
 }
 
+/// A proxy is told whom to reach for all that comes then (RFC 9110, 9.3.6).
+void note_tunnel(std::string_view request) {
+  constexpr std::string_view verb = "CONNECT ";
+  if (!request.starts_with(verb)) return;
+  request.remove_prefix(verb.size());
+  latest = host_and_port(std::string(request.substr(0, request.find(' '))), "443");
+}
+
 ssize_t write_stream(git_stream* stream, const char* bytes, std::size_t size, int /*flags*/) noexcept {
+  note_tunnel({bytes, size});
   const ssize_t n = socket_of(stream).write(bytes, size);
   return n < 0 ? fail("the connection was lost: ") : n;
 }

@@ -26,7 +26,7 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
   std::vector<AdvertisedRef> refs;
   std::size_t bytes = 0;
   bool cut = false;
-  ask(ls_refs_command(offer(), prefixes), [&](const Packet& packet) {
+  ask(ls_refs_request(offer(), prefixes), [&](const Packet& packet) {
     if (packet.kind != Packet::Kind::data) return false;
     if (packet.payload.starts_with("ERR ")) throw ServerRefusal::of(packet.payload.substr(4));
     refs.push_back(parse_ref_line(packet.line()));
@@ -41,7 +41,7 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
 void UploadPack::fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack) {
   const bool keeps_on = offer().version == 2 || wire_.stateless();
   PackReply reply(offer().version, on_pack);
-  ask(fetch_command(offer(), wants), [&](const Packet& packet) { return reply.add(packet); });
+  ask(pack_request(offer(), wants), [&](const Packet& packet) { return reply.add(packet); });
   if (!keeps_on) connected_ = false;  // version 0 ends its connection with the pack
 }
 

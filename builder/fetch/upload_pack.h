@@ -9,9 +9,9 @@
 #include <optional>
 #include <vector>
 
-#include "builder/fetch/fetch_command.h"
 #include "builder/fetch/meter.h"
 #include "builder/fetch/pack_reply.h"
+#include "builder/fetch/pack_request.h"
 #include "builder/fetch/wire.h"
 
 namespace kms::builder {

@@ -1,5 +1,6 @@
 #include "builder/isolation/isolation.h"
 
+#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -42,20 +43,53 @@ bool is_system_path(const std::string& path) {
   });
 }
 
-/// The folders of PATH, and what a tool of another place has around it: its libraries stand beside its bin.
+fs::path real_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  return error ? path : real;
+}
+
+/// Under its own name and, where links lead there, under the real one.
+void add_readable(const fs::path& path, std::vector<std::string>& readable) {
+  readable.push_back(path.string());
+  if (const fs::path real = real_path(path); real != path) readable.push_back(real.string());
+}
+
+/// Somebody's home, a folder above one, or the ~/.local that everything of a user may lie in: not to be shown
+/// for a single program.
+bool holds_a_home(const fs::path& folder) {
+  const char* variable = std::getenv("HOME");
+  const passwd* entry = ::getpwuid(::geteuid());
+  const fs::path common = real_path("/home");
+  std::vector<fs::path> homes{"/root", common / "somebody"};
+  if (variable != nullptr && *variable == '/') homes.emplace_back(variable);
+  if (entry != nullptr && entry->pw_dir != nullptr) homes.emplace_back(entry->pw_dir);
+  if (folder.parent_path() == common || folder.filename() == ".local") return true;
+  return std::any_of(homes.begin(), homes.end(), [&](const fs::path& home) {
+    return folder == "/" || (real_path(home).string() + "/").starts_with(folder.string() + "/");
+  });
+}
+
+/// What a tool of another place than the system's has around it: its libraries stand beside its bin.
+fs::path surroundings(const fs::path& tool) {
+  const fs::path bin = tool.parent_path();
+  if (bin.filename() == "bin" && !holds_a_home(bin.parent_path())) return bin.parent_path();
+  return holds_a_home(bin) ? tool : bin;
+}
+
+/// The folders of PATH, and the tools.
 void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& readable) {
   const char* path = std::getenv("PATH");
   std::istringstream folders(path == nullptr ? "" : path);
   for (std::string folder; std::getline(folders, folder, ':');) {
-    if (folder.size() > 1 && folder.front() == '/' && !is_system_path(folder)) readable.push_back(folder);
+    if (folder.starts_with('/') && !is_system_path(folder) && !holds_a_home(real_path(folder)))
+      add_readable(folder, readable);
   }
   for (const std::string& tool : tools) {
     std::error_code error;
     const fs::path real = fs::canonical(tool, error);
     if (error || is_system_path(real)) continue;
-    const fs::path bin = real.parent_path();
-    const bool has_prefix = bin.filename() == "bin" && bin.parent_path() != "/";
-    readable.push_back((has_prefix ? bin.parent_path() : bin).string());
+    readable.push_back(surroundings(real).string());
   }
 }
 
@@ -160,7 +194,7 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
   Sandbox base;
   base.limits = request.limits;
   base.readable = system_paths;
-  base.readable.insert(base.readable.end(), request.readable.begin(), request.readable.end());
+  for (const std::string& path : request.readable) add_readable(path, base.readable);
   add_tools(tools, base.readable);
   for (const auto& list : {folders.work, folders.kept}) {
     for (const fs::path& folder : list) base.writable.push_back(folder.string());
@@ -192,8 +226,8 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
 }
 
 std::vector<std::string> Isolation::command(const std::vector<std::string>& command, bool network) const {
-  if (!on_) return command;
   Sandbox sandbox = sandbox_;
+  sandbox.open = !on_;
   if (network) {
     sandbox.network = false;
     sandbox.readable.insert(sandbox.readable.end(), network_paths.begin(), network_paths.end());

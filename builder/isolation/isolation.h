@@ -41,7 +41,8 @@ class Isolation {
                                            const std::vector<std::string>& tools, const ToolFolders& folders,
                                            const Interruption& interruption);
 
-  /// The words that run `command` under it. `network`: that one thing is allowed.
+  /// The words that run `command` under it, without the builder's descriptors even where it is off.
+  /// `network`: that one thing is allowed.
   [[nodiscard]] std::vector<std::string> command(const std::vector<std::string>& command,
                                                  bool network = false) const;
 

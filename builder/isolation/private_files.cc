@@ -80,7 +80,9 @@ std::vector<Piece> collect(const Sandbox& sandbox) {
         if (covers(piece.path, path)) return;
       }
       if (S_ISLNK(status.st_mode)) {
-        pieces.push_back({path, false, {}, fs::read_symlink(path)});
+        std::error_code broken;  // links on the way to its end may not be in the view
+        const fs::path end = fs::canonical(path, broken);
+        pieces.push_back({path, false, {}, broken ? fs::read_symlink(path) : end});
         return;
       }
     }

@@ -27,6 +27,8 @@ void read_word(std::string_view word, Sandbox& sandbox) {
     sandbox.readable.emplace_back(value);
   } else if (name == "writable") {
     sandbox.writable.emplace_back(value);
+  } else if (name == "open") {
+    sandbox.open = true;
   } else if (name == "user") {
     sandbox.user = static_cast<uid_t>(number(value));
   } else if (name == "user-namespace") {
@@ -55,6 +57,7 @@ void read_word(std::string_view word, Sandbox& sandbox) {
 std::vector<std::string> sandbox_command(const Sandbox& sandbox, const std::vector<std::string>& command) {
   std::vector<std::string> words{"/proc/self/exe", std::string(step_word),
                                  "user=" + std::to_string(sandbox.user)};
+  if (sandbox.open) words.emplace_back("open");
   if (sandbox.user_namespace) words.emplace_back("user-namespace");
   if (sandbox.files) words.emplace_back("files");
   if (sandbox.processes) words.emplace_back("processes");

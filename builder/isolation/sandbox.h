@@ -21,6 +21,7 @@ struct ProcessLimits {
 };
 
 struct Sandbox {
+  bool open = false;            ///< nothing is entered; the rest does not count
   uid_t user = 0;               ///< who to become; 0: it stays who it is
   bool user_namespace = false;  ///< the namespaces need one around them
   bool files = false;           ///< it sees `readable` and `writable` alone

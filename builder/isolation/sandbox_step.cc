@@ -125,32 +125,56 @@ sigset_t watched_signals() {
   return signals;
 }
 
+int exit_with(int status) {
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  std::signal(WTERMSIG(status), SIG_DFL);
+  ::raise(WTERMSIG(status));
+  return 128 + WTERMSIG(status);
+}
+
 /// Waits for the first process of a PID namespace. When that has ended, the kernel has ended all others in
 /// it.
-int wait_for(pid_t first, const sigset_t& signals) {
+int wait_for_namespace(pid_t first, const sigset_t& signals) {
   for (;;) {
     const int signal = ::sigwaitinfo(&signals, nullptr);
     if (signal > 0 && signal != SIGCHLD) ::kill(first, SIGKILL);
     int status = 0;
-    if (::waitpid(first, &status, WNOHANG) != first) continue;
-    if (WIFEXITED(status)) return WEXITSTATUS(status);
-    std::signal(WTERMSIG(status), SIG_DFL);
-    ::raise(WTERMSIG(status));
-    return 128 + WTERMSIG(status);
+    if (::waitpid(first, &status, WNOHANG) == first) return exit_with(status);
   }
 }
 
-/// The processes of a new PID namespace are this one's children; this one is not in it.
-int run_separated(const Sandbox& sandbox, const std::string& folder, char** command) {
+/// Waits for a process that shares this one's group, and so gets its signals by itself. Where the builder is
+/// gone nobody waits for the others that it has started: those are waited for too, as the lock is still held.
+int wait_for(pid_t first, pid_t builder) {
+  int status = 0;
+  while (::waitpid(first, &status, 0) != first) {
+    if (errno != EINTR) throw_errno("wait for a process");
+  }
+  while (::getppid() != builder && (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR)) {
+  }
+  return exit_with(status);
+}
+
+/// Starts the command in a process of its own that has nothing of the builder's but the first three
+/// descriptors.
+int run(const Sandbox& sandbox, const std::string& folder, char** command) {
+  const pid_t builder = ::getppid();
   const sigset_t signals = watched_signals();
   check(::sigprocmask(SIG_BLOCK, &signals, nullptr), "block signals");
-  // A builder that is killed takes everything along; the lock of its folder is held until that is done.
-  check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
+  // A builder that is killed takes a namespace along; the lock of its folder is held until that is done.
+  if (sandbox.processes) {
+    check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
+  } else {
+    check(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "wait for all processes");
+  }
+  // What runs as this user could take the descriptors of this process (pidfd_getfd(2)). exec undoes it.
+  check(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "hide the descriptors");
   const pid_t first = ::fork();
   check(first, "make a process");
-  if (first > 0) return wait_for(first, signals);
-  enter(sandbox, folder);
-  check(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "watch the builder");  // enter() has cleared it
+  if (first > 0) return sandbox.processes ? wait_for_namespace(first, signals) : wait_for(first, builder);
+  if (!sandbox.open) enter(sandbox, folder);
+  if (sandbox.processes)  // enter() has cleared it
+    check(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "watch the builder");
   check(static_cast<long>(::close_range(first_inherited_fd, ~0U, 0)), "close descriptors");
   check(::sigprocmask(SIG_UNBLOCK, &signals, nullptr), "unblock signals");
   return start(command);
@@ -164,10 +188,8 @@ int run_sandbox_step(int argc, char** argv) {
     const Sandbox sandbox = read_sandbox(argc, argv, command);
     const std::string folder = std::filesystem::current_path();
     if (sandbox.user != 0 && sandbox.user_namespace) become(sandbox.user);
-    enter_namespaces(sandbox);
-    if (sandbox.processes) return run_separated(sandbox, folder, argv + command);
-    enter(sandbox, folder);
-    return start(argv + command);
+    if (!sandbox.open) enter_namespaces(sandbox);
+    return run(sandbox, folder, argv + command);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return cannot_enter;

@@ -1,5 +1,7 @@
 #include "builder/signature/required_signature.h"
 
+#include <optional>
+
 #include "builder/signature/signed_object.h"
 #include "builder/signature/ssh_key.h"
 #include "builder/signature/ssh_signature.h"
@@ -17,17 +19,28 @@ std::string_view content_of(git_odb_object* object) {
   return {static_cast<const char*>(git_odb_object_data(object)), git_odb_object_size(object)};
 }
 
-git_oid target_of(git_repository* objects, const git_oid& tag) {
-  const auto object =
-      git::make<git::Object>("read tag " + git::hex(tag), git_object_lookup, objects, &tag, GIT_OBJECT_TAG);
-  return *git_tag_target_id(reinterpret_cast<const git_tag*>(object.get()));
-}
-
-/// A namespace is the signer's word: not all of it is for a terminal.
+/// A name is the signer's word: not all of it is for a terminal.
 std::string quoted(std::string_view text) {
   std::string shown = "'";
   for (const char c : text.substr(0, 40)) shown += c >= 0x20 && c < 0x7F ? c : '?';
   return shown + "'";
+}
+
+using Tag = std::unique_ptr<git_tag, git::Deleter<git_tag_free>>;
+
+/// Null where it is none, or not there.
+Tag find_tag(git_repository* objects, const git_oid& id) {
+  git_tag* raw = nullptr;
+  const int code = git_tag_lookup(&raw, objects, &id);
+  if (code == GIT_ENOTFOUND || code == GIT_EINVALIDSPEC) return nullptr;
+  git::check(code, "read tag " + git::hex(id));
+  return Tag(raw);
+}
+
+/// "" where the tag is meant: a signed one of another name may be an old one in its place.
+std::string why_another(const git_tag* tag, const std::string& wanted) {
+  if (wanted.empty() || wanted == git_tag_name(tag)) return "";
+  return "it is signed as tag " + quoted(git_tag_name(tag)) + ", and " + quoted(wanted) + " is asked for";
 }
 
 }  // namespace
@@ -58,24 +71,40 @@ Outcome<Signature> check_signature(const std::string& object, std::string_view r
   return Signature{object, std::get<std::string>(principals), ssh_fingerprint(signature.key)};
 }
 
-Signature required_signature(git_repository* objects, const git_oid& tip, const AllowedSigners& signers) {
+Signature required_signature(git_repository* objects, const SignedWay& way, const AllowedSigners& signers) {
   git_odb* raw_database = nullptr;
   git::check(git_repository_odb(&raw_database, objects), "open the repository's objects");
   const git::Database database(raw_database);
-  git_oid id = tip;
+  std::optional<Signature> good;
   std::string why;
-  for (int depth = 0; depth <= most_tags; ++depth) {
-    const auto object = git::make<RawObject>("read " + git::hex(id), git_odb_read, database.get(),
-                                             static_cast<const git_oid*>(&id));
-    const bool tag = git_odb_object_type(object.get()) == GIT_OBJECT_TAG;
-    const std::string kind = tag ? "tag" : "commit";
+  const auto look_at = [&](const git_oid& id, const git_tag* tag) {
+    if (good) return;
+    const auto object = git::make<RawObject>("read " + git::hex(id), git_odb_read, database.get(), &id);
+    const std::string kind = tag == nullptr ? "commit" : "tag";
     const Outcome<Signature> outcome = check_signature(kind, content_of(object.get()), signers);
     const Failure* failure = failure_of(outcome);
-    if (failure == nullptr) return std::get<Signature>(outcome);
-    why += (why.empty() ? "" : ", and ") + kind + " " + git::hex(id) + ": " + failure->cause;
-    if (!tag) break;
-    id = target_of(objects, id);
+    const std::string refusal = failure != nullptr ? failure->cause
+                                : tag != nullptr   ? why_another(tag, way.tag_name)
+                                                   : "";
+    if (refusal.empty()) {
+      good = std::get<Signature>(outcome);
+    } else {
+      why += (why.empty() ? "" : ", and ") + kind + " " + git::hex(id) + ": " + refusal;
+    }
+  };
+  git_oid id = way.tip;
+  for (int depth = 0; git_oid_equal(&id, &way.commit) == 0; ++depth) {
+    const Tag tag = depth < most_tags ? find_tag(objects, id) : nullptr;
+    if (!tag) {
+      throw Error("cannot trust the source: " + git::hex(way.tip) + " does not lead to commit " +
+                      git::hex(way.commit) + ", whatever the server says",
+                  "find out who answers there, and do not use it");
+    }
+    look_at(id, tag.get());
+    id = *git_tag_target_id(tag.get());
   }
+  look_at(id, nullptr);
+  if (good) return *good;
   throw Error("cannot trust the source: " + why, hint);
 }
 

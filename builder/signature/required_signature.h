@@ -16,9 +16,17 @@ struct Signature {
   std::string fingerprint;  ///< of its key: "SHA256:..."
 };
 
-/// The first good signature on the way from `tip` (a tag, or the commit) to the commit: a tag's covers the id
-/// of what it points to, and so all below. Throws Error "cannot trust the source: why" where there is none.
-[[nodiscard]] Signature required_signature(git_repository* objects, const git_oid& tip,
+/// The way whose signatures are looked at.
+struct SignedWay {
+  git_oid tip{};         ///< what the ref stands for: a tag, or the commit
+  git_oid commit{};      ///< what is used in the end
+  std::string tag_name;  ///< that a tag has to give itself to count; "": any
+};
+
+/// The first good signature on the way from the tip to the commit: a tag's covers the id of what it points
+/// to, and so all below. The way is gone in the objects, whatever a server said of it. Throws Error "cannot
+/// trust the source: why" where there is no such signature, and where the tip does not lead to the commit.
+[[nodiscard]] Signature required_signature(git_repository* objects, const SignedWay& way,
                                            const AllowedSigners& signers);
 
 /// One object's signature. Pure but for `signers`; for garbage it is a Failure.

@@ -6,8 +6,9 @@
 
 #include "tests/support/temp_folder.h"
 
-using kms::builder::build_key;
 using kms::builder::installed_libraries;
+using kms::builder::Recipe;
+using kms::builder::stamp_of_inputs;
 using mock_kms::v1::BuildInfo;
 
 namespace {
@@ -24,6 +25,10 @@ BuildInfo example() {
   path->set_path("provider");
   path->set_id("1111111111111111111111111111111111111111");
   return info;
+}
+
+std::string key_of(const BuildInfo& info, const Recipe& recipe = {}) {
+  return kms::builder::build_key(info, recipe);
 }
 
 constexpr auto status = R"(Package: libssl-dev
@@ -48,16 +53,16 @@ TEST_CASE("a key is the same for the same input, wherever the source comes from"
   moved.set_repository("elsewhere");
   moved.set_commit("2222222222222222222222222222222222222222");
   moved.mutable_transfer()->set_bytes(7);
-  CHECK(build_key(example()) == build_key(moved));
-  CHECK(build_key(example()).size() == 64);
+  CHECK(key_of(example()) == key_of(moved));
+  CHECK(key_of(example()).size() == 64);
 }
 
 TEST_CASE("whatever decides the binary changes the key") {
-  std::set<std::string> keys{build_key(example())};
+  std::set<std::string> keys{key_of(example())};
   const auto add = [&](auto change) {
     BuildInfo info = example();
     change(info);
-    keys.insert(build_key(info));
+    keys.insert(key_of(info));
   };
   add([](BuildInfo& info) { info.set_build_system("make"); });
   add([](BuildInfo& info) { info.set_target("other"); });
@@ -70,7 +75,38 @@ TEST_CASE("whatever decides the binary changes the key") {
   });
   add([](BuildInfo& info) { info.mutable_paths(0)->set_id("3333333333333333333333333333333333333333"); });
   add([](BuildInfo& info) { info.mutable_paths(0)->set_path("elsewhere"); });
-  CHECK(keys.size() == 9);
+  Recipe recipe;
+  recipe.download_modules = true;
+  keys.insert(key_of(example(), recipe));
+  recipe.inputs = "x";
+  keys.insert(key_of(example(), recipe));
+  CHECK(keys.size() == 11);
+}
+
+TEST_CASE("a flag and a variable that read the same make two keys") {
+  BuildInfo info = example();
+  info.add_flags("CC=x");  // where both are on record
+  Recipe recipe;
+  recipe.environment = {"CC=x"};
+  CHECK(key_of(info) != key_of(info, recipe));
+}
+
+TEST_CASE("inputs count by what is in them") {
+  const kms::test::TempFolder folder;
+  folder.write("in/a/x", "1");
+  const std::vector<std::string> paths{folder.path() / "in"};
+  std::set<std::string> stamps{stamp_of_inputs({}), stamp_of_inputs(paths)};
+  CHECK(stamp_of_inputs(paths) == stamp_of_inputs(paths));
+  folder.write("in/a/x", "12");
+  stamps.insert(stamp_of_inputs(paths));
+  folder.write("in/a/y", "");
+  stamps.insert(stamp_of_inputs(paths));
+  std::filesystem::permissions(folder.path() / "in/a/y", std::filesystem::perms::owner_all);
+  stamps.insert(stamp_of_inputs(paths));
+  std::filesystem::create_symlink("x", folder.path() / "in/l");
+  stamps.insert(stamp_of_inputs(paths));
+  stamps.insert(stamp_of_inputs({folder.path() / "none"}));
+  CHECK(stamps.size() == 7);
 }
 
 TEST_CASE("only packages that are compiled with or linked count") {

@@ -6,9 +6,9 @@
 
 #include "builder/fetch/back_off.h"
 #include "builder/fetch/failure_kinds.h"
-#include "builder/fetch/fetch_command.h"
 #include "builder/fetch/git.h"
 #include "builder/fetch/pack_reply.h"
+#include "builder/fetch/pack_request.h"
 #include "builder/fetch/pkt_line.h"
 #include "builder/fetch/proxy.h"
 
@@ -92,12 +92,12 @@ TEST_CASE("greetings that are damaged, cut, refusals or of SHA-256 are errors") 
 
 TEST_CASE("requests are whole and in the order that servers ask for") {
   const Wants wants{{parse_id(id_a)}, "tree:0", true};
-  CHECK(fetch_command(v2("fetch=shallow filter"), wants) ==
+  CHECK(pack_request(v2("fetch=shallow filter"), wants) ==
         pkt_line("command=fetch\n") + "0001" + pkt_line("no-progress\n") + pkt_line("ofs-delta\n") +
             pkt_line("want " + id_a + "\n") + pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") +
             pkt_line("done\n") + "0000");
   ServerOffer old;
-  CHECK(fetch_command(old, wants) ==
+  CHECK(pack_request(old, wants) ==
         pkt_line("want " + id_a + " side-band-64k ofs-delta no-progress filter\n") +
             pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
 }
@@ -140,6 +140,12 @@ TEST_CASE("proxies are named and left out as curl does it") {
   CHECK(without_proxy("git.example.org", "localhost, .example.org"));
   CHECK(without_proxy("git.example.org", "*"));
   CHECK_FALSE(without_proxy("anexample.org", "example.org"));
+}
+
+TEST_CASE("a proxy's login is taken out of what a library says of it") {
+  CHECK(without_login("invalid URL: 'http://me:pw@'", "http://me:pw@") == "invalid URL: 'http://***@'");
+  CHECK(without_login("x me:p@w x", "http://me:p@w@proxy:1") == "x *** x");
+  CHECK(without_login("a proxy", "http://proxy:1") == "a proxy");
 }
 
 TEST_CASE("failures of the moment are told from final ones") {

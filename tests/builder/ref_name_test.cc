@@ -23,6 +23,12 @@ TEST_CASE("forty hex digits are a commit's id, in either case") {
   CHECK_FALSE(parsed("abcdef0").is_commit_id());
 }
 
+TEST_CASE("a tag has to have the name that is asked for, but for an id") {
+  CHECK(parsed("release/1").tag_name() == "release/1");
+  CHECK(parsed("refs/tags/release/1").tag_name() == "release/1");
+  CHECK(parsed("0123456789012345678901234567890123456789").tag_name().empty());
+}
+
 TEST_CASE("what git takes for no ref name is refused") {
   for (const char* bad : {"", "-x", "a..b", "a b", "a~1", "a^", "a:b", "/a", "a/", "a@{1}", "*", "a."}) {
     CAPTURE(bad);

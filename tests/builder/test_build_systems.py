@@ -212,8 +212,8 @@ def test_what_cmake_lists_name_is_fetched_until_nothing_is_missing(needy, place,
 def test_what_is_missing_is_refused_with_the_list(needy):
     line = needy.failure("--path", "provider", "--closure", "refuse")
     assert line == ("builder: closure: cannot compile without proto (provider/CMakeLists.txt says add_subdirectory(proto)), "
-                    "deep/er (proto/CMakeLists.txt says add_subdirectory(deep/er)), "
                     "cmake/a.cmake (provider/CMakeLists.txt says include(cmake/a.cmake)), "
+                    "deep/er (proto/CMakeLists.txt says add_subdirectory(deep/er)), "
                     "cmake/b.cmake (cmake/a.cmake says include(cmake/b.cmake)); give these by --path too, or --closure fetch")
     assert needy.compilations() == 0
     needy.built("--path", "provider,proto,cmake,deep", "--closure", "refuse")
@@ -261,6 +261,28 @@ def test_the_cause_goes_to_the_termination_log_and_everything_to_the_log_file(wo
     text = log.read_text()
     assert "words of the compiler" in text and "fetching repository=" in text
     assert text.endswith(line + "\n")
+
+
+@pytest.mark.parametrize("option, content, words", [
+    ("--password-file", None, "cannot read given: No such file or directory; check --password-file"),
+    ("--password-file", "\n", "cannot use given: its first line is empty"),
+    ("--allowed-signers", None, "cannot read given: No such file or directory; check --allowed-signers"),
+    ("--allowed-signers", "me nonsense\n", "cannot read line 1 of given"),
+    ("--ca-file", None, "cannot read given: No such file or directory; check --ca-file"),
+    ("--ssh-key", None, "cannot read given"), ("--known-hosts", None, "cannot read given"),
+    ("--commit", "main", "--commit: 'given' is no commit id")])
+@pytest.mark.parametrize("command", ["build", "fetch"])
+def test_a_file_that_is_wrong_is_named_in_the_termination_log_too(workshop, command, option, content, words):
+    workshop.source.commit(project())
+    message = workshop.folder / "termination-log"
+    message.write_text("")
+    if content:
+        (workshop.folder / "given").write_text(content)
+    done = (workshop.fetch if command == "fetch" else workshop.build)("--termination-log", str(message), option, "given")
+    last = (done.stderr if command == "fetch" else done.err).splitlines()[-1]
+    assert done.returncode == 2
+    assert last.startswith(f"builder: {words}"), last
+    assert message.read_text() == last + "\n"
 
 
 def test_no_termination_log_is_made_where_there_is_none(workshop):

@@ -123,6 +123,28 @@ def test_another_recipe_is_another_binary(cached, options):
     assert len(entries(cached)) == 2
 
 
+def test_a_flag_is_not_taken_for_a_variable_of_the_same_words(cached):
+    cached.source.commit({"provider/Makefile": 'plugin:\n\tprintf "#!/bin/sh\\necho $(origin WORD)\\n" > $$OUTPUT; chmod +x $$OUTPUT\n'})
+    del cached.environment["BUILDER_ENV"]
+    found = set()
+    for option in ("--flag", "--env"):
+        cached.gone()
+        cached.built("--path", "provider", "--target", "plugin", option, "WORD=x")
+        found.add(output_of(cached))
+    assert found == {"command line\n", "environment\n"}
+
+
+def test_another_content_of_an_input_is_another_binary(cached):
+    shown = cached.folder / "shown"
+    shown.write_text("one")
+    cached.source.commit({"provider/Makefile": f'plugin:\n\tprintf "#!/bin/sh\\necho $$(cat {shown})\\n" > $$OUTPUT; chmod +x $$OUTPUT\n'})
+    for word, verb in (("one", "Published:"), ("one", "From the cache:"), ("other", "Published:")):
+        shown.write_text(word) if shown.read_text() != word else None
+        cached.gone()
+        assert cached.built("--path", "provider", "--target", "plugin", "--input", shown).out.startswith(verb)
+        assert output_of(cached) == word + "\n"
+
+
 @pytest.mark.parametrize("pinned", [True, False])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "record"])
 def test_a_damaged_entry_is_noticed_set_aside_and_made_anew(cached, git_http, damage, pinned):
@@ -156,7 +178,9 @@ def test_an_entry_that_runs_no_more_is_compiled_again(cached):
     needed.unlink()
     done = cached.build()
     assert "compiling what is there anew" in done.err
+    assert "the build cache held an entry that does not run set-aside=" in done.err
     assert cached.compilations() == 2
+    assert entries(cached) == [], "what does not run is not kept, and was not published"
 
 
 def test_what_was_used_last_stays_within_the_limit(cached):

@@ -8,8 +8,10 @@ import tarfile
 import tempfile
 
 import pytest
+from conftest import BUILDER
 from support import huge_repository
 from support.git_servers import GitDaemon, GitHttp, git
+from support.relay import Relay
 from support.sshd import Sshd
 
 LEAPS = "v2, three folder levels a request"
@@ -129,6 +131,17 @@ def test_a_folder_that_is_not_empty_is_left_alone(shop):
     assert shop.fetched("--path", "top", into=shop.folder / "void").returncode == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a folder of somebody else's")
+def test_a_folder_of_somebody_else_is_not_filled(shop):
+    stage = shop.folder / ".into.builder-new"
+    stage.mkdir(mode=0o777)
+    os.chown(stage, 12345, 12345)
+    done = subprocess.run([BUILDER, "fetch", "--repo", shop.source.path, "--into", shop.folder / "into"], env=shop.environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and f"{stage} belongs to somebody else; remove it, or give another --into" in done.stderr
+    assert not (shop.folder / "into").exists()
+
+
 # --- refs ------------------------------------------------------------------------------------------------------------
 
 def test_annotated_tags_even_of_tags_and_ids_lead_to_their_commit(shop, place):
@@ -184,20 +197,43 @@ RUNGS = {
     "v0, any object": ({"uploadpack.allowAnySHA1InWant": "true"}, 0, "v0, three folder levels a request"),
     "v0, depths banned": ({"uploadpack.allowAnySHA1InWant": "true", "uploadpackfilter.tree.maxDepth": "0"}, 0,
                           "v0, one folder level a request"),
+    "v0, trees banned": ({"uploadpack.allowAnySHA1InWant": "true", "uploadpackfilter.tree.allow": "false"}, 0,
+                         "v0, all folders at once"),
     "v0, no filters": ({"uploadpack.allowFilter": "false"}, 0, "v0, whole commit"),
 }
 
 
-@pytest.mark.parametrize("rung, transport", [(rung, "http") for rung in RUNGS] + [
-    (rung, "git") for rung in RUNGS if RUNGS[rung][1] == 2])
+@pytest.mark.parametrize("transport", ["http", "git"])
+@pytest.mark.parametrize("rung", RUNGS)
 def test_every_rung_brings_the_same(shop, rung, transport):
     configuration, version, way = RUNGS[rung]
     for name, value in configuration.items():
         shop.source.git("config", name, value)
-    with (GitHttp(shop.folder / "srv", version=version) if transport == "http" else GitDaemon(shop.folder / "srv")) as server:
+    with {"http": GitHttp, "git": GitDaemon}[transport](shop.folder / "srv", version=version) as server:
         done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=server.url("source/.git"))
         assert done.way == way
         assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
+
+
+def http_answer(body):
+    return (b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-result\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)) + body
+
+
+@pytest.mark.parametrize("what", ["a filter is answered by nothing", "a folder is not given by its id"])
+def test_what_a_server_will_not_do_after_all_leads_to_the_next_way(shop, git_http, what):
+    if what.startswith("a filter"):
+        replies, cause = {b"filter ": http_answer(b"")}, "the server's answer is empty"
+    else:
+        refusal = f"ERR upload-pack: not our ref {shop.source.id('HEAD:a')}\n".encode()
+        replies = {f"want {shop.source.id('HEAD:a')}".encode(): http_answer(b"%04x" % (len(refusal) + 4) + refusal)}
+        cause = f"the server says: upload-pack: not our ref {shop.source.id('HEAD:a')}"
+    with Relay(git_http.port, replies=replies) as relay:
+        done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=git_http.url("source/.git", port=relay.port))
+    assert f'the server cannot do this, trying another way way="three folder levels a request" cause="{cause}"' in done.stderr
+    assert "trying the fetch again" not in done.stderr
+    assert done.way == "v2, whole commit"
+    assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
 
 
 def test_ssh_walks_by_version_0_where_it_may(shop):

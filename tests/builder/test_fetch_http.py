@@ -59,9 +59,14 @@ def test_not_found(shop, git_http):
 
 
 def test_a_page_that_is_no_git(shop):
-    with GitHttp(shop.folder / "srv", lines='location /page { default_type text/html; return 200 "<html>"; }') as server:
-        line = shop.fetch_failure(repo=server.url("page"))
-        assert "cannot reach" in line or "not git's protocol" in line
+    """Neither by what it says it is, nor by what it is."""
+    pages = "".join(f'location /{name} {{ default_type {kind}; return 200 "<html>"; }}' for name, kind in
+                    (("page", "text/html"), ("lie", "application/x-git-upload-pack-advertisement")))
+    with GitHttp(shop.folder / "srv", lines=pages) as server:
+        page, lie = server.url("page"), server.url("lie")
+        assert shop.fetch_failure(repo=page) == f"builder: cannot reach {page}: invalid content-type: 'text/html'"
+        assert shop.fetch_failure(repo=lie) == \
+            f"builder: cannot fetch from {lie}: the server's answer is not git's protocol; check the path in --repo"
 
 
 def test_trouble_in_the_server(shop):
@@ -124,12 +129,28 @@ def test_https_goes_through_a_tunnel_of_the_proxy(shop, https, variable):
         assert proxy.targets == [f"localhost:{https.port}"]
 
 
-def test_the_proxys_own_login_is_sent_to_it_alone_and_never_shown(shop, https):
-    with ConnectProxy() as proxy:
-        done = shop.fetched("--ca-file", https.ca, "--path", "provider", "--log-level", "debug",
-                            repo=https.url("source/.git", host="localhost"), environment={"https_proxy": proxy.url("me:prox-y")})
+def test_the_proxys_own_login_is_sent_to_it_alone_and_never_shown(shop):
+    tls = Authority(shop.folder / "tls")
+    record = shop.folder / "sent"  # what the server is told
+    lines = f"access_log {record} told; "
+    with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost"), lines=lines,
+                 log_format='told "$http_authorization|$http_proxy_authorization"') as server, ConnectProxy(login="me:prox-y") as proxy:
+        repo = server.url("source/.git", host="localhost")
+        done = shop.fetched("--ca-file", tls.ca, "--path", "provider", "--log-level", "debug", repo=repo,
+                            environment={"https_proxy": proxy.url("me:prox-y")})
         assert "prox-y" not in done.stdout + done.stderr
-        assert proxy.targets
+        assert proxy.targets == [f"localhost:{server.port}"], "a tunnel is made with the login alone"
+        assert set(record.read_text().split()) == {"-|-"}
+        line = shop.fetch_failure("--ca-file", tls.ca, repo=repo, environment={"https_proxy": proxy.url("me:wr-ong")},
+                                  into=shop.folder / "other")
+        assert line.startswith(f"builder: cannot reach {repo}: ") and "wr-ong" not in line
+        assert len(proxy.targets) == 1
+
+
+@pytest.mark.parametrize("place", ["", ":8080", "/"])
+def test_the_login_of_a_proxy_whose_url_is_wrong_is_not_shown(shop, place):
+    done = shop.fetch(repo="https://localhost:1/x.git", environment={"https_proxy": f"http://me:prox-y@{place}"})
+    assert done.returncode == 1 and "prox-y" not in done.stderr, done.stderr
 
 
 def test_hosts_without_a_proxy(shop, https):

@@ -4,7 +4,8 @@ import subprocess
 
 import pytest
 from conftest import project
-from support.git_servers import GitHttp
+from support.git_servers import GitDaemon, GitHttp
+from support.relay import Relay
 from support.sshd import Sshd
 
 KEYS = {"ed25519": ["-t", "ed25519"], "ecdsa-256": ["-t", "ecdsa", "-b", "256"], "ecdsa-384": ["-t", "ecdsa", "-b", "384"],
@@ -58,7 +59,7 @@ def test_a_commit_is_taken_by_the_key_that_signed_it(shop, kind):
 def test_a_tag_is_taken_over_every_way(shop, way, request):
     """The commit itself is not signed: the tag's signature covers its id."""
     shop.source.git(*shop.key.signing, "tag", "-s", "-m", "signed", "v1")
-    shop.source.git("tag", "-a", "-m", "a tag of a tag", "outer", "v1")
+    shop.source.git(*shop.key.signing, "tag", "-s", "-m", "a tag of a tag", "outer", "v1")
     if way == "ssh":
         server = Sshd(shop.folder / "sshd", shop.folder)
         repo = server.url(shop.source.path)
@@ -118,6 +119,38 @@ def test_a_tag_that_was_moved_to_another_commit_is_refused(shop):
     moved = raw.replace(raw.splitlines()[0].split()[1], other) + "\n"
     shop.source.git("update-ref", "refs/tags/v1", shop.source.git("hash-object", "-w", "-t", "tag", "--stdin", stdin=moved))
     refused(shop, "its signature does not fit", "--ref", "v1")
+
+
+LIARS = {"http": lambda folder: GitHttp(folder), "git": lambda folder: GitDaemon(folder), "v0": lambda folder: GitHttp(folder, version=0)}
+
+
+@pytest.mark.parametrize("signed_object", ["tag", "commit"])
+@pytest.mark.parametrize("way", LIARS)
+def test_a_server_that_lies_about_where_a_signed_tag_leads_is_refused(shop, way, signed_object):
+    """The tag is authentic, and what it is said to lead to is not what it leads to."""
+    good = signed(shop) if signed_object == "commit" else shop.source.id("HEAD")
+    shop.source.git(*shop.key.signing, "tag", "-s" if signed_object == "tag" else "-a", "-m", "x", "v1")
+    evil = shop.source.commit({"provider/plugin.sh": "evil"})
+    shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    marks = (b"%s refs/tags/v1^{}", b"peeled:%s")
+    lies = {mark % good.encode(): mark % evil.encode() for mark in marks}
+    with LIARS[way](shop.folder / "srv") as server, Relay(server.port, swaps=lies) as relay:
+        line = shop.fetch_failure("--ref", "v1", repo=server.url("source/.git").replace(str(server.port), str(relay.port)))
+        assert f"cannot trust the source: {shop.source.id('v1')} does not lead to commit {evil}, whatever the server says" in line
+        done = shop.fetched("--ref", "v1", repo=server.url("source/.git"))
+        assert f"commit={good}" in done.stderr
+
+
+def test_an_older_tag_in_the_place_of_another_one_is_refused(shop, git_http):
+    """Its signature is good, and for another name."""
+    shop.source.git(*shop.key.signing, "tag", "-s", "-m", "old", "v1")
+    old = shop.source.id("v1")
+    shop.source.git("update-ref", "refs/tags/v2", old)
+    shop.source.git("tag", "-a", "-m", "a wrapping that nobody signed", "v3", "v1")
+    for repo in (shop.source.path, git_http.url("source/.git")):
+        for ref in ("v2", "refs/tags/v3"):
+            refused(shop, f"tag {old}: it is signed as tag 'v1', and '{ref[-2:]}' is asked for, and commit ", "--ref", ref, repo=repo)
+    assert "signed object=tag" in shop.fetched("--ref", "refs/tags/v1").stderr
 
 
 def test_a_signature_for_something_else_is_refused(shop):

@@ -4,9 +4,10 @@ import subprocess
 import pytest
 from conftest import project
 from support import huge_repository
-from support.git_servers import GitDaemon, GitHttp, git
+from support.git_servers import ConnectProxy, GitDaemon, GitHttp, git
 from support.relay import Relay
 from support.sshd import Sshd
+from support.tls import Authority
 
 
 @pytest.fixture
@@ -52,6 +53,42 @@ def test_a_password_is_not_told_to_another_server(shop, locked):
         line = shop.fetch_failure("--user", "me", "--password-file", "password", repo=server.url("moved"))
     assert "another server than that of --repo asks for a user" in line
     assert all(" - me " not in request for request in locked.requests())
+
+
+def test_a_password_of_the_url_is_not_told_to_another_server(shop, locked):
+    with GitHttp(shop.folder / "srv", lines=f"rewrite ^/(.*)$ {locked.url('source/.git')}/$1 redirect;") as server:
+        shop.fetch_failure(repo=server.url("moved", "me:s3cr%2Ft-w%40rd"))
+    assert locked.requests() and all(" - me " not in request for request in locked.requests())
+
+
+def test_a_password_goes_through_a_tunnel_to_its_own_server_alone(shop):
+    """libgit2 1.5 fails at a redirect out of a tunnel; later ones may not."""
+    tls = Authority(shop.folder / "tls")
+    certificate = tls.certificate("localhost")
+    (shop.folder / "password").write_text(PASSWORD + "\n")
+    options = ["--ca-file", tls.ca, "--user", "me", "--password-file", "password"]
+    with GitHttp(shop.folder / "srv", users={"me": PASSWORD}, tls=certificate) as other:
+        to = other.url("source/.git", host="localhost")
+        with GitHttp(shop.folder / "srv", tls=certificate, lines=f"keepalive_timeout 0; rewrite ^/(.*)$ {to}/$1 redirect;") as server, \
+                ConnectProxy() as proxy:
+            environment = {"https_proxy": proxy.url()}
+            shop.fetch_failure(*options, repo=server.url("moved", host="localhost"), environment=environment)
+            assert all(" - me " not in request for request in other.requests())
+            shop.fetched(*options, repo=to, environment=environment)
+            assert proxy.targets[-1] == f"localhost:{other.port}"
+
+
+def test_a_password_is_not_told_to_another_server_by_a_plain_proxy_either(shop):
+    """nginx takes requests for any host, as a proxy does."""
+    (shop.folder / "password").write_text(PASSWORD + "\n")
+    options = ["--user", "me", "--password-file", "password"]
+    lines = "rewrite ^/moved/(.*)$ http://other.invalid/source/.git/$1 redirect;"
+    with GitHttp(shop.folder / "srv", users={"me": PASSWORD}, lines=lines) as server, Relay(server.port) as proxy:
+        environment = {"http_proxy": f"http://127.0.0.1:{proxy.port}"}
+        line = shop.fetch_failure(*options, repo="http://own.invalid/moved", environment=environment)
+        assert "another server than that of --repo asks for a user" in line
+        assert server.requests() and all(" - me " not in request for request in server.requests())
+        shop.fetched(*options, repo="http://own.invalid/source/.git", environment=environment)
 
 
 def test_a_password_is_kept_from_the_compiler(shop):

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 from conftest import BUILDER
-from support.hostile_git import (BLOB, COMMIT, COPY_64K, TREE, PackServer, RefusingServer, commit_of, delta, object_header, object_id,
-                                 pack, stored)
+from support.hostile_git import (BLOB, COMMIT, COPY_64K, TREE, PackServer, RefusingServer, commit_of, delta, delta_of, object_header,
+                                 object_id, pack, stored)
 
 MOST_MEMORY = 600 * 1024  # KiB; the longest list of refs takes 256 MiB, once as it comes and once more where it grows
 SANITIZED = "ASAN_OPTIONS" in os.environ  # a sanitizer keeps what is freed
@@ -75,6 +75,23 @@ def long_chain(length):
     return objects
 
 
+def chain_by_ids(length):
+    """Each object is the one before it and a byte more."""
+    content = b"base"
+    objects = [stored(BLOB, content)]
+    for number in range(length):
+        byte = b"%c" % (number % 255 + 1)
+        objects.append(delta_of(object_id(BLOB, content), b"\x90" + bytes([len(content)]) + b"\1" + byte if len(content) < 256 else
+                                b"\xb0" + len(content).to_bytes(2, "little") + b"\1" + byte, len(content), len(content) + 1))
+        content += byte
+    return objects
+
+
+def mixed_chains(ids, offsets):
+    """Deltas by ids and a chain by offsets, which could stand on one another."""
+    return chain_by_ids(ids) + long_chain(offsets)
+
+
 @pytest.mark.parametrize("objects, words", [
     ([object_header(BLOB, 1 << 55)], UNPACKED),
     ([stored(BLOB, b"x" * 10_000_000, size=10)], "holds an object that is larger than it says"),
@@ -84,11 +101,13 @@ def long_chain(length):
     ([bomb(1, claimed=1 << 50)], UNPACKED),
     (chain(20), UNPACKED),
     (long_chain(5_000), "holds a chain of more than 4096 deltas"),
+    (chain_by_ids(5_000), "holds a chain of more than 4096 deltas"),
+    (mixed_chains(100, 100), "holds a chain of more than 4096 deltas"),
     ([b"\xff" * 12], "impossible size"),
     ([object_header(BLOB, 5) + b"not zlib"], "is damaged"),
     ([delta(10_000_000, COPY_64K, 1, 1)], "holds a delta without its base"),
 ], ids=["a size of petabytes", "larger than it says", "smaller than it says", "zeros", "delta bomb", "delta's claim", "doubling chain",
-        "long chain", "endless size", "no zlib", "no base"])
+        "long chain", "long chain by ids", "mixed chains", "endless size", "no zlib", "no base"])
 def test_objects_that_are_not_what_they_say(workshop, objects, words):
     first, commit = source()
     # What counts objects is what they are in: a bomb is two in one here.
@@ -131,6 +150,27 @@ def test_a_million_entries_that_hide_in_six_folders(workshop):
         id = object_id(TREE, tree)
     objects, commit = source(*trees, tree=entry(b"40000", b"d", id))
     assert "there are more than 200000 files and folders" in attempt(workshop, pack(*objects), commit, "--path", "d")
+
+
+def test_paths_that_are_all_as_long_as_they_may_be(workshop):
+    """Fifteen folders of 250 bytes in each other, a folder of many files at the end, and all that again and again."""
+    files = b"".join(entry(b"100644", b"%05d" % i, ONE_BLOB) for i in range(10_000))
+    trees, id = [stored(TREE, files)], object_id(TREE, files)
+    for _ in range(15):
+        tree = entry(b"40000", b"d" * 250, id)
+        trees.append(stored(TREE, tree))
+        id = object_id(TREE, tree)
+    top = b"".join(entry(b"40000", b"%02d" % i, id) for i in range(19))
+    objects, commit = source(*trees, stored(TREE, top), tree=entry(b"40000", b"d", object_id(TREE, top)))
+    line = attempt(workshop, pack(*objects), commit, "--path", "d")
+    assert "all paths together are longer than 200000 times 320 bytes; give narrower --path options, or raise --max-files" in line
+
+
+def test_a_chain_of_deltas_by_ids_that_is_short_enough_is_taken(workshop):
+    objects, commit = source(*chain_by_ids(200))
+    with PackServer(pack(*objects), commit) as server:
+        done = workshop.fetched("--path", ".", repo=server.url())
+    assert (done.folder / "x").read_text() == "content"
 
 
 def test_folders_a_hundred_thousand_levels_deep(workshop):

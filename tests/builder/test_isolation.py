@@ -18,6 +18,9 @@ file(WRITE ${CMAKE_BINARY_DIR}/bin/mock-kms-provider "#!/bin/sh\\necho '${found}
 file(CHMOD ${CMAKE_BINARY_DIR}/bin/mock-kms-provider PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 add_custom_target(mock-kms-provider)
 """
+READ_ENVIRONMENTS = """execute_process(COMMAND sh -c "cat /proc/*/environ | tr '\\\\0' '\\\\n' | grep -c MY_SECRET"
+    OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+"""
 ALL = ["user", "files", "network", "processes", "limits"]
 
 
@@ -58,9 +61,8 @@ def test_a_token_in_the_environment_cannot_be_read(attacked):
 
 
 def test_the_builder_s_environment_cannot_be_read_from_its_process(attacked):
-    found = attacked.attack("""execute_process(COMMAND sh -c "cat /proc/*/environ | tr '\\\\0' '\\\\n' | grep -c MY_SECRET"
-        OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)\n""", environment={"MY_SECRET": "s3cret"})
-    assert (found == "0") == attacked.isolated
+    found = attacked.attack(READ_ENVIRONMENTS, environment={"MY_SECRET": "s3cret"})
+    assert (found == "0") == (attacked.isolated or os.geteuid() != 0)
 
 
 def test_nobody_can_be_called(attacked):
@@ -158,11 +160,36 @@ def test_files_and_memory_have_a_limit(attacked, option, command, words):
     assert found == (words if attacked.isolated else "went")
 
 
-def test_no_descriptor_of_the_builder_is_inherited(isolated):
+@pytest.mark.parametrize("mode", ["isolated", "denied", "off"])
+def test_no_descriptor_of_the_builder_is_inherited(isolated, mode):
     isolated.source.commit({"provider/x": "x", "proto/x": "x"})
     command = "{ echo '#!/bin/sh'; echo echo $(ls /proc/self/fd); } > $OUTPUT && chmod +x $OUTPUT"
-    isolated.built("--build", "command", "--build-command", command)
+    done = isolated.build("--build", "command", "--build-command", command, "--isolation", "off" if mode == "off" else "on",
+                          wrapper=NO_NAMESPACES if mode == "denied" else ())
+    if "unshare" in done.err:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 0, done.err
     assert output_of(isolated) == "0 1 2 3\n"  # 3 is the folder that ls reads
+
+
+def test_the_lock_cannot_be_taken_from_the_process_that_keeps_it(isolated):
+    isolated.source.commit({"provider/x": "x", "proto/x": "x"})
+    command = "{ echo '#!/bin/sh'; readlink /proc/$PPID/fd/3 > /dev/null 2>&1 && echo echo seen || echo echo hidden; } > $OUTPUT && chmod +x $OUTPUT"
+    done = isolated.build("--build", "command", "--build-command", command, wrapper=NO_NAMESPACES)
+    if "unshare" in done.err:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 0, done.err
+    assert output_of(isolated) == "hidden\n"
+
+
+def test_a_password_cannot_be_read_from_a_builder_that_compiles_as_itself(isolated):
+    isolated.source.commit({"provider/CMakeLists.txt": LISTS + READ_ENVIRONMENTS + FINISH, "proto/x": "x"})
+    done = isolated.build(wrapper=NO_NAMESPACES, environment={"MY_SECRET": "s3cret"})
+    if "unshare" in done.err:
+        pytest.skip("no user namespaces here")
+    assert done.returncode == 0, done.err
+    assert "lacking=user,files,network,processes,limits" in done.err
+    assert output_of(isolated) == "0\n"
 
 
 def test_the_compiler_is_nobody_s_user_and_root_is_not_in_sight(isolated):
@@ -204,6 +231,36 @@ def test_more_folders_can_be_shown_to_the_compiler(isolated):
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "proto/x": "x"})
     isolated.built("--input", str(extra))
     assert output_of(isolated) == "shown\n"
+
+
+def test_folders_behind_links_can_be_built_in_and_shown(isolated):
+    """As on systems whose /home is a link."""
+    real = isolated.folder / "real"
+    (real / "extra").mkdir(parents=True)
+    (real / "extra" / "x").write_text("shown")
+    link = isolated.folder / "link"
+    link.symlink_to(real)
+    (isolated.folder / "shortcut").symlink_to(link / "extra")
+    isolated.build_dir = link / "build"
+    for extra in (link / "extra", isolated.folder / "shortcut"):
+        isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "proto/x": "x"})
+        isolated.built("--require-isolation", "--input", extra)
+        assert output_of(isolated) == "shown\n"
+
+
+@pytest.mark.parametrize("folder, shown", [("bin", False), (".local/bin", False), ("tools/bin", True), (".", False)])
+def test_a_tool_in_a_home_does_not_show_the_home(isolated, folder, shown):
+    """What stands beside a tool's bin is shown where it can only be the tool's."""
+    bin = isolated.folder / folder
+    bin.mkdir(parents=True, exist_ok=True)
+    (bin / "c++").write_text('#!/bin/sh\nexec /usr/bin/c++ "$@"\n')
+    (bin / "c++").chmod(0o755)
+    beside = (bin.parent if bin.name == "bin" else bin) / "token"
+    beside.write_text("s3cret")
+    isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"set(found nothing)\nif(EXISTS {beside})\n  file(READ {beside} found)\nendif()\n"
+                            f"if(NOT EXISTS {bin}/c++)\n  set(found lost)\nendif()\n" + FINISH, "proto/x": "x"})
+    isolated.built("--require-isolation", environment={"CXX": str(bin / "c++"), "PATH": f"{bin}:{isolated.environment['PATH']}"})
+    assert output_of(isolated) == ("s3cret\n" if shown else "nothing\n")
 
 
 # --- where less is allowed -------------------------------------------------------------------------------------------

@@ -2,14 +2,17 @@
 
 Each server is a context manager; nothing outlives it. Listening sockets are made here and handed over, so a server can
 be connected to from the moment its object exists, and no port is ever guessed:
-  GitDaemon(folder)   git:// by `git daemon --inetd`, one process per connection
+  GitDaemon(folder)   git:// by `git daemon --inetd`, one process per connection; `version` 0 answers as one does that
+                      does not know version 2
   GitHttp(folder)     http:// by nginx, fcgiwrap and git http-backend; with `users`, asks for a password; with `tls`
                       (certificate and key), https://; `version` 0 hides version 2 of the protocol; `lines` are more
-                      of nginx' server configuration
-  ConnectProxy()      an HTTP proxy that makes tunnels (CONNECT); `status` refuses them with that
+                      of nginx' server configuration, `log_format` is a format for a log there
+  ConnectProxy()      an HTTP proxy that makes tunnels (CONNECT); `status` refuses them with that, `login`
+                      ("user:password") has to be given for one
   SilentServer()      accepts and says nothing
   RefusedPort()       a port on which nobody listens
 """
+import base64
 import os
 import pathlib
 import shutil
@@ -125,20 +128,34 @@ class _Accepting:
 
 
 class GitDaemon(_Accepting):
-    def __init__(self, folder):
+    def __init__(self, folder, version=2):
         self._folder = folder
+        self._version = version
         super().__init__()
 
     def url(self, name, userinfo=""):
         return f"git://127.0.0.1:{self.port}/{name}"
 
+    def _serve_version_0(self, connection):
+        """What the daemon itself does where the first packet asks for no version (gitprotocol-pack(5))."""
+        size = int(connection.recv(4, socket.MSG_WAITALL), 16)
+        path = connection.recv(size - 4, socket.MSG_WAITALL).split(b"\0")[0].decode().removeprefix("git-upload-pack /")
+        subprocess.run(["git", "upload-pack", "--strict", f"{self._folder}/{path}"], stdin=connection, stdout=connection,
+                       stderr=subprocess.DEVNULL)
+
     def handle(self, connection):
-        subprocess.run(["git", "daemon", "--inetd", "--export-all", f"--base-path={self._folder}",
-                        "--informative-errors"], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
+        if self._version == 0:
+            self._serve_version_0(connection)
+        else:
+            self._serve(connection)
         try:
             connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+    def _serve(self, connection):
+        subprocess.run(["git", "daemon", "--inetd", "--export-all", f"--base-path={self._folder}",
+                        "--informative-errors"], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
 
 
 class SilentServer(_Accepting):
@@ -158,24 +175,35 @@ class SilentServer(_Accepting):
 class ConnectProxy(_Accepting):
     """`targets` are the places that tunnels were asked for, `heads` what the requests said besides."""
 
-    def __init__(self, status=None):
+    def __init__(self, status=None, login=None):
         self._status = status
+        self._login = login and "Proxy-Authorization: Basic " + base64.b64encode(login.encode()).decode()
         self.targets, self.heads = [], []
         super().__init__()
 
     def url(self, userinfo=""):
         return f"http://{userinfo + '@' if userinfo else ''}127.0.0.1:{self.port}"
 
-    def handle(self, connection):
+    def _read_head(self, connection):
+        """What a request says, "" at the connection's end."""
         head = b""
         while b"\r\n\r\n" not in head:
             data = connection.recv(65536)
             if not data:
-                return
+                return ""
             head += data
-        method, target, _ = head.decode().split(" ", 2)
-        self.targets.append(target)
         self.heads.append(head.decode())
+        return head.decode()
+
+    def handle(self, connection):
+        head = self._read_head(connection)
+        while head and self._login and self._login not in head.split("\r\n"):
+            connection.sendall(b'HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic realm="proxy"\r\nContent-Length: 0\r\n\r\n')
+            head = self._read_head(connection)
+        if not head:
+            return
+        method, target, _ = head.split(" ", 2)
+        self.targets.append(target)
         if method != "CONNECT" or self._status:
             connection.sendall(f"HTTP/1.1 {self._status or '400 No'}\r\nContent-Length: 0\r\n\r\n".encode())
             connection.shutdown(socket.SHUT_RDWR)
@@ -216,6 +244,7 @@ error_log {folder}/error.log;
 events {{}}
 http {{
   access_log {folder}/access.log;
+  {log_format}
   client_body_temp_path {folder}/body;
   fastcgi_temp_path {folder}/fastcgi;
   proxy_temp_path {folder}/proxy;
@@ -247,12 +276,13 @@ http {{
 class GitHttp:
     """`users` maps names to passwords; without it everybody may read."""
 
-    def __init__(self, folder, users=None, version=2, tls=None, lines=""):
+    def __init__(self, folder, users=None, version=2, tls=None, lines="", log_format=""):
         self._root = folder
         self._users = users or {}
         self._version = "fastcgi_param HTTP_GIT_PROTOCOL $http_git_protocol;" if version == 2 else 'fastcgi_param HTTP_GIT_PROTOCOL "";'
         self._tls = tls
         self._lines = lines
+        self._log_format = log_format
 
     @property
     def port(self):
@@ -289,7 +319,7 @@ class GitHttp:
         configuration = self._folder / "nginx.conf"
         configuration.write_text(NGINX_CONFIGURATION.format(
             folder=self._folder, port=self.port, root=self._root, authentication=authentication, version=self._version,
-            tls=" ssl" if self._tls else "", lines=self._lines + (
+            log_format=f"log_format {self._log_format};" if self._log_format else "", tls=" ssl" if self._tls else "", lines=self._lines + (
                 f"\n    ssl_certificate {self._tls[0]};\n    ssl_certificate_key {self._tls[1]};" if self._tls else "")))
         # nginx takes listening sockets over from the numbers in $NGINX, as in its own binary upgrade.
         return subprocess.Popen(

@@ -10,7 +10,7 @@ import zlib
 
 from support.git_servers import _Accepting
 
-COMMIT, TREE, BLOB, OFFSET_DELTA = 1, 2, 3, 6
+COMMIT, TREE, BLOB, OFFSET_DELTA, ID_DELTA = 1, 2, 3, 6, 7
 NAMES = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob"}
 
 
@@ -54,6 +54,12 @@ def delta(distance, instructions, base_size, result_size):
     """An object that is made of the one `distance` bytes before it."""
     content = size_of_delta(base_size) + size_of_delta(result_size) + instructions
     return object_header(OFFSET_DELTA, len(content)) + offset_of_base(distance) + zlib.compress(content)
+
+
+def delta_of(base, instructions, base_size, result_size):
+    """An object that is made of the one with the id `base`."""
+    content = size_of_delta(base_size) + size_of_delta(result_size) + instructions
+    return object_header(ID_DELTA, len(content)) + base + zlib.compress(content)
 
 
 COPY_64K = b"\x80"  # from 0, and size 0 means 0x10000

@@ -4,9 +4,11 @@ Relay(port) is a context manager; nothing outlives it. `received` counts the byt
 connections. What it does besides is chosen by keyword:
   cut_after=N          closes after N bytes from the server, over all connections
   flip_at=N            inverts byte N from the server
+  swaps={OLD: NEW}     puts NEW in the place of OLD, which the server has to send in one piece
   stall_after=N        sends nothing more after N bytes, and keeps the connection
   drop_second=True     closes a connection, without a word, when its second request comes
   answers=[BYTES...]   each answers one request, in the server's place, and ends that connection
+  replies={WORD: BYTES}  answers each request whose body holds WORD by BYTES, in the server's place, and ends that connection
   recovers=True        cuts and stalls once only, and is a plain relay from then on
 """
 import socket
@@ -17,8 +19,10 @@ from support.git_servers import _Accepting
 
 class Relay(_Accepting):
     def __init__(self, port, cut_after=None, flip_at=None, stall_after=None, drop_second=False,
-                 answers=(), recovers=False, listener=None):
+                 answers=(), recovers=False, swaps=None, replies=None, listener=None):
         self._port = port
+        self._replies = replies or {}
+        self._swaps = swaps or {}
         self._answers = list(answers)
         self._recovers = recovers
         self._cut_after, self._flip_at, self._stall_after = cut_after, flip_at, stall_after
@@ -45,8 +49,16 @@ class Relay(_Accepting):
             answered = self.received
             back.start()
             drops = lambda: first and self._drop_second and self.received > answered
-            self.pump(connection, server, lambda data: (b"", False) if drops() else (data, True))
+            self.pump(connection, server, lambda data: (b"", False) if drops() or self._replied(connection, data) else (data, True))
             back.join()
+
+    def _replied(self, connection, data):
+        """Whether `data` is a request that is answered here. The server has had its head at most, and says nothing yet."""
+        for word, reply in self._replies.items():
+            if word in data:
+                connection.sendall(reply)
+                return True
+        return False
 
     def _damage(self, data, silent):
         """What of `data` goes on, and whether the connection does. `silent` is set where it is to say nothing more."""
@@ -54,6 +66,8 @@ class Relay(_Accepting):
             start, self.received = self.received, self.received + len(data)
         if silent.is_set():
             return b"", True
+        for old, new in self._swaps.items():
+            data = data.replace(old, new)
         if self._passes(self._flip_at, start, data):
             data = bytearray(data)
             data[self._flip_at - start] ^= 0xFF

@@ -1,4 +1,4 @@
-#include "builder/fetch/fetch_command.h"
+#include "builder/fetch/pack_request.h"
 
 #include "builder/fetch/git.h"
 #include "builder/fetch/pkt_line.h"
@@ -39,13 +39,13 @@ std::string fetch_v0(const ServerOffer& offer, const Wants& wants) {
 
 }  // namespace
 
-std::string ls_refs_command(const ServerOffer& offer, const std::vector<std::string>& prefixes) {
+std::string ls_refs_request(const ServerOffer& offer, const std::vector<std::string>& prefixes) {
   std::string text = command(offer, "ls-refs") + pkt_line("peel\n");
   for (const std::string& prefix : prefixes) text += pkt_line("ref-prefix " + prefix + "\n");
   return text.append(flush_packet);
 }
 
-std::string fetch_command(const ServerOffer& offer, const Wants& wants) {
+std::string pack_request(const ServerOffer& offer, const Wants& wants) {
   return offer.version == 2 ? fetch_v2(offer, wants) : fetch_v0(offer, wants);
 }
 

@@ -18,9 +18,9 @@ struct Wants {
 };
 
 /// Version 2 only: the refs whose names begin with one of `prefixes`.
-[[nodiscard]] std::string ls_refs_command(const ServerOffer& offer, const std::vector<std::string>& prefixes);
+[[nodiscard]] std::string ls_refs_request(const ServerOffer& offer, const std::vector<std::string>& prefixes);
 
-[[nodiscard]] std::string fetch_command(const ServerOffer& offer, const Wants& wants);
+[[nodiscard]] std::string pack_request(const ServerOffer& offer, const Wants& wants);
 
 /// One line of the answer to ls-refs. Throws Error.
 [[nodiscard]] AdvertisedRef parse_ref_line(std::string_view line);

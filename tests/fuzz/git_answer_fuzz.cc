@@ -1,0 +1,72 @@
+// What a git server says: framing, greetings, refs, answers and packs read the same however the bytes are
+// cut, and what is none of them is an Error on one line.
+#include <functional>
+#include <string>
+
+#include "builder/fetch/pack_inspector.h"
+#include "builder/fetch/pack_reply.h"
+#include "builder/fetch/pack_request.h"
+#include "builder/fetch/server_offer.h"
+#include "tests/fuzz/input.h"
+
+namespace {
+
+using namespace kms::builder;
+
+/// Calls `read` with the two parts of `bytes`; "" or the cause of its refusal.
+std::string outcome(std::string_view bytes, std::size_t cut,
+                    const std::function<void(std::string_view)>& read) {
+  try {
+    read(bytes.substr(0, cut));
+    read(bytes.substr(cut));
+  } catch (const kms::Error& error) {
+    kms::fuzz::expect_good(error.failure());
+    return error.what();
+  }
+  return "";
+}
+
+/// All that the packets of a stream say, and how it ended.
+std::string packets(std::string_view bytes, std::size_t cut) {
+  std::string said;
+  PktReader reader;
+  const std::string end = outcome(bytes, cut, [&](std::string_view part) {
+    reader.feed(part, [&](const Packet& packet) {
+      kms::fuzz::expect(packet.payload.size() <= 65516, "a packet has at most 65,516 bytes");
+      said += std::to_string(static_cast<int>(packet.kind)) + std::string(packet.line()) + "\n";
+      return true;
+    });
+  });
+  return said + end;
+}
+
+std::string pack_of(int version, std::string_view bytes, std::size_t cut) {
+  std::string pack;
+  PktReader reader;
+  PackReply reply(version, [&](std::string_view part) { pack += part; });
+  const std::string end = outcome(bytes, cut, [&](std::string_view part) {
+    if (!reply.complete()) reader.feed(part, [&](const Packet& packet) { return reply.add(packet); });
+  });
+  return pack + end;
+}
+
+std::string inspected(std::string_view bytes, std::size_t cut) {
+  PackInspector inspector(1'000'000);
+  return outcome(bytes, cut, [&](std::string_view part) { inspector.add(part); });
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const std::string bytes = kms::fuzz::text_of_input(data + 1, size - 1);
+  const std::size_t cut = data[0] % (bytes.size() + 1);
+  kms::fuzz::expect(packets(bytes, cut) == packets(bytes, 0), "packets are read however the stream is cut");
+  kms::fuzz::expect(inspected(bytes, cut) == inspected(bytes, 0), "a pack is judged however it is cut");
+  for (const int version : {0, 2})
+    kms::fuzz::expect(pack_of(version, bytes, cut) == pack_of(version, bytes, 0),
+                      "an answer is read however it is cut");
+  (void)outcome(bytes, 0, [](std::string_view part) { (void)ServerOffer::read(part); });
+  (void)outcome(bytes, 0, [](std::string_view part) { (void)parse_ref_line(part); });
+  return 0;
+}
