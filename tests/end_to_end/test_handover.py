@@ -346,6 +346,22 @@ def test_off_lets_the_plugin_bind(folder):
         assert "standby" not in status
 
 
+def test_a_plugin_that_only_binds_finds_its_path_free_at_its_start_and_after_a_kill(folder):
+    """As Go's net.Listen does, it fails where the path exists, whether anyone listens there or not."""
+    left_behind = socket.socket(socket.AF_UNIX)
+    left_behind.bind(f"{folder}/kms.sock")
+    left_behind.close()
+    plugin = ["sh", "-c", f"""
+        [ -z "$LISTEN_FDS" ] || exit 2
+        [ -e {folder}/kms.sock ] && echo "address already in use" >&2 && exit 1
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
+    with Supervised(folder, plugin, ["--handover=off"]) as supervised:
+        status = supervised.healthy()
+        assert status["restarts"] == 0
+        os.kill(status["pid"], signal.SIGKILL)
+        assert supervised.healthy_after(status["pid"])["restarts"] == 1
+
+
 def test_an_abstract_socket_is_handed_down_too(folder):
     endpoint = f"unix:///@kms-handover-{os.getpid()}"
     with Supervised(folder, socket_uri=endpoint) as supervised:
