@@ -71,15 +71,22 @@ bool Instance::reaped(pid_t pid, process::ExitStatus status) {
     launch_failure_ = gone.launch_failure();
     feed(LaunchFailed{generation, launch_failure_});
   } else {
-    const bool stopping = std::holds_alternative<Stopping>(lifecycle_.state());
-    if (generation == lifecycle_.generation() && !gone.health().answered() && !stopping) {
-      (void)handover_.failed(std::string(status.signaled() ? "it was " : "it ") + status.text() +
-                             " before it answered");
-    }
+    if (generation == lifecycle_.generation() && !gone.health().answered()) judge_handover(status);
     feed(Exited{generation, status});
   }
   children_.erase(generation);
   return true;
+}
+
+/// The active process has ended before it ever answered. What a signal ended, or what was asked to end, says
+/// nothing of how it would have come by its socket.
+void Instance::judge_handover(process::ExitStatus status) {
+  const auto* ending = std::get_if<Ending>(&lifecycle_.state());
+  if (ending != nullptr && ending->cause == EndCause::never_ready) {
+    (void)handover_.failed("it did not answer within " + go_duration(supervision_.policy.startup_timeout));
+  } else if (std::holds_alternative<Starting>(lifecycle_.state()) && !status.signaled()) {
+    (void)handover_.failed("it " + status.text() + " before it answered");
+  }
 }
 
 void Instance::on_line(pid_t pid, std::string line) {

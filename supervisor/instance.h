@@ -69,6 +69,7 @@ class Instance {
   // Events (instance.cc, instance_socket.cc).
   void on_probe(const ProbeResult& result);
   void on_answer(Child& probed, const ProbeResult& result);
+  void judge_handover(process::ExitStatus status);
   void on_line(pid_t pid, std::string line);
   void on_socket_change();
   void on_binary_change();

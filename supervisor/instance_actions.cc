@@ -26,6 +26,7 @@ void Instance::act(const Launch& action) {
   if (active) {
     active_ = action.generation;
     record_.active_process_changed(wall_now());
+    handover_.next_process();
   }
   try {
     if (!handover_.hand_down()) {

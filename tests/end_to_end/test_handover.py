@@ -323,11 +323,24 @@ def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
         assert status["handover"].startswith("bound by the plugin, which did not take the supervisor's socket: it ")
         pid = status["pid"]
         os.kill(pid, signal.SIGKILL)
-        assert supervised.healthy_after(pid)["handover"] == status["handover"]
-        pid = supervised.healthy()["pid"]
+        again = supervised.healthy_after(pid)
+        assert status["handover"] == again["handover"] + "; it is offered once more at the next start"
+        pid = again["pid"]
         result = supervised.told("restart")  # the old way: one after the other
         assert result.returncode == 0, result.stderr
         assert supervised.healthy()["pid"] != pid
+
+
+@pytest.mark.parametrize("first_end,second", [("exit 1", "bound by the plugin"), ("kill -9 $$", "handed down by the supervisor")])
+def test_a_first_start_that_failed_for_another_reason_does_not_lose_the_handover(folder, first_end, second):
+    plugin = ["sh", "-c", f"""
+        if mkdir {folder}/first; then {first_end}; fi
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
+    with Supervised(folder, plugin) as supervised:
+        status = supervised.healthy()
+        assert status["restarts"] == 1 and status["handover"].startswith(second)
+        os.kill(status["pid"], signal.SIGKILL)
+        assert supervised.healthy_after(status["pid"])["handover"] == "handed down by the supervisor"
 
 
 def test_require_never_falls_back(folder):
