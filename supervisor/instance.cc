@@ -1,12 +1,10 @@
 #include "supervisor/instance.h"
 
-#include <asio/post.hpp>
 #include <csignal>
 #include <random>
 
 #include "proto/program/rfc3339.h"
 #include "proto/unix_listener.h"
-#include "supervisor/socket_file.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {
@@ -27,9 +25,11 @@ Instance::Instance(Surroundings& surroundings, unsigned number, Supervision supe
       handover_(supervision_.handover),
       record_(wall_now()),
       timer_(surroundings.loop),
-      bind_timer_(surroundings.loop) {
+      socket_timer_(surroundings.loop) {
   around_.metrics.add(number_, supervision_.socket.uri());
   if (handover_.hand_down()) bind_socket();
+  if (!supervision_.socket.abstract())
+    around_.paths.add(supervision_.socket.name(), [this] { check_socket(); });
   if (!supervision_.watch_binary) return;
   around_.paths.add(binary_.program, [this] { on_binary_change(); });
   on_binary_change();
@@ -64,6 +64,7 @@ bool Instance::reaped(pid_t pid, process::ExitStatus status) {
   const Generation generation = ended->first;
   Child& gone = *ended->second;
   gone.reaped();
+  if (generation == active_) own_socket_.reset();
   last_status_ = status;
   out_of_memory_ =
       status.signaled() && status.value() == SIGKILL && !gone.killed() && around_.oom_kills.claim();
@@ -100,9 +101,11 @@ void Instance::on_line(pid_t pid, std::string line) {
   around_.writer.write(std::move(line));
 }
 
-void Instance::on_probe(const ProbeResult& result) {
+void Instance::on_probe(ProbeResult result) {
   Child* probed = child(result.generation);
   if (probed == nullptr) return;
+  if (accepts_none(result))
+    result.outcome = ProbeSilence{"connections wait at its socket, and it accepts none"};
   Health& health = probed->health();
   const std::string fault = health.fault();
   const std::string key = health.key_id();
@@ -110,6 +113,8 @@ void Instance::on_probe(const ProbeResult& result) {
   health.note(result, wall_now());
   if (!std::holds_alternative<ProbeSilence>(result.outcome)) tell_changes(*probed, fault, key, slow);
   on_answer(*probed, result);
+  // inotify tells of the socket's file sooner, but may not be had, or say nothing on some file systems.
+  if (result.generation == active_ && !socket_lost_) check_socket();
 }
 
 void Instance::on_answer(Child& probed, const ProbeResult& result) {
@@ -125,7 +130,13 @@ void Instance::on_answer(Child& probed, const ProbeResult& result) {
     }
     const bool good = probed.health().fault().empty();
     around_.metrics.answered(number_, answer->latency);
-    if (result.generation == lifecycle_.generation()) around_.metrics.healthy(number_, good);
+    if (result.generation == lifecycle_.generation()) {
+      if (!listener_ && !own_socket_ && !supervision_.socket.abstract()) {
+        own_socket_ = socket_file_at(supervision_.socket).value_or(SocketFile{});
+        own_listener_ = listener_at(supervision_.socket);
+      }
+      around_.metrics.healthy(number_, good && unreachable().empty());
+    }
     if (good && result.generation == lifecycle_.generation()) record_.answered_well(wall_now());
     feed(Answered{result.generation, good});
   }
@@ -199,7 +210,7 @@ BinaryPaths Instance::binary() const {
 
 void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
   status.set_instance(number_);
-  record_.fill(status, child(lifecycle_.generation()), wall_now());
+  record_.fill(status, child(lifecycle_.generation()), unreachable(), wall_now());
   for (const std::string& word : supervision_.plugin.command) status.add_command(word);
   *status.mutable_socket() = describe_socket(supervision_.socket);
   status.mutable_socket()->set_in_place(listener_ && listener_->in_place());

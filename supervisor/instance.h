@@ -22,6 +22,7 @@
 #include "supervisor/lifecycle/lifecycle.h"
 #include "supervisor/output/output_log.h"
 #include "supervisor/record.h"
+#include "supervisor/socket_file.h"
 #include "supervisor/supervision.h"
 #include "supervisor/surroundings.h"
 
@@ -67,11 +68,12 @@ class Instance {
   using EventKind = mock_kms::v1::EventKind;
 
   // Events (instance.cc, instance_socket.cc).
-  void on_probe(const ProbeResult& result);
+  void on_probe(ProbeResult result);
   void on_answer(Child& probed, const ProbeResult& result);
   void judge_handover(process::ExitStatus status);
   void on_line(pid_t pid, std::string line);
-  void on_socket_change();
+  void check_socket();
+  void check_own_socket();
   void on_binary_change();
   void on_binary(const mock_kms::v1::BinaryOnDisk& binary);
   void feed(Event event);
@@ -93,6 +95,13 @@ class Instance {
   void tell(EventKind kind, log::Level level, const std::string& text, const log::Fields& details);
   void bind_socket();
   void bind_socket_anew();
+  void took_the_path(Child& active);
+  void replace_holder_of_old_socket();
+  void check_socket_in(Duration wait);
+  [[nodiscard]] bool active_holds_old_socket() const;
+  [[nodiscard]] bool own_socket_lost();
+  [[nodiscard]] bool accepts_none(const ProbeResult& result);
+  [[nodiscard]] std::string unreachable() const;
   void tell_changes(const Child& child, const std::string& fault_before, const std::string& key_before,
                     bool slow_before);
   void outage_over();
@@ -111,13 +120,19 @@ class Instance {
   OutputLog output_;
   Generation active_ = 0;                 ///< the active process, as far as actions have been carried out
   std::optional<UnixListener> listener_;  ///< while sockets are handed down
+  Generation launched_ = 0;               ///< the newest process
+  Generation socket_since_ = 0;           ///< the first process that has, or will have, the listener
   std::map<Generation, std::unique_ptr<Child>> children_;
   asio::steady_timer timer_;
-  asio::steady_timer bind_timer_;
-  bool socket_watched_ = false;
-  std::string upgraded_to_;   ///< SHA-256 of the binary that runs, or that was tried last
-  bool socket_lost_ = false;  ///< and not bound anew yet
-  std::string bind_failure_;  ///< logged once
+  asio::steady_timer socket_timer_;
+  std::string upgraded_to_;               ///< SHA-256 of the binary that runs, or that was tried last
+  bool socket_lost_ = false;              ///< and not bound anew yet
+  std::string bind_failure_;              ///< logged once
+  Time next_replacement_;                 ///< of a process that holds an old socket, at the earliest
+  unsigned waiting_seen_ = 0;             ///< probes in a row at which connections waited to be accepted
+  std::optional<SocketFile> own_socket_;  ///< the active process' own, where it binds it
+  pid_t own_listener_ = 0;                ///< the process that listens on it
+  bool own_socket_missed_ = false;        ///< looked at once more a moment later
   std::deque<Event> pending_;
   std::vector<Commands::Done> restarts_;  ///< commands that wait for an outcome
   std::vector<Commands::Done> pauses_;

@@ -27,6 +27,8 @@ void Instance::act(const Launch& action) {
     active_ = action.generation;
     record_.active_process_changed(wall_now());
     handover_.next_process();
+    own_socket_.reset();
+    waiting_seen_ = 0;
   }
   try {
     if (!handover_.hand_down()) {
@@ -36,6 +38,7 @@ void Instance::act(const Launch& action) {
     } else if (!listener_ || !listener_->in_place()) {
       bind_socket();
     }
+    launched_ = action.generation;
     Child::Plan plan{supervision_.plugin,        supervision_.environment,
                      supervision_.socket,        listener_ ? &*listener_ : nullptr,
                      handover_.private_probes(), supervision_.slow_after};
@@ -46,7 +49,7 @@ void Instance::act(const Launch& action) {
         },
         // A call that was given up may end when this instance is gone already, but not the loop.
         [this, &loop = around_.loop](ProbeResult result) {
-          asio::post(loop, [this, result = std::move(result)] { on_probe(result); });
+          asio::post(loop, [this, result = std::move(result)]() mutable { on_probe(std::move(result)); });
         });
     tell(mock_kms::v1::LAUNCHED, log::Level::info,
          active ? "launched the plugin" : "launched a process to take over",
@@ -94,6 +97,7 @@ void Instance::act(const ReportUnresponsive& action) {
 
 void Instance::act(const ReportPromoted& action) {
   active_ = action.generation;
+  waiting_seen_ = 0;
   record_.active_process_changed(wall_now());
   tell(mock_kms::v1::TAKEN_OVER, log::Level::info, "the waiting process takes over",
        {{"pid", child(action.generation)->pid()}});

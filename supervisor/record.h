@@ -52,8 +52,10 @@ class Record {
   void entered(const State& state, WallTime now);
 
   /// Fills state, health, reason, restarts and exits. `active` is the active process, nullptr where there is
-  /// none.
-  void fill(mock_kms::v1::SupervisorStatus& status, const Child* active, WallTime now) const;
+  /// none. `unreachable` says why clients do not come to a process that answers the supervisor's own probes,
+  /// "" where they do.
+  void fill(mock_kms::v1::SupervisorStatus& status, const Child* active, const std::string& unreachable,
+            WallTime now) const;
 
  private:
   struct BeganOutage {
@@ -61,7 +63,7 @@ class Record {
     WallTime began;
   };
 
-  [[nodiscard]] std::string reason(const Child* active) const;
+  [[nodiscard]] std::string reason(const Child* active, const std::string& unreachable) const;
   [[nodiscard]] mock_kms::v1::Exit* exit_of(pid_t pid);
 
   mock_kms::v1::State state_ = mock_kms::v1::STARTING;

@@ -2,6 +2,7 @@
 
 #include <grp.h>
 #include <pwd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -10,6 +11,8 @@
 #include <cstdio>
 #include <fstream>
 #include <string>
+
+#include "proto/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {
@@ -56,6 +59,20 @@ mock_kms::v1::Socket describe_socket(const Endpoint& endpoint) {
   socket.set_inode(file.st_ino);
   socket.set_selinux(selinux_label(endpoint.name()));
   return socket;
+}
+
+std::optional<SocketFile> socket_file_at(const Endpoint& endpoint) {
+  struct stat file {};
+  if (::lstat(endpoint.name().c_str(), &file) != 0 || !S_ISSOCK(file.st_mode)) return std::nullopt;
+  return SocketFile{file.st_dev, file.st_ino};
+}
+
+pid_t listener_at(const Endpoint& endpoint) {
+  const UniqueFd connection = connect_to(endpoint);
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (!connection || ::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return 0;
+  return peer.pid;
 }
 
 }  // namespace kms::supervisor

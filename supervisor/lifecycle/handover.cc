@@ -5,7 +5,8 @@
 namespace kms::supervisor {
 
 void Handover::next_process() {
-  if (!settled_ || hand_down_ || mode_ != HandoverMode::automatic || std::exchange(tried_again_, true)) return;
+  if (!settled_ || hand_down_ || mode_ != HandoverMode::automatic || std::exchange(tried_again_, true))
+    return;
   settled_ = false;
   hand_down_ = true;
 }

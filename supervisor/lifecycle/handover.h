@@ -22,10 +22,12 @@ class Handover {
   /// Whether the next process gets the supervisor's sockets.
   [[nodiscard]] bool hand_down() const { return hand_down_; }
 
-  /// The process answered: over its private connection, or at the endpoint.
+  /// The process answered: over its private connection, which proves that it takes what is handed down, or at
+  /// the endpoint.
   void answered(bool privately) {
     settled_ = true;
     private_ = privately;
+    hand_down_ |= privately;
   }
 
   /// Whether answers are known to come over the private connection, each from the process that was asked.

@@ -16,8 +16,8 @@ import grpc
 import pytest
 
 from support.kms_client import KmsClient
-from support.processes import DEADLINE, binary, stop_threads, wait_for_exit
-from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
+from support.processes import DEADLINE, Program, binary, stop_threads, wait_for_exit
+from support.supervised import PLUGIN_WITH_ERRORS, PYTHON, Supervised, alive, script
 
 
 class Load:
@@ -307,11 +307,112 @@ def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(fo
         supervised.healthy()
         thief = put_socket_at(f"{folder}/kms.sock")
         supervised.program.wait_for_line("it is in use by pid")
+        status = supervised.status()
+        assert status["healthy"] is False and status["ready"] is True
+        assert status["reason"].startswith("its socket was replaced by another, which clients reach instead; it is bound anew ")
         thief.close()
         os.unlink(f"{folder}/kms.sock")
         supervised.program.wait_for_line("bound the socket anew")
         with KmsClient(supervised.endpoint) as client:
             assert client.status().healthz == "ok"
+
+
+def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken_for_the_plugins_doing(folder):
+    plugin = ["sh", "-c", f"""
+        read go < {folder}/go
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
+    os.mkfifo(folder / "go")
+    with Supervised(folder, plugin) as supervised:
+        supervised.program.wait_for_line("launched the plugin")
+        os.unlink(f"{folder}/kms.sock")
+        (folder / "go").write_text("\n")
+        supervised.program.wait_for_line("bound the socket anew")
+        (folder / "go").write_text("\n")  # for the process that takes it over
+        supervised.program.wait_for_line("the waiting process takes over")
+        status = supervised.healthy()
+        assert status["handover"] == "handed down by the supervisor" and status["socket"]["inPlace"] is True
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_ready(folder):
+    plugin = folder / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    with Supervised(folder, [str(plugin), f"--listen-addr=unix://{folder}/kms.sock"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        plugin.rename(folder / "good")
+        plugin.write_text("#!/bin/sh\nexit 3\n")
+        plugin.chmod(0o755)
+        os.unlink(f"{folder}/kms.sock")
+        first = supervised.program.wait_for_line("nothing was restarted")
+        supervised.program.wait_for_line("nothing was restarted", start=supervised.program.stderr.index(first) + 1)
+        status = supervised.status()
+        assert status["pid"] == pid and status["healthy"] is False and status["ready"] is True
+        assert status["reason"] == "its socket was bound anew, and the process that will serve it is not ready"
+        (folder / "good").rename(plugin)
+        assert supervised.healthy_after(pid)
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+@pytest.mark.parametrize("act", ["removed", "replaced"])
+def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarted(folder, act):
+    with Supervised(folder, options=["--handover=off"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        if act == "removed":
+            os.unlink(f"{folder}/kms.sock")
+        else:
+            put_socket_at(f"{folder}/kms.sock").close()
+        supervised.program.wait_for_line("the socket was removed or replaced by someone else")
+        assert supervised.healthy_after(pid)["restarts"] == 1
+        with KmsClient(supervised.endpoint) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_plugin_that_answers_its_supervisor_and_accepts_nobody_is_ended(folder):
+    """What is handed down to the provider as `kms` is another socket than the one that clients come to."""
+    plugin = script(folder, f"""
+        import os, socket
+        aside = socket.socket(socket.AF_UNIX)
+        aside.bind("\\0kms-aside-%d" % os.getpid())
+        aside.listen()
+        os.dup2(aside.fileno(), 3)
+        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{folder}/kms.sock"])
+        """)
+    with Supervised(folder, plugin, ["--probe-interval=100ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{folder}/kms.sock")
+            supervised.program.wait_for_line("ending the plugin")
+            status = supervised.healthy_after(pid)
+        assert "no answer to 3 probes in a row" in status["exits"][0]["cause"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
+def test_without_inotify_a_removed_socket_is_noticed_within_about_a_second(folder):
+    user = 64999
+    folder.chmod(0o777)
+    hoard = """
+import ctypes, sys
+while ctypes.CDLL(None).inotify_init() >= 0:
+    pass
+print("none left", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([PYTHON, "-c", hoard], user=user, extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as hoarder:
+        assert hoarder.stdout.readline() == "none left\n"
+        with Program(binary("supervisor"), f"--control-socket=unix://{folder}/control.sock", "run", "--probe-interval=1h",
+                     f"--socket=unix://{folder}/kms.sock", "--", binary("mock-kms-provider"),
+                     f"--listen-addr=unix://{folder}/kms.sock", user=user, extra_groups=[]) as supervisor:
+            supervisor.wait_for_line("cannot watch folders by inotify; they are looked at each second")
+            supervisor.wait_for_line("the plugin is ready")
+            os.unlink(f"{folder}/kms.sock")
+            supervisor.wait_for_line("bound the socket anew")
+            supervisor.wait_for_line("the waiting process takes over")
+            assert sum("inotify" in line for line in supervisor.stderr) == 1
+            assert supervisor.stop() == 0
+        hoarder.stdin.close()
 
 
 def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
