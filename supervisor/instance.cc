@@ -8,12 +8,6 @@
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {
-namespace {
-
-Record::WallTime wall_now() { return std::chrono::system_clock::now(); }
-
-}  // namespace
-
 Instance::Instance(Surroundings& surroundings, unsigned number, Supervision supervision,
                    std::function<void(const Instance&)> changed)
     : around_(surroundings),
@@ -110,7 +104,7 @@ void Instance::on_probe(ProbeResult result) {
   const std::string fault = health.fault();
   const std::string key = health.key_id();
   const bool slow = health.slow();
-  health.note(result, wall_now());
+  health.note(result, wall_now(), steady_now());
   if (!std::holds_alternative<ProbeSilence>(result.outcome)) tell_changes(*probed, fault, key, slow);
   on_answer(*probed, result);
   // inotify tells of the socket's file sooner, but may not be had, or say nothing on some file systems.
@@ -137,7 +131,7 @@ void Instance::on_answer(Child& probed, const ProbeResult& result) {
       }
       around_.metrics.healthy(number_, good && unreachable().empty());
     }
-    if (good && result.generation == lifecycle_.generation()) record_.answered_well(wall_now());
+    if (good && result.generation == lifecycle_.generation()) record_.answered_well(steady_now());
     feed(Answered{result.generation, good});
   }
 }
@@ -177,7 +171,7 @@ void Instance::feed(Event event) {
 void Instance::handle(const Event& event) {
   const bool was_ready = ready();
   const bool had_ended = ended();
-  const Actions actions = lifecycle_.handle(event, std::chrono::steady_clock::now());
+  const Actions actions = lifecycle_.handle(event, steady_now());
   for (const Action& action : actions) {
     std::visit([this](const auto& a) { act(a); }, action);
   }
@@ -210,7 +204,7 @@ BinaryPaths Instance::binary() const {
 
 void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
   status.set_instance(number_);
-  record_.fill(status, child(lifecycle_.generation()), unreachable(), wall_now());
+  record_.fill(status, child(lifecycle_.generation()), unreachable(), steady_now());
   for (const std::string& word : supervision_.plugin.command) status.add_command(word);
   *status.mutable_socket() = describe_socket(supervision_.socket);
   status.mutable_socket()->set_in_place(listener_ && listener_->in_place());

@@ -8,8 +8,6 @@
 namespace kms::supervisor {
 namespace {
 
-Record::WallTime wall_now() { return std::chrono::system_clock::now(); }
-
 std::string next_text(const std::optional<Duration>& restart_in) {
   if (!restart_in) return "no restart";
   return *restart_in == Duration{0} ? "restart at once" : "restart in " + human_duration(*restart_in);
@@ -105,7 +103,7 @@ void Instance::act(const ReportPromoted& action) {
 }
 
 void Instance::outage_over() {
-  const auto outage = record_.outage_over(wall_now());
+  const auto outage = record_.outage_over(steady_now());
   if (!outage) return;
   around_.metrics.outage(number_, outage->duration);
   tell(mock_kms::v1::OUTAGE_OVER, log::Level::info, "calls are answered again",
@@ -134,7 +132,7 @@ void Instance::act(const ReportEnd& action) {
   }
   if (action.generation == active_ && gone != nullptr && gone->health().answered() &&
       action.cause != EndCause::stop_requested)
-    record_.outage_began(gone->pid(), wall_now());
+    record_.outage_began(gone->pid(), steady_now());
   if (action.restart_in) record_.waiting_until(wall_now() + *action.restart_in);
   tell(mock_kms::v1::ENDED, was_asked_for(action.cause) ? log::Level::info : log::Level::error,
        "the plugin ended",

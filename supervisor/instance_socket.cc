@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "supervisor/instance.h"
+#include "supervisor/wall_time.h"
 
 namespace kms::supervisor {
 namespace {
@@ -89,7 +90,7 @@ bool Instance::active_holds_old_socket() const {
 void Instance::replace_holder_of_old_socket() {
   const State& state = lifecycle_.state();
   const bool lives = std::holds_alternative<Starting>(state) || std::holds_alternative<Serving>(state);
-  const Time now = std::chrono::steady_clock::now();
+  const Time now = steady_now();
   if (!lives || !active_holds_old_socket() || lifecycle_.restarting() || now < next_replacement_) return;
   next_replacement_ = now + std::chrono::seconds(1);
   feed(RestartRequested{});

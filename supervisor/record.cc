@@ -37,11 +37,11 @@ mock_kms::v1::Exit* Record::exit_of(pid_t pid) {
   return nullptr;
 }
 
-void Record::outage_began(pid_t pid, WallTime now) {
+void Record::outage_began(pid_t pid, Time now) {
   if (!outage_) outage_ = BeganOutage{pid, now};
 }
 
-std::optional<Outage> Record::outage_over(WallTime now) {
+std::optional<Outage> Record::outage_over(Time now) {
   if (!outage_) return std::nullopt;
   mock_kms::v1::Exit* end = exit_of(outage_->pid);
   last_outage_ = Outage{outage_->pid, end == nullptr ? "" : end->cause(), now - outage_->began};
@@ -53,6 +53,7 @@ std::optional<Outage> Record::outage_over(WallTime now) {
 void Record::entered(const State& state, WallTime now) {
   const mock_kms::v1::State next = state_of(state);
   if (next == state_) return;
+  if (next == mock_kms::v1::PAUSED) outage_.reset();
   state_ = next;
   since_ = now;
 }
@@ -88,7 +89,7 @@ std::string Record::reason(const Child* active, const std::string& unreachable) 
 }
 
 void Record::fill(mock_kms::v1::SupervisorStatus& status, const Child* active, const std::string& unreachable,
-                  WallTime now) const {
+                  Time now) const {
   status.set_state(state_);
   *status.mutable_since() = timestamp(since_);
   status.set_ready(state_ == mock_kms::v1::SERVING);
