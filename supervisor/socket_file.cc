@@ -8,20 +8,27 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <string>
+#include <utility>
 
 #include "proto/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {
 
+/// Read from the system's files once for each user and group: a status may be asked for often.
 std::string owner_of(const struct stat& file) {
+  static thread_local std::map<std::pair<uid_t, gid_t>, std::string> known;
+  std::string& owner = known[{file.st_uid, file.st_gid}];
+  if (!owner.empty()) return owner;
   const passwd* user = ::getpwuid(file.st_uid);
   const std::string name = user == nullptr ? std::to_string(file.st_uid) : user->pw_name;
   const group* entry = ::getgrgid(file.st_gid);
-  return name + ":" + (entry == nullptr ? std::to_string(file.st_gid) : entry->gr_name);
+  return owner = name + ":" + (entry == nullptr ? std::to_string(file.st_gid) : entry->gr_name);
 }
 
 /// "none" where the file has no label; SELinux keeps it as an extended attribute.
@@ -73,6 +80,18 @@ pid_t listener_at(const Endpoint& endpoint) {
   socklen_t size = sizeof peer;
   if (!connection || ::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return 0;
   return peer.pid;
+}
+
+bool is_ending(pid_t pid) {
+  constexpr auto kill = 1UL << (SIGKILL - 1);
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  bool known = false;
+  for (std::string line; std::getline(status, line); known = true) {
+    if (line.starts_with("State:") && line.find_first_of("ZX", 6) != std::string::npos) return true;
+    const bool pending = line.starts_with("SigPnd:") || line.starts_with("ShdPnd:");
+    if (pending && (std::stoul(line.substr(7), nullptr, 16) & kill) != 0) return true;
+  }
+  return !known;
 }
 
 }  // namespace kms::supervisor

@@ -30,4 +30,7 @@ struct SocketFile {
 /// not be asked, or is of another pid namespace.
 [[nodiscard]] pid_t listener_at(const Endpoint& endpoint);
 
+/// Whether a process is gone, dead or about to be: it ends, or was sent a SIGKILL. Source: proc(5).
+[[nodiscard]] bool is_ending(pid_t pid);
+
 }  // namespace kms::supervisor

@@ -494,11 +494,11 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_ove
             pids.append(wait_for_standby(supervised))
         sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
         supervised.program.send(signal.SIGKILL)
-        supervised.program.wait()
+        supervised.program.process.wait(DEADLINE)
+    with Supervised(folder) as supervised:  # the children may not be gone yet
+        supervised.healthy()
         for pid in pids:
             wait_for_exit(pid)
-    with Supervised(folder) as supervised:
-        supervised.healthy()
         with KmsClient(supervised.endpoint) as client:
             assert client.decrypt(sealed) == b"from before"
 

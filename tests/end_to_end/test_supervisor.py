@@ -14,7 +14,7 @@ import pytest
 
 from support.kms_client import KmsClient
 from support.processes import DEADLINE, binary, wait_for_exit
-from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
+from support.supervised import PLUGIN_WITH_ERRORS, PYTHON, Supervised, alive, script
 
 def decrypt_on_a_new_connection(endpoint, sealed):
     """Python's client notices that its connection has died only when it uses it."""
@@ -262,6 +262,26 @@ def test_a_socket_left_by_a_dead_process_is_taken_over(folder):
     control.close()
     with Supervised(folder) as supervised:
         supervised.healthy()
+
+
+def test_a_socket_whose_holder_is_dying_is_waited_for(folder):
+    """As after a SIGKILL of the supervisor: the process that listened is gone, and a child of it has not ended yet."""
+    holder = subprocess.run([PYTHON, "-c", """
+import os, signal, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+child = os.fork()
+if child == 0:
+    os.close(1)
+    signal.alarm(1)
+    signal.pause()
+print(child)
+""", f"{folder}/kms.sock"], stdout=subprocess.PIPE, text=True, check=True)
+    assert alive(int(holder.stdout))
+    with Supervised(folder) as supervised:
+        supervised.healthy()
+        assert not alive(int(holder.stdout))
 
 
 def test_a_second_supervisor_is_refused_on_either_socket_and_does_no_harm(folder):
