@@ -278,7 +278,6 @@ if child == 0:
     signal.pause()
 print(child)
 """, f"{folder}/kms.sock"], stdout=subprocess.PIPE, text=True, check=True)
-    assert alive(int(holder.stdout))
     with Supervised(folder) as supervised:
         supervised.healthy()
         assert not alive(int(holder.stdout))
