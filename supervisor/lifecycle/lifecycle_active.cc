@@ -6,6 +6,7 @@ namespace kms::supervisor {
 
 void Lifecycle::Transition::launch() {
   self.active_ = ++self.last_;
+  self.restart_again_ = false;  // this one is launched after all that was asked for
   enter(Starting{now, {false, now, now}});
   actions.emplace_back(Launch{self.active_});
   actions.emplace_back(GiveTurn{self.active_});

@@ -123,6 +123,22 @@ TEST_CASE("a restart asked for while a failing one is under way is tried all the
   CHECK(all<ReportRestart>(bench.tell(Answered{3, true}))[0].problem.empty());
 }
 
+TEST_CASE("a process that follows a death is launched after all that was asked for, and stays") {
+  Bench bench;
+  bench.lifecycle.allow_overlap(true);
+  bench.serve();
+  (void)bench.tell(RestartRequested{});
+  (void)bench.tell(RestartRequested{});
+  (void)bench.tell(Exited{1, killed_by_kill});
+  REQUIRE(bench.lifecycle.generation() == 2);
+  (void)bench.tell(Exited{2, killed_by_kill});
+  (void)bench.pass(100ms);
+  REQUIRE(bench.lifecycle.generation() == 3);
+  const Actions ready = bench.tell(Answered{3, true});
+  CHECK(all<ReportRestart>(ready)[0].problem.empty());
+  CHECK(all<Launch>(ready).empty());
+}
+
 TEST_CASE("a pause or a stop answers a restart that is under way") {
   for (const Event& event : {Event(PauseRequested{}), Event(StopRequested{SIGTERM})}) {
     Bench bench;
