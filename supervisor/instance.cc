@@ -95,11 +95,9 @@ void Instance::on_line(pid_t pid, std::string line) {
   around_.writer.write(std::move(line));
 }
 
-void Instance::on_probe(ProbeResult result) {
+void Instance::on_probe(const ProbeResult& result) {
   Child* probed = child(result.generation);
   if (probed == nullptr) return;
-  if (accepts_none(result))
-    result.outcome = ProbeSilence{"connections wait at its socket, and it accepts none"};
   Health& health = probed->health();
   const std::string fault = health.fault();
   const std::string key = health.key_id();
@@ -109,6 +107,7 @@ void Instance::on_probe(ProbeResult result) {
   on_answer(*probed, result);
   // inotify tells of the socket's file sooner, but may not be had, or say nothing on some file systems.
   if (result.generation == active_ && !socket_lost_) check_socket();
+  tell_if_changed();
 }
 
 void Instance::on_answer(Child& probed, const ProbeResult& result) {
@@ -117,23 +116,28 @@ void Instance::on_answer(Child& probed, const ProbeResult& result) {
     around_.metrics.silent(number_);
     feed(Silent{result.generation});
   } else if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) {
-    const bool own_socket = listener_ && !answer->privately && !listener_->in_place();
-    if (answer->error.empty() && !own_socket) {
-      handover_.answered(answer->privately);
-      lifecycle_.allow_overlap(handover_.private_probes());
-    }
+    if (answer->error.empty()) note_way(*answer);
     const bool good = probed.health().fault().empty();
     around_.metrics.answered(number_, answer->latency);
-    if (result.generation == lifecycle_.generation()) {
-      if (!listener_ && !own_socket_ && !supervision_.socket.abstract()) {
-        own_socket_ = socket_file_at(supervision_.socket).value_or(SocketFile{});
-        own_listener_ = listener_at(supervision_.socket);
-      }
-      around_.metrics.healthy(number_, good && unreachable().empty());
+    if (result.generation == active_ && !listener_ && !own_socket_ && !supervision_.socket.abstract()) {
+      own_socket_ = socket_file_at(supervision_.socket).value_or(SocketFile{});
+      own_listener_ = listener_at(supervision_.socket);
     }
     if (good && result.generation == lifecycle_.generation()) record_.answered_well(steady_now());
     feed(Answered{result.generation, good});
   }
+}
+
+/// How the plugin that answered has come to its socket, as far as that was not known.
+void Instance::note_way(const ProbeAnswer& answer) {
+  const bool own_socket = listener_ && !answer.privately && !listener_->in_place();
+  if (own_socket || (handover_.private_probes() && !answer.privately)) return;
+  handover_.answered(answer.privately);
+  lifecycle_.allow_overlap(handover_.private_probes());
+  if (!supervision_.policy.standby || handover_.private_probes() || std::exchange(warned_of_standby_, true))
+    return;
+  log::warning("--standby has no effect: two processes cannot be told apart",
+               {{"socket", supervision_.socket.uri()}, {"handover", handover_.text()}});
 }
 
 void Instance::tell_changes(const Child& child, const std::string& fault_before,
@@ -169,8 +173,6 @@ void Instance::feed(Event event) {
 }
 
 void Instance::handle(const Event& event) {
-  const bool was_ready = ready();
-  const bool had_ended = ended();
   const Actions actions = lifecycle_.handle(event, steady_now());
   for (const Action& action : actions) {
     std::visit([this](const auto& a) { act(a); }, action);
@@ -179,8 +181,21 @@ void Instance::handle(const Event& event) {
   if (std::holds_alternative<Paused>(lifecycle_.state())) {
     for (const Commands::Done& done : std::exchange(pauses_, {})) done("");
   }
-  if (ready() == was_ready && ended() == had_ended) return;
+  tell_if_changed();
+}
+
+void Instance::tell_if_changed() {
+  const Child* active = child(active_);
+  Look look{lifecycle_.state().index(), active_, false, "", ""};
+  if (active != nullptr) {
+    look.healthy = ready() && active->health().good() && unreachable().empty();
+    look.fault = active->health().fault();
+    look.key_id = active->health().key_id();
+  }
+  if (look == told_) return;
+  told_ = std::move(look);
   around_.metrics.ready(number_, ready());
+  around_.metrics.healthy(number_, told_.healthy);
   changed_(*this);
 }
 

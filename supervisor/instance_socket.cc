@@ -121,14 +121,11 @@ void Instance::check_own_socket() {
   feed(RestartRequested{});
 }
 
-/// A plugin that answers over a connection of its own may have stopped to accept others. A single look says
-/// little: a connection may just have come.
-bool Instance::accepts_none(const ProbeResult& result) {
-  if (result.generation != active_ || !std::holds_alternative<ProbeAnswer>(result.outcome)) return false;
-  pollfd queue{listener_ ? listener_->fd() : -1, POLLIN, 0};
-  const bool waiting = ready() && listener_ && !active_holds_old_socket() && ::poll(&queue, 1, 0) == 1;
-  waiting_seen_ = waiting ? waiting_seen_ + 1 : 0;
-  return waiting_seen_ > 1;
+/// Connections wait in the queue of the socket that the active process serves.
+bool Instance::clients_wait() const {
+  if (!ready() || !listener_ || active_holds_old_socket()) return false;
+  pollfd queue{listener_->fd(), POLLIN, 0};
+  return ::poll(&queue, 1, 0) == 1;
 }
 
 std::string Instance::unreachable() const {

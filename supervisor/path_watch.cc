@@ -23,7 +23,10 @@ constexpr std::uint32_t changes = IN_CREATE | IN_CLOSE_WRITE | IN_DELETE | IN_MO
 
 PathWatch::PathWatch(asio::io_context& loop) : lost_timer_(loop) {
   const int inotify = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-  if (inotify < 0) return warn(errno);
+  if (inotify < 0) {
+    warn(errno);
+    return;
+  }
   inotify_.emplace(loop, inotify);
   wait();
 }

@@ -27,12 +27,17 @@ class Handover {
   void answered(bool privately) {
     settled_ = true;
     private_ = privately;
+    if (privately) without_private_ = 0;
     hand_down_ |= privately;
   }
 
   /// Whether answers are known to come over the private connection, each from the process that was asked.
   /// Only then can two processes be told apart, and one take over from the other.
   [[nodiscard]] bool private_probes() const { return private_; }
+
+  /// Whether two processes in a row have taken the listening socket and have not answered over their private
+  /// connection. A first one may only have been slow.
+  [[nodiscard]] bool only_at_endpoint() const { return without_private_ > 1; }
 
   /// A process has answered, and the way is found.
   [[nodiscard]] bool settled() const { return settled_; }
@@ -51,6 +56,7 @@ class Handover {
   bool hand_down_;
   bool settled_ = false;
   bool private_ = false;
+  unsigned without_private_ = 0;
   bool tried_again_ = false;  ///< after a process that had bound its own socket
   std::string why_not_;
 };

@@ -57,6 +57,24 @@ TEST_CASE("what a plugin did not take at first is offered once more at its next 
   CHECK(takes.private_probes());
 }
 
+TEST_CASE("a plugin that takes the socket alone is asked privately at two starts, and then no more") {
+  Handover handover(HandoverMode::automatic);
+  for (const bool skipped : {false, false, true, true}) {
+    handover.next_process();
+    CHECK(handover.only_at_endpoint() == skipped);
+    handover.answered(false);
+  }
+  CHECK(handover.text() ==
+        "handed down by the supervisor; the plugin does not answer on the descriptor 'probe'");
+  Handover slow_once(HandoverMode::automatic);
+  slow_once.next_process();
+  slow_once.answered(false);
+  slow_once.next_process();
+  slow_once.answered(true);
+  slow_once.next_process();
+  CHECK_FALSE(slow_once.only_at_endpoint());
+}
+
 TEST_CASE("require and off never change") {
   Handover require(HandoverMode::require);
   CHECK_FALSE(require.failed("whatever"));
