@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "proto/endpoint.h"
+#include "proto/program/duration.h"
 #include "proto/supervisor_control.pb.h"
 
 namespace kms::supervisor {
@@ -30,7 +31,8 @@ struct SocketFile {
 /// not be asked, or is of another pid namespace.
 [[nodiscard]] pid_t listener_at(const Endpoint& endpoint);
 
-/// Whether a process is gone, dead or about to be: it ends, or was sent a SIGKILL. Source: proc(5).
-[[nodiscard]] bool is_ending(pid_t pid);
+/// Where the process that called listen(2) is gone or about to be, but its socket still listens, since a
+/// process that shares it has not ended yet: waits for the socket's end, for `patience` at most.
+void await_dying_listener(const Endpoint& endpoint, Duration patience);
 
 }  // namespace kms::supervisor

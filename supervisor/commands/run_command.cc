@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <thread>
 
 #include "proto/program/log.h"
 #include "proto/unix_connection.h"
@@ -149,18 +148,6 @@ Outcome<std::optional<MetricsAddress>> metrics_address_of(const RunOptions& opti
   return std::optional(std::get<MetricsAddress>(std::move(address)));
 }
 
-/// The process that listens on `socket`. One that ends is given a moment: the plugin of a supervisor that was
-/// killed is killed with it, and may hold its socket a little longer than a new supervisor takes to start.
-std::optional<std::string> holder_that_stays(const Endpoint& socket) {
-  const auto until = std::chrono::steady_clock::now() + patience_with_the_dying;
-  for (;;) {
-    auto holder = live_holder(socket);
-    const pid_t pid = holder ? listener_at(socket) : 0;
-    if (pid == 0 || !is_ending(pid) || std::chrono::steady_clock::now() > until) return holder;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-}
-
 }  // namespace
 
 CLI::App& add_run(CommandLine& line, RunOptions& options) {
@@ -215,7 +202,10 @@ int run_supervisor(SupervisorPlan plan, const Endpoint& control) {
   auto listener = UnixListener::claim(control);
   if (const Failure* failure = failure_of(listener)) throw Error(*failure);
   for (const Supervision& plugin : plan.plugins) {
-    if (const auto holder = holder_that_stays(plugin.socket)) {
+    // The plugin of a supervisor that was killed is killed with it, and may hold its socket a little longer
+    // than this one takes to start.
+    await_dying_listener(plugin.socket, patience_with_the_dying);
+    if (const auto holder = live_holder(plugin.socket)) {
       throw Error("cannot supervise a plugin on " + plugin.socket.uri() + ": it is in use by " + *holder,
                   "stop that process or choose another --socket");
     }

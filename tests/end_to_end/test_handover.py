@@ -116,7 +116,7 @@ def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(fold
     plugin = folder / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
     command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command, ["--startup-timeout=500ms", "--probe-timeout=200ms"]) as supervised:
+    with Supervised(folder, command, ["--handover=require", "--startup-timeout=3s"]) as supervised:
         pid = supervised.healthy()["pid"]
         plugin.unlink()
         plugin.write_text("#!/bin/sh\nexec sleep 3600\n")
@@ -137,8 +137,8 @@ def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_comm
         slow.chmod(0o755)
         slow.rename(plugin)
         os.mkfifo(folder / "go")
-        result = supervised.told("restart", "--timeout=100ms")
-        assert result.returncode == 1 and "restart: it is not done after 100ms, and may still be; see 'supervisor status'" in result.stderr
+        result = supervised.told("restart", "--timeout=2s")
+        assert result.returncode == 1 and "restart: it is not done after 2s, and may still be; see 'supervisor status'" in result.stderr
         assert supervised.healthy()["pid"] == pid
         (folder / "go").write_text("\n")
         assert supervised.healthy_after(pid)
@@ -187,19 +187,19 @@ def test_a_standby_takes_over_a_death_and_is_refilled(folder):
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         assert standby != pid
-        sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
+        sealed = KmsClient(supervised.endpoint, timeout=DEADLINE).encrypt(b"from before")
         seen = len(supervised.program.stderr)
         os.kill(pid, signal.SIGKILL)
         status = supervised.healthy_after(pid)
         assert status["pid"] == standby
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.decrypt(sealed) == b"from before"
         supervised.program.wait_for_line("a process is ready to take over", start=seen)
         assert supervised.status()["standby"]["pid"] not in (pid, standby)
 
 
 def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(folder):
-    options = ["--standby", "--probe-interval=200ms", "--probe-timeout=200ms", "--hang-grace=1h"]
+    options = ["--standby", "--probe-interval=200ms", "--hang-grace=1h"]
     with Supervised(folder, options=options) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
@@ -217,7 +217,7 @@ def test_the_standby_does_not_serve_before_its_turn(folder):
         with KmsClient(supervised.endpoint, timeout=0.3) as client, pytest.raises(grpc.RpcError):
             client.status()  # the active process is stopped, and the standby is not asked to accept yet
         os.kill(pid, signal.SIGCONT)
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
         assert alive(standby)
 
@@ -275,7 +275,7 @@ def test_a_socket_that_someone_takes_away_is_bound_anew(folder, act):
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
         supervised.program.wait_for_line("bound the socket anew")
         supervised.program.wait_for_line("the waiting process takes over")
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
         status = supervised.healthy()
         assert status["pid"] != pid and status["socket"]["inPlace"] is True
@@ -298,7 +298,7 @@ def test_a_socket_whose_whole_folder_was_removed_is_bound_anew_when_it_is_back_a
         mark = len(supervised.program.stderr)
         os.unlink(sockets / "kms.sock")
         supervised.program.wait_for_line("bound the socket anew", start=mark)
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -313,7 +313,7 @@ def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(fo
         thief.close()
         os.unlink(f"{folder}/kms.sock")
         supervised.program.wait_for_line("bound the socket anew")
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -331,7 +331,7 @@ def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken
         supervised.program.wait_for_line("the waiting process takes over")
         status = supervised.healthy()
         assert status["handover"] == "handed down by the supervisor" and status["socket"]["inPlace"] is True
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -351,7 +351,7 @@ def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_re
         assert status["reason"] == "its socket was bound anew, and the process that will serve it is not ready"
         (folder / "good").rename(plugin)
         assert supervised.healthy_after(pid)
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -365,7 +365,7 @@ def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarte
             put_socket_at(f"{folder}/kms.sock").close()
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
         assert supervised.healthy_after(pid)["restarts"] == 1
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -458,6 +458,24 @@ def test_off_lets_the_plugin_bind(folder):
         status = supervised.healthy()
         assert status["handover"] == "bound by the plugin, as asked (--handover off)"
         assert "standby" not in status
+        supervised.program.wait_for_line("--standby has no effect: two processes cannot be told apart")
+
+
+def test_a_plugin_that_takes_the_listening_socket_alone_is_served_and_told_what_that_costs(folder):
+    plugin = script(folder, f"""
+        import os
+        os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="kms")
+        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{folder}/kms.sock"])
+        """)
+    with Supervised(folder, plugin, ["--standby", "--probe-timeout=2s", "--backoff-max=1ms"]) as supervised:
+        status = supervised.healthy()
+        assert status["handover"] == "handed down by the supervisor; the plugin does not answer on the descriptor 'probe'"
+        for _ in range(2):
+            os.kill(status["pid"], signal.SIGKILL)
+            status = supervised.healthy_after(status["pid"])
+        assert float(status["probe"]["timeToReady"].rstrip("s")) < 2  # it waits no more for an answer on 'probe'
+        assert "standby" not in status
+        assert sum("--standby has no effect" in line for line in supervised.program.stderr) == 1
 
 
 def test_a_plugin_that_only_binds_finds_its_path_free_at_its_start_and_after_a_kill(folder):
@@ -482,7 +500,7 @@ def test_an_abstract_socket_is_handed_down_too(folder):
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGKILL)
         supervised.healthy_after(pid)
-        with KmsClient(endpoint) as client:
+        with KmsClient(endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -492,14 +510,14 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_ove
         pids = [supervised.healthy()["pid"]]
         if options:
             pids.append(wait_for_standby(supervised))
-        sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
+        sealed = KmsClient(supervised.endpoint, timeout=DEADLINE).encrypt(b"from before")
         supervised.program.send(signal.SIGKILL)
         supervised.program.process.wait(DEADLINE)
     with Supervised(folder) as supervised:  # the children may not be gone yet
         supervised.healthy()
         for pid in pids:
             wait_for_exit(pid)
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.decrypt(sealed) == b"from before"
 
 
