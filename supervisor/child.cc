@@ -89,6 +89,7 @@ void Child::start(const Plan& plan, process::Launch launch, const UniqueFd& repo
 }
 
 void Child::probe_anew(Duration timeout) {
+  asked_anew_ = true;
   new_probe_ = std::make_unique<Probe>(calls_, endpoint_, sink_);
   new_probe_->probe(generation_, timeout);
 }

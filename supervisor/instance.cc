@@ -98,12 +98,17 @@ void Instance::on_line(pid_t pid, std::string line) {
 void Instance::on_probe(const ProbeResult& result) {
   Child* probed = child(result.generation);
   if (probed == nullptr) return;
+  const auto* silence = std::get_if<ProbeSilence>(&result.outcome);
+  if (silence != nullptr && silence->broken && probed->asked_anew()) {
+    // It accepts connections, and this one met what others meet, such as a fault that drops them.
+    return probed->probe(supervision_.policy.probe_timeout, false);
+  }
   Health& health = probed->health();
   const std::string fault = health.fault();
   const std::string key = health.key_id();
   const bool slow = health.slow();
   health.note(result, wall_now(), steady_now());
-  if (!std::holds_alternative<ProbeSilence>(result.outcome)) tell_changes(*probed, fault, key, slow);
+  if (silence == nullptr) tell_changes(*probed, fault, key, slow);
   on_answer(*probed, result);
   // inotify tells of the socket's file sooner, but may not be had, or say nothing on some file systems.
   if (result.generation == active_ && !socket_lost_) check_socket();

@@ -9,6 +9,9 @@
 namespace kms::supervisor {
 namespace {
 
+/// Of a plugin that binds its own socket and whose socket is lost.
+constexpr auto between_restarts = std::chrono::seconds(10);
+
 constexpr auto socket_lost_text = "the socket was removed or replaced by someone else";
 
 }  // namespace
@@ -107,14 +110,16 @@ bool Instance::own_socket_lost() {
   return false;
 }
 
-/// Only the plugin can bind what it bound, so it is restarted. A moment is left to one that does so anew, or
-/// that removes its socket at its end.
+/// Only the plugin can bind what it bound, so it is restarted, now and then at the most. A moment is left to
+/// one that does so anew, or that removes its socket at its end.
 void Instance::check_own_socket() {
   if (!ready() || !own_socket_lost()) {
     own_socket_missed_ = false;
     return;
   }
   if (!std::exchange(own_socket_missed_, true)) return check_socket_in(std::chrono::milliseconds(100));
+  if (steady_now() < next_replacement_) return check_socket_in(next_replacement_ - steady_now());
+  next_replacement_ = steady_now() + between_restarts;
   tell(mock_kms::v1::SOCKET_LOST, log::Level::error, socket_lost_text,
        {{"socket", supervision_.socket.uri()}});
   own_socket_.reset();

@@ -92,7 +92,7 @@ mock_kms::v1::Socket describe_socket(const Endpoint& endpoint) {
 
 std::optional<SocketFile> socket_file_at(const Endpoint& endpoint) {
   struct stat file {};
-  if (::lstat(endpoint.name().c_str(), &file) != 0 || !S_ISSOCK(file.st_mode)) return std::nullopt;
+  if (::stat(endpoint.name().c_str(), &file) != 0 || !S_ISSOCK(file.st_mode)) return std::nullopt;
   return SocketFile{file.st_dev, file.st_ino};
 }
 

@@ -24,7 +24,7 @@ struct SocketFile {
   bool operator==(const SocketFile&) const = default;
 };
 
-/// The one that is there now; nothing where there is none, or something else.
+/// The one that is there now, or that a link there leads to; nothing where there is none, or something else.
 [[nodiscard]] std::optional<SocketFile> socket_file_at(const Endpoint& endpoint);
 
 /// The process that called listen(2) for the socket that is at `endpoint` now; 0 where nobody listens, it may

@@ -27,7 +27,7 @@ decltype(ProbeResult::outcome) outcome_of(const grpc::ClientContext& context, co
     case CallEnd::silent:
       return ProbeSilence{"no answer within " + go_duration(timeout)};
     case CallEnd::broken:
-      return ProbeSilence{"the connection broke: " + status.error_message()};
+      return ProbeSilence{"the connection broke: " + status.error_message(), true};
     case CallEnd::failed_here:
       break;
   }

@@ -369,6 +369,19 @@ def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarte
             assert client.status().healthz == "ok"
 
 
+def test_a_link_to_a_socket_that_the_plugin_bound_itself_is_no_lost_socket(folder):
+    os.symlink(folder / "real.sock", folder / "kms.sock")
+    plugin = [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/real.sock"]
+    with Supervised(folder, plugin, ["--handover=off", "--probe-interval=20ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        mark = len(supervised.program.stderr)
+        (folder / "another file").write_text("something has happened in the folder")
+        for _ in range(10):  # each asks anew, and probes go on
+            status = supervised.healthy()
+        assert status["pid"] == pid and status["restarts"] == 0
+        assert not any("removed or replaced" in line for line in supervised.program.stderr[mark:])
+
+
 def test_a_plugin_that_answers_its_supervisor_and_accepts_nobody_is_ended(folder):
     """What is handed down to the provider as `kms` is another socket than the one that clients come to."""
     plugin = script(folder, f"""
@@ -419,7 +432,7 @@ def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
     healthz = folder / "healthz"
     healthz.write_text("ok")
     plugin = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
-    with Supervised(folder, plugin, ["--probe-timeout=300ms"]) as supervised:
+    with Supervised(folder, plugin) as supervised:
         status = supervised.healthy()
         assert status["handover"].startswith("bound by the plugin, which did not take the supervisor's socket: it ")
         pid = status["pid"]
