@@ -355,6 +355,22 @@ def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_re
             assert client.status().healthz == "ok"
 
 
+def test_a_socket_removed_at_the_death_of_a_standby_is_served_whoever_binds_it_anew(folder):
+    with Supervised(folder, options=["--standby", "--backoff-max=1ms"]) as supervised:
+        supervised.healthy()
+        wait_for_standby(supervised)
+        for _ in range(5):
+            standby = supervised.status().get("standby", {}).get("pid")
+            os.unlink(f"{folder}/kms.sock")
+            if standby:
+                os.kill(standby, signal.SIGKILL)  # the next standby's launch may see the missing socket first
+            status = supervised.healthy()
+            while not (status["healthy"] and status["socket"]["inPlace"]):
+                status = supervised.healthy()
+            with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
+                assert client.status().healthz == "ok"
+
+
 @pytest.mark.parametrize("act", ["removed", "replaced"])
 def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarted(folder, act):
     with Supervised(folder, options=["--handover=off"]) as supervised:
