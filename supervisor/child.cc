@@ -54,13 +54,16 @@ Child::Child(asio::io_context& loop, CallQueue& calls, Generation generation, Pl
     : generation_(generation),
       output_(loop, std::move(pass_on)),
       health_(plan.slow_after),
-      program_(check_program(plan.step.command.at(0))) {
+      program_(check_program(plan.step.command.at(0))),
+      calls_(calls),
+      endpoint_(plan.endpoint),
+      sink_(std::move(sink)) {
   const UniqueFd output(output_.open());
   auto [report, plugin_report] = pipe_for("start");
   process::Launch launch{{}, std::move(plan.environment), {-1, output.get(), output.get()}, "", true};
   if (plan.listener == nullptr) {
     start(plan, std::move(launch), plugin_report);
-    probe_ = std::make_unique<Probe>(calls, plan.endpoint, std::move(sink));
+    probe_ = std::make_unique<Probe>(calls, plan.endpoint, sink_);
   } else {
     auto [probe, plugin_probe] = socket_pair();
     auto [plugin_turn, turn] = pipe_for("turn");
@@ -68,8 +71,9 @@ Child::Child(asio::io_context& loop, CallQueue& calls, Generation generation, Pl
     for (std::string& variable : handed_down_environment()) launch.environment.push_back(std::move(variable));
     start(plan, std::move(launch), plugin_report);
     turn_ = std::move(turn);
-    probe_ = std::make_unique<Probe>(calls, plan.endpoint, std::move(probe), !plan.only_privately,
-                                     std::move(sink));
+    probe_ = plan.only_at_endpoint ? std::make_unique<Probe>(calls, plan.endpoint, sink_)
+                                   : std::make_unique<Probe>(calls, plan.endpoint, std::move(probe),
+                                                             !plan.only_privately, sink_);
   }
   report_ = std::move(report);
 }
@@ -82,6 +86,12 @@ void Child::start(const Plan& plan, process::Launch launch, const UniqueFd& repo
   launch.command = process::exec_step_command(step);
   pid_ = process::spawn(launch);
   alive_ = true;
+}
+
+void Child::probe_anew(Duration timeout) {
+  asked_anew_ = true;
+  new_probe_ = std::make_unique<Probe>(calls_, endpoint_, sink_);
+  new_probe_->probe(generation_, timeout);
 }
 
 void Child::give_turn() {

@@ -34,6 +34,7 @@ class Child {
     Endpoint endpoint;
     const UnixListener* listener;  ///< nullptr: the plugin binds the endpoint itself
     bool only_privately;           ///< with a listener: the endpoint itself is not probed
+    bool only_at_endpoint;         ///< with a listener: nothing else is probed
     Duration slow_after;           ///< an answer that takes longer is a slow one
   };
 
@@ -55,7 +56,14 @@ class Child {
   void give_turn();
 
   /// `deep`: with an Encrypt and a Decrypt after the Status.
-  void probe(Duration timeout, bool deep) { probe_->probe(generation_, timeout, deep); }
+  void probe(Duration timeout, bool deep) {
+    asked_anew_ = false;
+    probe_->probe(generation_, timeout, deep);
+  }
+
+  /// The same over a new connection to the endpoint, as a client that waits there is answered or not.
+  void probe_anew(Duration timeout);
+  [[nodiscard]] bool asked_anew() const { return asked_anew_; }
 
   /// How often a probe was started, so that every n-th can be a deep one.
   [[nodiscard]] unsigned long count_probe() { return ++probes_; }
@@ -85,7 +93,12 @@ class Child {
   UniqueFd report_;  ///< where the step before the plugin tells of its failure
   std::string launch_failure_;
   unsigned long probes_ = 0;
+  CallQueue& calls_;
+  Endpoint endpoint_;
+  Probe::Sink sink_;
   std::unique_ptr<Probe> probe_;
+  std::unique_ptr<Probe> new_probe_;
+  bool asked_anew_ = false;  ///< by the last probe
   pid_t pid_ = 0;
   bool alive_ = false;
   bool killed_ = false;

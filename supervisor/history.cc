@@ -17,7 +17,7 @@ void History::add(mock_kms::v1::EventKind kind, unsigned instance, const std::st
   *event.mutable_at() = timestamp(now);
   event.set_instance(instance);
   event.set_kind(kind);
-  event.set_text(text);
+  event.set_text(utf8_text(text.substr(0, longest_text)));
   for (const log::Field& detail : details) {
     (*event.mutable_details())[detail.key()] = utf8_text(detail.value().substr(0, longest_text));
   }

@@ -1,21 +1,13 @@
 #include "supervisor/instance.h"
 
-#include <asio/post.hpp>
 #include <csignal>
 #include <random>
 
 #include "proto/program/rfc3339.h"
 #include "proto/unix_listener.h"
-#include "supervisor/socket_file.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {
-namespace {
-
-Record::WallTime wall_now() { return std::chrono::system_clock::now(); }
-
-}  // namespace
-
 Instance::Instance(Surroundings& surroundings, unsigned number, Supervision supervision,
                    std::function<void(const Instance&)> changed)
     : around_(surroundings),
@@ -27,9 +19,11 @@ Instance::Instance(Surroundings& surroundings, unsigned number, Supervision supe
       handover_(supervision_.handover),
       record_(wall_now()),
       timer_(surroundings.loop),
-      bind_timer_(surroundings.loop) {
+      socket_timer_(surroundings.loop) {
   around_.metrics.add(number_, supervision_.socket.uri());
   if (handover_.hand_down()) bind_socket();
+  if (!supervision_.socket.abstract())
+    around_.paths.add(supervision_.socket.name(), [this] { check_socket(); });
   if (!supervision_.watch_binary) return;
   around_.paths.add(binary_.program, [this] { on_binary_change(); });
   on_binary_change();
@@ -64,6 +58,7 @@ bool Instance::reaped(pid_t pid, process::ExitStatus status) {
   const Generation generation = ended->first;
   Child& gone = *ended->second;
   gone.reaped();
+  if (generation == active_) own_socket_.reset();
   last_status_ = status;
   out_of_memory_ =
       status.signaled() && status.value() == SIGKILL && !gone.killed() && around_.oom_kills.claim();
@@ -71,15 +66,22 @@ bool Instance::reaped(pid_t pid, process::ExitStatus status) {
     launch_failure_ = gone.launch_failure();
     feed(LaunchFailed{generation, launch_failure_});
   } else {
-    const bool stopping = std::holds_alternative<Stopping>(lifecycle_.state());
-    if (generation == lifecycle_.generation() && !gone.health().answered() && !stopping) {
-      (void)handover_.failed(std::string(status.signaled() ? "it was " : "it ") + status.text() +
-                             " before it answered");
-    }
+    if (generation == lifecycle_.generation() && !gone.health().answered()) judge_handover(status);
     feed(Exited{generation, status});
   }
   children_.erase(generation);
   return true;
+}
+
+/// The active process has ended before it ever answered. What a signal ended, or what was asked to end, says
+/// nothing of how it would have come by its socket.
+void Instance::judge_handover(process::ExitStatus status) {
+  const auto* ending = std::get_if<Ending>(&lifecycle_.state());
+  if (ending != nullptr && ending->cause == EndCause::never_ready) {
+    (void)handover_.failed("it did not answer within " + go_duration(supervision_.policy.startup_timeout));
+  } else if (std::holds_alternative<Starting>(lifecycle_.state()) && !status.signaled()) {
+    (void)handover_.failed("it " + status.text() + " before it answered");
+  }
 }
 
 void Instance::on_line(pid_t pid, std::string line) {
@@ -96,13 +98,21 @@ void Instance::on_line(pid_t pid, std::string line) {
 void Instance::on_probe(const ProbeResult& result) {
   Child* probed = child(result.generation);
   if (probed == nullptr) return;
+  const auto* silence = std::get_if<ProbeSilence>(&result.outcome);
+  if (silence != nullptr && silence->broken && probed->asked_anew()) {
+    // It accepts connections, and this one met what others meet, such as a fault that drops them.
+    return probed->probe(supervision_.policy.probe_timeout, false);
+  }
   Health& health = probed->health();
   const std::string fault = health.fault();
   const std::string key = health.key_id();
   const bool slow = health.slow();
-  health.note(result, wall_now());
-  if (!std::holds_alternative<ProbeSilence>(result.outcome)) tell_changes(*probed, fault, key, slow);
+  health.note(result, wall_now(), steady_now());
+  if (silence == nullptr) tell_changes(*probed, fault, key, slow);
   on_answer(*probed, result);
+  // inotify tells of the socket's file sooner, but may not be had, or say nothing on some file systems.
+  if (result.generation == active_ && !socket_lost_) check_socket();
+  tell_if_changed();
 }
 
 void Instance::on_answer(Child& probed, const ProbeResult& result) {
@@ -111,17 +121,28 @@ void Instance::on_answer(Child& probed, const ProbeResult& result) {
     around_.metrics.silent(number_);
     feed(Silent{result.generation});
   } else if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) {
-    const bool own_socket = listener_ && !answer->privately && !listener_->in_place();
-    if (answer->error.empty() && !own_socket) {
-      handover_.answered(answer->privately);
-      lifecycle_.allow_overlap(handover_.private_probes());
-    }
+    if (answer->error.empty()) note_way(*answer);
     const bool good = probed.health().fault().empty();
     around_.metrics.answered(number_, answer->latency);
-    if (result.generation == lifecycle_.generation()) around_.metrics.healthy(number_, good);
-    if (good && result.generation == lifecycle_.generation()) record_.answered_well(wall_now());
+    if (result.generation == active_ && !listener_ && !own_socket_ && !supervision_.socket.abstract()) {
+      own_socket_ = socket_file_at(supervision_.socket).value_or(SocketFile{});
+      own_listener_ = listener_at(supervision_.socket);
+    }
+    if (good && result.generation == lifecycle_.generation()) record_.answered_well(steady_now());
     feed(Answered{result.generation, good});
   }
+}
+
+/// How the plugin that answered has come to its socket, as far as that was not known.
+void Instance::note_way(const ProbeAnswer& answer) {
+  const bool own_socket = listener_ && !answer.privately && !listener_->in_place();
+  if (own_socket || (handover_.private_probes() && !answer.privately)) return;
+  handover_.answered(answer.privately);
+  lifecycle_.allow_overlap(handover_.private_probes());
+  if (!supervision_.policy.standby || handover_.private_probes() || std::exchange(warned_of_standby_, true))
+    return;
+  log::warning("--standby has no effect: two processes cannot be told apart",
+               {{"socket", supervision_.socket.uri()}, {"handover", handover_.text()}});
 }
 
 void Instance::tell_changes(const Child& child, const std::string& fault_before,
@@ -157,9 +178,7 @@ void Instance::feed(Event event) {
 }
 
 void Instance::handle(const Event& event) {
-  const bool was_ready = ready();
-  const bool had_ended = ended();
-  const Actions actions = lifecycle_.handle(event, std::chrono::steady_clock::now());
+  const Actions actions = lifecycle_.handle(event, steady_now());
   for (const Action& action : actions) {
     std::visit([this](const auto& a) { act(a); }, action);
   }
@@ -167,8 +186,21 @@ void Instance::handle(const Event& event) {
   if (std::holds_alternative<Paused>(lifecycle_.state())) {
     for (const Commands::Done& done : std::exchange(pauses_, {})) done("");
   }
-  if (ready() == was_ready && ended() == had_ended) return;
+  tell_if_changed();
+}
+
+void Instance::tell_if_changed() {
+  const Child* active = child(active_);
+  Look look{lifecycle_.state().index(), active_, false, "", ""};
+  if (active != nullptr) {
+    look.healthy = ready() && active->health().good() && unreachable().empty();
+    look.fault = active->health().fault();
+    look.key_id = active->health().key_id();
+  }
+  if (look == told_) return;
+  told_ = std::move(look);
   around_.metrics.ready(number_, ready());
+  around_.metrics.healthy(number_, told_.healthy);
   changed_(*this);
 }
 
@@ -192,7 +224,7 @@ BinaryPaths Instance::binary() const {
 
 void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
   status.set_instance(number_);
-  record_.fill(status, child(lifecycle_.generation()), wall_now());
+  record_.fill(status, child(lifecycle_.generation()), unreachable(), steady_now());
   for (const std::string& word : supervision_.plugin.command) status.add_command(word);
   *status.mutable_socket() = describe_socket(supervision_.socket);
   status.mutable_socket()->set_in_place(listener_ && listener_->in_place());

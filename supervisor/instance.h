@@ -22,6 +22,7 @@
 #include "supervisor/lifecycle/lifecycle.h"
 #include "supervisor/output/output_log.h"
 #include "supervisor/record.h"
+#include "supervisor/socket_file.h"
 #include "supervisor/supervision.h"
 #include "supervisor/surroundings.h"
 
@@ -29,8 +30,8 @@ namespace kms::supervisor {
 
 class Instance {
  public:
-  /// `number` counts from 1; 0 for the only one. `changed` is called when it gets ready, is so no more, or
-  /// has ended for good; not before start(). Throws Error where the plugin's socket cannot be had.
+  /// `number` counts from 1; 0 for the only one. `changed` is called when its state, its process, its health
+  /// or its key_id is another one; not before start(). Throws Error where the plugin's socket cannot be had.
   Instance(Surroundings& surroundings, unsigned number, Supervision supervision,
            std::function<void(const Instance&)> changed);
   Instance(const Instance&) = delete;
@@ -66,13 +67,28 @@ class Instance {
  private:
   using EventKind = mock_kms::v1::EventKind;
 
+  /// What a line about it shows.
+  struct Look {
+    std::size_t state = 0;
+    Generation active = 0;
+    bool healthy = false;
+    std::string fault;
+    std::string key_id;
+
+    bool operator==(const Look&) const = default;
+  };
+
   // Events (instance.cc, instance_socket.cc).
   void on_probe(const ProbeResult& result);
   void on_answer(Child& probed, const ProbeResult& result);
+  void judge_handover(process::ExitStatus status);
+  void note_way(const ProbeAnswer& answer);
   void on_line(pid_t pid, std::string line);
-  void on_socket_change();
+  void check_socket();
+  void check_own_socket();
   void on_binary_change();
   void on_binary(const mock_kms::v1::BinaryOnDisk& binary);
+  void tell_if_changed();
   void feed(Event event);
   void handle(const Event& event);
   void set_timer();
@@ -92,6 +108,13 @@ class Instance {
   void tell(EventKind kind, log::Level level, const std::string& text, const log::Fields& details);
   void bind_socket();
   void bind_socket_anew();
+  void took_the_path(Child& active);
+  void replace_holder_of_old_socket();
+  void check_socket_in(Duration wait);
+  [[nodiscard]] bool active_holds_old_socket() const;
+  [[nodiscard]] bool own_socket_lost();
+  [[nodiscard]] bool clients_wait() const;
+  [[nodiscard]] std::string unreachable() const;
   void tell_changes(const Child& child, const std::string& fault_before, const std::string& key_before,
                     bool slow_before);
   void outage_over();
@@ -108,21 +131,28 @@ class Instance {
   Handover handover_;
   Record record_;
   OutputLog output_;
+  Look told_;                             ///< when `changed` was called last
   Generation active_ = 0;                 ///< the active process, as far as actions have been carried out
   std::optional<UnixListener> listener_;  ///< while sockets are handed down
+  Generation launched_ = 0;               ///< the newest process
+  Generation socket_since_ = 0;           ///< the first process that has, or will have, the listener
   std::map<Generation, std::unique_ptr<Child>> children_;
   asio::steady_timer timer_;
-  asio::steady_timer bind_timer_;
-  bool socket_watched_ = false;
-  std::string upgraded_to_;   ///< SHA-256 of the binary that runs, or that was tried last
-  bool socket_lost_ = false;  ///< and not bound anew yet
-  std::string bind_failure_;  ///< logged once
+  asio::steady_timer socket_timer_;
+  std::string upgraded_to_;               ///< SHA-256 of the binary that runs, or that was tried last
+  bool socket_lost_ = false;              ///< and not bound anew yet
+  std::string bind_failure_;              ///< logged once
+  Time next_replacement_;                 ///< of a process that holds an old socket, at the earliest
+  std::optional<SocketFile> own_socket_;  ///< the active process' own, where it binds it
+  pid_t own_listener_ = 0;                ///< the process that listens on it
+  bool own_socket_missed_ = false;        ///< looked at once more a moment later
   std::deque<Event> pending_;
   std::vector<Commands::Done> restarts_;  ///< commands that wait for an outcome
   std::vector<Commands::Done> pauses_;
   std::optional<process::ExitStatus> last_status_;  ///< of the process whose end is being handled
   bool out_of_memory_ = false;                      ///< that is why it ended
   std::string launch_failure_;
+  bool warned_of_standby_ = false;
   bool ended_well_ = true;
 };
 

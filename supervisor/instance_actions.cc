@@ -1,4 +1,5 @@
 // What an Instance does when its Lifecycle says so.
+#include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
 
@@ -7,8 +8,6 @@
 
 namespace kms::supervisor {
 namespace {
-
-Record::WallTime wall_now() { return std::chrono::system_clock::now(); }
 
 std::string next_text(const std::optional<Duration>& restart_in) {
   if (!restart_in) return "no restart";
@@ -19,6 +18,17 @@ bool was_asked_for(EndCause cause) {
   return cause == EndCause::stop_requested || cause == EndCause::replaced;
 }
 
+/// What mock-kms-provider says before a fault that it was told to show ends or freezes it
+/// (provider/faults/fault_effects.cc).
+bool was_injected(EndCause cause, const std::vector<std::string>& last_lines) {
+  const char* word = cause == EndCause::own_death ? "a fault ends the process"
+                     : cause == EndCause::silence ? "a fault freezes the process"
+                                                  : nullptr;
+  return word != nullptr && std::any_of(last_lines.begin(), last_lines.end(), [word](const auto& line) {
+           return line.find(word) != std::string::npos;
+         });
+}
+
 }  // namespace
 
 void Instance::act(const Launch& action) {
@@ -26,6 +36,8 @@ void Instance::act(const Launch& action) {
   if (active) {
     active_ = action.generation;
     record_.active_process_changed(wall_now());
+    handover_.next_process();
+    own_socket_.reset();
   }
   try {
     if (!handover_.hand_down()) {
@@ -35,9 +47,11 @@ void Instance::act(const Launch& action) {
     } else if (!listener_ || !listener_->in_place()) {
       bind_socket();
     }
+    launched_ = action.generation;
     Child::Plan plan{supervision_.plugin,        supervision_.environment,
                      supervision_.socket,        listener_ ? &*listener_ : nullptr,
-                     handover_.private_probes(), supervision_.slow_after};
+                     handover_.private_probes(), handover_.only_at_endpoint(),
+                     supervision_.slow_after};
     auto process = std::make_unique<Child>(
         around_.loop, around_.calls, action.generation, std::move(plan),
         [this, generation = action.generation](std::string line) {
@@ -68,6 +82,11 @@ void Instance::act(const SendSignal& action) {
 void Instance::act(const StartProbe& action) {
   Child* process = child(action.generation);
   if (process == nullptr) return;
+  if (action.generation == active_ && clients_wait()) {
+    // It may answer over the connection that it has and accept no other.
+    process->probe_anew(supervision_.policy.probe_timeout);
+    return;
+  }
   const unsigned every = supervision_.deep_probe_every;
   const bool deep = every > 0 && process->health().answered() && process->count_probe() % every == 0;
   process->probe(supervision_.policy.probe_timeout, deep);
@@ -100,7 +119,7 @@ void Instance::act(const ReportPromoted& action) {
 }
 
 void Instance::outage_over() {
-  const auto outage = record_.outage_over(wall_now());
+  const auto outage = record_.outage_over(steady_now());
   if (!outage) return;
   around_.metrics.outage(number_, outage->duration);
   tell(mock_kms::v1::OUTAGE_OVER, log::Level::info, "calls are answered again",
@@ -126,10 +145,12 @@ void Instance::act(const ReportEnd& action) {
   *end.mutable_lived() = proto_duration(action.lived);
   if (gone != nullptr) {
     for (const std::string& line : gone->last_lines()) end.add_last_lines(line);
+    end.set_injected(was_injected(action.cause, gone->last_lines()));
   }
+  end.set_asked_for(was_asked_for(action.cause));
   if (action.generation == active_ && gone != nullptr && gone->health().answered() &&
       action.cause != EndCause::stop_requested)
-    record_.outage_began(gone->pid(), wall_now());
+    record_.outage_began(gone->pid(), steady_now());
   if (action.restart_in) record_.waiting_until(wall_now() + *action.restart_in);
   tell(mock_kms::v1::ENDED, was_asked_for(action.cause) ? log::Level::info : log::Level::error,
        "the plugin ended",

@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "proto/program/error.h"
+#include "proto/program/log.h"
 
 namespace kms::supervisor {
 namespace {
@@ -16,32 +19,41 @@ namespace {
 constexpr std::uint32_t changes = IN_CREATE | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
                                   IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
-int open_inotify() {
-  const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-  if (fd < 0) throw_errno("watch folders");
-  return fd;
-}
-
-/// inotify's number of the folder, -1 and errno where it cannot be watched.
-int watch(int inotify, const std::string& folder) {
-  return ::inotify_add_watch(inotify, folder.c_str(), changes);
-}
-
 }  // namespace
 
-PathWatch::PathWatch(asio::io_context& loop) : descriptor_(loop, open_inotify()), lost_timer_(loop) {
+PathWatch::PathWatch(asio::io_context& loop) : lost_timer_(loop) {
+  const int inotify = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  if (inotify < 0) {
+    warn(errno);
+    return;
+  }
+  inotify_.emplace(loop, inotify);
   wait();
+}
+
+/// Once, and not of a folder that is just not there.
+void PathWatch::warn(int error) {
+  if (error == ENOENT || error == ENOTDIR || std::exchange(warned_, true)) return;
+  log::warning("cannot watch folders by inotify; they are looked at each second",
+               {{"cause", errno_text(error)}});
+}
+
+/// inotify's number of the folder; lost where it cannot be watched.
+int PathWatch::watch(const std::string& folder) {
+  if (!inotify_) return lost;
+  const int number = ::inotify_add_watch(inotify_->native_handle(), folder.c_str(), changes);
+  if (number < 0) warn(errno);
+  return number;
 }
 
 void PathWatch::add(const std::string& path, std::function<void()> sink) {
   const std::string folder = std::filesystem::absolute(path).parent_path().string();
-  const int number = watch(descriptor_.native_handle(), folder);
-  if (number == lost) throw_errno("watch folder " + folder);
-  watches_.push_back({folder, number, std::move(sink)});
+  watches_.push_back({folder, watch(folder), std::move(sink)});
+  if (watches_.back().number == lost) look_at_lost_later();
 }
 
 void PathWatch::wait() {
-  descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
+  inotify_->async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
     if (error) return;
     read_events();
     wait();
@@ -54,7 +66,7 @@ void PathWatch::read_events() {
   std::set<int> gone;
   bool overflown = false;
   alignas(inotify_event) std::array<char, 16384> buffer{};
-  for (ssize_t size = 0; (size = ::read(descriptor_.native_handle(), buffer.data(), buffer.size())) > 0;) {
+  for (ssize_t size = 0; (size = ::read(inotify_->native_handle(), buffer.data(), buffer.size())) > 0;) {
     for (ssize_t at = 0; at < size;) {
       inotify_event event{};
       std::memcpy(&event, buffer.data() + at, sizeof event);
@@ -69,23 +81,29 @@ void PathWatch::read_events() {
     if (overflown || changed.contains(watch.number)) sinks.push_back(watch.sink);
     if (gone.contains(watch.number)) watch.number = lost;
   }
-  for (const int number : gone) ::inotify_rm_watch(descriptor_.native_handle(), number);
+  for (const int number : gone) ::inotify_rm_watch(inotify_->native_handle(), number);
   for (const auto& sink : sinks) sink();
-  watch_lost();
+  if (!gone.empty()) look_at_lost();
 }
 
-void PathWatch::watch_lost() {
+void PathWatch::look_at_lost() {
   bool missing = false;
   for (std::size_t i = 0; i < watches_.size(); ++i) {  // NOLINT(modernize-loop-convert): a sink may add one
     if (watches_[i].number != lost) continue;
-    watches_[i].number = watch(descriptor_.native_handle(), watches_[i].folder);
+    watches_[i].number = watch(watches_[i].folder);
     missing |= watches_[i].number == lost;
-    if (watches_[i].number != lost) std::function(watches_[i].sink)();
+    std::function(watches_[i].sink)();
   }
-  if (!missing) return;
+  if (missing) look_at_lost_later();
+}
+
+void PathWatch::look_at_lost_later() {
+  if (std::exchange(waiting_, true)) return;
   lost_timer_.expires_after(std::chrono::seconds(1));
   lost_timer_.async_wait([this](const asio::error_code& stopped) {
-    if (!stopped) watch_lost();
+    if (stopped) return;
+    waiting_ = false;
+    look_at_lost();
   });
 }
 

@@ -3,13 +3,15 @@
 //
 // One for the whole program, since a user has few inotify instances (128 by default). On the loop's thread.
 // It does not say what happened, nor to which file of the folder: the sink looks for itself. A folder that is
-// removed or moved away is looked for each second, and its sinks are told when it is back.
+// not there, is removed or moved away, or that inotify has no room for is looked at each second instead, and
+// its sinks are told as often.
 #pragma once
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +21,7 @@ class PathWatch {
  public:
   explicit PathWatch(asio::io_context& loop);
 
-  /// From now on `sink` is told; it lives as long as this. Throws Error where the folder of `path` cannot be
-  /// watched.
+  /// From now on `sink` is told; it lives as long as this.
   void add(const std::string& path, std::function<void()> sink);
 
  private:
@@ -34,10 +35,15 @@ class PathWatch {
 
   void wait();
   void read_events();
-  void watch_lost();
+  [[nodiscard]] int watch(const std::string& folder);
+  void warn(int error);
+  void look_at_lost();
+  void look_at_lost_later();
 
-  asio::posix::stream_descriptor descriptor_;
+  std::optional<asio::posix::stream_descriptor> inotify_;  ///< empty where there is none to be had
   asio::steady_timer lost_timer_;
+  bool waiting_ = false;  ///< for lost_timer_
+  bool warned_ = false;
   std::vector<Watch> watches_;
 };
 

@@ -37,11 +37,11 @@ mock_kms::v1::Exit* Record::exit_of(pid_t pid) {
   return nullptr;
 }
 
-void Record::outage_began(pid_t pid, WallTime now) {
+void Record::outage_began(pid_t pid, Time now) {
   if (!outage_) outage_ = BeganOutage{pid, now};
 }
 
-std::optional<Outage> Record::outage_over(WallTime now) {
+std::optional<Outage> Record::outage_over(Time now) {
   if (!outage_) return std::nullopt;
   mock_kms::v1::Exit* end = exit_of(outage_->pid);
   last_outage_ = Outage{outage_->pid, end == nullptr ? "" : end->cause(), now - outage_->began};
@@ -53,6 +53,7 @@ std::optional<Outage> Record::outage_over(WallTime now) {
 void Record::entered(const State& state, WallTime now) {
   const mock_kms::v1::State next = state_of(state);
   if (next == state_) return;
+  if (next == mock_kms::v1::PAUSED) outage_.reset();
   state_ = next;
   since_ = now;
 }
@@ -65,11 +66,11 @@ std::string Record::last_words() const {
   return words;
 }
 
-std::string Record::reason(const Child* active) const {
+std::string Record::reason(const Child* active, const std::string& unreachable) const {
   switch (state_) {
     case mock_kms::v1::STARTING:
     case mock_kms::v1::SERVING:
-      return active == nullptr || active->health().good() ? "" : active->health().reason();
+      return active == nullptr || active->health().good() ? unreachable : active->health().reason();
     case mock_kms::v1::ENDING:
       return "the plugin is being ended" +
              (active == nullptr || active->health().good() ? "" : ": " + active->health().reason());
@@ -87,12 +88,13 @@ std::string Record::reason(const Child* active) const {
   }
 }
 
-void Record::fill(mock_kms::v1::SupervisorStatus& status, const Child* active, WallTime now) const {
+void Record::fill(mock_kms::v1::SupervisorStatus& status, const Child* active, const std::string& unreachable,
+                  Time now) const {
   status.set_state(state_);
   *status.mutable_since() = timestamp(since_);
   status.set_ready(state_ == mock_kms::v1::SERVING);
-  status.set_healthy(status.ready() && active != nullptr && active->health().good());
-  status.set_reason(reason(active));
+  status.set_healthy(status.ready() && active != nullptr && active->health().good() && unreachable.empty());
+  status.set_reason(reason(active, unreachable));
   status.set_restarts(active_processes_ == 0 ? 0 : active_processes_ - 1);
   if (next_start_ && state_ == mock_kms::v1::BACKING_OFF)
     *status.mutable_next_start_at() = timestamp(*next_start_);

@@ -9,7 +9,7 @@ from runner.programs import short_folder, wait_for
 
 ROUNDS = 1
 KILLS = 1000
-WARM_UP = 20  # kills after which what is kept of the past is full
+LOOKS = (20, 300, 600, KILLS)  # after so many kills; after the first of them what is kept of the past is full
 
 
 class HurriedSupervisor(keepers.Supervisor):
@@ -42,7 +42,7 @@ def measure(programs, quick, _rounds):
         pid = keeper.plugin_pid()
         for kill in range(1, kills + 1):
             pid = _kill_and_wait(keeper, pid)
-            if kill in (min(WARM_UP, kills), kills):
+            if kill in {min(look, kills) for look in LOOKS}:
                 states[str(kill)] = _state(programs, keeper)
     return {"states": states}
 

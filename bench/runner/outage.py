@@ -9,6 +9,7 @@ from runner import figures, keepers
 from runner.programs import OutageClient, short_folder
 
 ROUNDS = 10
+KILLS = 100  # of each keeper's plugin, in all rounds together
 CALLERS = 1
 
 
@@ -23,7 +24,7 @@ def _kills(programs, kind, count, callers):
 
 
 def measure(programs, quick, rounds):
-    kills = 1 if quick else 10
+    kills = 1 if quick else -(-KILLS // rounds)
     events = []
     for turn in range(rounds):
         for kind in keepers.ALL if turn % 2 == 0 else keepers.ALL[::-1]:

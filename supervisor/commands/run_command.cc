@@ -8,12 +8,14 @@
 #include "proto/program/log.h"
 #include "proto/unix_connection.h"
 #include "supervisor/signals.h"
+#include "supervisor/socket_file.h"
 #include "supervisor/supervisor.h"
 
 namespace kms::supervisor {
 namespace {
 
 constexpr auto at_least_one = std::chrono::milliseconds(1);
+constexpr auto patience_with_the_dying = std::chrono::seconds(2);
 
 void add_socket_options(CLI::App& run, RunOptions& options) {
   run.add_option("--socket", options.socket, "Where the plugin listens: unix:///path or unix:///@abstract")
@@ -200,6 +202,9 @@ int run_supervisor(SupervisorPlan plan, const Endpoint& control) {
   auto listener = UnixListener::claim(control);
   if (const Failure* failure = failure_of(listener)) throw Error(*failure);
   for (const Supervision& plugin : plan.plugins) {
+    // The plugin of a supervisor that was killed is killed with it, and may hold its socket a little longer
+    // than this one takes to start.
+    await_dying_listener(plugin.socket, patience_with_the_dying);
     if (const auto holder = live_holder(plugin.socket)) {
       throw Error("cannot supervise a plugin on " + plugin.socket.uri() + ": it is in use by " + *holder,
                   "stop that process or choose another --socket");

@@ -130,6 +130,20 @@ class Screen {
   std::size_t rows_ = 0;
 };
 
+/// A document a line, each second one; who does not answer is told on stderr.
+[[noreturn]] void follow_as_json(const ControlClient& client) {
+  for (;;) {
+    const auto reply = ask(client);
+    if (const auto* none = std::get_if<NoAnswer>(&reply)) {
+      std::fprintf(stderr, "supervisor: %s\n", none->failure.line().c_str());
+    } else {
+      std::printf("%s\n", status_json_line(std::get<SupervisorStatus>(reply)).c_str());
+      std::fflush(stdout);
+    }
+    std::this_thread::sleep_for(follow_interval);
+  }
+}
+
 /// On a terminal a screen; elsewhere each change is a line.
 [[noreturn]] void follow(const ControlClient& client) {
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
@@ -157,6 +171,7 @@ class Screen {
 
 int run_status(const Endpoint& control, const StatusRequest& request) {
   const ControlClient client(control, request.instance);
+  if (request.follow && request.output == "json") follow_as_json(client);
   if (request.follow) follow(client);
   const auto reply = ask_and_wait(client, request);
   if (const auto* none = std::get_if<NoAnswer>(&reply)) {

@@ -126,19 +126,24 @@ std::string outage_text(const mock_kms::v1::Exit& end) {
   return end.has_outage() ? ", outage " + length(end.outage()) : "";
 }
 
-/// The newest end with its last words, those before it with a row each.
+std::string exit_text(const mock_kms::v1::Exit& end, WallTime now) {
+  return ago(end.at(), now) + ", pid " + std::to_string(end.pid()) + " after " + length(end.lived()) + ": " +
+         end.status() + outage_text(end);
+}
+
+std::string cause_text(const mock_kms::v1::Exit& end) {
+  return end.cause() + (end.injected()    ? " (INJECTED: a fault that mock-kms-provider was told to show)"
+                        : end.asked_for() ? " (asked for)"
+                                          : "");
+}
+
+/// Each end with its cause, the newest with its last words.
 std::string exit_rows(const google::protobuf::RepeatedPtrField<mock_kms::v1::Exit>& exits, WallTime now) {
   const mock_kms::v1::Exit& last = exits.Get(0);
-  std::string text =
-      row("last exit", ago(last.at(), now) + ", pid " + std::to_string(last.pid()) + " after " +
-                           length(last.lived()) + ": " + last.status() + outage_text(last));
-  text += row("", last.cause());
+  std::string text = row("last exit", exit_text(last, now)) + row("", cause_text(last));
   for (const std::string& line : last.last_lines()) text += row("", "| " + line);
   for (int i = 1; i < exits.size(); ++i) {
-    const mock_kms::v1::Exit& end = exits.Get(i);
-    text +=
-        row(i == 1 ? "before it" : "", ago(end.at(), now) + ", pid " + std::to_string(end.pid()) + " after " +
-                                           length(end.lived()) + ": " + end.status() + outage_text(end));
+    text += row(i == 1 ? "before it" : "", exit_text(exits.Get(i), now)) + row("", cause_text(exits.Get(i)));
   }
   return text;
 }
@@ -172,7 +177,11 @@ std::string rows_of(const mock_kms::v1::SupervisorStatus& status, WallTime now) 
                                (status.standby().ready() ? ", ready" : ", starting"));
   }
   if (status.has_answer()) text += answer_row(status.answer());
-  if (status.has_deep_probe()) text += deep_row(status.deep_probe(), now);
+  if (status.has_deep_probe()) {
+    text += deep_row(status.deep_probe(), now);
+  } else if (status.has_answer() && status.answer().error().empty()) {
+    text += row("encrypt", "not asked; with --deep-probe-every its key_id is compared");
+  }
   if (status.injected_faults_size() > 0) text += fault_row(status.injected_faults());
   if (status.has_plugin_config()) text += config_rows(status.plugin_config(), now);
   text += probe_rows(status.probe(), now);
@@ -180,6 +189,10 @@ std::string rows_of(const mock_kms::v1::SupervisorStatus& status, WallTime now) 
   text += socket_row(status.socket());
   if (!status.handover().empty()) text += row("", status.handover());
   text += binary_rows(status.binary());
+  if (status.dropped_lines() > 0) {
+    text += row("output", std::to_string(status.dropped_lines()) +
+                              " lines were dropped, since nobody read the supervisor's stderr in time");
+  }
   if (status.supervisor_pid() != 0) {
     text += row("supervisor", "pid " + std::to_string(status.supervisor_pid()) + ", started " +
                                   ago(status.supervisor_started_at(), now) + ", version " +

@@ -63,6 +63,15 @@ std::string table(const mock_kms::v1::SupervisorStatus& whole, Colours colours) 
   return text;
 }
 
+std::string json(const mock_kms::v1::SupervisorStatus& status, bool in_lines) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = in_lines;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  (void)google::protobuf::util::MessageToJsonString(status, &json, options);
+  return json;
+}
+
 }  // namespace
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -94,13 +103,8 @@ std::string status_line(const mock_kms::v1::SupervisorStatus& status) {
   return "not healthy (" + state_name(status.state()) + "): " + status.reason();
 }
 
-std::string status_json(const mock_kms::v1::SupervisorStatus& status) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(status, &json, options);
-  return json;
-}
+std::string status_json(const mock_kms::v1::SupervisorStatus& status) { return json(status, true); }
+
+std::string status_json_line(const mock_kms::v1::SupervisorStatus& status) { return json(status, false); }
 
 }  // namespace kms::supervisor

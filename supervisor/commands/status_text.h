@@ -24,6 +24,9 @@ enum class Colours { none, ansi };
 /// The whole status in protobuf's JSON mapping, ended by a newline.
 [[nodiscard]] std::string status_json(const mock_kms::v1::SupervisorStatus& status);
 
+/// The same on one line, without a newline.
+[[nodiscard]] std::string status_json_line(const mock_kms::v1::SupervisorStatus& status);
+
 /// The lines of a text, without their ends.
 [[nodiscard]] std::vector<std::string> lines_of(const std::string& text);
 

@@ -116,6 +116,9 @@ class Lifecycle {
 
   [[nodiscard]] const std::optional<Successor>& successor() const { return successor_; }
 
+  /// A planned restart was asked for and is not over yet.
+  [[nodiscard]] bool restarting() const { return restart_asked_; }
+
  private:
   struct Transition;
 

@@ -6,6 +6,7 @@ namespace kms::supervisor {
 
 void Lifecycle::Transition::launch() {
   self.active_ = ++self.last_;
+  self.restart_again_ = false;  // this one is launched after all that was asked for
   enter(Starting{now, {false, now, now}});
   actions.emplace_back(Launch{self.active_});
   actions.emplace_back(GiveTurn{self.active_});
@@ -18,12 +19,13 @@ void Lifecycle::Transition::start_probe_if_due(Generation generation, ProbeSched
   actions.emplace_back(StartProbe{generation, self.policy_.probe_timeout});
 }
 
-/// Where a successor is ready nothing is waited for. Else TERM first, and KILL follows at kill_at.
+/// Where a successor is ready nothing is waited for. Else, and where the supervisor is about to give up, TERM
+/// comes first, and KILL follows at kill_at.
 void Lifecycle::Transition::end(Time launched, bool was_ready, EndCause cause) {
   actions.emplace_back(ReportUnresponsive{self.active_, cause});
-  if (self.successor_ && self.successor_->ready) {
-    retire_active(launched, cause, true);
-    promote();
+  if (self.successor_ && self.successor_->ready && !too_many_deaths()) {
+    retire_active(launched, cause, SIGKILL, Duration{0});
+    promote(self.back_off_.next(was_ready, now - launched));
     return;
   }
   actions.emplace_back(SendSignal{self.active_, SIGTERM});
@@ -37,6 +39,7 @@ void Lifecycle::Transition::kill_if_due(Generation generation, Time kill_at, boo
 }
 
 /// The active process is gone: its successor takes over, or a new one follows, at once or after a back-off.
+/// The back-off of a death that a successor makes good holds up the start of the next successor instead.
 void Lifecycle::Transition::restart(Time launched, bool was_ready, EndCause cause) {
   if (cause != EndCause::replaced && too_many_deaths()) {
     actions.emplace_back(ReportEnd{self.active_, cause, now - launched, std::nullopt});
@@ -45,13 +48,14 @@ void Lifecycle::Transition::restart(Time launched, bool was_ready, EndCause caus
     finish_if_all_gone();
     return;
   }
-  const bool at_once = self.successor_ || cause == EndCause::replaced;
-  const Duration wait = at_once ? Duration{0} : self.back_off_.next(was_ready, now - launched);
-  actions.emplace_back(ReportEnd{self.active_, cause, now - launched, wait});
+  const Duration wait =
+      cause == EndCause::replaced ? Duration{0} : self.back_off_.next(was_ready, now - launched);
   if (self.successor_) {
-    promote();
+    actions.emplace_back(ReportEnd{self.active_, cause, now - launched, Duration{0}});
+    promote(wait);
     return;
   }
+  actions.emplace_back(ReportEnd{self.active_, cause, now - launched, wait});
   enter(BackingOff{now + wait});
   if (wait == Duration{0}) launch();
 }

@@ -25,10 +25,10 @@ void Lifecycle::Transition::launch_successor() {
 }
 
 /// The successor becomes the active process. The one before is gone or has been told to go.
-void Lifecycle::Transition::promote() {
+void Lifecycle::Transition::promote(Duration refill_wait) {
   const Successor next = *self.successor_;
   self.successor_.reset();
-  self.successor_at_ = now + refill_delay;
+  self.successor_at_ = now + std::max(refill_delay, refill_wait);
   self.active_ = next.generation;
   actions.emplace_back(ReportPromoted{next.generation});
   actions.emplace_back(GiveTurn{next.generation});
@@ -40,9 +40,15 @@ void Lifecycle::Transition::promote() {
   if (self.restart_asked_) restart_done("");
 }
 
-void Lifecycle::Transition::retire_active(Time launched, EndCause cause, bool at_once) {
-  actions.emplace_back(SendSignal{self.active_, at_once ? SIGKILL : SIGTERM});
-  self.retirees_.push_back({self.active_, launched, cause, now + self.policy_.stop_grace, at_once});
+void Lifecycle::Transition::retire_active(Time launched, EndCause cause, int signal, Duration grace) {
+  actions.emplace_back(SendSignal{self.active_, signal});
+  self.retirees_.push_back({self.active_, launched, cause, now + grace, signal == SIGKILL});
+}
+
+/// From TERM to KILL of a process that is replaced. One that is silent has no calls to finish, and may be
+/// stopped, so that it does not hear TERM.
+Duration Lifecycle::Transition::grace_of_replaced(unsigned silent) const {
+  return silent > 0 ? self.policy_.hang_grace : self.policy_.stop_grace;
 }
 
 void Lifecycle::Transition::retire_successor(EndCause cause, int signal) {
@@ -74,7 +80,7 @@ void Lifecycle::Transition::on(const Ending&, const RestartRequested&) {
   self.restart_again_ |= self.successor_.has_value();
 }
 
-void Lifecycle::Transition::restart_on_request(Time launched, bool was_ready) {
+void Lifecycle::Transition::restart_on_request(Time launched, bool was_ready, unsigned silent) {
   if (std::exchange(self.restart_asked_, true)) {
     self.restart_again_ = true;
     return;
@@ -85,7 +91,7 @@ void Lifecycle::Transition::restart_on_request(Time launched, bool was_ready) {
     return;
   }
   actions.emplace_back(SendSignal{self.active_, SIGTERM});
-  enter(Ending{launched, was_ready, EndCause::replaced, now + self.policy_.stop_grace});
+  enter(Ending{launched, was_ready, EndCause::replaced, now + grace_of_replaced(silent)});
 }
 
 void Lifecycle::Transition::restart_done(const std::string& problem) {
@@ -125,13 +131,13 @@ void Lifecycle::Transition::on_successor(const Answered& event) {
   actions.emplace_back(ReportReady{self.successor_->generation, now - process.launched});
   if (!self.restart_asked_) return;
   if (const auto* starting = std::get_if<Starting>(&self.state_)) {
-    retire_active(starting->launched, EndCause::replaced, false);
+    retire_active(starting->launched, EndCause::replaced, SIGTERM, grace_of_replaced(starting->silent));
   } else if (const auto* serving = std::get_if<Serving>(&self.state_)) {
-    retire_active(serving->launched, EndCause::replaced, false);
+    retire_active(serving->launched, EndCause::replaced, SIGTERM, grace_of_replaced(serving->silent));
   } else {
     return;  // the active process is being ended; its end promotes
   }
-  promote();
+  promote(Duration{0});
 }
 
 void Lifecycle::Transition::on_successor(const Silent&) {

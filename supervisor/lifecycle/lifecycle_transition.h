@@ -65,8 +65,12 @@ struct Lifecycle::Transition {
   void on(const Ending& state, const PauseRequested&) { stop_ending(state, true); }
   void on(const Paused&, const ResumeRequested&) { launch(); }
   void on(const BackingOff&, const RestartRequested&);
-  void on(const Starting& state, const RestartRequested&) { restart_on_request(state.launched, false); }
-  void on(const Serving& state, const RestartRequested&) { restart_on_request(state.launched, true); }
+  void on(const Starting& state, const RestartRequested&) {
+    restart_on_request(state.launched, false, state.silent);
+  }
+  void on(const Serving& state, const RestartRequested&) {
+    restart_on_request(state.launched, true, state.silent);
+  }
   void on(const Ending&, const RestartRequested&);
   void on(const Stopping&, const RestartRequested&) { restart_done("the plugin is being stopped"); }
   void on(const Paused&, const RestartRequested&) { restart_done("the plugin is paused; start it instead"); }
@@ -86,12 +90,13 @@ struct Lifecycle::Transition {
 
   void stop_without_process(bool pause);
   void stop_ending(const Ending& state, bool pause);
-  void restart_on_request(Time launched, bool was_ready);
+  void restart_on_request(Time launched, bool was_ready, unsigned silent);
+  [[nodiscard]] Duration grace_of_replaced(unsigned silent) const;
 
   // The processes beside it.
   void launch_successor();
-  void promote();
-  void retire_active(Time launched, EndCause cause, bool at_once);
+  void promote(Duration refill_wait);
+  void retire_active(Time launched, EndCause cause, int signal, Duration grace);
   void retire_successor(EndCause cause, int signal);
   void successor_failed(const std::string& how, Time launched, bool was_ready);
   void on_successor(const TimePassed&);

@@ -17,8 +17,6 @@ int ChildOutput::open() {
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw_errno("make a pipe for the plugin's output");
   pipe_ = asio::posix::stream_descriptor(loop_, ends[0]);
   pipe_.non_blocking(true);
-  line_.clear();
-  lines_.clear();
   read_next();
   return ends[1];
 }

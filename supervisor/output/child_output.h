@@ -25,14 +25,14 @@ class ChildOutput {
   ChildOutput(asio::io_context& loop, std::function<void(std::string)> pass_on)
       : loop_(loop), pipe_(loop), pass_on_(std::move(pass_on)) {}
 
-  /// Makes a new pipe for the next process, forgets the lines of the one before, and returns the write end:
-  /// the caller passes it to the child and closes it. Throws Error.
+  /// Makes the pipe and returns its write end: the caller passes it to the child and closes it. Once. Throws
+  /// Error.
   [[nodiscard]] int open();
 
   /// Takes in what the dead process has left in the pipe, without waiting.
   void drain();
 
-  /// The last lines since open(), oldest first.
+  /// The last lines, oldest first.
   [[nodiscard]] std::vector<std::string> last_lines() const;
 
  private:

@@ -15,7 +15,13 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr int last_wait_ms = 1000;
+using Clock = std::chrono::steady_clock;
+
+/// For all that still waits at the end.
+constexpr auto last_wait = std::chrono::seconds(1);
+
+/// What a line takes: a reader that stalls may leave a million empty ones.
+std::size_t size_of(const std::string& line) { return sizeof(std::string) + line.size(); }
 
 }  // namespace
 
@@ -37,11 +43,11 @@ LineWriter::~LineWriter() {
 void LineWriter::write(std::string line) {
   line += '\n';
   const std::lock_guard lock(mutex_);
-  if (waiting_ + line.size() > capacity) {
+  if (waiting_ + size_of(line) > capacity) {
     ++dropped_;
     return;
   }
-  waiting_ += line.size();
+  waiting_ += size_of(line);
   lines_.push_back(std::move(line));
   changed_.notify_one();
 }
@@ -64,7 +70,7 @@ std::string LineWriter::next() {
   }
   std::string line = std::move(lines_.front());
   lines_.pop_front();
-  waiting_ -= line.size();
+  waiting_ -= size_of(line);
   return line;
 }
 
@@ -73,7 +79,11 @@ std::string LineWriter::next() {
 bool LineWriter::wait_until_writable() {
   std::array watched{pollfd{fd_, POLLOUT, 0}, pollfd{end_event_.get(), POLLIN, 0}};
   if (::poll(watched.data(), watched.size(), -1) < 0) return errno == EINTR;
-  if (watched[0].revents == 0) ::poll(watched.data(), 1, last_wait_ms);
+  if (watched[1].revents != 0 && !give_up_at_) give_up_at_ = Clock::now() + last_wait;
+  if (watched[0].revents == 0) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*give_up_at_ - Clock::now()).count();
+    ::poll(watched.data(), 1, static_cast<int>(std::max<decltype(left)>(left, 0)));
+  }
   return (watched[0].revents & POLLOUT) != 0;
 }
 

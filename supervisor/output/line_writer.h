@@ -4,10 +4,12 @@
 // beyond that are dropped and counted. The lines of one caller keep their order.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -17,7 +19,8 @@ namespace kms::supervisor {
 
 class LineWriter {
  public:
-  static constexpr std::size_t capacity = 1 << 20;  ///< bytes that wait at most
+  static constexpr std::size_t capacity =
+      1 << 20;  ///< bytes that wait at most, those of their keeping included
 
   /// Writes to `fd`, which outlives this.
   explicit LineWriter(int fd);
@@ -42,10 +45,11 @@ class LineWriter {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> lines_;
-  std::size_t waiting_ = 0;  ///< bytes in lines_
+  std::size_t waiting_ = 0;  ///< bytes that lines_ takes
   std::uint64_t dropped_ = 0;
   std::uint64_t dropped_told_ = 0;  ///< of those, the ones that a line has told about
   bool ending_ = false;
+  std::optional<std::chrono::steady_clock::time_point> give_up_at_;  ///< once the end has come; the thread's
   UniqueFd end_event_;
   std::thread thread_;
 };

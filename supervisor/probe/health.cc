@@ -17,37 +17,45 @@ Duration quantile(std::vector<Duration> values, double share) {
 
 }  // namespace
 
-void Health::note(const ProbeResult& result, WallTime now) {
-  if (const auto* deep = std::get_if<DeepAnswer>(&result.outcome)) return note_deep(*deep, now);
-  probed_at_ = now;
-  if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) return note_answer(*answer, now);
+void Health::note(const ProbeResult& result, WallTime wall_now, Time now) {
+  if (const auto* deep = std::get_if<DeepAnswer>(&result.outcome)) return note_deep(*deep, wall_now);
+  probed_at_ = wall_now;
+  if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome))
+    return note_answer(*answer, wall_now, now);
   ++silent_in_a_row_;
   silence_ = std::get<ProbeSilence>(result.outcome).cause;
 }
 
-void Health::note_answer(const ProbeAnswer& answer, WallTime now) {
+void Health::note_answer(const ProbeAnswer& answer, WallTime wall_now, Time now) {
   answer_ = answer;
+  fault_ = fault_of(answer);
+  for (std::string* text : {answer_->status.mutable_version(), answer_->status.mutable_healthz(),
+                            answer_->status.mutable_key_id(), &answer_->error}) {
+    if (text->size() > longest_text) text->resize(longest_text);
+  }
   answered_ |= answer.error.empty();
   silent_in_a_row_ = 0;
   slow_ = slow_after_ > Duration{0} && answer.latency > slow_after_;
   latencies_.push_back(answer.latency);
   if (latencies_.size() > kept_latencies) latencies_.pop_front();
-  if (!fault_of(answer).empty()) return;
+  if (!fault_.empty()) return;
   good_at_ = now;
   if (answer.status.key_id() == key_id_) return;
   previous_key_id_ = std::exchange(key_id_, answer.status.key_id());
-  key_id_since_ = now;
+  key_id_since_ = wall_now;
 }
 
 void Health::note_deep(const DeepAnswer& answer, WallTime now) {
   deep_answer_ = answer;
+  for (std::string* text : {&deep_answer_->key_id, &deep_answer_->problem}) {
+    if (text->size() > longest_text) text->resize(longest_text);
+  }
   deep_at_ = now;
 }
 
 std::string Health::fault() const {
   if (!answer_) return "";
-  const std::string fault = fault_of(*answer_);
-  return fault.empty() && deep_answer_ ? deep_answer_->problem : fault;
+  return fault_.empty() && deep_answer_ ? deep_answer_->problem : fault_;
 }
 
 std::string Health::reason() const {

@@ -15,13 +15,15 @@ namespace kms::supervisor {
 class Health {
  public:
   using WallTime = std::chrono::system_clock::time_point;
+  using Time = std::chrono::steady_clock::time_point;  ///< of what durations are counted from
   static constexpr std::size_t kept_latencies = 256;
   static constexpr std::size_t recent_latencies = 32;  ///< of these, the ones that a status lists
+  static constexpr std::size_t longest_text = 2048;    ///< of what a plugin answered, as far as it is kept
 
   /// An answer that takes longer than `slow_after` is a slow one; 0: none is.
   explicit Health(Duration slow_after) : slow_after_(slow_after) {}
 
-  void note(const ProbeResult& result, WallTime now);
+  void note(const ProbeResult& result, WallTime wall_now, Time now);
   void note_ready(Duration after) { time_to_ready_ = after; }
 
   /// Whether a Status has come from the process so far. An error alone is no proof of life: a connection that
@@ -44,7 +46,7 @@ class Health {
   [[nodiscard]] const std::string& key_id() const { return key_id_; }
 
   /// When the last good Status came.
-  [[nodiscard]] std::optional<WallTime> good_at() const { return good_at_; }
+  [[nodiscard]] std::optional<Time> good_at() const { return good_at_; }
 
   /// Why it is not good().
   [[nodiscard]] std::string reason() const;
@@ -53,16 +55,17 @@ class Health {
   void fill(mock_kms::v1::SupervisorStatus& status) const;
 
  private:
-  void note_answer(const ProbeAnswer& answer, WallTime now);
+  void note_answer(const ProbeAnswer& answer, WallTime wall_now, Time now);
   void note_deep(const DeepAnswer& answer, WallTime now);
   void fill_latencies(mock_kms::v1::Probe& probe) const;
 
   Duration slow_after_;
   std::optional<ProbeAnswer> answer_;
+  std::string fault_;  ///< of the last Status, "" for none
   std::optional<DeepAnswer> deep_answer_;
   std::optional<WallTime> probed_at_;
   std::optional<WallTime> deep_at_;
-  std::optional<WallTime> good_at_;
+  std::optional<Time> good_at_;
   std::optional<Duration> time_to_ready_;
   std::deque<Duration> latencies_;
   std::string key_id_;

@@ -27,7 +27,7 @@ decltype(ProbeResult::outcome) outcome_of(const grpc::ClientContext& context, co
     case CallEnd::silent:
       return ProbeSilence{"no answer within " + go_duration(timeout)};
     case CallEnd::broken:
-      return ProbeSilence{"the connection broke: " + status.error_message()};
+      return ProbeSilence{"the connection broke: " + status.error_message(), true};
     case CallEnd::failed_here:
       break;
   }
@@ -45,15 +45,21 @@ grpc::ChannelArguments channel_arguments() {
   return arguments;
 }
 
+/// What a plugin said, cut where it would be endless.
+std::string quoted(const std::string& text) {
+  constexpr std::size_t longest = 512;
+  return "'" + (text.size() > longest ? text.substr(0, longest) + "..." : text) + "'";
+}
+
 }  // namespace
 
 std::string fault_of(const ProbeAnswer& answer) {
   const v2::StatusResponse& status = answer.status;
   if (!answer.error.empty()) return "Status answers with an error, " + answer.error;
   if (status.version() != "v2" && status.version() != "v2beta1") {
-    return "version is '" + status.version() + "', the API server takes v2 and v2beta1 (rule 10)";
+    return "version is " + quoted(status.version()) + ", the API server takes v2 and v2beta1 (rule 10)";
   }
-  if (status.healthz() != "ok") return "healthz is '" + status.healthz() + "' instead of ok (rule 12)";
+  if (status.healthz() != "ok") return "healthz is " + quoted(status.healthz()) + " instead of ok (rule 12)";
   if (status.key_id().empty()) return "key_id is empty (rule 13)";
   if (status.key_id().size() > 1024) {
     return "key_id is " + std::to_string(status.key_id().size()) +

@@ -30,6 +30,7 @@ struct ProbeAnswer {
 /// Nothing came back in time, or the connection broke.
 struct ProbeSilence {
   std::string cause;
+  bool broken = false;  ///< there was a connection, and it broke
 };
 
 /// What an Encrypt and a Decrypt of a canary gave.

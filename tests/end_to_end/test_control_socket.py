@@ -51,8 +51,9 @@ def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repair
     with Supervised(folder, options=["--stable-after=1ms"]) as supervised:
         pid = supervised.healthy()["pid"]
         flood = [connect(folder) for _ in range(500)]
+        mark = len(supervised.program.stderr)
         os.kill(pid, signal.SIGKILL)
-        supervised.program.wait_for_line("after=", start=len(supervised.program.stderr) - 1)
+        supervised.program.wait_for_line("after=", start=mark)
         assert open_descriptors(supervised.program.pid) < 150
         for connection in flood:
             connection.close()

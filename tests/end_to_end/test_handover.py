@@ -16,8 +16,8 @@ import grpc
 import pytest
 
 from support.kms_client import KmsClient
-from support.processes import DEADLINE, binary, stop_threads, wait_for_exit
-from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
+from support.processes import DEADLINE, Program, binary, stop_threads, wait_for_exit
+from support.supervised import PLUGIN_WITH_ERRORS, PYTHON, Supervised, alive, script
 
 
 class Load:
@@ -116,7 +116,7 @@ def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(fold
     plugin = folder / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
     command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command, ["--startup-timeout=500ms", "--probe-timeout=200ms"]) as supervised:
+    with Supervised(folder, command, ["--handover=require", "--startup-timeout=3s"]) as supervised:
         pid = supervised.healthy()["pid"]
         plugin.unlink()
         plugin.write_text("#!/bin/sh\nexec sleep 3600\n")
@@ -137,8 +137,8 @@ def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_comm
         slow.chmod(0o755)
         slow.rename(plugin)
         os.mkfifo(folder / "go")
-        result = supervised.told("restart", "--timeout=100ms")
-        assert result.returncode == 1 and "restart: it is not done after 100ms, and may still be; see 'supervisor status'" in result.stderr
+        result = supervised.told("restart", "--timeout=2s")
+        assert result.returncode == 1 and "restart: it is not done after 2s, and may still be; see 'supervisor status'" in result.stderr
         assert supervised.healthy()["pid"] == pid
         (folder / "go").write_text("\n")
         assert supervised.healthy_after(pid)
@@ -187,19 +187,19 @@ def test_a_standby_takes_over_a_death_and_is_refilled(folder):
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         assert standby != pid
-        sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
+        sealed = KmsClient(supervised.endpoint, timeout=DEADLINE).encrypt(b"from before")
         seen = len(supervised.program.stderr)
         os.kill(pid, signal.SIGKILL)
         status = supervised.healthy_after(pid)
         assert status["pid"] == standby
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.decrypt(sealed) == b"from before"
         supervised.program.wait_for_line("a process is ready to take over", start=seen)
         assert supervised.status()["standby"]["pid"] not in (pid, standby)
 
 
 def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(folder):
-    options = ["--standby", "--probe-interval=200ms", "--probe-timeout=200ms", "--hang-grace=1h"]
+    options = ["--standby", "--probe-interval=200ms", "--hang-grace=1h"]
     with Supervised(folder, options=options) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
@@ -217,7 +217,7 @@ def test_the_standby_does_not_serve_before_its_turn(folder):
         with KmsClient(supervised.endpoint, timeout=0.3) as client, pytest.raises(grpc.RpcError):
             client.status()  # the active process is stopped, and the standby is not asked to accept yet
         os.kill(pid, signal.SIGCONT)
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
         assert alive(standby)
 
@@ -275,7 +275,7 @@ def test_a_socket_that_someone_takes_away_is_bound_anew(folder, act):
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
         supervised.program.wait_for_line("bound the socket anew")
         supervised.program.wait_for_line("the waiting process takes over")
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
         status = supervised.healthy()
         assert status["pid"] != pid and status["socket"]["inPlace"] is True
@@ -298,7 +298,7 @@ def test_a_socket_whose_whole_folder_was_removed_is_bound_anew_when_it_is_back_a
         mark = len(supervised.program.stderr)
         os.unlink(sockets / "kms.sock")
         supervised.program.wait_for_line("bound the socket anew", start=mark)
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -307,27 +307,170 @@ def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(fo
         supervised.healthy()
         thief = put_socket_at(f"{folder}/kms.sock")
         supervised.program.wait_for_line("it is in use by pid")
+        status = supervised.status()
+        assert status["healthy"] is False and status["ready"] is True
+        assert status["reason"].startswith("its socket was replaced by another, which clients reach instead; it is bound anew ")
         thief.close()
         os.unlink(f"{folder}/kms.sock")
         supervised.program.wait_for_line("bound the socket anew")
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
+
+
+def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken_for_the_plugins_doing(folder):
+    plugin = ["sh", "-c", f"""
+        read go < {folder}/go
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
+    os.mkfifo(folder / "go")
+    with Supervised(folder, plugin) as supervised:
+        supervised.program.wait_for_line("launched the plugin")
+        os.unlink(f"{folder}/kms.sock")
+        (folder / "go").write_text("\n")
+        supervised.program.wait_for_line("bound the socket anew")
+        (folder / "go").write_text("\n")  # for the process that takes it over
+        supervised.program.wait_for_line("the waiting process takes over")
+        status = supervised.healthy()
+        assert status["handover"] == "handed down by the supervisor" and status["socket"]["inPlace"] is True
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_ready(folder):
+    plugin = folder / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    with Supervised(folder, [str(plugin), f"--listen-addr=unix://{folder}/kms.sock"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        plugin.rename(folder / "good")
+        plugin.write_text("#!/bin/sh\nexit 3\n")
+        plugin.chmod(0o755)
+        os.unlink(f"{folder}/kms.sock")
+        first = supervised.program.wait_for_line("nothing was restarted")
+        supervised.program.wait_for_line("nothing was restarted", start=supervised.program.stderr.index(first) + 1)
+        status = supervised.status()
+        assert status["pid"] == pid and status["healthy"] is False and status["ready"] is True
+        assert status["reason"] == "its socket was bound anew, and the process that will serve it is not ready"
+        (folder / "good").rename(plugin)
+        assert supervised.healthy_after(pid)
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_socket_removed_at_the_death_of_a_standby_is_served_whoever_binds_it_anew(folder):
+    with Supervised(folder, options=["--standby", "--backoff-max=1ms"]) as supervised:
+        supervised.healthy()
+        wait_for_standby(supervised)
+        for _ in range(5):
+            standby = supervised.status().get("standby", {}).get("pid")
+            os.unlink(f"{folder}/kms.sock")
+            if standby:
+                os.kill(standby, signal.SIGKILL)  # the next standby's launch may see the missing socket first
+            status = supervised.healthy()
+            while not (status["healthy"] and status["socket"]["inPlace"]):
+                status = supervised.healthy()
+            with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
+                assert client.status().healthz == "ok"
+
+
+@pytest.mark.parametrize("act", ["removed", "replaced"])
+def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarted(folder, act):
+    with Supervised(folder, options=["--handover=off"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        if act == "removed":
+            os.unlink(f"{folder}/kms.sock")
+        else:
+            put_socket_at(f"{folder}/kms.sock").close()
+        supervised.program.wait_for_line("the socket was removed or replaced by someone else")
+        assert supervised.healthy_after(pid)["restarts"] == 1
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
+            assert client.status().healthz == "ok"
+
+
+def test_a_link_to_a_socket_that_the_plugin_bound_itself_is_no_lost_socket(folder):
+    os.symlink(folder / "real.sock", folder / "kms.sock")
+    plugin = [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/real.sock"]
+    with Supervised(folder, plugin, ["--handover=off", "--probe-interval=20ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        mark = len(supervised.program.stderr)
+        (folder / "another file").write_text("something has happened in the folder")
+        for _ in range(10):  # each asks anew, and probes go on
+            status = supervised.healthy()
+        assert status["pid"] == pid and status["restarts"] == 0
+        assert not any("removed or replaced" in line for line in supervised.program.stderr[mark:])
+
+
+def test_a_plugin_that_answers_its_supervisor_and_accepts_nobody_is_ended(folder):
+    """What is handed down to the provider as `kms` is another socket than the one that clients come to."""
+    plugin = script(folder, f"""
+        import os, socket
+        aside = socket.socket(socket.AF_UNIX)
+        aside.bind("\\0kms-aside-%d" % os.getpid())
+        aside.listen()
+        os.dup2(aside.fileno(), 3)
+        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{folder}/kms.sock"])
+        """)
+    with Supervised(folder, plugin, ["--probe-interval=100ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"{folder}/kms.sock")
+            supervised.program.wait_for_line("ending the plugin")
+            status = supervised.healthy_after(pid)
+        assert "no answer to 3 probes in a row" in status["exits"][0]["cause"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
+def test_without_inotify_a_removed_socket_is_noticed_within_about_a_second(folder):
+    user = 64999
+    folder.chmod(0o777)
+    hoard = """
+import ctypes, sys
+while ctypes.CDLL(None).inotify_init() >= 0:
+    pass
+print("none left", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([PYTHON, "-c", hoard], user=user, extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as hoarder:
+        assert hoarder.stdout.readline() == "none left\n"
+        with Program(binary("supervisor"), f"--control-socket=unix://{folder}/control.sock", "run", "--probe-interval=1h",
+                     f"--socket=unix://{folder}/kms.sock", "--", binary("mock-kms-provider"),
+                     f"--listen-addr=unix://{folder}/kms.sock", user=user, extra_groups=[]) as supervisor:
+            supervisor.wait_for_line("cannot watch folders by inotify; they are looked at each second")
+            supervisor.wait_for_line("the plugin is ready")
+            os.unlink(f"{folder}/kms.sock")
+            supervisor.wait_for_line("bound the socket anew")
+            supervisor.wait_for_line("the waiting process takes over")
+            assert sum("inotify" in line for line in supervisor.stderr) == 1
+            assert supervisor.stop() == 0
+        hoarder.stdin.close()
 
 
 def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
     healthz = folder / "healthz"
     healthz.write_text("ok")
     plugin = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
-    with Supervised(folder, plugin, ["--probe-timeout=300ms"]) as supervised:
+    with Supervised(folder, plugin) as supervised:
         status = supervised.healthy()
         assert status["handover"].startswith("bound by the plugin, which did not take the supervisor's socket: it ")
         pid = status["pid"]
         os.kill(pid, signal.SIGKILL)
-        assert supervised.healthy_after(pid)["handover"] == status["handover"]
-        pid = supervised.healthy()["pid"]
+        again = supervised.healthy_after(pid)
+        assert status["handover"] == again["handover"] + "; it is offered once more at the next start"
+        pid = again["pid"]
         result = supervised.told("restart")  # the old way: one after the other
         assert result.returncode == 0, result.stderr
         assert supervised.healthy()["pid"] != pid
+
+
+@pytest.mark.parametrize("first_end,second", [("exit 1", "bound by the plugin"), ("kill -9 $$", "handed down by the supervisor")])
+def test_a_first_start_that_failed_for_another_reason_does_not_lose_the_handover(folder, first_end, second):
+    plugin = ["sh", "-c", f"""
+        if mkdir {folder}/first; then {first_end}; fi
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
+    with Supervised(folder, plugin) as supervised:
+        status = supervised.healthy()
+        assert status["restarts"] == 1 and status["handover"].startswith(second)
+        os.kill(status["pid"], signal.SIGKILL)
+        assert supervised.healthy_after(status["pid"])["handover"] == "handed down by the supervisor"
 
 
 def test_require_never_falls_back(folder):
@@ -344,6 +487,40 @@ def test_off_lets_the_plugin_bind(folder):
         status = supervised.healthy()
         assert status["handover"] == "bound by the plugin, as asked (--handover off)"
         assert "standby" not in status
+        supervised.program.wait_for_line("--standby has no effect: two processes cannot be told apart")
+
+
+def test_a_plugin_that_takes_the_listening_socket_alone_is_served_and_told_what_that_costs(folder):
+    plugin = script(folder, f"""
+        import os
+        os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="kms")
+        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{folder}/kms.sock"])
+        """)
+    with Supervised(folder, plugin, ["--standby", "--probe-timeout=2s", "--backoff-max=1ms"]) as supervised:
+        status = supervised.healthy()
+        assert status["handover"] == "handed down by the supervisor; the plugin does not answer on the descriptor 'probe'"
+        for _ in range(2):
+            os.kill(status["pid"], signal.SIGKILL)
+            status = supervised.healthy_after(status["pid"])
+        assert float(status["probe"]["timeToReady"].rstrip("s")) < 2  # it waits no more for an answer on 'probe'
+        assert "standby" not in status
+        assert sum("--standby has no effect" in line for line in supervised.program.stderr) == 1
+
+
+def test_a_plugin_that_only_binds_finds_its_path_free_at_its_start_and_after_a_kill(folder):
+    """As Go's net.Listen does, it fails where the path exists, whether anyone listens there or not."""
+    left_behind = socket.socket(socket.AF_UNIX)
+    left_behind.bind(f"{folder}/kms.sock")
+    left_behind.close()
+    plugin = ["sh", "-c", f"""
+        [ -z "$LISTEN_FDS" ] || exit 2
+        [ -e {folder}/kms.sock ] && echo "address already in use" >&2 && exit 1
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
+    with Supervised(folder, plugin, ["--handover=off"]) as supervised:
+        status = supervised.healthy()
+        assert status["restarts"] == 0
+        os.kill(status["pid"], signal.SIGKILL)
+        assert supervised.healthy_after(status["pid"])["restarts"] == 1
 
 
 def test_an_abstract_socket_is_handed_down_too(folder):
@@ -352,7 +529,7 @@ def test_an_abstract_socket_is_handed_down_too(folder):
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGKILL)
         supervised.healthy_after(pid)
-        with KmsClient(endpoint) as client:
+        with KmsClient(endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
@@ -362,14 +539,14 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_ove
         pids = [supervised.healthy()["pid"]]
         if options:
             pids.append(wait_for_standby(supervised))
-        sealed = KmsClient(supervised.endpoint).encrypt(b"from before")
+        sealed = KmsClient(supervised.endpoint, timeout=DEADLINE).encrypt(b"from before")
         supervised.program.send(signal.SIGKILL)
-        supervised.program.wait()
+        supervised.program.process.wait(DEADLINE)
+    with Supervised(folder) as supervised:  # the children may not be gone yet
+        supervised.healthy()
         for pid in pids:
             wait_for_exit(pid)
-    with Supervised(folder) as supervised:
-        supervised.healthy()
-        with KmsClient(supervised.endpoint) as client:
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.decrypt(sealed) == b"from before"
 
 

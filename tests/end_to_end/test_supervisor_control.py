@@ -1,22 +1,39 @@
 """What the supervisor tells of a plugin, by its commands, as metrics and to a service manager, and whom it runs it as."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+import threading
 import urllib.request
 
+import grpc
 import pytest
 
 from support.kms_client import KmsClient
-from support.processes import SANITIZED, binary
+from support.processes import DEADLINE, SANITIZED, Program, binary, wait_for_exit
 from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
 
 
 def events(supervised):
     return [json.loads(line) for line in supervised.told("events", "-o", "json").stdout.splitlines()]
+
+
+@contextlib.contextmanager
+def following(supervised, *command):
+    """The lines of `supervisor COMMAND... --follow`, which is ended by a deadline at the latest."""
+    with subprocess.Popen([binary("supervisor"), f"--control-socket={supervised.control}", *command, "--follow"],
+                          stdout=subprocess.PIPE, text=True) as program:
+        deadline = threading.Timer(DEADLINE * 2, program.kill)
+        deadline.start()
+        try:
+            yield program.stdout
+        finally:
+            deadline.cancel()
+            program.kill()
 
 
 def test_events_tell_what_happened_why_and_who_asked(folder):
@@ -34,7 +51,7 @@ def test_events_tell_what_happened_why_and_who_asked(folder):
         assert ended["pid"] == str(pid) and ended["status"] == "killed by SIGKILL (signal 9, Killed)"
         assert "SIGKILL that the supervisor did not send" in ended["cause"] and ended["next"] == "restart at once"
         over = next(event for event in happened if event["kind"] == "OUTAGE_OVER")["details"]
-        assert over["of-pid"] == str(pid) and over["outage"].endswith(" ms")
+        assert over["of-pid"] == str(pid) and re.fullmatch(r"\d+\.\d m?s", over["outage"])
         asked = next(event for event in happened if event["kind"] == "ASKED_TO_RESTART")["details"]
         assert asked["by"] == f"root (uid 0, pid {asked_by}, supervisor)"
         assert next(event for event in happened if event["kind"] == "TAKEN_OVER")["details"]["pid"] != str(second)
@@ -45,28 +62,48 @@ def test_events_tell_what_happened_why_and_who_asked(folder):
 def test_events_and_logs_are_followed_as_they_come(folder):
     with Supervised(folder) as supervised:
         pid = supervised.healthy()["pid"]
-        follow = [binary("supervisor"), f"--control-socket={supervised.control}", "--", ]
-        with subprocess.Popen([*follow[:2], "events", "--follow"], stdout=subprocess.PIPE, text=True) as followed, \
-                subprocess.Popen([*follow[:2], "logs", "--follow"], stdout=subprocess.PIPE, text=True) as log:
+        with following(supervised, "events") as followed, following(supervised, "logs") as log:
             os.kill(pid, signal.SIGTERM)
             new = supervised.healthy_after(pid)["pid"]
-            assert any(f"pid={new}" in line and "ready" in line for line in followed.stdout)
-            assert any(re.match(rf"\S+Z {new}: .*started endpoint=", line) for line in log.stdout)
-            followed.kill()
-            log.kill()
+            assert any(f"pid={new}" in line and "ready" in line for line in followed)
+            assert any(re.match(rf"\S+Z {new}: .*started endpoint=", line) for line in log)
 
 
 @pytest.mark.parametrize("option", ["--follow", "--watch"])
 def test_a_followed_status_is_a_line_for_each_change(folder, option):
     with Supervised(folder) as supervised:
         pid = supervised.healthy()["pid"]
-        with subprocess.Popen([binary("supervisor"), f"--control-socket={supervised.control}", "status", option],
-                              stdout=subprocess.PIPE, text=True) as followed:
-            assert re.match(rf"\S+Z healthy: pid {pid},", followed.stdout.readline())
+        with following(supervised, "status", option) as followed:
+            assert re.match(rf"\S+Z healthy: pid {pid},", followed.readline())
             os.kill(pid, signal.SIGKILL)
             new = supervised.healthy_after(pid)["pid"]
-            assert any(f"healthy: pid {new}," in line for line in followed.stdout)
-            followed.kill()
+            assert any(f"healthy: pid {new}," in line for line in followed)
+
+
+def test_a_followed_status_as_json_is_a_document_a_line(folder):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        with following(supervised, "status", "-o", "json") as followed:
+            for _ in range(2):
+                status = json.loads(followed.readline())
+                assert status["healthy"] is True and status["pid"] == pid
+
+
+def test_an_end_that_a_fault_made_is_told_from_a_real_one(folder):
+    with Supervised(folder) as supervised:
+        pid = supervised.healthy()["pid"]
+        fault = [binary("mock-kms-provider"), "fault", "add", "crash", "--method=encrypt", f"--socket={supervised.endpoint}"]
+        added = subprocess.run(fault, capture_output=True, text=True)
+        assert added.returncode == 0, added.stderr
+        with KmsClient(supervised.endpoint) as client, pytest.raises(grpc.RpcError):
+            client.encrypt(b"the last one")
+        end = supervised.healthy_after(pid)["exits"][0]
+        assert end["injected"] is True and end["askedFor"] is False
+        assert "(INJECTED: a fault that mock-kms-provider was told to show)" in supervised.status_run().stdout
+        assert supervised.told("restart").returncode == 0
+        supervised.program.wait_for_line("a planned restart replaced it")
+        end = supervised.status()["exits"][0]
+        assert end["injected"] is False and end["askedFor"] is True
 
 
 def test_output_as_json_wraps_each_line_with_its_time_and_process(folder):
@@ -126,13 +163,11 @@ def deep_plugin(folder):
 
 
 def wait_for_event(supervised, wanted):
-    with subprocess.Popen([binary("supervisor"), f"--control-socket={supervised.control}", "events", "--follow", "-ojson"],
-                          stdout=subprocess.PIPE, text=True) as followed:
-        for line in followed.stdout:
+    with following(supervised, "events", "-ojson") as followed:
+        for line in followed:
             if wanted(json.loads(line)):
-                followed.kill()
                 return json.loads(line)
-    raise AssertionError("the supervisor has ended")
+    raise AssertionError("the supervisor has ended, or nothing such has happened")
 
 
 def test_a_deep_probe_finds_an_Encrypt_that_fails_or_names_another_key_and_restarts_nothing(folder, deep_plugin):
@@ -177,7 +212,7 @@ def test_a_rotation_and_a_slow_answer_are_told(folder):
         added = subprocess.run([*provider, "latency", "--method=status", "--latency=300ms", "--name=slow-status"], capture_output=True, text=True)
         assert added.returncode == 0, added.stderr
         slow = wait_for_event(supervised, lambda e: e["kind"] == "SLOW")["details"]
-        assert slow["pid"] == str(pid) and float(slow["took"].removesuffix(" ms")) > 100
+        assert slow["pid"] == str(pid) and re.fullmatch(r"\d{3}\.\d ms|\d+\.\d s", slow["took"])
         status = supervised.status()
         assert status["healthy"] is True and status["injectedFaults"] == ["slow-status"]
         assert "slow-status (mock-kms-provider was told to" in supervised.status_run().stdout
@@ -209,7 +244,7 @@ def test_the_plugin_runs_as_another_user_under_limits(folder):
         assert limits["Max data size"] == str((64 << 40) if SANITIZED else (512 << 20)) and limits["Max processes"] == "200"
         supervised.program.process.kill()  # the death signal holds across the change of user
         supervised.program.wait()
-    assert not alive(pid)
+        wait_for_exit(pid)
 
 
 def test_a_plugin_that_listens_elsewhere_is_warned_about(folder):
@@ -247,6 +282,14 @@ def test_a_service_manager_is_told_when_it_is_ready_how_it_is_and_when_it_stops(
                         env={"NOTIFY_SOCKET": f"{folder}/notify.sock", "WATCHDOG_USEC": "200000"}) as supervised:
             assert any(line.startswith("STATUS=healthy: pid ") for line in until("READY=1"))
             assert until("WATCHDOG=1") == ["WATCHDOG=1"]
+            fault = [binary("mock-kms-provider"), "fault", "add", "unhealthy", f"--socket={supervised.endpoint}"]
+            assert subprocess.run(fault, capture_output=True).returncode == 0
+            while not any("STATUS=not healthy (serving): the plugin answers, but " in line for line in manager.recv(4096).decode().splitlines()):
+                pass
+            assert supervised.told("restart").returncode == 0
+            new = supervised.status()["pid"]
+            while not any(f"STATUS=healthy: pid {new}," in line for line in manager.recv(4096).decode().splitlines()):
+                pass
             supervised.program.wait_for_line("plugin sees: .")
             supervised.program.send(signal.SIGTERM)
             until("STOPPING=1")
@@ -264,12 +307,10 @@ def test_out_of_memory_is_told_from_other_kills(folder):
         command = ["sh", "-c", f"echo $$ > {group}/cgroup.procs && exec \"$@\"", "sh", binary("supervisor"),
                    f"--control-socket=unix://{folder}/control.sock", "run", f"--socket=unix://{folder}/kms.sock",
                    "--backoff-initial=5s", "--", *script(folder, eater)]
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        line = next(line for line in process.stderr if "the plugin ended" in line)
-        assert "the kernel killed it for want of memory" in line and "memory.oom_control" in line
-        process.terminate()
-        process.stderr.read()
-        process.wait(20)
+        with Program(*command) as program:
+            line = program.wait_for_line("the plugin ended")
+            assert "the kernel killed it for want of memory" in line and "memory.oom_control" in line
+            program.stop()
     finally:
         os.rmdir(group)
 

@@ -3,6 +3,7 @@
 
 #include "supervisor/history.h"
 #include "supervisor/output/output_log.h"
+#include "supervisor/probe/health.h"
 
 namespace kms::supervisor {
 
@@ -28,6 +29,25 @@ TEST_CASE("an event's text is cut where a plugin's words would make it endless")
   mock_kms::v1::EventPage page;
   history.read(0, 0, page);
   CHECK(page.events(0).details().at("cause").size() == 1024);
+  history.add(mock_kms::v1::UNHEALTHY, 0, "healthz is '\xff" + std::string(4 << 20, 'x'), {}, {});
+  page.Clear();
+  history.read(1, 0, page);
+  CHECK(page.events(0).text().starts_with("healthz is '\uFFFD" + std::string(900, 'x')));
+  CHECK(page.events(0).text().size() < 1100);
+}
+
+TEST_CASE("what a plugin answers is kept as far as a status can show it") {
+  Health health(Duration{0});
+  ProbeAnswer answer;
+  answer.status.set_version("v2");
+  answer.status.set_healthz(std::string(4 << 20, 'x'));
+  answer.status.set_key_id(std::string(4 << 20, 'k'));
+  health.note({1, answer}, {}, {});
+  CHECK(health.fault() == "healthz is '" + std::string(512, 'x') + "...' instead of ok (rule 12)");
+  health.note({1, DeepAnswer{std::string(4 << 20, 'k'), std::string(4 << 20, 'p'), {}}}, {}, {});
+  mock_kms::v1::SupervisorStatus status;
+  health.fill(status);
+  CHECK(status.ByteSizeLong() < 10000);
 }
 
 TEST_CASE("the output's last lines are kept up to a number of bytes and of lines") {

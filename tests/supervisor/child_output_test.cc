@@ -54,16 +54,3 @@ TEST_CASE("a line without an end does not grow without bound") {
   for (const auto& line : output.last_lines()) CHECK(line.size() <= ChildOutput::longest_line);
   CHECK(output.last_lines().size() == ChildOutput::kept_lines);
 }
-
-TEST_CASE("the next process starts with no lines") {
-  asio::io_context loop;
-  ChildOutput output(loop, [](const std::string&) {});
-  UniqueFd first(output.open());
-  write_all(first, "old\n");
-  loop.poll();
-  first.reset();
-  const UniqueFd second(output.open());
-  loop.restart();
-  loop.poll();
-  CHECK(output.last_lines().empty());
-}

@@ -39,6 +39,27 @@ TEST_CASE("an old process that does not go is killed after the stop grace") {
   CHECK(all<SendSignal>(later)[0].signal == SIGKILL);
 }
 
+TEST_CASE("an old process that is silent when it is replaced is killed after the hang grace") {
+  Bench bench;
+  bench.lifecycle.allow_overlap(true);
+  bench.serve();
+  (void)bench.pass(1s);
+  (void)bench.tell(Silent{1});
+  (void)bench.tell(RestartRequested{});
+  (void)bench.tell(Answered{2, true});
+  const Actions later = bench.pass(500ms);
+  REQUIRE(all<SendSignal>(later).size() == 1);
+  CHECK(all<SendSignal>(later)[0].generation == 1);
+  CHECK(all<SendSignal>(later)[0].signal == SIGKILL);
+
+  Bench one_after_the_other;
+  one_after_the_other.serve();
+  (void)one_after_the_other.pass(1s);
+  (void)one_after_the_other.tell(Silent{1});
+  (void)one_after_the_other.tell(RestartRequested{});
+  CHECK(all<SendSignal>(one_after_the_other.pass(500ms))[0].signal == SIGKILL);
+}
+
 TEST_CASE("a new process that dies or never gets ready leaves the old one alone") {
   Bench dies;
   dies.lifecycle.allow_overlap(true);
@@ -100,6 +121,22 @@ TEST_CASE("a restart asked for while a failing one is under way is tried all the
   CHECK(all<ReportRestart>(failed).empty());
   CHECK(all<Launch>(failed)[0].generation == 3);
   CHECK(all<ReportRestart>(bench.tell(Answered{3, true}))[0].problem.empty());
+}
+
+TEST_CASE("a process that follows a death is launched after all that was asked for, and stays") {
+  Bench bench;
+  bench.lifecycle.allow_overlap(true);
+  bench.serve();
+  (void)bench.tell(RestartRequested{});
+  (void)bench.tell(RestartRequested{});
+  (void)bench.tell(Exited{1, killed_by_kill});
+  REQUIRE(bench.lifecycle.generation() == 2);
+  (void)bench.tell(Exited{2, killed_by_kill});
+  (void)bench.pass(100ms);
+  REQUIRE(bench.lifecycle.generation() == 3);
+  const Actions ready = bench.tell(Answered{3, true});
+  CHECK(all<ReportRestart>(ready)[0].problem.empty());
+  CHECK(all<Launch>(ready).empty());
 }
 
 TEST_CASE("a pause or a stop answers a restart that is under way") {
@@ -170,6 +207,63 @@ TEST_CASE("a standby takes over a hang at its detection, and the hung process is
   CHECK(all<SendSignal>(end)[0].signal == SIGKILL);
   CHECK(all<SendSignal>(end)[0].generation == 1);
   CHECK(all<GiveTurn>(end)[0].generation == 2);
+}
+
+TEST_CASE("deaths in a row that standbys make good hold up the next standby as a back-off would") {
+  Bench bench = with_standby();
+  (void)bench.tell(Exited{1, killed_by_kill});
+  REQUIRE(all<Launch>(bench.pass(100ms)).size() == 1);
+  (void)bench.tell(Answered{3, true});
+  unsigned launches = 0;
+  for (Generation death = 2; death <= 20; ++death) {
+    CHECK(all<GiveTurn>(bench.tell(Exited{death, killed_by_kill})).size() == 1);
+    CHECK(is<Serving>(bench));
+    const Time before = bench.now;
+    while (all<Launch>(bench.pass(10ms)).empty()) {
+      REQUIRE(bench.now - before <= 10s + 10ms);
+    }
+    if (death > 12) CHECK(bench.now - before >= 5s);
+    (void)bench.tell(Answered{death + 2, true});
+    ++launches;
+  }
+  CHECK(launches == 19);
+}
+
+TEST_CASE("deaths and hangs that a standby makes good count for the limit of restarts") {
+  Policy policy;
+  policy.standby = true;
+  policy.max_restarts = 2;
+  for (const bool hangs : {false, true}) {
+    CAPTURE(hangs);
+    Bench bench(policy);
+    bench.lifecycle.allow_overlap(true);
+    bench.serve();
+    (void)bench.pass(0s);
+    (void)bench.tell(Answered{2, true});
+    const auto end = [&](Generation generation) {
+      Actions actions;
+      if (!hangs) return bench.tell(Exited{generation, killed_by_kill});
+      for (int i = 0; i < 3; ++i) {
+        (void)bench.pass(1s);
+        actions = bench.tell(Silent{generation});
+      }
+      return actions;
+    };
+    for (Generation generation = 1; generation <= 2; ++generation) {
+      CHECK(all<GiveTurn>(end(generation))[0].generation == generation + 1);
+      if (hangs) (void)bench.tell(Exited{generation, killed_by_kill});
+      (void)bench.pass(200ms);
+      (void)bench.tell(Answered{generation + 2, true});
+      REQUIRE(bench.lifecycle.successor());
+      REQUIRE(bench.lifecycle.successor()->ready);
+    }
+    const Actions last = end(3);
+    CHECK(all<GiveTurn>(last).empty());
+    if (hangs) CHECK(all<ReportEnd>(bench.tell(Exited{3, killed_by_kill}))[0].cause == EndCause::silence);
+    const Actions gone = bench.tell(Exited{4, killed_by_kill});
+    REQUIRE(all<Finish>(gone).size() == 1);
+    CHECK_FALSE(all<Finish>(gone)[0].clean);
+  }
 }
 
 TEST_CASE("a standby that dies is started again after a back-off of its own") {

@@ -1,6 +1,6 @@
-// The lifecycle in a simulated world: a clock, a kernel that delivers signals and exits late, processes that
-// start slowly, hang, turn deaf to TERM or die, and an operator. Random by seed; a failing seed is printed
-// and replays exactly (KMS_SIMULATION_SEED=N).
+// The lifecycle in a simulated world: a clock, a kernel that delivers signals, exits and answers late,
+// processes that cannot be started, start slowly, hang, turn deaf to TERM or die, and an operator. Random by
+// seed; a failing seed is printed and replays exactly (KMS_SIMULATION_SEED=N).
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -22,27 +22,30 @@ using namespace std::chrono_literals;
 const auto died = process::ExitStatus::from_wait(SIGKILL);
 
 struct Process {
+  Time launched;
   Time ready_at;
-  bool deaf;  ///< ignores TERM
+  bool deaf;       ///< ignores TERM
+  bool stillborn;  ///< it does not become the plugin
   bool hung = false;
   bool turn = false;
   bool told_to_go = false;
-  unsigned bad_in_a_row = 0;  ///< answers while it served
+  unsigned bad_in_a_row = 0;     ///< answers while it served
+  unsigned silent_in_a_row = 0;  ///< probes
+  std::optional<EndCause> given_up = std::nullopt;
   std::optional<Time> exits_at = std::nullopt;
 };
 
 class World {
  public:
   explicit World(unsigned seed)
-      : random_(seed),
-        restarts_unhealthy_(policy(seed).restart_on_unhealthy),
-        lifecycle_(policy(seed), seed) {
-    lifecycle_.allow_overlap(seed % 4 != 0);
+      : random_(seed), policy_(policy(seed)), overlap_(seed % 4 != 0), lifecycle_(policy_, seed) {
+    lifecycle_.allow_overlap(overlap_);
     run(TimePassed{});
   }
 
   /// One surprise or command, or none, then some time.
   void step() {
+    if (finished_) return;
     switch (random_() % 24) {
       case 0:
         if (Process* victim = any()) victim->exits_at = now_;
@@ -56,10 +59,15 @@ class World {
         run(RestartRequested{});
         break;
       case 3:
-        if (random_() % 4 == 0) run(PauseRequested{});
+        if (random_() % 4 != 0) break;
+        end_asked_ = true;
+        run(PauseRequested{});
         break;
       case 4:
-        run(ResumeRequested{});
+        resume();
+        break;
+      case 5:  // the handover is found out while the plugin lives
+        if (!overlap_ && random_() % 8 == 0) lifecycle_.allow_overlap(overlap_ = true);
         break;
       default:
         break;
@@ -73,12 +81,12 @@ class World {
     for (auto& [generation, process] : processes_)
       process.exits_at = process.hung || process.deaf ? now_ : process.exits_at;
     pass(30s);  // a pause under way is over by then, and only then can it be resumed from
-    run(ResumeRequested{});
+    resume();
     pass(60s);
   }
 
   void stop() {
-    stop_asked_ = true;
+    stop_asked_ = end_asked_ = true;
     run(StopRequested{SIGTERM});
     pass(60s);
   }
@@ -86,6 +94,9 @@ class World {
   [[nodiscard]] bool serving() const { return std::holds_alternative<Serving>(lifecycle_.state()); }
   [[nodiscard]] bool restarting() const { return restart_asked_; }
   [[nodiscard]] bool finished() const { return finished_; }
+
+  /// It gave up since there were too many deaths.
+  [[nodiscard]] bool gave_up() const { return finished_ && !stop_asked_; }
   [[nodiscard]] std::size_t alive() const { return processes_.size(); }
   [[nodiscard]] unsigned long steps() const { return steps_; }
 
@@ -97,7 +108,22 @@ class World {
     Policy policy;
     policy.standby = seed % 2 == 0;
     policy.restart_on_unhealthy = seed % 3 == 0;
+    policy.max_restarts = seed % 5 == 0 ? 4 : 0;
+    policy.max_restarts_window = 1min;
     return policy;
+  }
+
+  void resume() {
+    if (std::holds_alternative<Paused>(lifecycle_.state())) end_asked_ = false;
+    run(ResumeRequested{});
+  }
+
+  /// The loop tells a process that could not become the plugin so, and one that was given up as any other
+  /// end.
+  [[nodiscard]] bool is_launching(Generation generation) const {
+    const auto& successor = lifecycle_.successor();
+    return (successor && successor->generation == generation) ||
+           (generation == lifecycle_.generation() && std::holds_alternative<Starting>(lifecycle_.state()));
   }
 
   Process* any() {
@@ -133,7 +159,12 @@ class World {
         continue;
       }
       processes_.erase(entry);
-      run(Exited{generation, died});
+      ended_ = {generation, process};
+      if (process.stillborn && is_launching(generation)) {
+        run(LaunchFailed{generation, "no such file"});
+      } else {
+        run(Exited{generation, died});
+      }
       entry = processes_.begin();  // the event may have launched another
     }
     while (!probes_.empty() && probes_.begin()->first <= now_) {
@@ -144,7 +175,10 @@ class World {
           probed != processes_.end() && !probed->second.hung && probed->second.ready_at <= now_;
       if (answers) {
         answer(generation, probed->second);
+      } else if (probed == processes_.end() && random_() % 2 == 0) {
+        run(Answered{generation, true});  // sent before it died
       } else {
+        if (probed != processes_.end()) ++probed->second.silent_in_a_row;
         run(Silent{generation});
       }
     }
@@ -158,10 +192,11 @@ class World {
     if (!good) --bout_of_bad_answers_;
     const bool serves = serving() && lifecycle_.generation() == generation;
     process.bad_in_a_row = good || !serves ? 0 : process.bad_in_a_row + 1;
-    const bool too_many = process.bad_in_a_row >= Policy().failure_threshold;
+    const bool too_many = process.bad_in_a_row >= policy_.failure_threshold;
+    process.silent_in_a_row = 0;
     const unsigned given_up_before = unhealthy_given_up_;
     run(Answered{generation, good});
-    REQUIRE((unhealthy_given_up_ > given_up_before) == (restarts_unhealthy_ && too_many));
+    REQUIRE((unhealthy_given_up_ > given_up_before) == (policy_.restart_on_unhealthy && too_many));
   }
 
   void run(const Event& event) {
@@ -185,8 +220,20 @@ class World {
     REQUIRE_FALSE(stop_asked_);
     REQUIRE(action.generation == ++launched_);
     const bool slow = !calm_ && random_() % 16 == 0;
-    processes_[action.generation] = Process{now_ + std::chrono::milliseconds(slow ? 40000 : random_() % 50),
-                                            !calm_ && random_() % 8 == 0};
+    const bool deaf = !calm_ && random_() % 8 == 0;
+    const bool stillborn = !calm_ && action.generation > 1 && random_() % 16 == 0;
+    Process& process = processes_[action.generation];
+    process = {now_, now_ + std::chrono::milliseconds(slow || stillborn ? 40000 : random_() % 50), deaf,
+               stillborn};
+    if (stillborn) process.exits_at = now_ + std::chrono::milliseconds(random_() % 20);
+    if (action.generation == lifecycle_.generation()) became_active(action.generation);
+  }
+
+  /// Never a new one without the end of the one before, or the start of its end.
+  void became_active(Generation generation) {
+    const auto before = processes_.find(active_);
+    REQUIRE((before == processes_.end() || before->second.told_to_go));
+    active_ = generation;
   }
   void act(const GiveTurn& action) {
     process(action.generation).turn = true;
@@ -208,18 +255,63 @@ class World {
   }
   void act(const Finish&) {
     REQUIRE(processes_.empty());
-    REQUIRE(stop_asked_);
+    if (!stop_asked_) {
+      const auto recent = std::count_if(deaths_.begin(), deaths_.end(), [this](const auto& death) {
+        return death.second >
+               now_ - policy_.max_restarts_window - 15s;  // the last one's end may take its time
+      });
+      REQUIRE(policy_.max_restarts > 0);
+      REQUIRE(recent > policy_.max_restarts);
+    }
     finished_ = true;
   }
   void act(const ReportReady& action) { (void)process(action.generation); }
   void act(const ReportUnresponsive& action) {
-    (void)process(action.generation);
-    if (action.cause != EndCause::unhealthy) return;
-    REQUIRE(restarts_unhealthy_);
-    ++unhealthy_given_up_;
+    Process& given_up = process(action.generation);
+    given_up.given_up = action.cause;
+    if (action.generation == active_) deaths_.emplace(action.generation, now_);
+    switch (action.cause) {
+      case EndCause::silence:
+        REQUIRE(given_up.silent_in_a_row >= policy_.failure_threshold);
+        break;
+      case EndCause::never_ready:
+        REQUIRE(now_ >= given_up.launched + policy_.startup_timeout);
+        break;
+      default:
+        REQUIRE(action.cause == EndCause::unhealthy);
+        REQUIRE(policy_.restart_on_unhealthy);
+        ++unhealthy_given_up_;
+    }
   }
-  void act(const ReportPromoted& action) { (void)process(action.generation); }
-  void act(const ReportEnd&) {}
+  void act(const ReportPromoted& action) {
+    (void)process(action.generation);
+    became_active(action.generation);
+  }
+  /// Never a restart without a cause, and the one that is told is the true one.
+  void act(const ReportEnd& action) {
+    REQUIRE(ended_.first == action.generation);
+    const Process& gone = ended_.second;
+    const bool death = action.cause != EndCause::stop_requested && action.cause != EndCause::replaced;
+    if (death && action.generation == active_) deaths_.emplace(action.generation, now_);
+    switch (action.cause) {
+      case EndCause::own_death:
+        REQUIRE_FALSE(gone.told_to_go);
+        break;
+      case EndCause::silence:
+      case EndCause::never_ready:
+      case EndCause::unhealthy:
+        REQUIRE(gone.given_up == action.cause);
+        break;
+      case EndCause::stop_requested:
+        REQUIRE((end_asked_ || deaths_.size() > policy_.max_restarts));
+        break;
+      case EndCause::replaced:
+        REQUIRE(action.generation <= launched_before_restart_);
+        break;
+      case EndCause::launch_failed:
+        REQUIRE(gone.stillborn);
+    }
+  }
   /// Whoever asks for a restart gets one answer, and a process that was launched later.
   void act(const ReportRestart& action) {
     REQUIRE(std::exchange(restart_asked_, false));
@@ -227,11 +319,15 @@ class World {
   }
 
   std::mt19937 random_;
-  bool restarts_unhealthy_;
+  Policy policy_;
+  bool overlap_;
   Lifecycle lifecycle_;
   Time now_ = Time(1000s);
   std::map<Generation, Process> processes_;  ///< alive, as far as the lifecycle was told
   std::multimap<Time, Generation> probes_;
+  std::pair<Generation, Process> ended_;  ///< the last one whose end was told
+  std::map<Generation, Time> deaths_;     ///< of active processes: when they ended or were given up
+  Generation active_ = 0;
   Generation launched_ = 0;
   Generation launched_before_restart_ = 0;
   bool restart_asked_ = false;  ///< and not answered yet
@@ -241,6 +337,7 @@ class World {
   std::uint64_t trace_ = 14695981039346656037U;
   bool calm_ = false;
   bool stop_asked_ = false;
+  bool end_asked_ = false;  ///< a stop or a pause, which has not been resumed from
   bool finished_ = false;
 };
 
@@ -248,7 +345,16 @@ unsigned long simulate(unsigned seed) {
   CAPTURE(seed);
   World world(seed);
   for (int i = 0; i < 150; ++i) world.step();
-  world.calm();
+  if (seed % 7 == 0 && !world.finished()) {  // it is stopped in the middle of trouble
+    world.stop();
+    REQUIRE(world.finished());
+    return world.steps();
+  }
+  if (!world.finished()) world.calm();
+  if (world.gave_up()) {
+    REQUIRE(world.alive() == 0);
+    return world.steps();
+  }
   REQUIRE(world.serving());
   REQUIRE_FALSE(world.restarting());
   REQUIRE(world.alive() <= 2);  // the active one, and a standby

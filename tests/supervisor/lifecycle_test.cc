@@ -207,8 +207,11 @@ TEST_CASE("events of an earlier process are ignored") {
 }
 
 TEST_CASE("two million random events never break an invariant") {
-  std::mt19937 random(20261122);
-  for (int run = 0; run < 2000; ++run) {
+  for (unsigned run = 0; run < 2000; ++run) {
+    const unsigned seed = 20261122 + run;
+    CAPTURE(seed);
+    CAPTURE(run);
+    std::mt19937 random(seed);
     Bench bench;
     bool alive = false;
     bool finished = false;

@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 using kms::UniqueFd;
 using kms::supervisor::LineWriter;
@@ -61,11 +64,42 @@ TEST_CASE("a reader that stalls blocks nobody: lines beyond the bound are droppe
 
 TEST_CASE("a reader that never reads holds the end up for a second at most, one that is gone not at all") {
   auto [reader, writer_end] = pipe_ends();
+  const auto begin = std::chrono::steady_clock::now();
   {
     LineWriter writer(writer_end.get());
     for (int i = 0; i < 200; ++i) writer.write(std::string(999, 'x'));
   }
+  const auto took = std::chrono::steady_clock::now() - begin;
+  CHECK(took >= std::chrono::seconds(1));
+  CHECK(took < std::chrono::seconds(3));  // a busy machine is granted two
   reader.reset();
   LineWriter writer(writer_end.get());
   writer.write("to nobody");
+}
+
+TEST_CASE("a reader that reads a little now and then holds the end up for a second in all") {
+  auto [reader, writer_end] = pipe_ends();
+  std::atomic<bool> done = false;
+  std::thread slow([&, fd = reader.get()] {  // a page each 100 ms: 900 kB would take 20 s
+    std::array<char, 4096> page{};
+    while (!done) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      static_cast<void>(::read(fd, page.data(), page.size()));
+    }
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    LineWriter writer(writer_end.get());
+    for (int i = 0; i < 900; ++i) writer.write(std::string(999, 'x'));
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+  done = true;
+  slow.join();
+}
+
+TEST_CASE("empty lines that nobody reads are bounded by what they take, not by their length") {
+  auto [reader, writer_end] = pipe_ends();
+  LineWriter writer(writer_end.get());
+  for (int i = 0; i < 200'000; ++i) writer.write("");
+  CHECK(writer.dropped() > 100'000);  // what waits takes 33 bytes each, and the pipe holds 65536 more
 }

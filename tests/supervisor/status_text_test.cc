@@ -66,6 +66,30 @@ TEST_CASE("a plugin that backs off shows its cause, its next start and its last 
   CHECK(status_line(status) == "not healthy (backing off): the plugin exited with code 1");
 }
 
+TEST_CASE("each end is told with its cause, and whether it was asked for, injected or real") {
+  SupervisorStatus status = healthy();
+  status.clear_deep_probe();
+  status.set_dropped_lines(7);
+  *status.mutable_exits() = from_json(R"({"exits": [
+      {"at": "2023-11-14T22:15:00Z", "pid": 9, "status": "exited with code 0", "cause": "a planned restart replaced it",
+       "lived": "1s", "askedFor": true},
+      {"at": "2023-11-14T22:14:59Z", "pid": 8, "status": "exited with code 1", "cause": "it ended by itself",
+       "lived": "1s", "injected": true, "outage": "0.005s"},
+      {"at": "2023-11-14T22:14:58Z", "pid": 7, "status": "killed by SIGSEGV", "cause": "it crashed", "lived": "1s"}]})")
+                                .exits();
+  const std::string text = status_text(status, now);
+  CHECK(text.find(
+            "  last exit  0.0 ms ago, pid 9 after 1.0 s: exited with code 0\n"
+            "             a planned restart replaced it (asked for)\n"
+            "  before it  1.0 s ago, pid 8 after 1.0 s: exited with code 1, outage 5.0 ms\n"
+            "             it ended by itself (INJECTED: a fault that mock-kms-provider was told to show)\n"
+            "             2.0 s ago, pid 7 after 1.0 s: killed by SIGSEGV\n"
+            "             it crashed\n") != std::string::npos);
+  CHECK(text.find("  encrypt    not asked; with --deep-probe-every its key_id is compared\n") !=
+        std::string::npos);
+  CHECK(text.find("  output     7 lines were dropped, since nobody read") != std::string::npos);
+}
+
 TEST_CASE("several instances are a table, and one that is not well names itself first") {
   const SupervisorStatus status = from_json(R"json({"healthy": false, "ready": true, "restarts": 1,
       "reason": "instance 2: the plugin answers, but healthz is 'no' instead of ok (rule 12)", "instances": [
