@@ -45,8 +45,9 @@ void Farewell::forget_closed(int timeout_ms) {
 void Farewell::send_goaway() {
   const std::lock_guard lock(mutex_);
   for (const UniqueFd& connection : connections_) {
-    // This small message goes whole or not at all, and so does each of gRPC's while a client reads: answers are
-    // far smaller than the socket's buffer. Only a client that left its queue full could see one within another.
+    // This small message goes whole or not at all, and so does each of gRPC's while a client reads: answers
+    // are far smaller than the socket's buffer. Only a client that left its queue full could see one within
+    // another.
     (void)::send(connection.get(), goaway.data(), goaway.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 }
