@@ -44,7 +44,7 @@ class UnaryCall final : public ServerCall {
       return;
     }
     if (!ok || stage_ == Stage::answering) {
-      if (stage_ == Stage::answering && !ok) server_.count_cut_off();
+      if (stage_ == Stage::answering && !ok && !decision_.hang) server_.count_cut_off();
       delete this;  // ended: answered, its client gone, or never called before the shutdown
       return;
     }
@@ -84,7 +84,10 @@ class UnaryCall final : public ServerCall {
 
   void answer() {
     stage_ = Stage::answering;
-    if (decision_.hang) return fail(grpc::StatusCode::UNAVAILABLE, "the call hung");
+    if (decision_.hang) {
+      server_.count_cut_off();
+      return fail(grpc::StatusCode::UNAVAILABLE, "the call hung");
+    }
     if (decision_.error) {
       return fail(static_cast<grpc::StatusCode>(decision_.error->first), decision_.error->second);
     }

@@ -45,7 +45,7 @@ struct ServerState {
   std::uint64_t connections = 0;  ///< that a call came on, see connection_number()
 
   std::atomic<int> in_flight = 0;  ///< calls that came and have not ended
-  std::atomic<int> cut_off = 0;  ///< of those, the ones whose answer could not be sent since the drain began
+  std::atomic<int> cut_off = 0;  ///< of those, the ones that got no answer of their own since the drain began
 
   template <class Method>
   void arm();

@@ -101,7 +101,8 @@ std::string clipped(const std::string& text, std::size_t columns) {
     for (const char c : line) {
       in_escape |= c == '\033';
       const bool takes_column = !in_escape && (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-      if (!takes_column || ++column <= columns) clipped += c;  // what ends a colour is kept behind the cut too
+      if (!takes_column || ++column <= columns)
+        clipped += c;  // what ends a colour is kept behind the cut too
       if (c == 'm') in_escape = false;
     }
     clipped += "\n";
