@@ -1,54 +1,18 @@
-# Finds gRPC, protobuf and OpenSSL's libcrypto through pkg-config and offers them as targets:
+# Finds gRPC, protobuf and OpenSSL's libcrypto and offers them as targets:
 #   kms_grpc      gRPC C++ without TLS (no Unix socket needs it) and the protobuf runtime
 #   kms_crypto    OpenSSL's libcrypto
-# Linked statically where KMS_STATIC is on and the archives are there: a binary then runs on any glibc of this age
-# or newer, and starts sooner: the dynamic linker has some 70 libraries less to load. Also defines kms_proto(TARGET FILE... [GRPC]).
+# Linked statically where KMS_STATIC is on: a binary then runs on any glibc of this age or newer, and starts sooner: the
+# dynamic linker has some 70 libraries less to load. Also defines kms_proto(TARGET FILE... [GRPC]).
 include_guard(GLOBAL)
-find_package(PkgConfig REQUIRED)
 option(KMS_STATIC "Link all libraries but glibc statically" ON)
+find_package(Threads REQUIRED)
+add_library(kms_grpc INTERFACE)
+add_library(kms_crypto INTERFACE)
 
-# Asks pkg-config once for everything: it needs 0.7 s to walk gRPC's hundred packages, and pkg_check_modules would
-# let it do so fifteen times. Sets <prefix>_DEFINITIONS, _INCLUDE_DIRS, _LIBRARIES (bare names) and _LINK (-L, -l).
-function(kms_pkg_config prefix)
-  set(static)
-  if(KMS_STATIC)
-    set(static --static)
-  endif()
-  set(query "${static} ${ARGN}")
-  if(NOT "${${prefix}_QUERY}" STREQUAL "${query}")
-    execute_process(
-      COMMAND ${PKG_CONFIG_EXECUTABLE} ${static} --print-errors --cflags --libs ${ARGN}
-      OUTPUT_VARIABLE flags ERROR_VARIABLE errors RESULT_VARIABLE code OUTPUT_STRIP_TRAILING_WHITESPACE)
-    if(NOT code EQUAL 0)
-      message(FATAL_ERROR "cannot find ${ARGN}: install the -dev packages\n${errors}")
-    endif()
-    set(${prefix}_FLAGS "${flags}" CACHE INTERNAL "")
-    set(${prefix}_QUERY "${query}" CACHE INTERNAL "")
-  endif()
-  separate_arguments(flags UNIX_COMMAND "${${prefix}_FLAGS}")
-  list(REMOVE_DUPLICATES flags)
-  foreach(kind "DEFINITIONS;^-D" "INCLUDE_DIRS;^-I" "LIBRARIES;^-l" "LINK;^-[Ll]")
-    list(GET kind 0 name)
-    list(GET kind 1 pattern)
-    set(values ${flags})
-    list(FILTER values INCLUDE REGEX "${pattern}")
-    if(NOT name STREQUAL "LINK")
-      list(TRANSFORM values REPLACE "${pattern}" "")
-    endif()
-    set(${prefix}_${name} ${values} PARENT_SCOPE)
-  endforeach()
-endfunction()
-
-kms_pkg_config(KMS_GRPC grpc++_unsecure protobuf)
-kms_pkg_config(KMS_CRYPTO libcrypto)
-
-# Turns pkg-config's static library list into full archive paths; glibc's own parts stay shared.
-function(kms_static_archives out)
+# Full paths of archives; glibc's own parts stay shared.
+function(kms_archives out)
   set(archives)
   foreach(name IN LISTS ARGN)
-    if(name MATCHES "^(pthread|rt|m|dl|atomic|c)$")
-      continue()
-    endif()
     find_library(KMS_ARCHIVE_${name} lib${name}.a)
     mark_as_advanced(KMS_ARCHIVE_${name})
     if(NOT KMS_ARCHIVE_${name})
@@ -59,24 +23,23 @@ function(kms_static_archives out)
   set(${out} ${archives} PARENT_SCOPE)
 endfunction()
 
-add_library(kms_grpc INTERFACE)
-target_include_directories(kms_grpc SYSTEM INTERFACE ${KMS_GRPC_INCLUDE_DIRS})
-target_compile_definitions(kms_grpc INTERFACE ${KMS_GRPC_DEFINITIONS})
-add_library(kms_crypto INTERFACE)
-target_include_directories(kms_crypto SYSTEM INTERFACE ${KMS_CRYPTO_INCLUDE_DIRS})
-find_package(Threads REQUIRED)
 if(KMS_STATIC)
-  # Debian's grpc.pc leaves out the libraries that gRPC bundles elsewhere: upb, c-ares, address_sorting, re2.
-  set(names ${KMS_GRPC_LIBRARIES} upb cares address_sorting re2 z)
-  list(REMOVE_DUPLICATES names)
-  kms_static_archives(archives ${names})
-  target_link_libraries(kms_grpc INTERFACE -Wl,--start-group ${archives} -Wl,--end-group Threads::Threads rt m)
-  kms_static_archives(archives ${KMS_CRYPTO_LIBRARIES})
-  target_link_libraries(kms_crypto INTERFACE ${archives} Threads::Threads)
+  # pkg-config would take a second to walk through a hundred packages, most of which are Abseil's, and still leave out
+  # the libraries that gRPC bundles elsewhere: upb, c-ares, address_sorting, re2.
+  kms_archives(archives grpc++_unsecure grpc_unsecure gpr upb cares address_sorting re2 protobuf z)
+  list(GET archives 0 grpc)
+  get_filename_component(folder ${grpc} DIRECTORY)
+  file(GLOB abseil ${folder}/libabsl_*.a)
+  target_link_libraries(kms_grpc INTERFACE -Wl,--start-group ${archives} ${abseil} -Wl,--end-group Threads::Threads rt m)
   target_link_options(kms_grpc INTERFACE -static-libstdc++ -static-libgcc)
+  kms_archives(archives crypto)
+  target_link_libraries(kms_crypto INTERFACE ${archives} Threads::Threads)
 else()
-  target_link_libraries(kms_grpc INTERFACE ${KMS_GRPC_LINK} Threads::Threads)
-  target_link_libraries(kms_crypto INTERFACE ${KMS_CRYPTO_LINK})
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(KMS_GRPC REQUIRED IMPORTED_TARGET grpc++_unsecure protobuf)
+  pkg_check_modules(KMS_CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+  target_link_libraries(kms_grpc INTERFACE PkgConfig::KMS_GRPC Threads::Threads)
+  target_link_libraries(kms_crypto INTERFACE PkgConfig::KMS_CRYPTO Threads::Threads)
 endif()
 
 find_program(KMS_PROTOC protoc REQUIRED)

@@ -1,12 +1,13 @@
 #include "proto/program/log.h"
 
+#include <spdlog/details/log_msg.h>
 #include <spdlog/formatter.h>
-#include <spdlog/logger.h>
-#include <spdlog/sinks/base_sink.h>
+#include <spdlog/sinks/sink.h>
 
 #include <algorithm>
 #include <fstream>
 #include <memory>
+#include <mutex>
 
 #include "proto/program/error.h"
 #include "proto/program/rfc3339.h"
@@ -62,8 +63,10 @@ class LineFormatter : public spdlog::formatter {
   Format format_;
 };
 
-/// Writes to stderr, or wherever log::redirect() says.
-class LineSink : public spdlog::sinks::base_sink<std::mutex> {
+/// Writes to stderr, or wherever log::redirect() says. It is no base_sink and stands behind no
+/// spdlog::logger: both bring the classes of patterns, which nothing here uses and which take longer to
+/// compile than all the rest.
+class LineSink : public spdlog::sinks::sink {
  public:
   void redirect(std::function<void(std::string)> writer) {
     const std::lock_guard lock(mutex_);
@@ -86,8 +89,8 @@ class LineSink : public spdlog::sinks::base_sink<std::mutex> {
     if (copy_.is_open()) copy_ << line << std::endl;
   }
 
- protected:
-  void sink_it_(const spdlog::details::log_msg& message) override {
+  void log(const spdlog::details::log_msg& message) override {
+    const std::lock_guard lock(mutex_);
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
     if (copy_.is_open()) copy_ << std::string_view(line.data(), line.size()) << std::flush;
@@ -98,26 +101,29 @@ class LineSink : public spdlog::sinks::base_sink<std::mutex> {
       std::fwrite(line.data(), 1, line.size(), stderr);
     }
   }
-  void flush_() override {}
+  void flush() override {}
+  void set_pattern(const std::string& /*pattern*/) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override {
+    const std::lock_guard lock(mutex_);
+    formatter_ = std::move(formatter);
+  }
 
  private:
+  std::mutex mutex_;  ///< guards all below
+  std::unique_ptr<spdlog::formatter> formatter_ = std::make_unique<LineFormatter>("mock-kms", Format::text);
   std::function<void(std::string)> writer_;
   spdlog::level::level_enum least_ = spdlog::level::info;
   std::ofstream copy_;
 };
 
 struct Output {
-  std::shared_ptr<LineSink> sink = std::make_shared<LineSink>();
-  std::shared_ptr<spdlog::logger> logger = std::make_shared<spdlog::logger>("", sink);
+  Output() { sink.set_level(spdlog::level::info); }
+  LineSink sink;  ///< its level is the least that goes anywhere
   Format format = Format::text;
 };
 
 Output& output() {
-  static Output instance = [] {
-    Output made;
-    made.logger->set_formatter(std::make_unique<LineFormatter>("mock-kms", made.format));
-    return made;
-  }();
+  static Output instance;
   return instance;
 }
 
@@ -144,27 +150,27 @@ std::string Field::json() const { return json_string(key_) + ":" + json_; }
 void configure(std::string_view program, Level least, Format format) {
   Output& out = output();
   out.format = format;
-  out.logger->set_formatter(std::make_unique<LineFormatter>(std::string(program), format));
-  out.logger->set_level(spdlog_level(least));
-  out.sink->least(spdlog_level(least));
+  out.sink.set_formatter(std::make_unique<LineFormatter>(std::string(program), format));
+  out.sink.set_level(spdlog_level(least));
+  out.sink.least(spdlog_level(least));
 }
 
-void redirect(std::function<void(std::string)> writer) { output().sink->redirect(std::move(writer)); }
+void redirect(std::function<void(std::string)> writer) { output().sink.redirect(std::move(writer)); }
 
 void copy_to(const std::string& file) {
-  output().sink->copy_to(file);
-  output().logger->set_level(spdlog::level::debug);
+  output().sink.copy_to(file);
+  output().sink.set_level(spdlog::level::debug);
 }
 
-void copy_line(std::string_view line) { output().sink->copy_line(line); }
+void copy_line(std::string_view line) { output().sink.copy_line(line); }
 
 void write(Level level, std::string_view message, const Fields& fields) {
-  const Output& out = output();
-  if (!out.logger->should_log(spdlog_level(level))) return;
+  Output& out = output();
+  if (!out.sink.should_log(spdlog_level(level))) return;
   const bool json = out.format == Format::json;
   std::string line = json ? "\"message\":" + json_string(message) : on_one_line(message);
   for (const Field& field : fields) line += json ? "," + field.json() : " " + field.text();
-  out.logger->log(spdlog_level(level), "{}", line);
+  out.sink.log({"", spdlog_level(level), spdlog::string_view_t(line.data(), line.size())});
 }
 
 }  // namespace kms::log
