@@ -296,7 +296,7 @@ def test_a_live_socket_of_another_program_is_left_to_it(quick, folder):
     clone, env = quick
     (folder / "state").mkdir()
     socket = f"unix://{folder}/state/kms.sock"
-    with Program(clone / "build/bin/mock-kms-provider", "--listen-addr", socket) as other, KmsClient(socket) as client:
+    with Program(processes.binary("mock-kms-provider"), "--listen-addr", socket) as other, KmsClient(socket) as client:
         assert client.status().healthz == "ok"
         result = run(clone, "scripts/run", "--background", "--dir", folder / "state", env=env)
         assert result.returncode == 1 and f"it is in use by pid {other.pid}" in result.stderr
