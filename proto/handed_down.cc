@@ -43,7 +43,7 @@ Failure unusable(int fd, const std::string& why) {
 }  // namespace
 
 Outcome<std::optional<HandedDown>> take_handed_down() {
-  const std::string pid = take_variable("LISTEN_PID");
+  const std::string pid = take_variable(handed_down_pid_variable);
   const std::string count_text = take_variable("LISTEN_FDS");
   std::istringstream announced(take_variable("LISTEN_FDNAMES"));
   if (number(pid) != ::getpid() || number(count_text).value_or(0) < 1) return std::optional<HandedDown>();

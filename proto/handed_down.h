@@ -25,6 +25,9 @@ struct HandedDown {
   UniqueFd turn;   ///< empty: it is the plugin's turn from the start
 };
 
+/// The variable that names the process that the descriptors are for.
+inline constexpr auto handed_down_pid_variable = "LISTEN_PID";
+
 /// The first descriptor that is handed down (SD_LISTEN_FDS_START).
 inline constexpr int first_handed_down_fd = 3;
 
@@ -33,7 +36,8 @@ inline constexpr int first_handed_down_fd = 3;
 /// announce what is not there: a missing descriptor, one that does not listen.
 [[nodiscard]] Outcome<std::optional<HandedDown>> take_handed_down();
 
-/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:turn"; LISTEN_PID is added by the process that it names.
+/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:turn"; handed_down_pid_variable is added by the process that
+/// it names.
 [[nodiscard]] std::vector<std::string> handed_down_environment();
 
 }  // namespace kms

@@ -1,11 +1,7 @@
 #include "supervisor/binaries.h"
 
-#include <unistd.h>
-
 #include <asio/post.hpp>
-#include <cstdlib>
 #include <filesystem>
-#include <sstream>
 
 #include "proto/build_info_file.h"
 #include "proto/program/error.h"
@@ -27,17 +23,6 @@ bool replaced(const std::string& path, const struct stat& started) {
 }
 
 }  // namespace
-
-std::string find_program(const std::string& program) {
-  if (program.find('/') != std::string::npos) return program;
-  const char* variable = std::getenv("PATH");
-  std::istringstream folders(variable == nullptr ? "/usr/bin:/bin" : variable);
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    std::string path = (folder.empty() ? "." : folder) + "/" + program;
-    if (::access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path)) return path;
-  }
-  return "";
-}
 
 void Binaries::finish() {
   finished_ = true;

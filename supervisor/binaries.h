@@ -19,10 +19,6 @@
 
 namespace kms::supervisor {
 
-/// The file that `program` names: itself where it holds a '/', else the first executable one in PATH; "" for
-/// none.
-[[nodiscard]] std::string find_program(const std::string& program);
-
 struct BinaryPaths {
   std::string program;
   std::string build_info;                             ///< empty: beside the program, where it may be missing

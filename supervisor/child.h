@@ -19,7 +19,6 @@
 #include "supervisor/output/child_output.h"
 #include "supervisor/probe/health.h"
 #include "supervisor/probe/probe.h"
-#include "supervisor/process/exec_step.h"
 #include "supervisor/process/spawn.h"
 
 namespace kms::supervisor {
@@ -29,8 +28,7 @@ class Child {
   using WallTime = std::chrono::system_clock::time_point;
 
   struct Plan {
-    process::ExecStep step;                ///< report_fd is filled in here
-    std::vector<std::string> environment;  ///< without what a service manager handed down
+    process::Launch launch;  ///< but for what is handed down, which is added here
     Endpoint endpoint;
     const UnixListener* listener;  ///< nullptr: the plugin binds the endpoint itself
     bool only_privately;           ///< with a listener: the endpoint itself is not probed
@@ -77,21 +75,14 @@ class Child {
   /// The process has been reaped; what it left in its pipe is taken in.
   void reaped();
 
-  /// Why the process did not become the plugin; "" where it did. Known once it was reaped.
-  [[nodiscard]] const std::string& launch_failure() const { return launch_failure_; }
-
   [[nodiscard]] std::vector<std::string> last_lines() const { return output_.last_lines(); }
 
  private:
-  void start(const Plan& plan, process::Launch launch, const UniqueFd& report);
-
   Generation generation_;
   ChildOutput output_;
   Health health_;
   struct stat program_;
   UniqueFd turn_;
-  UniqueFd report_;  ///< where the step before the plugin tells of its failure
-  std::string launch_failure_;
   unsigned long probes_ = 0;
   CallQueue& calls_;
   Endpoint endpoint_;

@@ -14,7 +14,7 @@ Instance::Instance(Surroundings& surroundings, unsigned number, Supervision supe
       number_(number),
       supervision_(std::move(supervision)),
       changed_(std::move(changed)),
-      binary_{find_program(supervision_.plugin.command.at(0)), supervision_.build_info},
+      binary_{process::find_program(supervision_.plugin.command.at(0)), supervision_.build_info},
       lifecycle_(supervision_.policy, std::random_device()()),
       handover_(supervision_.handover),
       record_(wall_now()),
@@ -43,14 +43,6 @@ void Instance::tell(EventKind kind, log::Level level, const std::string& text, c
   log::write(level, number_ == 0 ? text : "instance " + std::to_string(number_) + ": " + text, details);
 }
 
-/// Whether a process that could not become the plugin is told as a failed launch, not as an end of the
-/// plugin.
-bool Instance::is_launching(Generation generation) const {
-  const auto& successor = lifecycle_.successor();
-  return (successor && successor->generation == generation) ||
-         (generation == lifecycle_.generation() && std::holds_alternative<Starting>(lifecycle_.state()));
-}
-
 bool Instance::reaped(pid_t pid, process::ExitStatus status) {
   const auto ended = std::find_if(children_.begin(), children_.end(),
                                   [pid](const auto& entry) { return entry.second->pid() == pid; });
@@ -62,13 +54,8 @@ bool Instance::reaped(pid_t pid, process::ExitStatus status) {
   last_status_ = status;
   out_of_memory_ =
       status.signaled() && status.value() == SIGKILL && !gone.killed() && around_.oom_kills.claim();
-  if (!gone.launch_failure().empty() && is_launching(generation)) {
-    launch_failure_ = gone.launch_failure();
-    feed(LaunchFailed{generation, launch_failure_});
-  } else {
-    if (generation == lifecycle_.generation() && !gone.health().answered()) judge_handover(status);
-    feed(Exited{generation, status});
-  }
+  if (generation == lifecycle_.generation() && !gone.health().answered()) judge_handover(status);
+  feed(Exited{generation, status});
   children_.erase(generation);
   return true;
 }

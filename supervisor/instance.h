@@ -119,7 +119,6 @@ class Instance {
                     bool slow_before);
   void outage_over();
   [[nodiscard]] std::string cause_of_end(const ReportEnd& action, const Child* gone);
-  [[nodiscard]] bool is_launching(Generation generation) const;
   [[nodiscard]] Child* child(Generation generation) const;
 
   Surroundings& around_;

@@ -48,10 +48,9 @@ void Instance::act(const Launch& action) {
       bind_socket();
     }
     launched_ = action.generation;
-    Child::Plan plan{supervision_.plugin,        supervision_.environment,
-                     supervision_.socket,        listener_ ? &*listener_ : nullptr,
-                     handover_.private_probes(), handover_.only_at_endpoint(),
-                     supervision_.slow_after};
+    Child::Plan plan{
+        supervision_.plugin,        supervision_.socket,          listener_ ? &*listener_ : nullptr,
+        handover_.private_probes(), handover_.only_at_endpoint(), supervision_.slow_after};
     auto process = std::make_unique<Child>(
         around_.loop, around_.calls, action.generation, std::move(plan),
         [this, generation = action.generation](std::string line) {

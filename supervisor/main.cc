@@ -12,7 +12,6 @@
 #include "supervisor/commands/run_command.h"
 #include "supervisor/commands/status_command.h"
 #include "supervisor/control/control_client.h"
-#include "supervisor/process/exec_step.h"
 #include "supervisor/process/standard_streams.h"
 
 namespace {
@@ -108,7 +107,6 @@ int tell(const Endpoint& control, const ToldCommand& told, const ToldOptions& op
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (kms::process::is_exec_step(argc, argv)) return kms::process::run_exec_step(argc, argv);
   kms::process::open_standard_streams();
   absl::SetMutexDeadlockDetectionMode(
       absl::OnDeadlockCycle::kIgnore);  // costs 3-4 % of CPU in Debian's build

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "supervisor/process/spawn.h"
-
 namespace kms::supervisor {
 namespace {
 

@@ -10,7 +10,7 @@
 #include "proto/unix_listener.h"
 #include "supervisor/lifecycle/handover.h"
 #include "supervisor/lifecycle/lifecycle.h"
-#include "supervisor/process/exec_step.h"
+#include "supervisor/process/spawn.h"
 
 namespace kms::supervisor {
 
@@ -21,8 +21,7 @@ struct Supervision {
   Endpoint socket;      ///< where the plugin serves
   SocketAccess access;  ///< of that socket where the supervisor binds it
   HandoverMode handover = HandoverMode::automatic;
-  process::ExecStep plugin;  ///< its command, user and limits
-  std::vector<std::string> environment;
+  process::Launch plugin;     ///< its command, environment, user and limits
   std::string control;        ///< where the plugin, if it is mock-kms-provider, takes commands; "": nowhere
   std::string build_info;     ///< path of build-info.json; empty: beside the program
   bool watch_binary = false;  ///< restart as planned when another binary has been published

@@ -181,15 +181,15 @@ Outcome<SupervisorPlan> plan_of(const RunOptions& options) {
   for (unsigned number = 1; number <= options.instances; ++number) {
     const auto socket = Endpoint::parse(numbered(options.socket, number));
     if (const Failure* failure = failure_of(socket)) return about("--socket", *failure);
-    process::ExecStep plugin;
+    process::Launch plugin;
     for (const std::string& word : options.command) plugin.command.push_back(numbered(word, number));
     plugin.identity = std::get<0>(identity);
     if (options.child_memory > 0) plugin.memory = options.child_memory;
     if (options.child_threads > 0) plugin.threads = options.child_threads;
-    const std::vector<std::string> environment = plugin_environment(number);
-    const std::string control = control_of(plugin.command, environment, std::get<Endpoint>(socket));
+    plugin.environment = plugin_environment(number);
+    const std::string control = control_of(plugin.command, plugin.environment, std::get<Endpoint>(socket));
     plan.plugins.push_back({std::get<Endpoint>(socket), std::get<SocketAccess>(access), options.handover,
-                            std::move(plugin), environment, control, options.build_info, options.watch_binary,
+                            std::move(plugin), control, options.build_info, options.watch_binary,
                             options.child_output, options.deep_probe_every, options.slow_after,
                             options.policy});
   }
@@ -209,7 +209,8 @@ int run_supervisor(SupervisorPlan plan, const Endpoint& control) {
       throw Error("cannot supervise a plugin on " + plugin.socket.uri() + ": it is in use by " + *holder,
                   "stop that process or choose another --socket");
     }
-    const std::string elsewhere = other_endpoint(plugin.plugin.command, plugin.environment, plugin.socket);
+    const std::string elsewhere =
+        other_endpoint(plugin.plugin.command, plugin.plugin.environment, plugin.socket);
     if (!elsewhere.empty())
       log::warning(elsewhere + "; unless it takes a socket handed down, it is never found");
   }

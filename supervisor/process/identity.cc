@@ -1,10 +1,11 @@
+#include "supervisor/process/identity.h"
+
 #include <grp.h>
 #include <pwd.h>
 
 #include <array>
 #include <charconv>
-
-#include "supervisor/process/exec_step.h"
+#include <optional>
 
 namespace kms::process {
 namespace {

@@ -25,7 +25,7 @@ struct Process {
   Time launched;
   Time ready_at;
   bool deaf;       ///< ignores TERM
-  bool stillborn;  ///< it does not become the plugin
+  bool stillborn;  ///< it does not become the plugin, which the loop tells at once
   bool hung = false;
   bool turn = false;
   bool told_to_go = false;
@@ -118,14 +118,6 @@ class World {
     run(ResumeRequested{});
   }
 
-  /// The loop tells a process that could not become the plugin so, and one that was given up as any other
-  /// end.
-  [[nodiscard]] bool is_launching(Generation generation) const {
-    const auto& successor = lifecycle_.successor();
-    return (successor && successor->generation == generation) ||
-           (generation == lifecycle_.generation() && std::holds_alternative<Starting>(lifecycle_.state()));
-  }
-
   Process* any() {
     if (processes_.empty()) return nullptr;
     auto chosen = processes_.begin();
@@ -160,11 +152,7 @@ class World {
       }
       processes_.erase(entry);
       ended_ = {generation, process};
-      if (process.stillborn && is_launching(generation)) {
-        run(LaunchFailed{generation, "no such file"});
-      } else {
-        run(Exited{generation, died});
-      }
+      run(Exited{generation, died});
       entry = processes_.begin();  // the event may have launched another
     }
     while (!probes_.empty() && probes_.begin()->first <= now_) {
@@ -207,6 +195,12 @@ class World {
       std::visit([this](const auto& a) { act(a); }, action);
     }
     if (std::holds_alternative<Paused>(lifecycle_.state())) REQUIRE_FALSE(restart_asked_);
+    const auto stillborn = std::find_if(processes_.begin(), processes_.end(),
+                                        [](const auto& entry) { return entry.second.stillborn; });
+    if (stillborn == processes_.end()) return;
+    ended_ = *stillborn;
+    processes_.erase(stillborn);
+    run(LaunchFailed{ended_.first, "no such file"});
   }
 
   /// The process that an action is about. The lifecycle may not touch one whose end it was told.
@@ -223,9 +217,7 @@ class World {
     const bool deaf = !calm_ && random_() % 8 == 0;
     const bool stillborn = !calm_ && action.generation > 1 && random_() % 16 == 0;
     Process& process = processes_[action.generation];
-    process = {now_, now_ + std::chrono::milliseconds(slow || stillborn ? 40000 : random_() % 50), deaf,
-               stillborn};
-    if (stillborn) process.exits_at = now_ + std::chrono::milliseconds(random_() % 20);
+    process = {now_, now_ + std::chrono::milliseconds(slow ? 40000 : random_() % 50), deaf, stillborn};
     if (action.generation == lifecycle_.generation()) became_active(action.generation);
   }
 

@@ -2,16 +2,21 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
+#include <filesystem>
 #include <sstream>
+#include <thread>
 
 #include "proto/program/error.h"
 #include "proto/program/unique_fd.h"
 #include "supervisor/process/exit_status.h"
+#include "tests/support/temp_folder.h"
 
 namespace {
 
@@ -25,13 +30,13 @@ ExitStatus wait_for(pid_t pid) {
   return ExitStatus::from_wait(status);
 }
 
-/// What `command` wrote on its stdout.
-std::string output_of(std::vector<std::string> command) {
+/// What the launched command wrote on its stdout.
+std::string output_of(Launch launch) {
   std::array<int, 2> ends{};
   REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
   const UniqueFd reader(ends[0]);
   UniqueFd writer(ends[1]);
-  Launch launch{std::move(command), kms::process::own_environment(), {-1, writer.get(), -1}, "", true};
+  launch.fds = {-1, writer.get(), -1};
   const pid_t pid = kms::process::spawn(launch);
   writer.reset();
   std::string text;
@@ -41,6 +46,23 @@ std::string output_of(std::vector<std::string> command) {
   }
   CHECK(wait_for(pid).success());
   return text;
+}
+
+std::string output_of(std::vector<std::string> command) {
+  return output_of(Launch{std::move(command), kms::process::own_environment(), {}, "", true});
+}
+
+std::string failure_of(std::vector<std::string> command) {
+  try {
+    (void)kms::process::spawn({std::move(command), {}, {}, "", true});
+  } catch (const kms::Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::ptrdiff_t open_descriptors() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
 }
 
 }  // namespace
@@ -85,11 +107,67 @@ TEST_CASE("descriptors arrive in their order even where sources and targets over
   CHECK(wait_for(kms::process::spawn(launch)).success());
 }
 
-TEST_CASE("a program that is missing or not executable is an error with a next step") {
-  CHECK_THROWS_WITH_AS((void)kms::process::spawn({{"/no/such/program"}, {}, {}, "", true}),
-                       "cannot start /no/such/program: No such file or directory; check the command's path",
+TEST_CASE("what is no program is an error that names the cause, with a next step") {
+  const auto before = open_descriptors();
+  const kms::test::TempFolder folder;
+  const auto executable = [&folder](const std::string& name, const std::string& text) {
+    const std::string path = folder.write(name, text);
+    REQUIRE(::chmod(path.c_str(), 0755) == 0);
+    return path;
+  };
+  CHECK(failure_of({"/no/such/program"}) ==
+        "cannot start /no/such/program: No such file or directory; check the command's path");
+  CHECK(failure_of({"no-such-program"}) ==
+        "cannot start no-such-program: not found in PATH; check the command's path");
+  CHECK(failure_of({"/etc/passwd"}).find("Permission denied; make the file executable") != std::string::npos);
+  CHECK(failure_of({folder.path().string()}).find("it is a folder") != std::string::npos);
+  CHECK(failure_of({executable("script", "#!/no/such/shell\n")})
+            .find("the interpreter that its first line names") != std::string::npos);
+  CHECK(failure_of({executable("text", "no program")}).find("no program for this machine") !=
+        std::string::npos);
+  CHECK(open_descriptors() == before);
+  CHECK(::waitpid(-1, nullptr, 0) == -1);  // nothing is left to be reaped
+}
+
+TEST_CASE("a child is told its own pid") {
+  Launch launch{{"sh", "-c", "[ $OWN = $$ ] && echo same"}, kms::process::own_environment(), {}, "", true};
+  launch.pid_variable = "OWN";
+  CHECK(output_of(launch) == "same\n");
+}
+
+TEST_CASE("a child dies with the thread that started it") {
+  Launch launch{{"sleep", "1000"}, kms::process::own_environment(), {-1, -1, -1}, "", true};
+  launch.dies_with_caller = true;
+  pid_t pid = 0;
+  std::thread([&] { pid = kms::process::spawn(launch); }).join();
+  const ExitStatus end = wait_for(pid);
+  CHECK(end.signaled());
+  CHECK(end.value() == SIGKILL);
+}
+
+TEST_CASE("limits and a user are the child's alone") {
+  const auto shell = [](const std::string& script) {
+    return Launch{{"sh", "-c", script}, kms::process::own_environment(), {}, "/", true};
+  };
+  const std::string limits =
+      R"(sed -n 's/^Max \(data size\|processes\) *\([^ ]*\) .*/\2/p' /proc/self/limits; )";
+  const std::string user = "id -u; id -G";
+  const std::string before = output_of(shell(limits + user));
+  Launch launch = shell(limits + user);
+  launch.memory = std::uint64_t{512} << 20;
+  launch.threads = 77777;
+  if (::geteuid() == 0) launch.identity = kms::process::Identity{65534, 65534, {65533}};
+  CHECK(output_of(launch) ==
+        "536870912\n77777\n" + (launch.identity ? "65534\n65534 65533\n" : output_of(shell(user))));
+  CHECK(output_of(shell(limits + user)) == before);
+  CHECK(::prctl(PR_GET_DUMPABLE) == 1);
+}
+
+TEST_CASE("a failure on the way is told by what could not be done") {
+  Launch launch{{"true"}, {}, {-1, -1, -1}, "/no/such/folder", true};
+  CHECK_THROWS_WITH_AS((void)kms::process::spawn(launch),
+                       "cannot start /usr/bin/true: cannot enter its folder: No such file or directory",
                        kms::Error);
-  CHECK_THROWS_AS((void)kms::process::spawn({{"/etc/passwd"}, {}, {}, "", true}), kms::Error);
 }
 
 TEST_CASE("an end is told in words") {
