@@ -10,6 +10,7 @@
 #include "proto/program/log.h"
 #include "provider/commands/command_lines.h"
 #include "provider/commands/unanswered.h"
+#include "provider/keys/openssl_setup.h"
 #include "provider/serve.h"
 #include "provider/vault_compat.h"
 
@@ -117,6 +118,7 @@ int main(int argc, char** argv) {
   line.default_command("serve");
   if (const auto code = line.parse(argc, argv)) return *code;
   try {
+    set_up_openssl();
     forbid_core_dumps();  // before a seed or a plaintext is in memory
     const auto meant = std::find_if(commands.begin(), commands.end(),
                                     [](const Command& command) { return command.line->parsed(); });
