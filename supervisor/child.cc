@@ -68,7 +68,6 @@ Child::Child(asio::io_context& loop, CallQueue& calls, Generation generation, Pl
                                    : std::make_unique<Probe>(calls, plan.endpoint, std::move(probe),
                                                              !plan.only_privately, sink_);
   }
-  alive_ = true;
 }
 
 void Child::probe_anew(Duration timeout) {

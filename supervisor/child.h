@@ -91,7 +91,7 @@ class Child {
   std::unique_ptr<Probe> new_probe_;
   bool asked_anew_ = false;  ///< by the last probe
   pid_t pid_ = 0;
-  bool alive_ = false;
+  bool alive_ = true;  ///< once it is made
   bool killed_ = false;
   WallTime started_ = std::chrono::system_clock::now();
 };

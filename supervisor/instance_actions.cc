@@ -135,11 +135,10 @@ std::string Instance::cause_of_end(const ReportEnd& action, const Child* gone) {
 
 void Instance::act(const ReportEnd& action) {
   const Child* gone = child(action.generation);
-  const bool launched = gone != nullptr && action.cause != EndCause::launch_failed;
   mock_kms::v1::Exit end;
   *end.mutable_at() = timestamp(wall_now());
   end.set_pid(gone != nullptr ? static_cast<std::uint32_t>(gone->pid()) : 0);
-  end.set_status(launched ? last_status_->text() : "was not started");
+  end.set_status(gone != nullptr ? last_status_->text() : "was not started");
   end.set_cause(cause_of_end(action, gone));
   *end.mutable_lived() = proto_duration(action.lived);
   if (gone != nullptr) {

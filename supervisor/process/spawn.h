@@ -29,8 +29,9 @@ struct Launch {
   std::optional<std::uint32_t> threads = {};  ///< processes and threads of its user at most (RLIMIT_NPROC)
 };
 
-/// Starts `launch.command`. Throws Error "cannot start <program>: <cause>", with a hint for a program that is
-/// missing or not executable; nothing is left of the child then.
+/// Starts `launch.command`; the program is looked up before its working directory is entered. Throws Error
+/// "cannot start <program>: <cause>", with a hint for a program that is missing or not executable, and where
+/// it has not begun within 5 s; nothing is left of the child then.
 [[nodiscard]] pid_t spawn(const Launch& launch);
 
 /// The file that `program` names: itself where it holds a '/', else the first executable one in PATH; "" for
