@@ -6,6 +6,7 @@
 
 #include "builder/checkout_plan.h"
 #include "proto/program/unique_fd.h"
+#include "proto/program/write_all.h"
 
 namespace kms::builder {
 namespace {
@@ -47,12 +48,7 @@ class Writer {
   void write_file(const std::string& path, std::string_view content, mode_t mode) {
     const UniqueFd file(
         ::openat(root_.get(), path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
-    if (!file) fail(path);
-    while (!content.empty()) {
-      const ssize_t n = ::write(file.get(), content.data(), content.size());
-      if (n < 0 && errno != EINTR) fail(path);
-      if (n > 0) content.remove_prefix(static_cast<std::size_t>(n));
-    }
+    if (!file || !write_all(file.get(), content)) fail(path);
   }
 
   [[noreturn]] static void fail(const std::string& path) {

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <string_view>
 #include <vector>
 
 #include "proto/program/error.h"
 #include "proto/program/unique_fd.h"
+#include "proto/program/write_all.h"
 
 namespace kms::builder {
 namespace {
@@ -25,15 +27,8 @@ class NewFile {
     if (fd_) ::unlink(path_.c_str());
   }
 
-  void append(const char* data, std::size_t size) {
-    while (size > 0) {
-      const ssize_t n = ::write(fd_.get(), data, size);
-      if (n < 0 && errno != EINTR) fail();
-      if (n > 0) {
-        data += n;
-        size -= static_cast<std::size_t>(n);
-      }
-    }
+  void append(std::string_view data) {
+    if (!write_all(fd_.get(), data)) fail();
   }
 
   void finish(mode_t mode) {
@@ -63,7 +58,7 @@ void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw_errno("read what is copied to " + file.string());
     if (n == 0) break;
-    target.append(buffer.data(), static_cast<std::size_t>(n));
+    target.append({buffer.data(), static_cast<std::size_t>(n)});
     at += n;
   }
   target.finish(mode);

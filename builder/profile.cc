@@ -10,6 +10,7 @@
 #include "proto/program/error.h"
 #include "proto/program/log.h"
 #include "proto/program/unique_fd.h"
+#include "proto/program/write_all.h"
 
 namespace kms::builder {
 namespace {
@@ -54,10 +55,8 @@ void write_companion(const Profile& profile, const std::filesystem::path& folder
   const std::filesystem::path staged = folder / ("." + profile.companion + ".builder-new");
   const UniqueFd fd(::open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) throw_errno("write " + file.string(), "check --output");
-  const ssize_t n = ::write(fd.get(), softhsm_configuration.data(), softhsm_configuration.size());
-  const bool whole = n == static_cast<ssize_t>(softhsm_configuration.size());
-  if (!whole || ::rename(staged.c_str(), file.c_str()) < 0) {
-    const int error = whole || n < 0 ? errno : ENOSPC;
+  if (!write_all(fd.get(), softhsm_configuration) || ::rename(staged.c_str(), file.c_str()) < 0) {
+    const int error = errno;
     ::unlink(staged.c_str());
     errno = error;
     throw_errno("write " + file.string(), "check --output");

@@ -11,6 +11,8 @@
 #include "builder/file_copy.h"
 #include "proto/program/error.h"
 #include "proto/program/log.h"
+#include "proto/program/unique_fd.h"
+#include "proto/program/write_all.h"
 
 namespace kms::builder {
 namespace {
@@ -38,11 +40,7 @@ class Staged {
   }
 
   void append(std::string_view data) {
-    while (!data.empty()) {
-      const ssize_t n = ::write(fd_.get(), data.data(), data.size());
-      if (n < 0 && errno != EINTR) fail();
-      if (n > 0) data.remove_prefix(static_cast<std::size_t>(n));
-    }
+    if (!write_all(fd_.get(), data)) fail();
   }
 
   void finish() {

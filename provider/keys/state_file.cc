@@ -13,6 +13,7 @@
 #include "proto/program/error.h"
 #include "proto/program/log.h"
 #include "proto/program/unique_fd.h"
+#include "proto/program/write_all.h"
 #include "provider/bounded_read.h"
 
 namespace kms::provider {
@@ -35,13 +36,8 @@ std::optional<std::string> refuse(const std::string& content, const std::string&
   return std::nullopt;
 }
 
-void write_all(const UniqueFd& fd, std::string_view text, const std::filesystem::path& path) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd.get(), text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw_errno("write " + path.string());
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
+void write_to_disk(const UniqueFd& fd, std::string_view text, const std::filesystem::path& path) {
+  if (!write_all(fd.get(), text)) throw_errno("write " + path.string());
   if (::fsync(fd.get()) != 0) throw_errno("write " + path.string() + " to disk");
 }
 
@@ -109,7 +105,7 @@ void StateFile::write(const KeyState& state) const {
   const UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd) throw_errno("make " + draft.string());
   try {
-    write_all(fd, to_json(state, JsonLook::document), draft);
+    write_to_disk(fd, to_json(state, JsonLook::document), draft);
     if (::rename(draft.c_str(), path_.c_str()) != 0) throw_errno("put " + path_.string() + " in place");
   } catch (...) {
     ::unlink(draft.c_str());
