@@ -177,14 +177,20 @@ int main(int argc, char** argv) {
   add_build(line, build_options, build_format);
   add_fetch(line, fetch_options);
   line.default_command("build");
+  line.on_usage_error([&](const std::string& text) {
+    const bool fetches = line.app().got_subcommand("fetch");
+    ReportOptions report = fetches ? fetch_options.report : build_options.report;
+    // As far as it was read: what is wrong may stand before it is taken.
+    const CLI::Option* given =
+        line.app().get_subcommand(fetches ? "fetch" : "build")->get_option("--termination-log");
+    if (given->count() > 0) report.termination_log = given->results().back();
+    leave_message(report, visible_text(utf8_text(text)));
+  });
   if (const auto code = line.parse(argc, argv)) return *code;
-  const bool fetches = line.app().got_subcommand("fetch");
   try {
-    if (fetches) return fetch_command(fetch_options);
+    if (line.app().got_subcommand("fetch")) return fetch_command(fetch_options);
     return build_command(*line.app().get_subcommand("build"), build_options, build_format);
   } catch (const std::exception& error) {
-    leave_message(fetches ? fetch_options.report : build_options.report,
-                  "builder: " + visible_text(utf8_text(error.what())));
     return line.usage_error(error.what());
   }
 }

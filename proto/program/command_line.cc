@@ -189,7 +189,9 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
 }
 
 int CommandLine::usage_error(const std::string& line) const {
-  std::fprintf(stderr, "%s: %s\n", program_.c_str(), line.c_str());
+  const std::string text = program_ + ": " + line;
+  std::fprintf(stderr, "%s\n", text.c_str());
+  if (tell_) tell_(text);
   return exit_code::usage;
 }
 

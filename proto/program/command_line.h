@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,6 +50,9 @@ class CommandLine {
   /// wrong.
   [[nodiscard]] int usage_error(const std::string& line) const;
 
+  /// `tell` gets each usage error's line too, parse()'s own among them.
+  void on_usage_error(std::function<void(const std::string&)> tell) { tell_ = std::move(tell); }
+
  private:
   [[nodiscard]] std::vector<std::string> normalized(int argc, const char* const* argv) const;
   void add_environment(CLI::App& command) const;
@@ -58,6 +62,7 @@ class CommandLine {
   std::string program_;
   std::string env_prefix_;
   std::string default_command_;
+  std::function<void(const std::string&)> tell_;
   std::string log_level_ = "info";
   std::string log_format_ = "text";
   CLI::App app_;

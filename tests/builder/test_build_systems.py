@@ -285,6 +285,20 @@ def test_a_file_that_is_wrong_is_named_in_the_termination_log_too(workshop, comm
     assert message.read_text() == last + "\n"
 
 
+@pytest.mark.parametrize("words", [["--no-such-option"], ["--fetch-deadline", "soon"], ["--log-format", "yaml"]])
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("command", ["build", "fetch"])
+def test_so_is_an_option_that_is_wrong(workshop, command, by_variable, words):
+    message = workshop.folder / "termination-log"
+    message.write_text("")
+    variables = {"BUILDER_TERMINATION_LOG": str(message)} if by_variable else {}
+    words = words if by_variable else ["--termination-log", str(message), *words]
+    done = (workshop.fetch if command == "fetch" else workshop.build)(*words, environment=variables)
+    lines = (done.stderr if command == "fetch" else done.err).splitlines()
+    assert done.returncode == 2
+    assert [line + "\n" for line in lines] == [message.read_text()] and words[-1].strip("-") in lines[0]
+
+
 def test_no_termination_log_is_made_where_there_is_none(workshop):
     workshop.source.commit(project(**{"provider/build.sh": "exit 3\n"}))
     workshop.failure("--termination-log", str(workshop.folder / "none"))
