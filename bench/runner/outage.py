@@ -9,7 +9,8 @@ from runner import figures, keepers
 from runner.programs import OutageClient, short_folder
 
 ROUNDS = 10
-KILLS = 100  # of each keeper's plugin, in all rounds together
+KILLS = 100  # of the plugin under each of our own ways, in all rounds together
+KILLS_OF_OTHERS = 30  # under each other keeper: theirs differ by a client's jitter alone
 CALLERS = 1
 
 
@@ -24,10 +25,10 @@ def _kills(programs, kind, count, callers):
 
 
 def measure(programs, quick, rounds):
-    kills = 1 if quick else -(-KILLS // rounds)
     events = []
     for turn in range(rounds):
         for kind in keepers.ALL if turn % 2 == 0 else keepers.ALL[::-1]:
+            kills = 1 if quick else -(-(KILLS if kind in keepers.OURS else KILLS_OF_OTHERS) // rounds)
             for event in _kills(programs, kind, kills, CALLERS):
                 events.append({"keeper": kind.name, **event})
     return {"callers": CALLERS, "events": events}
