@@ -26,16 +26,14 @@ bool take_identity(const Identity& identity) {
          ::syscall(SYS_setresuid, identity.user, identity.user, identity.user) == 0;
 }
 
-/// Moves the report to the number above the program's descriptors, and closes all others.
-bool arrange_descriptors(const std::vector<int>& sources, int& report) {
+/// Closes all but these, and the last of them where the program is taken.
+bool arrange_descriptors(const std::vector<int>& sources) {
   int target = 0;
   for (const int source : sources) {
     if (::dup2(source, target++) < 0) return false;
   }
-  if (report != target && ::dup3(report, target, O_CLOEXEC) < 0) return false;
-  report = target;
-  ::closefrom(target + 1);
-  return true;
+  ::closefrom(target);
+  return ::fcntl(target - 1, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 void write_number(char* to, int number) {
@@ -76,9 +74,12 @@ const char* prepare(const Becoming& child) {
 }  // namespace
 
 void become(const Becoming& child) {
-  int report = child.report;
   NotBecome failure{"pass file descriptors", 0};
-  if (arrange_descriptors(child.fds, report)) failure.what = prepare(child);
+  int report = child.fds.back();
+  if (arrange_descriptors(child.fds)) {
+    report = static_cast<int>(child.fds.size()) - 1;
+    failure.what = prepare(child);
+  }
   if (failure.what == nullptr) {
     reset_signals();
     ::execve(child.program, child.words, child.variables);

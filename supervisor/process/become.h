@@ -19,11 +19,11 @@ struct Becoming {
   const char* program;          ///< a path
   char* const* words;           ///< ends with nullptr, as execve(2) wants it
   char* const* variables;       ///< likewise
-  const std::vector<int>& fds;  ///< the sources of 0, 1, 2, ...; all of them lie above these numbers
+  const std::vector<int>& fds;  ///< the sources of 0, 1, 2, ..., all above these numbers; the last one, which
+                                ///< the program does not get, is where a NotBecome is written
   const Launch& launch;
   pid_t caller;
   char* own_pid;  ///< where its pid is written, room_for_a_pid bytes of a variable; nullptr: nowhere
-  int report;     ///< where a NotBecome is written; it lies above those numbers too
 };
 
 inline constexpr std::size_t room_for_a_pid = sizeof("2147483647");

@@ -87,28 +87,31 @@ class SignalsBlocked {
 /// How long a child may take to become the program: its user may stop it, and a disk may hang.
 constexpr auto patience = std::chrono::seconds(5);
 
-/// What a child reported; nothing where it has become the program. Throws Error where neither came in time.
-std::optional<NotBecome> await(int report, const std::string& program) {
-  const auto until = std::chrono::steady_clock::now() + patience;
+/// Why a child has not become `program`, as it reports or by its silence; nothing where it has.
+std::optional<Failure> await(int report, const std::string& program, bool as_another_user) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + patience;
   pollfd reading{report, POLLIN, 0};
-  for (auto left = patience; left.count() >= 0;
-       left = std::chrono::floor<std::chrono::seconds>(until - std::chrono::steady_clock::now())) {
-    const auto most = std::chrono::milliseconds(left);
-    const int ready = ::poll(&reading, 1, static_cast<int>(most.count()));
-    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
-    NotBecome failure{};
-    if (::read(report, &failure, sizeof failure) == sizeof failure) return failure;
-    return std::nullopt;
+  for (auto now = Clock::now(); now < until; now = Clock::now()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now);
+    if (::poll(&reading, 1, static_cast<int>(left.count())) <= 0) continue;  // a signal, or the time is over
+    NotBecome reported{};
+    if (::read(report, &reported, sizeof reported) != sizeof reported) return std::nullopt;
+    if (reported.what == nullptr) return cause_of(program, reported.error, as_another_user);
+    return Failure{
+        "cannot start " + program + ": cannot " + reported.what + ": " + errno_text(reported.error), ""};
   }
-  throw Error(
+  return Failure{
       "cannot start " + program + ": the new process has not become it within " + go_duration(patience),
-      "see whether its user stops it, or its disk hangs");
+      "see whether its user stops it, or its disk hangs"};
 }
 
-void end(pid_t pid) {
-  ::kill(pid, SIGKILL);
-  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
-  }
+pid_t fork_into(const Becoming& child) {
+  const SignalsBlocked blocked;
+  const pid_t pid = ::_Fork();
+  if (pid == 0) become(child);
+  if (pid < 0) throw_errno(std::string("start ") + child.program);
+  return pid;
 }
 
 }  // namespace
@@ -117,46 +120,33 @@ pid_t spawn(const Launch& launch) {
   const std::string program = find_program(launch.command.at(0));
   if (program.empty())
     throw Error("cannot start " + launch.command[0] + ": not found in PATH", "check the command's path");
+  std::vector<std::string> command = launch.command;
+  std::vector<std::string> environment = launch.environment;
+  char* own_pid = nullptr;
+  if (!launch.pid_variable.empty()) {
+    environment.push_back(launch.pid_variable + "=" + std::string(room_for_a_pid, '\0'));
+    own_pid = environment.back().data() + launch.pid_variable.size() + 1;
+  }
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) < 0) throw_errno("make a pipe");
   const UniqueFd report(ends[0]);
-  UniqueFd reported(ends[1]);
-  std::vector<int> wanted = launch.fds;
-  wanted.push_back(reported.get());
-  std::vector<UniqueFd> sources = copies_above(wanted);
-  reported = std::move(sources.back());
-  sources.pop_back();
-  std::vector<int> fds;
-  for (const UniqueFd& source : sources) fds.push_back(source.get());
-  std::vector<std::string> command = launch.command;
-  std::vector<std::string> environment = launch.environment;
-  if (!launch.pid_variable.empty())
-    environment.push_back(launch.pid_variable + "=" + std::string(room_for_a_pid, '\0'));
+  UniqueFd writer(ends[1]);
+  std::vector<int> fds = launch.fds;
+  fds.push_back(writer.get());
+  std::vector<UniqueFd> sources = copies_above(fds);
+  std::transform(sources.begin(), sources.end(), fds.begin(), [](const UniqueFd& fd) { return fd.get(); });
   const std::vector<char*> words = pointers(command);
   const std::vector<char*> variables = pointers(environment);
-  char* const own_pid =
-      launch.pid_variable.empty() ? nullptr : environment.back().data() + launch.pid_variable.size() + 1;
-  const Becoming child{program.c_str(), words.data(), variables.data(), fds,
-                       launch,          ::getpid(),   own_pid,          reported.get()};
-  pid_t pid = 0;
-  {
-    const SignalsBlocked blocked;
-    pid = ::_Fork();
-    if (pid == 0) become(child);
-  }
-  if (pid < 0) throw_errno("start " + program);
-  reported.reset();
-  std::optional<NotBecome> failure;
-  try {
-    failure = await(report.get(), program);
-  } catch (...) {
-    end(pid);
-    throw;
-  }
+  const pid_t pid =
+      fork_into({program.c_str(), words.data(), variables.data(), fds, launch, ::getpid(), own_pid});
+  writer.reset();
+  sources.clear();
+  const auto failure = await(report.get(), program, launch.identity.has_value());
   if (!failure) return pid;
-  end(pid);
-  if (failure->what == nullptr) throw Error(cause_of(program, failure->error, launch.identity.has_value()));
-  throw Error("cannot start " + program + ": cannot " + failure->what + ": " + errno_text(failure->error));
+  ::kill(pid, SIGKILL);
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  throw Error(*failure);
 }
 
 std::string find_program(const std::string& program) {
