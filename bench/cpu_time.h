@@ -8,7 +8,7 @@
 #include <ctime>
 #include <string>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::bench {
 

@@ -8,8 +8,8 @@
 #include <cstdio>
 
 #include "bench/plugin_channel.h"
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
 
 namespace {
 

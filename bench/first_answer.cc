@@ -14,9 +14,9 @@
 #include <thread>
 
 #include "bench/plugin_channel.h"
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/unique_fd.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/io/fd.h"
 
 namespace {
 

@@ -12,10 +12,10 @@
 #include "bench/cpu_time.h"
 #include "bench/plugin_channel.h"
 #include "bench/quantile.h"
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/json.h"
-#include "proto/status_code.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/net/grpc_status.h"
+#include "common/text/escape.h"
 
 namespace {
 

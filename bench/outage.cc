@@ -22,11 +22,11 @@
 #include <thread>
 
 #include "bench/plugin_channel.h"
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/json.h"
-#include "proto/program/unique_fd.h"
-#include "proto/status_code.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/io/fd.h"
+#include "common/net/grpc_status.h"
+#include "common/text/escape.h"
 
 namespace {
 

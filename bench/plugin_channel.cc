@@ -3,7 +3,7 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::bench {
 
@@ -19,8 +19,8 @@ std::shared_ptr<grpc::Channel> plugin_channel(const Endpoint& endpoint, Redial r
 
 Endpoint endpoint_of(const std::string& text) {
   auto parsed = Endpoint::parse(text);
-  if (const Failure* failure = failure_of(parsed)) throw Error(*failure);
-  return std::get<Endpoint>(std::move(parsed));
+  if (!parsed) throw Error(parsed.error());
+  return *std::move(parsed);
 }
 
 void prepare(grpc::ClientContext& context) {

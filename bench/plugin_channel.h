@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "proto/endpoint.h"
+#include "common/net/endpoint.h"
 #include "proto/kms_v2.grpc.pb.h"
 
 namespace kms::bench {

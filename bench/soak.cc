@@ -16,11 +16,11 @@
 #include <thread>
 
 #include "bench/plugin_channel.h"
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/json.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/net/grpc_status.h"
+#include "common/text/escape.h"
 #include "proto/provider_control.grpc.pb.h"
-#include "proto/status_code.h"
 
 namespace {
 

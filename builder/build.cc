@@ -19,7 +19,7 @@
 #include "builder/publish.h"
 #include "builder/transfer.h"
 #include "builder/work_area.h"
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

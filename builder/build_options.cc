@@ -5,7 +5,7 @@
 #include "builder/cache/build_key.h"
 #include "builder/source_path.h"
 #include "builder/work_area.h"
-#include "proto/build_info_file.h"
+#include "common/build_info/build_info.h"
 
 namespace kms::builder {
 namespace {

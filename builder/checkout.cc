@@ -5,8 +5,7 @@
 #include <unistd.h>
 
 #include "builder/checkout_plan.h"
-#include "proto/program/unique_fd.h"
-#include "proto/program/write_all.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 namespace {

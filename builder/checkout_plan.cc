@@ -5,8 +5,8 @@
 
 #include "builder/reserved_name.h"
 #include "builder/source_path.h"
-#include "proto/program/command_line.h"
-#include "proto/program/log.h"
+#include "common/cli/command_line.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -36,7 +36,7 @@ std::string printable(std::string text) {
 }
 
 /// The names beside `path` in the tree, to suggest one of them.
-Failure no_such_path(const git_tree* root, const std::string& path) {
+Error no_such_path(const git_tree* root, const std::string& path) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < git_tree_entrycount(root); ++i) {
     names.emplace_back(git_tree_entry_name(git_tree_entry_byindex(root, i)));

@@ -8,8 +8,8 @@
 #include <system_error>
 
 #include "builder/transfer.h"
-#include "proto/program/log.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

@@ -7,9 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "proto/program/error.h"
-#include "proto/program/unique_fd.h"
-#include "proto/program/write_all.h"
+#include "common/error.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 namespace {

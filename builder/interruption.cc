@@ -1,34 +1,15 @@
 #include "builder/interruption.h"
 
 #include <poll.h>
-#include <signal.h>
-#include <sys/signalfd.h>
 
 #include <algorithm>
-
-#include "proto/program/error.h"
-#include "supervisor/process/exit_status.h"
+#include <csignal>
 
 namespace kms::builder {
-namespace {
 
-bool readable(int fd, int timeout_ms) {
-  pollfd entry{fd, POLLIN, 0};
-  return ::poll(&entry, 1, timeout_ms) > 0;
-}
+Interruption::Interruption() : signals_{SIGINT, SIGTERM, SIGHUP} {}
 
-}  // namespace
-
-Interruption::Interruption() {
-  sigset_t signals;
-  ::sigemptyset(&signals);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaddset(&signals, signal);
-  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  fd_.reset(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd_) throw_errno("watch for signals");
-}
-
-bool Interruption::requested() const { return readable(fd_.get(), 0); }
+bool Interruption::requested() const { return signals_.pending(); }
 
 void Interruption::check() const {
   if (requested()) throw Interrupted{};
@@ -36,15 +17,12 @@ void Interruption::check() const {
 
 void Interruption::wait_for(Duration duration) const {
   const auto milliseconds = std::chrono::ceil<std::chrono::milliseconds>(duration).count();
-  if (readable(fd_.get(), static_cast<int>(std::min<decltype(milliseconds)>(milliseconds, 60'000)))) {
+  pollfd watched{signals_.fd(), POLLIN, 0};
+  if (::poll(&watched, 1, static_cast<int>(std::min<decltype(milliseconds)>(milliseconds, 60'000))) > 0) {
     throw Interrupted{};
   }
 }
 
-std::string Interruption::take_name() const {
-  signalfd_siginfo info{};
-  if (::read(fd_.get(), &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return "a signal";
-  return process::signal_name(static_cast<int>(info.ssi_signo));
-}
+std::string Interruption::take_name() const { return process::signal_name(signals_.take()); }
 
 }  // namespace kms::builder

@@ -6,8 +6,8 @@
 
 #include <string>
 
-#include "proto/program/duration.h"
-#include "proto/program/unique_fd.h"
+#include "common/process/signals.h"
+#include "common/text/time.h"
 
 namespace kms::builder {
 
@@ -20,7 +20,7 @@ class Interruption {
   Interruption();
 
   /// Readable for good from the first signal on.
-  [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] int fd() const { return signals_.fd(); }
   [[nodiscard]] bool requested() const;
 
   /// Throws Interrupted where requested.
@@ -33,7 +33,7 @@ class Interruption {
   [[nodiscard]] std::string take_name() const;
 
  private:
-  UniqueFd fd_;
+  process::SignalFd signals_;
 };
 
 }  // namespace kms::builder

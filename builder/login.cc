@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

@@ -10,11 +10,10 @@
 #include "builder/export.h"
 #include "builder/isolation/sandbox.h"
 #include "builder/isolation/sandbox_step.h"
-#include "proto/build_info_file.h"
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/json.h"
-#include "proto/program/visible_text.h"
+#include "common/build_info/build_info.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/text/escape.h"
 
 namespace {
 

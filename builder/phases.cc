@@ -2,7 +2,7 @@
 
 #include <google/protobuf/util/time_util.h>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 

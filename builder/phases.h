@@ -10,15 +10,15 @@
 #include <vector>
 
 #include "builder/progress.h"
+#include "common/text/time.h"
 #include "proto/build_info.pb.h"
-#include "proto/program/duration.h"
 
 namespace kms::builder {
 
 /// The tool failed: an Error that also carries the lines that a person wants to see first.
 class CompileError : public Error {
  public:
-  CompileError(Failure failure, std::vector<std::string> lines)
+  CompileError(Error failure, std::vector<std::string> lines)
       : Error(std::move(failure)), lines_(std::move(lines)) {}
   [[nodiscard]] const std::vector<std::string>& lines() const { return lines_; }
 
@@ -29,8 +29,8 @@ class CompileError : public Error {
 /// A phase failed: what() reads "fetch: cannot ...: cause; hint".
 class PhaseError : public Error {
  public:
-  PhaseError(const std::string& phase, const Failure& failure, std::vector<std::string> tool_lines)
-      : Error(phase + ": " + failure.cause, failure.hint), tool_lines_(std::move(tool_lines)) {}
+  PhaseError(const std::string& phase, const Error& failure, std::vector<std::string> tool_lines)
+      : Error(failure.within(phase)), tool_lines_(std::move(tool_lines)) {}
 
   /// What the failing tool printed, to be shown before the line.
   [[nodiscard]] const std::vector<std::string>& tool_lines() const { return tool_lines_; }
@@ -45,11 +45,12 @@ auto within(const std::string& phase, Work work) {
   try {
     return work();
   } catch (const CompileError& error) {
-    throw PhaseError(phase, error.failure(), error.lines());
+    throw PhaseError(phase, error, error.lines());
   } catch (const Error& error) {
-    throw PhaseError(phase, error.failure(), {});
+    throw PhaseError(phase, error, {});
   } catch (const std::filesystem::filesystem_error& error) {
-    throw PhaseError(phase, {"cannot use " + error.path1().string() + ": " + error.code().message(), ""}, {});
+    throw PhaseError(phase, Error("cannot use " + error.path1().string() + ": " + error.code().message()),
+                     {});
   }
 }
 

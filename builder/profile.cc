@@ -7,10 +7,9 @@
 #include <filesystem>
 #include <string_view>
 
-#include "proto/program/error.h"
-#include "proto/program/log.h"
-#include "proto/program/unique_fd.h"
-#include "proto/program/write_all.h"
+#include "common/error.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -29,7 +28,7 @@ constexpr std::string_view softhsm_configuration = R"({
 const std::vector<Profile>& profiles() {
   static const std::vector<Profile> all{{"embedded",
                                          "",
-                                         {"provider", "proto"},
+                                         {"provider", "common", "proto"},
                                          "mock-kms-provider",
                                          BuildSystem::automatic,
                                          {},

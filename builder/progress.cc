@@ -7,7 +7,7 @@
 #include <array>
 #include <cstdio>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

@@ -9,10 +9,10 @@
 #include <system_error>
 
 #include "builder/file_copy.h"
-#include "proto/program/error.h"
-#include "proto/program/log.h"
-#include "proto/program/unique_fd.h"
-#include "proto/program/write_all.h"
+#include "common/crypto/sha256.h"
+#include "common/error.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

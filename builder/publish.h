@@ -12,8 +12,8 @@
 #include <optional>
 
 #include "builder/interruption.h"
-#include "proto/build_info_file.h"
-#include "proto/program/unique_fd.h"
+#include "common/build_info/build_info.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 

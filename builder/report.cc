@@ -4,9 +4,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include "proto/program/json.h"
-#include "proto/program/log.h"
-#include "proto/program/visible_text.h"
+#include "common/log/log.h"
+#include "common/text/escape.h"
 
 namespace kms::builder {
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "proto/program/command_line.h"
+#include "common/cli/command_line.h"
 
 namespace kms::builder {
 

@@ -51,15 +51,15 @@ bool has_control_bytes(std::string_view text) {
 }  // namespace
 
 Outcome<RepositoryUrl> RepositoryUrl::parse(std::string_view text) {
-  if (text.empty()) return Failure{"the repository's URL is empty", forms};
-  if (has_control_bytes(text)) return Failure{"the repository's URL holds control characters", forms};
+  if (text.empty()) return Error("the repository's URL is empty", forms);
+  if (has_control_bytes(text)) return Error("the repository's URL holds control characters", forms);
   for (const auto& [scheme, kind] : schemes) {
     if (!text.starts_with(scheme)) continue;
     return kind == Kind::local ? parse_file_url(text) : parse_url(kind, text, scheme.size());
   }
   if (text.find("://") != std::string_view::npos) {
-    return Failure{
-        "'" + std::string(text.substr(0, text.find("://"))) + "' is no scheme that git is fetched by", forms};
+    return Error(
+        "'" + std::string(text.substr(0, text.find("://"))) + "' is no scheme that git is fetched by", forms);
   }
   // git's own rule (git-clone(1), "GIT URLS"): a colon before the first slash makes it scp's short form.
   const std::size_t colon = text.find(':');
@@ -80,7 +80,7 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text
   const std::size_t at = authority.rfind('@');
   const std::string_view userinfo = at == std::string_view::npos ? "" : authority.substr(0, at);
   const std::string_view host = at == std::string_view::npos ? authority : authority.substr(at + 1);
-  if (host.empty() || host.front() == ':') return Failure{"the repository's URL names no host", forms};
+  if (host.empty() || host.front() == ':') return Error("the repository's URL names no host", forms);
   const std::string_view path = rest.substr(authority.size());
   const std::size_t extra = path.find_first_of("?#");
   RepositoryUrl url(kind, std::string(text),
@@ -100,7 +100,7 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_file_url(std::string_view text) {
   std::string_view path = text.substr(scheme.size());
   if (path.starts_with("localhost/")) path.remove_prefix(9);
   if (!path.starts_with('/')) {
-    return Failure{"the file:// URL names another host", "write file:///path for a folder of this machine"};
+    return Error("the file:// URL names another host", "write file:///path for a folder of this machine");
   }
   const std::string decoded = percent_decoded(path);
   return RepositoryUrl(Kind::local, decoded, std::string(scheme) + std::string(path));

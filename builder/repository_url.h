@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 

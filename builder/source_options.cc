@@ -15,8 +15,8 @@ constexpr auto packaged_repository = "/usr/share/mock-kms-plugin/source.git";
 
 template <class T>
 T take(Outcome<T> outcome) {
-  if (const Failure* failure = failure_of(outcome)) throw Error(*failure);
-  return std::get<T>(std::move(outcome));
+  if (!outcome) throw Error(outcome.error());
+  return *std::move(outcome);
 }
 
 std::string default_repository() {

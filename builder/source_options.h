@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "builder/fetch/fetch.h"
-#include "proto/program/command_line.h"
+#include "common/cli/command_line.h"
 
 namespace kms::builder {
 

@@ -40,14 +40,14 @@ std::optional<std::string> why_bad_name(std::string_view name) {
 Outcome<std::string> source_path(std::string_view text) {
   const std::string quoted = "'" + std::string(text) + "'";
   constexpr auto hint = "give folders or files of the repository, such as 'provider'";
-  if (text.empty()) return Failure{"a path is empty", hint};
-  if (text.starts_with('/')) return Failure{quoted + " is an absolute path", hint};
+  if (text.empty()) return Error("a path is empty", hint);
+  if (text.starts_with('/')) return Error(quoted + " is an absolute path", hint);
   while (text.ends_with('/')) text.remove_suffix(1);
   while (text.starts_with("./")) text.remove_prefix(2);
   if (text.empty() || text == ".") return std::string(".");
   for (const std::string_view name : components(text)) {
     if (const auto why = why_bad_name(name))
-      return Failure{quoted + " is no path in a repository: " + *why, hint};
+      return Error(quoted + " is no path in a repository: " + *why, hint);
   }
   return std::string(text);
 }

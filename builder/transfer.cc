@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

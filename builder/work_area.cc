@@ -10,7 +10,7 @@
 #include <string>
 #include <system_error>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

@@ -10,7 +10,7 @@
 #include <filesystem>
 
 #include "builder/interruption.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 

@@ -5,12 +5,12 @@
 #include <cstdio>
 #include <type_traits>
 
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/log.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/crypto/openssl.h"
+#include "common/log/log.h"
 #include "provider/commands/command_lines.h"
 #include "provider/commands/unanswered.h"
-#include "provider/keys/openssl_setup.h"
 #include "provider/serve.h"
 #include "provider/vault_compat.h"
 
@@ -95,10 +95,10 @@ void add_vault(CLI::App& serve, VaultOptions& vault) {
 
 int serve_command(const kms::CommandLine& line, ServeOptions options, const VaultOptions& vault,
                   std::chrono::steady_clock::time_point begun) {
-  if (const auto failure = apply(vault, options)) return line.usage_error(failure->line());
+  if (const auto applied = apply(vault, options); !applied) return line.usage_error(applied.error().line());
   auto setup = check(options);
-  if (const kms::Failure* failure = kms::failure_of(setup)) return line.usage_error(failure->line());
-  return serve(std::move(std::get<ServeSetup>(setup)), begun);
+  if (!setup) return line.usage_error(setup.error().line());
+  return serve(*std::move(setup), begun);
 }
 
 }  // namespace
@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
   line.default_command("serve");
   if (const auto code = line.parse(argc, argv)) return *code;
   try {
-    set_up_openssl();
+    kms::openssl::set_up();
     forbid_core_dumps();  // before a seed or a plaintext is in memory
     const auto meant = std::find_if(commands.begin(), commands.end(),
                                     [](const Command& command) { return command.line->parsed(); });

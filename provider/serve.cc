@@ -11,14 +11,14 @@
 #include <cstdlib>
 #include <thread>
 
-#include "proto/program/exit_code.h"
-#include "proto/program/log.h"
+#include "common/cli/exit_code.h"
+#include "common/log/log.h"
+#include "common/process/signals.h"
+#include "common/text/protobuf.h"
 #include "provider/keys/key_versions.h"
-#include "provider/proto_duration.h"
 #include "provider/server/kms_service.h"
 #include "provider/server/listening_socket.h"
 #include "provider/server/server.h"
-#include "provider/signals.h"
 #include "provider/turn.h"
 
 namespace kms::provider {
@@ -29,7 +29,7 @@ using mock_kms::v1::Fault;
 using mock_kms::v1::FaultUse;
 
 /// Drains on a thread of its own, so that this one can see a second signal.
-int drain(Server& server, const Signals& stop, Duration grace) {
+int drain(Server& server, const process::SignalFd& stop, Duration grace) {
   const UniqueFd drained(::eventfd(0, EFD_CLOEXEC));
   if (!drained) throw_errno("make an event descriptor");
   const auto begun = Clock::now();
@@ -42,7 +42,8 @@ int drain(Server& server, const Signals& stop, Duration grace) {
   while (::poll(watched.data(), watched.size(), -1) < 0 && errno == EINTR) {
   }
   if (watched[0].revents == 0) {
-    log::warning("second signal; calls in flight are cut off", {{"signal", stop.take()}});
+    log::warning("second signal; calls in flight are cut off",
+                 {{"signal", process::signal_name(stop.take())}});
     std::_Exit(exit_code::failed);
   }
   draining.join();
@@ -57,13 +58,13 @@ int drain(Server& server, const Signals& stop, Duration grace) {
 }
 
 /// Sets the faults, and waits out a late start. False where the process is told to end before that.
-bool begin_with(const ServeSetup& setup, Faults& faults, const Signals& stop) {
+bool begin_with(const ServeSetup& setup, Faults& faults, const process::SignalFd& stop) {
   for (const Fault& fault : setup.faults) faults.add(fault);
   faults.declare({setup.config.faults().begin(), setup.config.faults().end()}, FaultUse::FILE);
   Duration late{0};
   const auto set = faults.list();
   for (const FaultUse& use : set.faults()) {
-    if (use.concerns_us() && !use.replaced()) late = std::max(late, duration_of(use.fault().late_start()));
+    if (use.concerns_us() && !use.replaced()) late = std::max(late, from_proto(use.fault().late_start()));
   }
   if (late <= Duration{0}) return true;
   log::warning("a fault delays the start", {{"by", human_duration(late)}});
@@ -77,14 +78,14 @@ bool begin_with(const ServeSetup& setup, Faults& faults, const Signals& stop) {
 }
 
 /// Until a signal that ends the service, whose name it returns. SIGHUP has the configuration read again.
-std::string wait_for_end(const Signals& stop, const Signals& hang_up, Turn& turn) {
+std::string wait_for_end(const process::SignalFd& stop, const process::SignalFd& hang_up, Turn& turn) {
   std::array watched{pollfd{stop.fd(), POLLIN, 0}, pollfd{hang_up.fd(), POLLIN, 0}};
   while (true) {
     if (::poll(watched.data(), watched.size(), -1) < 0) {
       if (errno != EINTR) throw_errno("wait for signals");
       continue;
     }
-    if (watched[0].revents != 0) return stop.take();
+    if (watched[0].revents != 0) return process::signal_name(stop.take());
     if (watched[1].revents == 0) continue;
     (void)hang_up.take();
     turn.read_config_again();
@@ -123,8 +124,8 @@ void forbid_core_dumps() {
 int serve(ServeSetup setup, Clock::time_point begun) {
   // Whoever reads our log may go away; that must not end the service.
   std::signal(SIGPIPE, SIG_IGN);
-  const Signals stop{SIGTERM, SIGINT};
-  const Signals hang_up{SIGHUP};
+  const process::SignalFd stop{SIGTERM, SIGINT};
+  const process::SignalFd hang_up{SIGHUP};
   const ServeOptions& options = setup.options;
   warn_about(options);
   Journal journal;

@@ -14,10 +14,9 @@ Outcome<std::vector<Fault>> read_faults(const std::vector<std::string>& texts) {
   std::vector<Fault> faults;
   for (const std::string& text : texts) {
     const auto read = read_fault(text);
-    auto complete = failure_of(read) != nullptr ? read : complete_fault(std::get<Fault>(read));
-    if (const Failure* failure = failure_of(complete))
-      return Failure{"--fault: " + failure->cause, failure->hint};
-    faults.push_back(std::move(std::get<Fault>(complete)));
+    auto complete = !read ? read : complete_fault(*read);
+    if (!complete) return Error("--fault: " + complete.error().cause(), complete.error().next_step());
+    faults.push_back(*std::move(complete));
   }
   return faults;
 }
@@ -31,45 +30,39 @@ Outcome<ProviderConfig> config_of(const ServeOptions& options) {
 
 Outcome<ServeSetup> check(const ServeOptions& options) {
   const auto endpoint = Endpoint::parse(options.listen_addr);
-  if (const Failure* failure = failure_of(endpoint)) {
-    return Failure{"--listen-addr: " + failure->cause, failure->hint};
+  if (!endpoint) {
+    return Error("--listen-addr: " + endpoint.error().cause(), endpoint.error().next_step());
   }
   const auto mode = parse_socket_mode(options.socket_mode);
-  if (const Failure* failure = failure_of(mode))
-    return Failure{"--socket-mode: " + failure->cause, failure->hint};
-  SocketAccess access{std::get<mode_t>(mode), {}, {}};
+  if (!mode) return mode.error().within("--socket-mode");
+  SocketAccess access{*mode, {}, {}};
   if (!options.socket_owner.empty()) {
-    if (const auto failure = parse_socket_owner(options.socket_owner, access)) {
-      return Failure{"--socket-owner: " + failure->cause, failure->hint};
+    if (const auto owner = parse_socket_owner(options.socket_owner, access); !owner) {
+      return owner.error().within("--socket-owner");
     }
   }
-  if (const auto failure = refuse_instance(options.instance)) {
-    return Failure{"--instance: " + failure->cause, failure->hint};
+  if (const auto instance = refuse_instance(options.instance); !instance) {
+    return instance.error().within("--instance");
   }
-  if (options.key_version == 0) return Failure{"--key-version: versions count from 1", ""};
+  if (options.key_version == 0) return Error("--key-version: versions count from 1");
   Outcome<SecretBytes> seed =
       options.seed_file.empty() ? published_test_seed() : read_seed_file(options.seed_file);
-  if (const Failure* failure = failure_of(seed)) return *failure;
+  if (!seed) return seed.error();
   auto faults = read_faults(options.faults);
-  if (const Failure* failure = failure_of(faults)) return *failure;
+  if (!faults) return faults.error();
   auto config = config_of(options);
-  if (const Failure* failure = failure_of(config)) {
-    return Failure{"--config " + options.config + ": " + failure->cause, failure->hint};
+  if (!config) {
+    return Error("--config " + options.config + ": " + config.error().cause(), config.error().next_step());
   }
   std::optional<MetricsAddress> metrics;
   if (!options.metrics_addr.empty()) {
     auto parsed = MetricsAddress::parse(options.metrics_addr);
-    if (const Failure* failure = failure_of(parsed))
-      return Failure{"--metrics-addr: " + failure->cause, failure->hint};
-    metrics = std::move(std::get<MetricsAddress>(parsed));
+    if (!parsed) return Error("--metrics-addr: " + parsed.error().cause(), parsed.error().next_step());
+    metrics = *std::move(parsed);
   }
-  return ServeSetup{std::get<Endpoint>(endpoint),
-                    access,
-                    std::move(std::get<SecretBytes>(seed)),
-                    options,
-                    std::move(std::get<std::vector<Fault>>(faults)),
-                    std::move(std::get<ProviderConfig>(config)),
-                    std::move(metrics)};
+  return ServeSetup{
+      *endpoint,         access, *std::move(seed), options, *std::move(faults), *std::move(config),
+      std::move(metrics)};
 }
 
 }  // namespace kms::provider

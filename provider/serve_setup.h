@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
-#include "proto/program/metrics_server.h"
+#include "common/net/endpoint.h"
+#include "common/net/metrics_server.h"
+#include "common/net/unix_listener.h"
+#include "common/text/time.h"
 #include "proto/provider_config.pb.h"
-#include "proto/unix_listener.h"
 #include "provider/keys/key_ring.h"
 
 namespace kms::provider {
@@ -48,7 +48,7 @@ struct ServeSetup {
   std::optional<MetricsAddress> metrics;
 };
 
-/// Checks the options and reads the seed; a Failure says what is wrong with which.
+/// Checks the options and reads the seed; a Error says what is wrong with which.
 [[nodiscard]] Outcome<ServeSetup> check(const ServeOptions& options);
 
 }  // namespace kms::provider

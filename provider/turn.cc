@@ -1,6 +1,6 @@
 #include "provider/turn.h"
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 #include "provider/control/control_socket.h"
 #include "provider/server/metrics.h"
 
@@ -12,17 +12,15 @@ namespace {
 std::unique_ptr<ControlServer> open_control(const ServeOptions& options, bool handed_down,
                                             Controlled controlled) {
   const auto endpoint = control_endpoint(options.control_socket, options.listen_addr);
-  const Failure* failure = failure_of(endpoint);
   Outcome<UnixListener> listener =
-      failure != nullptr ? *failure
-                         : UnixListener::claim(std::get<Endpoint>(endpoint), {},
-                                               handed_down ? Incumbent::replaced : Incumbent::stays);
-  if (const Failure* none = failure_of(listener)) {
-    if (failure == nullptr && !handed_down) throw Error(*none);
-    log::warning("there is no control socket", {{"cause", none->line()}});
+      !endpoint ? endpoint.error()
+                : UnixListener::claim(*endpoint, {}, handed_down ? Incumbent::replaced : Incumbent::stays);
+  if (!listener) {
+    if (endpoint && !handed_down) throw Error(listener.error());
+    log::warning("there is no control socket", {{"cause", listener.error().line()}});
     return nullptr;
   }
-  return std::make_unique<ControlServer>(std::move(std::get<UnixListener>(listener)), controlled);
+  return std::make_unique<ControlServer>(*std::move(listener), controlled);
 }
 
 /// Like the control socket: whoever takes another process' place serves without metrics rather than not at
@@ -40,7 +38,8 @@ std::unique_ptr<MetricsServer> open_metrics(const MetricsAddress& address, bool 
 
 }  // namespace
 
-Turn::Turn(const ServeSetup& setup, const std::string& node, Commanded commanded, const Signals& stop)
+Turn::Turn(const ServeSetup& setup, const std::string& node, Commanded commanded,
+           const process::SignalFd& stop)
     : setup_(setup),
       commanded_(commanded),
       stop_(stop),

@@ -26,7 +26,7 @@ class Turn {
   };
 
   /// `stop` is readable once the process is told to end.
-  Turn(const ServeSetup& setup, const std::string& node, Commanded commanded, const Signals& stop);
+  Turn(const ServeSetup& setup, const std::string& node, Commanded commanded, const process::SignalFd& stop);
 
   /// Waits for the process before this one to end its turn, and takes up what it left. With a socket that was
   /// `handed_down` it takes the control socket's path over from that process; without, a live one is an
@@ -42,7 +42,7 @@ class Turn {
  private:
   const ServeSetup& setup_;
   const Commanded commanded_;
-  const Signals& stop_;
+  const process::SignalFd& stop_;
   ScenarioPlayer player_;
   std::optional<ConfigFollower> config_;
   std::unique_ptr<ControlServer> control_;

@@ -8,8 +8,8 @@
 #include <cctype>
 #include <utility>
 
-#include "proto/program/log.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
 
 namespace kms::provider {
 namespace {
@@ -18,9 +18,9 @@ constexpr auto compat_name = "vault-kube-kms";
 
 /// Why `path` (the value of `option`) does not hold what is needed, or nothing. Its content is looked at for
 /// being there and wiped.
-std::optional<Failure> refuse_file(const std::string& option, const std::string& path) {
+Outcome<> refuse_file(const std::string& option, const std::string& path) {
   const auto refused = [&](const std::string& why, const std::string& hint) {
-    return Failure{option + " " + path + ": " + why, hint};
+    return Error(option + " " + path + ": " + why, hint);
   };
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return refused("cannot open it: " + errno_text(errno), "mount the file where the option says");
@@ -34,7 +34,7 @@ std::optional<Failure> refuse_file(const std::string& option, const std::string&
   if (std::all_of(read.begin(), read.end(), [](std::uint8_t c) { return std::isspace(c) != 0; })) {
     return refused("it is empty", "write the secret into it before the plugin starts");
   }
-  return std::nullopt;
+  return {};
 }
 
 /// The first option that was given though --compat was not; empty where none was.
@@ -82,38 +82,37 @@ std::string instance_of(const VaultOptions& vault) {
   return name;
 }
 
-std::optional<Failure> refuse(const VaultOptions& vault) {
+Outcome<> refuse(const VaultOptions& vault) {
   const bool is_url =
       vault.vault_address.starts_with("http://") || vault.vault_address.starts_with("https://");
-  if (vault.vault_address.empty()) return Failure{"--vault-address is missing", "vault-kube-kms needs it"};
+  if (vault.vault_address.empty()) return Error("--vault-address is missing", "vault-kube-kms needs it");
   if (!is_url || vault.vault_address.ends_with("//")) {
-    return Failure{"--vault-address is not a URL", "write it as https://HOST:8200"};
+    return Error("--vault-address is not a URL", "write it as https://HOST:8200");
   }
   if (!vault.auth_method.empty() && vault.auth_method != "approle") {
-    return Failure{"--auth-method: there is no '" + vault.auth_method + "'",
-                   "vault-kube-kms knows approle only"};
+    return Error("--auth-method: there is no '" + vault.auth_method + "'",
+                 "vault-kube-kms knows approle only");
   }
-  if (vault.approle_role_id.empty())
-    return Failure{"--approle-role-id is missing", "vault-kube-kms needs it"};
+  if (vault.approle_role_id.empty()) return Error("--approle-role-id is missing", "vault-kube-kms needs it");
   if (vault.approle_secret_id_path.empty()) {
-    return Failure{"--approle-secret-id-path is missing", "vault-kube-kms needs it"};
+    return Error("--approle-secret-id-path is missing", "vault-kube-kms needs it");
   }
   if (auto failure = refuse_file("--approle-secret-id-path", vault.approle_secret_id_path)) return failure;
   if (!vault.tls_ca_file.empty()) return refuse_file("--tls-ca-file", vault.tls_ca_file);
-  return std::nullopt;
+  return {};
 }
 
 }  // namespace
 
-std::optional<Failure> apply(const VaultOptions& vault, ServeOptions& options) {
+Outcome<> apply(const VaultOptions& vault, ServeOptions& options) {
   if (vault.compat.empty()) {
     const std::string given = first_given(vault);
-    if (given.empty()) return std::nullopt;
-    return Failure{given + " is an option of vault-kube-kms", "add --compat vault-kube-kms"};
+    if (given.empty()) return {};
+    return Error(given + " is an option of vault-kube-kms", "add --compat vault-kube-kms");
   }
   if (vault.compat != compat_name) {
-    return Failure{"--compat: '" + vault.compat + "' is not known",
-                   std::string("the one that is: ") + compat_name};
+    return Error("--compat: '" + vault.compat + "' is not known",
+                 std::string("the one that is: ") + compat_name);
   }
   if (auto failure = refuse(vault)) return failure;
   if (!vault.listen_address.empty()) {
@@ -125,7 +124,7 @@ std::optional<Failure> apply(const VaultOptions& vault, ServeOptions& options) {
   if (!vault.metrics_port.empty() && vault.metrics_port != "0")
     options.metrics_addr = ":" + vault.metrics_port;
   log::info("stands in for vault-kube-kms; no Vault is asked", {{"instance", options.instance}});
-  return std::nullopt;
+  return {};
 }
 
 }  // namespace kms::provider

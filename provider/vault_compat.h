@@ -36,7 +36,7 @@ struct VaultOptions {
 };
 
 /// Fills `options` in from what Vault's plugin would be told: socket, metrics and an instance named after the
-/// transit key. A Failure says what that plugin would not start with either.
-[[nodiscard]] std::optional<Failure> apply(const VaultOptions& vault, ServeOptions& options);
+/// transit key. A Error says what that plugin would not start with either.
+[[nodiscard]] Outcome<> apply(const VaultOptions& vault, ServeOptions& options);
 
 }  // namespace kms::provider

@@ -3,8 +3,9 @@
 #include <asio/post.hpp>
 #include <filesystem>
 
-#include "proto/build_info_file.h"
-#include "proto/program/error.h"
+#include "common/build_info/build_info.h"
+#include "common/crypto/sha256.h"
+#include "common/error.h"
 
 namespace kms::supervisor {
 namespace {

@@ -8,8 +8,8 @@
 #include <csignal>
 #include <utility>
 
-#include "proto/handed_down.h"
-#include "proto/program/error.h"
+#include "common/error.h"
+#include "common/net/handed_down.h"
 
 namespace kms::supervisor {
 namespace {

@@ -15,11 +15,11 @@
 #include <string>
 #include <vector>
 
-#include "proto/unix_listener.h"
+#include "common/net/unix_listener.h"
+#include "common/process/spawn.h"
 #include "supervisor/output/child_output.h"
 #include "supervisor/probe/health.h"
 #include "supervisor/probe/probe.h"
-#include "supervisor/process/spawn.h"
 
 namespace kms::supervisor {
 

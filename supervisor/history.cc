@@ -1,6 +1,6 @@
 #include "supervisor/history.h"
 
-#include "proto/program/json.h"
+#include "common/text/escape.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {

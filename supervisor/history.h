@@ -9,7 +9,7 @@
 #include <deque>
 #include <string>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 #include "proto/supervisor_control.pb.h"
 
 namespace kms::supervisor {

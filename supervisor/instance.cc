@@ -3,8 +3,8 @@
 #include <csignal>
 #include <random>
 
-#include "proto/program/rfc3339.h"
-#include "proto/unix_listener.h"
+#include "common/net/unix_listener.h"
+#include "common/text/time.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/unix_listener.h"
+#include "common/net/unix_listener.h"
 #include "supervisor/binaries.h"
 #include "supervisor/child.h"
 #include "supervisor/commands/commands.h"

@@ -140,7 +140,7 @@ void Instance::act(const ReportEnd& action) {
   end.set_pid(gone != nullptr ? static_cast<std::uint32_t>(gone->pid()) : 0);
   end.set_status(gone != nullptr ? last_status_->text() : "was not started");
   end.set_cause(cause_of_end(action, gone));
-  *end.mutable_lived() = proto_duration(action.lived);
+  *end.mutable_lived() = to_proto(action.lived);
   if (gone != nullptr) {
     for (const std::string& line : gone->last_lines()) end.add_last_lines(line);
     end.set_injected(was_injected(action.cause, gone->last_lines()));

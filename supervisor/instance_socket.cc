@@ -18,9 +18,9 @@ constexpr auto socket_lost_text = "the socket was removed or replaced by someone
 
 void Instance::bind_socket() {
   auto claimed = UnixListener::claim(supervision_.socket, supervision_.access);
-  if (const Failure* failure = failure_of(claimed)) throw Error(*failure);
+  if (!claimed) throw Error(claimed.error());
   const bool anew = listener_.has_value() || socket_lost_;
-  listener_.emplace(std::move(std::get<UnixListener>(claimed)));
+  listener_.emplace(*std::move(claimed));
   socket_since_ = launched_ + 1;
   if (anew) {
     tell(mock_kms::v1::SOCKET_BOUND, log::Level::info, "bound the socket anew",

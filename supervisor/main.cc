@@ -5,20 +5,20 @@
 #include <array>
 #include <cstdlib>
 
-#include "proto/program/command_line.h"
-#include "proto/program/exit_code.h"
+#include "common/cli/command_line.h"
+#include "common/cli/exit_code.h"
+#include "common/process/standard_streams.h"
 #include "supervisor/check/check_command.h"
 #include "supervisor/commands/history_command.h"
 #include "supervisor/commands/run_command.h"
 #include "supervisor/commands/status_command.h"
 #include "supervisor/control/control_client.h"
-#include "supervisor/process/standard_streams.h"
 
 namespace {
 
 using kms::CommandLine;
 using kms::Endpoint;
-using kms::Failure;
+using kms::Error;
 using kms::supervisor::Order;
 
 /// Root's control socket is where a container's `exec` finds it; another user has a runtime folder of its own
@@ -48,9 +48,8 @@ CLI::App& add_status(CommandLine& line, kms::supervisor::StatusRequest& request)
       "--wait",
       [&request](const std::string& text) {
         const auto parsed = kms::parse_duration(text);
-        if (const Failure* failure = kms::failure_of(parsed))
-          throw CLI::ValidationError("--wait", failure->line());
-        request.wait = std::get<kms::Duration>(parsed);
+        if (!parsed) throw CLI::ValidationError("--wait", parsed.error().line());
+        request.wait = *parsed;
       },
       "Wait up to this long for health (or readiness)");
   wait->type_name("DURATION");
@@ -139,9 +138,8 @@ int main(int argc, char** argv) {
   if (const auto code = line.parse(argc, argv)) return *code;
 
   const auto control = Endpoint::parse(control_socket);
-  if (const Failure* failure = kms::failure_of(control))
-    return line.usage_error("--control-socket: " + failure->line());
-  const auto& endpoint = std::get<Endpoint>(control);
+  if (!control) return line.usage_error("--control-socket: " + control.error().line());
+  const auto& endpoint = *control;
   try {
     if (check.parsed()) return kms::supervisor::run_check(line, check_options);
     for (const ToldCommand& told : told_commands) {
@@ -152,8 +150,8 @@ int main(int argc, char** argv) {
     if (metrics.parsed()) return kms::supervisor::run_metrics(endpoint);
     if (!run.parsed()) return kms::supervisor::run_status(endpoint, status_request);
     auto plan = kms::supervisor::plan_of(run_options);
-    if (const Failure* failure = kms::failure_of(plan)) return line.usage_error(failure->line());
-    return kms::supervisor::run_supervisor(std::get<0>(std::move(plan)), endpoint);
+    if (!plan) return line.usage_error(plan.error().line());
+    return kms::supervisor::run_supervisor(*std::move(plan), endpoint);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "supervisor: %s\n", error.what());
     return kms::exit_code::failed;

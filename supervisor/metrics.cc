@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "proto/program/metrics_text.h"
+#include "common/metrics/metrics.h"
 
 namespace kms::supervisor {
 namespace {

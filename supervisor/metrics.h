@@ -10,7 +10,7 @@
 #include <mutex>
 #include <string>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 #include "supervisor/lifecycle/lifecycle_events.h"
 
 namespace kms::supervisor {

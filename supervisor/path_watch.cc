@@ -10,8 +10,8 @@
 #include <set>
 #include <utility>
 
-#include "proto/program/error.h"
-#include "proto/program/log.h"
+#include "common/error.h"
+#include "common/log/log.h"
 
 namespace kms::supervisor {
 namespace {

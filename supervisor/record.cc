@@ -25,7 +25,7 @@ mock_kms::v1::State state_of(const State& state) {
 
 void Record::ended(mock_kms::v1::Exit end) {
   if (last_outage_ && last_outage_->pid == static_cast<pid_t>(end.pid()))
-    *end.mutable_outage() = proto_duration(last_outage_->duration);
+    *end.mutable_outage() = to_proto(last_outage_->duration);
   exits_.push_front(std::move(end));
   if (exits_.size() > kept_exits) exits_.pop_back();
 }
@@ -45,7 +45,7 @@ std::optional<Outage> Record::outage_over(Time now) {
   if (!outage_) return std::nullopt;
   mock_kms::v1::Exit* end = exit_of(outage_->pid);
   last_outage_ = Outage{outage_->pid, end == nullptr ? "" : end->cause(), now - outage_->began};
-  if (end != nullptr) *end->mutable_outage() = proto_duration(last_outage_->duration);
+  if (end != nullptr) *end->mutable_outage() = to_proto(last_outage_->duration);
   outage_.reset();
   return last_outage_;
 }
@@ -105,7 +105,7 @@ void Record::fill(mock_kms::v1::SupervisorStatus& status, const Child* active, c
     active->health().fill(status);
   }
   if (good_at_)
-    *status.mutable_lease_left() = proto_duration(std::max<Duration>(lease - (now - *good_at_), Duration{0}));
+    *status.mutable_lease_left() = to_proto(std::max<Duration>(lease - (now - *good_at_), Duration{0}));
   for (const auto& end : exits_) *status.add_exits() = end;
 }
 

@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "proto/program/duration.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 

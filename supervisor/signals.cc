@@ -5,7 +5,7 @@
 
 #include <csignal>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::supervisor {
 namespace {

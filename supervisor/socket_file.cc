@@ -16,7 +16,7 @@
 #include <string>
 #include <utility>
 
-#include "proto/unix_connection.h"
+#include "common/net/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {

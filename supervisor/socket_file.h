@@ -6,8 +6,8 @@
 
 #include <optional>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
+#include "common/net/endpoint.h"
+#include "common/text/time.h"
 #include "proto/supervisor_control.pb.h"
 
 namespace kms::supervisor {

@@ -58,16 +58,14 @@ std::string control_of(const std::vector<std::string>& command, const std::vecto
                        const Endpoint& socket) {
   const std::string named = option_of(command, environment, control_socket);
   const auto control = Endpoint::parse(named.empty() ? socket.uri() + ".control" : named);
-  const auto* endpoint = std::get_if<Endpoint>(&control);
-  return endpoint == nullptr ? "" : endpoint->uri();
+  return control ? control->uri() : "";
 }
 
 std::string other_endpoint(const std::vector<std::string>& command,
                            const std::vector<std::string>& environment, const Endpoint& socket) {
   const auto endpoint = Endpoint::parse(option_of(command, environment, listen_addr));
-  const auto* other = std::get_if<Endpoint>(&endpoint);
-  if (other == nullptr || other->uri() == socket.uri()) return "";
-  return "the plugin is told to listen on " + other->uri() + ", and the supervisor's --socket is " +
+  if (!endpoint || endpoint->uri() == socket.uri()) return "";
+  return "the plugin is told to listen on " + endpoint->uri() + ", and the supervisor's --socket is " +
          socket.uri();
 }
 

@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "proto/endpoint.h"
-#include "proto/program/metrics_server.h"
-#include "proto/unix_listener.h"
+#include "common/net/endpoint.h"
+#include "common/net/metrics_server.h"
+#include "common/net/unix_listener.h"
+#include "common/process/spawn.h"
 #include "supervisor/lifecycle/handover.h"
 #include "supervisor/lifecycle/lifecycle.h"
-#include "supervisor/process/spawn.h"
 
 namespace kms::supervisor {
 

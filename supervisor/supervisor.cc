@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "proto/program/exit_code.h"
+#include "common/cli/exit_code.h"
+#include "common/process/reaper.h"
+#include "common/text/protobuf.h"
 #include "supervisor/commands/status_summary.h"
 #include "supervisor/commands/status_text.h"
-#include "supervisor/process/reaper.h"
-#include "supervisor/utf8_fields.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {

@@ -5,7 +5,7 @@
 
 #include <chrono>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 
@@ -25,7 +25,7 @@ namespace kms::supervisor {
       std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count());
 }
 
-[[nodiscard]] inline google::protobuf::Duration proto_duration(Duration duration) {
+[[nodiscard]] inline google::protobuf::Duration to_proto(Duration duration) {
   return google::protobuf::util::TimeUtil::NanosecondsToDuration(duration.count());
 }
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "builder/file_copy.h"
-#include "proto/build_info_file.h"
-#include "proto/program/error.h"
-#include "proto/program/log.h"
+#include "common/build_info/build_info.h"
+#include "common/error.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

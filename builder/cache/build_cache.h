@@ -15,8 +15,8 @@
 #include <set>
 #include <string>
 
+#include "common/io/fd.h"
 #include "proto/build_info.pb.h"
-#include "proto/program/unique_fd.h"
 
 namespace kms::builder {
 

@@ -9,8 +9,8 @@
 #include <fstream>
 #include <vector>
 
-#include "builder/digest.h"
-#include "proto/program/error.h"
+#include "common/crypto/sha256.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {
@@ -113,7 +113,7 @@ std::string stamp_of_inputs(const std::vector<std::string>& paths) {
   std::sort(lines.begin(), lines.end());
   std::string text;
   for (const std::string& line : lines) text += line;
-  return sha256_of_text(text);
+  return sha256_hex(bytes_of(text));
 }
 
 std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe) {
@@ -132,8 +132,8 @@ std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe)
   add("modules", recipe.download_modules ? "download" : "off");
   add("inputs", recipe.inputs);
   for (const auto& path : info.paths()) add("path " + path.id(), path.path());
-  add("libraries", sha256_of_text(installed_libraries("/")));
-  return sha256_of_text(text);
+  add("libraries", sha256_hex(bytes_of(installed_libraries("/"))));
+  return sha256_hex(bytes_of(text));
 }
 
 }  // namespace kms::builder

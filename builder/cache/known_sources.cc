@@ -4,7 +4,7 @@
 
 #include "builder/build_steps.h"
 #include "builder/cache/build_key.h"
-#include "builder/digest.h"
+#include "common/crypto/sha256.h"
 
 namespace kms::builder {
 
@@ -14,7 +14,7 @@ std::string question_of(const std::vector<std::string>& paths, BuildSystem syste
   std::string text = name_of(system);
   text += std::to_string(static_cast<int>(closure));
   for (const std::string& path : paths) text += "\n" + path;
-  return sha256_of_text(text).substr(0, 16);
+  return sha256_hex(bytes_of(text)).substr(0, 16);
 }
 
 void record_tools(const Recipe& recipe, const Toolchain& tools, BuildInfo& info) {

@@ -1,7 +1,7 @@
 #include "builder/cache/reuse.h"
 
-#include "proto/program/error.h"
-#include "proto/program/log.h"
+#include "common/error.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -37,7 +37,7 @@ bool Reuse::runs(const std::filesystem::path& binary) const {
     (void)prove_runs(binary, proof_, isolation_(), interruption_);
     return true;
   } catch (const Error& error) {
-    log::info("compiling what is there anew", {{"why", error.failure().cause}});
+    log::info("compiling what is there anew", {{"why", error.cause()}});
     return false;
   }
 }
@@ -49,7 +49,7 @@ std::optional<Reused> Reuse::from_output(const BuildInfo& info) const {
   try {
     output.check_mode();
   } catch (const Error& error) {
-    log::info("publishing what is there anew", {{"why", error.failure().cause}});
+    log::info("publishing what is there anew", {{"why", error.cause()}});
     return std::nullopt;
   }
   if (!runs(output_)) return std::nullopt;

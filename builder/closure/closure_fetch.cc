@@ -5,7 +5,7 @@
 #include "builder/closure/closure.h"
 #include "builder/source_tree.h"
 #include "builder/transfer.h"
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {

@@ -9,9 +9,9 @@
 
 #include "builder/compile/compiler_output.h"
 #include "builder/file_copy.h"
-#include "proto/program/log.h"
-#include "proto/program/unique_fd.h"
-#include "supervisor/process/run.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
+#include "common/process/run.h"
 
 namespace kms::builder {
 namespace {

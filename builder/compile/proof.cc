@@ -1,7 +1,7 @@
 #include "builder/compile/proof.h"
 
-#include "proto/program/error.h"
-#include "supervisor/process/run.h"
+#include "common/error.h"
+#include "common/process/run.h"
 
 namespace kms::builder {
 

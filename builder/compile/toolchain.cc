@@ -8,8 +8,8 @@
 #include <sstream>
 #include <system_error>
 
-#include "proto/program/error.h"
-#include "supervisor/process/run.h"
+#include "common/error.h"
+#include "common/process/run.h"
 
 namespace kms::builder {
 namespace {

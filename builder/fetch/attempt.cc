@@ -31,9 +31,9 @@ std::string without_place(std::string text, const RepositoryUrl& url) {
 }
 
 /// What people are told of a failure in the fetching thread.
-AttemptError told(const FetchState& state, const Failure& failure, int code, bool hung_up) {
+AttemptError told(const FetchState& state, const Error& failure, int code, bool hung_up) {
   const RepositoryUrl& url = state.request.repository;
-  std::string cause = without(url.scrub(failure.cause), state.request.login.password);
+  std::string cause = without(url.scrub(failure.cause()), state.request.login.password);
   cause = without_login(std::move(cause), proxy_of_environment(url));
   if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
   // Some of its TLS libraries have no more to say of it than "Generic error".
@@ -42,7 +42,7 @@ AttemptError told(const FetchState& state, const Failure& failure, int code, boo
     cause += " (the server's certificate is refused)";
   }
   const FailureKind kind = failure_kind(code, without_place(cause, url), hung_up);
-  return {{cause, failure.hint.empty() ? kind.hint : failure.hint}, kind.passing};
+  return {{cause, failure.next_step().empty() ? kind.hint : failure.next_step()}, kind.passing};
 }
 
 bool of_connection(const git::GitError& error) {
@@ -58,9 +58,9 @@ Fetched fetch_on_thread(FetchState& state) {
     if (!state.request.login.ca_file.empty()) git::trust_authorities(state.request.login.ca_file);
     return fetch_remote(state);
   } catch (const git::GitError& error) {
-    throw told(state, error.failure(), error.code(), state.meter.hung_up && of_connection(error));
+    throw told(state, error, error.code(), state.meter.hung_up && of_connection(error));
   } catch (const Error& error) {
-    throw told(state, error.failure(), 0, false);
+    throw told(state, error, 0, false);
   }
 }
 

@@ -15,7 +15,7 @@ namespace kms::builder {
 /// A try failed. passing(): a later one may go well.
 class AttemptError : public Error {
  public:
-  AttemptError(Failure failure, bool passing) : Error(std::move(failure)), passing_(passing) {}
+  AttemptError(Error failure, bool passing) : Error(std::move(failure)), passing_(passing) {}
   [[nodiscard]] bool passing() const { return passing_; }
 
  private:

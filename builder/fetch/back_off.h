@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <random>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 
 namespace kms::builder {
 

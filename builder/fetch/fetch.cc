@@ -7,7 +7,7 @@
 #include "builder/fetch/back_off.h"
 #include "builder/fetch/known_hosts.h"
 #include "builder/fetch/local.h"
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -46,11 +46,10 @@ class PersistentFetch {
   void wait_after(const AttemptError& error, unsigned tries) {
     const Duration wait = back_off_.next();
     if (!error.passing() || tries > persistence_.retries || Clock::now() + wait >= end_) {
-      Failure failure = error.failure();
-      if (tries > 1) failure.cause += " (tried " + std::to_string(tries) + " times)";
-      throw Error(std::move(failure));
+      const std::string count = tries > 1 ? " (tried " + std::to_string(tries) + " times)" : "";
+      throw Error(error.cause() + count, error.next_step());
     }
-    log::warning("trying the fetch again", {{"cause", error.failure().cause},
+    log::warning("trying the fetch again", {{"cause", error.cause()},
                                             {"wait", human_duration(wait)},
                                             {"try", tries + 1},
                                             {"of", persistence_.retries + 1}});

@@ -28,7 +28,7 @@
 #include "builder/login.h"
 #include "builder/repository_url.h"
 #include "builder/signature/required_signature.h"
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 
 namespace kms::builder {
 

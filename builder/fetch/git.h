@@ -13,7 +13,7 @@
 #include <memory>
 #include <string>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder::git {
 
@@ -38,7 +38,7 @@ using Reference = std::unique_ptr<git_reference, Deleter<git_reference_free>>;
 /// libgit2 refused something. code() is one of git_error_code, kind() one of git_error_t.
 class GitError : public Error {
  public:
-  GitError(Failure failure, int code, int kind) : Error(std::move(failure)), code_(code), kind_(kind) {}
+  GitError(Error failure, int code, int kind) : Error(std::move(failure)), code_(code), kind_(kind) {}
   [[nodiscard]] int code() const { return code_; }
   [[nodiscard]] int kind() const { return kind_; }
 

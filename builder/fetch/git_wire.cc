@@ -5,7 +5,7 @@
 #include "builder/fetch/pkt_line.h"
 #include "builder/fetch/proxy.h"
 #include "builder/fetch/server_offer.h"
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

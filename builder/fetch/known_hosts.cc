@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 

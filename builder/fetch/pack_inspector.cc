@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

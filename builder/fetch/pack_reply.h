@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "builder/fetch/pkt_line.h"
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 

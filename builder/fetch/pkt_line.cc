@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <optional>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "proto/program/command_line.h"
+#include "common/cli/command_line.h"
 
 namespace kms::builder {
 namespace {
@@ -42,8 +42,8 @@ Outcome<RefName> RefName::parse(std::string_view text) {
     return RefName(std::move(id), true);
   }
   if (!well_formed(text)) {
-    return Failure{"'" + std::string(text) + "' is no name of a ref",
-                   "give a branch, a tag, HEAD or a full commit id"};
+    return Error("'" + std::string(text) + "' is no name of a ref",
+                 "give a branch, a tag, HEAD or a full commit id");
   }
   return RefName(std::string(text), false);
 }
@@ -56,7 +56,7 @@ std::vector<std::string> RefName::candidates() const {
 
 std::string RefName::tag_name() const { return commit_id_ ? "" : short_name(text_); }
 
-Failure RefName::not_found(const std::string& repository, const std::vector<std::string>& existing) const {
+Error RefName::not_found(const std::string& repository, const std::vector<std::string>& existing) const {
   if (commit_id_) {
     return {"cannot find commit " + text_ + ": no branch or tag of " + repository + " leads to it",
             "check the id, or push the commit"};

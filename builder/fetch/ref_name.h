@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 
@@ -31,8 +31,8 @@ class RefName {
   [[nodiscard]] std::string tag_name() const;
 
   /// "cannot find ...", with the nearest of the refs that there are.
-  [[nodiscard]] Failure not_found(const std::string& repository,
-                                  const std::vector<std::string>& existing) const;
+  [[nodiscard]] Error not_found(const std::string& repository,
+                                const std::vector<std::string>& existing) const;
 
  private:
   RefName(std::string text, bool commit_id) : text_(std::move(text)), commit_id_(commit_id) {}

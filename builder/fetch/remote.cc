@@ -11,7 +11,7 @@
 #include "builder/fetch/path_walk.h"
 #include "builder/fetch/pin.h"
 #include "builder/fetch/upload_pack.h"
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -179,7 +179,7 @@ class RemoteFetch {
     fetch(wants);
   }
 
-  [[nodiscard]] Failure no_such_commit() const {
+  [[nodiscard]] Error no_such_commit() const {
     return request_.ref.not_found(request_.repository.display(), {});
   }
 

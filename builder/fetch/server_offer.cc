@@ -1,7 +1,7 @@
 #include "builder/fetch/server_offer.h"
 
 #include "builder/fetch/pkt_line.h"
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <memory>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

@@ -12,7 +12,7 @@
 #include <string>
 
 #include "builder/fetch/meter.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 

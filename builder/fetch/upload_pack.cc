@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 

@@ -8,8 +8,8 @@
 #include <sstream>
 #include <system_error>
 
-#include "proto/program/log.h"
-#include "supervisor/process/run.h"
+#include "common/log/log.h"
+#include "common/process/run.h"
 
 namespace kms::builder {
 namespace {
@@ -210,7 +210,7 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
       owner = wanted;
       denied = why_denied(rung, interruption);
     } catch (const Error& error) {
-      denied = error.failure().cause;
+      denied = error.cause();
     }
     if (denied.empty()) {
       isolation.on_ = true;

@@ -8,8 +8,8 @@
 
 #include <filesystem>
 
-#include "proto/program/error.h"
-#include "proto/program/unique_fd.h"
+#include "common/error.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 namespace {

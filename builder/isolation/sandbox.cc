@@ -3,7 +3,7 @@
 #include <charconv>
 #include <string_view>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 namespace {

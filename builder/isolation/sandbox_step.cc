@@ -18,8 +18,8 @@
 
 #include "builder/isolation/private_files.h"
 #include "builder/isolation/sandbox.h"
-#include "proto/program/error.h"
-#include "proto/program/unique_fd.h"
+#include "common/error.h"
+#include "common/io/fd.h"
 
 namespace kms::builder {
 namespace {

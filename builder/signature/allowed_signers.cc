@@ -180,13 +180,13 @@ Outcome<AllowedSigners> AllowedSigners::parse(std::string_view text, const std::
     Entry entry;
     entry.line = number;
     if (const std::string why = read(line, entry); !why.empty()) {
-      return Failure{"cannot read line " + std::to_string(number) + " of " + file + ": " + why,
-                     "see 'ALLOWED SIGNERS' in ssh-keygen(1)"};
+      return Error("cannot read line " + std::to_string(number) + " of " + file + ": " + why,
+                   "see 'ALLOWED SIGNERS' in ssh-keygen(1)");
     }
     signers.entries_.push_back(std::move(entry));
   }
   if (signers.entries_.empty())
-    return Failure{"cannot use " + file + ": it allows no signer", "add a line 'principals type key'"};
+    return Error("cannot use " + file + ": it allows no signer", "add a line 'principals type key'");
   return signers;
 }
 
@@ -215,8 +215,8 @@ Outcome<std::string> AllowedSigners::find(const std::string& key, std::string_vi
     why = why_not(entry, name_space, time);
     if (why.empty()) return entry.principals;
   }
-  return Failure{"key " + ssh_fingerprint(key) + " may not sign it: " + why,
-                 "have it signed by a key that may, or let this key by --allowed-signers"};
+  return Error("key " + ssh_fingerprint(key) + " may not sign it: " + why,
+               "have it signed by a key that may, or let this key by --allowed-signers");
 }
 
 }  // namespace kms::builder

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 

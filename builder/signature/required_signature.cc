@@ -48,27 +48,27 @@ std::string why_another(const git_tag* tag, const std::string& wanted) {
 Outcome<Signature> check_signature(const std::string& object, std::string_view raw,
                                    const AllowedSigners& signers) {
   const SignedObject parts = object == "tag" ? split_tag(raw) : split_commit(raw);
-  if (parts.signature.empty()) return Failure{"it is not signed", ""};
+  if (parts.signature.empty()) return Error("it is not signed");
   if (!parts.signature.starts_with("-----BEGIN SSH SIGNATURE-----")) {
-    return Failure{"its signature is of another kind than SSH's", ""};
+    return Error("its signature is of another kind than SSH's");
   }
   const Outcome<SshSignature> parsed = SshSignature::parse(parts.signature);
-  if (const Failure* failure = failure_of(parsed)) return *failure;
-  const auto& signature = std::get<SshSignature>(parsed);
+  if (!parsed) return parsed.error();
+  const auto& signature = *parsed;
   if (signature.name_space != git_namespace) {
-    return Failure{"it is signed for " + quoted(signature.name_space) + " and not for 'git'", ""};
+    return Error("it is signed for " + quoted(signature.name_space) + " and not for 'git'");
   }
   const Outcome<SshKey> key = SshKey::parse(signature.key);
-  if (const Failure* failure = failure_of(key)) {
-    return Failure{"it is signed by key " + ssh_fingerprint(signature.key) + ": " + failure->cause,
-                   failure->hint};
+  if (!key) {
+    return Error("it is signed by key " + ssh_fingerprint(signature.key) + ": " + key.error().cause(),
+                 key.error().next_step());
   }
   const Outcome<std::string> principals = signers.find(signature.key, git_namespace, parts.time);
-  if (const Failure* failure = failure_of(principals)) return *failure;
-  if (!std::get<SshKey>(key).verifies(signature.signed_bytes(parts.payload), signature.signature)) {
-    return Failure{"its signature does not fit: it was changed after it was signed", ""};
+  if (!principals) return principals.error();
+  if (!key->verifies(signature.signed_bytes(parts.payload), signature.signature)) {
+    return Error("its signature does not fit: it was changed after it was signed");
   }
-  return Signature{object, std::get<std::string>(principals), ssh_fingerprint(signature.key)};
+  return Signature{object, *principals, ssh_fingerprint(signature.key)};
 }
 
 Signature required_signature(git_repository* objects, const SignedWay& way, const AllowedSigners& signers) {
@@ -82,12 +82,11 @@ Signature required_signature(git_repository* objects, const SignedWay& way, cons
     const auto object = git::make<RawObject>("read " + git::hex(id), git_odb_read, database.get(), &id);
     const std::string kind = tag == nullptr ? "commit" : "tag";
     const Outcome<Signature> outcome = check_signature(kind, content_of(object.get()), signers);
-    const Failure* failure = failure_of(outcome);
-    const std::string refusal = failure != nullptr ? failure->cause
-                                : tag != nullptr   ? why_another(tag, way.tag_name)
-                                                   : "";
+    const std::string refusal = !outcome         ? outcome.error().cause()
+                                : tag != nullptr ? why_another(tag, way.tag_name)
+                                                 : "";
     if (refusal.empty()) {
-      good = std::get<Signature>(outcome);
+      good = *outcome;
     } else {
       why += (why.empty() ? "" : ", and ") + kind + " " + git::hex(id) + ": " + refusal;
     }

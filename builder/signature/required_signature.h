@@ -29,7 +29,7 @@ struct SignedWay {
 [[nodiscard]] Signature required_signature(git_repository* objects, const SignedWay& way,
                                            const AllowedSigners& signers);
 
-/// One object's signature. Pure but for `signers`; for garbage it is a Failure.
+/// One object's signature. Pure but for `signers`; for garbage it is a Error.
 [[nodiscard]] Outcome<Signature> check_signature(const std::string& object, std::string_view raw,
                                                  const AllowedSigners& signers);
 

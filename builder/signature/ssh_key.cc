@@ -126,12 +126,12 @@ Outcome<SshKey> SshKey::parse(std::string_view blob) {
   } else if (const Curve* curve = curve_of(type)) {
     key = read_ecdsa(wire, *curve);
   } else {
-    return Failure{"keys of this kind are not supported", "sign with Ed25519, ECDSA or RSA"};
+    return Error("keys of this kind are not supported", "sign with Ed25519, ECDSA or RSA");
   }
   ERR_clear_error();
   if (!key || !wire.at_end()) {
-    return Failure{"the key is malformed, or RSA of less than 2048 or more than 8192 bits",
-                   "make a new one by ssh-keygen"};
+    return Error("the key is malformed, or RSA of less than 2048 or more than 8192 bits",
+                 "make a new one by ssh-keygen");
   }
   return SshKey(type, std::move(key));
 }

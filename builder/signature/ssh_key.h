@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "builder/signature/openssl.h"
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::builder {
 

@@ -13,7 +13,7 @@ constexpr std::string_view begin_line = "-----BEGIN SSH SIGNATURE-----";
 constexpr std::string_view end_line = "-----END SSH SIGNATURE-----";
 constexpr std::size_t longest_armor = 32768;  ///< RSA's of 8192 bits with its key is 3 kB
 
-Failure malformed(const std::string& what) {
+Error malformed(const std::string& what) {
   return {"the signature is malformed: " + what, "sign it again, with gpg.format=ssh"};
 }
 

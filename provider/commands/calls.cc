@@ -5,12 +5,12 @@
 #include <array>
 #include <cstdio>
 
-#include "proto/message_json.h"
-#include "proto/program/error.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/visible_text.h"
+#include "common/cli/exit_code.h"
+#include "common/crypto/secret_bytes.h"
+#include "common/error.h"
+#include "common/text/escape.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/plugin_call.h"
-#include "provider/keys/secret_bytes.h"
 
 namespace kms::provider {
 namespace {
@@ -45,7 +45,7 @@ int print(std::string_view text) {
 }
 
 int print_json(const google::protobuf::Message& message) {
-  return print(to_json(message, JsonLook::line) + "\n");
+  return print(to_json(message, JsonLayout::line) + "\n");
 }
 
 }  // namespace
@@ -69,8 +69,9 @@ int call_encrypt(const CallOptions& options) {
 
 int call_decrypt(const CallOptions& options) {
   v2::EncryptResponse sealed;
-  if (const auto cause = from_json(read_stdin(), sealed)) {
-    return complain(exit_code::usage, "standard input is not the JSON that `encrypt` prints: " + *cause);
+  if (const auto read = from_json(read_stdin(), sealed); !read) {
+    return complain(exit_code::usage,
+                    "standard input is not the JSON that `encrypt` prints: " + read.error().cause());
   }
   v2::DecryptRequest request;
   request.set_ciphertext(sealed.ciphertext());

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <string>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
+#include "common/net/endpoint.h"
+#include "common/text/time.h"
 
 namespace kms::provider {
 

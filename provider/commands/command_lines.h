@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "proto/program/command_line.h"
+#include "common/cli/command_line.h"
 
 namespace kms::provider {
 

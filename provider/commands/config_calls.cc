@@ -4,8 +4,8 @@
 
 #include <cstdio>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
+#include "common/cli/exit_code.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/control_client.h"
 #include "provider/config/config.h"
 
@@ -18,7 +18,7 @@ int call_config(const ControlOptions& control) {
       ControlClient(control).call(mock_kms::v1::ReadConfigRequest(), &ControlClient::Stub::ReadConfig);
   const int code = status.error().empty() ? exit_code::ok : exit_code::failed;
   if (control.output == "json") {
-    std::printf("%s", to_json(status, JsonLook::document).c_str());
+    std::printf("%s", to_json(status, JsonLayout::document).c_str());
     return code;
   }
   if (status.file().empty()) {
@@ -41,10 +41,10 @@ int call_config(const ControlOptions& control) {
 int check_config(const std::string& path) {
   std::string digest;
   const auto config = read_config(path, digest);
-  if (const Failure* failure = failure_of(config)) {
-    throw Unanswered{exit_code::usage, "--check " + path + ": " + failure->line()};
+  if (!config) {
+    throw Unanswered{exit_code::usage, "--check " + path + ": " + config.error().line()};
   }
-  const auto& good = std::get<mock_kms::v1::ProviderConfig>(config);
+  const auto& good = *config;
   std::printf("good: %d faults, %d steps of a scenario\n", good.faults_size(), good.scenario().steps_size());
   return exit_code::ok;
 }

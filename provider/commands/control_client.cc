@@ -5,9 +5,9 @@
 #include <chrono>
 #include <thread>
 
-#include "proto/program/exit_code.h"
-#include "proto/status_code.h"
-#include "proto/unix_connection.h"
+#include "common/cli/exit_code.h"
+#include "common/net/grpc_status.h"
+#include "common/net/unix_connection.h"
 #include "provider/control/control_socket.h"
 
 namespace kms::provider {
@@ -28,8 +28,8 @@ UniqueFd connect_in_time(const Endpoint& control, const std::string& kms_socket,
   for (;;) {
     UniqueFd connection = connect_to(control);
     const int error = errno;
-    const bool may_come = !connection && (error == ENOENT || error == ECONNREFUSED) &&
-                          failure_of(kms) == nullptr && connect_to(std::get<Endpoint>(kms));
+    const bool may_come =
+        !connection && (error == ENOENT || error == ECONNREFUSED) && kms.ok() && connect_to(*kms);
     if (!may_come || std::chrono::steady_clock::now() + connect_again_after > until) {
       errno = error;
       return connection;
@@ -42,8 +42,8 @@ UniqueFd connect_in_time(const Endpoint& control, const std::string& kms_socket,
 
 ControlClient::ControlClient(const ControlOptions& options) : options_(options) {
   const auto endpoint = control_endpoint(options.control_socket, options.socket);
-  if (const Failure* failure = failure_of(endpoint)) throw Unanswered{exit_code::usage, failure->line()};
-  endpoint_ = std::get<Endpoint>(endpoint);
+  if (!endpoint) throw Unanswered{exit_code::usage, endpoint.error().line()};
+  endpoint_ = *endpoint;
   connect();
 }
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <optional>
 
-#include "proto/endpoint.h"
+#include "common/net/endpoint.h"
 #include "proto/provider_control.grpc.pb.h"
 #include "provider/commands/control_options.h"
 #include "provider/commands/unanswered.h"

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 
 namespace kms::provider {
 

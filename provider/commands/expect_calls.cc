@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <thread>
 
-#include "proto/program/exit_code.h"
-#include "proto/program/junit.h"
+#include "common/cli/exit_code.h"
+#include "common/text/junit.h"
 #include "provider/commands/control_client.h"
 #include "provider/journal/expectation.h"
 
@@ -35,8 +35,8 @@ std::uint64_t ask(ControlClient& client, const Expectation& expectation) {
 
 int call_expect(const ControlOptions& control, const ExpectOptions& options) {
   const auto parsed = Expectation::parse(options.text);
-  if (const Failure* failure = failure_of(parsed)) throw Unanswered{exit_code::usage, failure->line()};
-  const auto& expectation = std::get<Expectation>(parsed);
+  if (!parsed) throw Unanswered{exit_code::usage, parsed.error().line()};
+  const auto& expectation = *parsed;
   ControlClient client(control);
   const auto begun = Clock::now();
   auto count = ask(client, expectation);

@@ -5,11 +5,10 @@
 #include <cctype>
 #include <cstdio>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
+#include "common/cli/exit_code.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/control_client.h"
 #include "provider/faults/fault_presets.h"
-#include "provider/proto_duration.h"
 
 namespace kms::provider {
 namespace {
@@ -26,23 +25,23 @@ std::string spelled(std::string word) {
   return word;
 }
 
-std::optional<Failure> set_error(const FaultOptions& options, Fault& fault) {
+Outcome<> set_error(const FaultOptions& options, Fault& fault) {
   Fault::Code code = Fault::UNAVAILABLE;
   if (!options.code.empty() && !Fault::Code_Parse(constant(options.code), &code)) {
-    return Failure{"--code: gRPC has no code '" + options.code + "'", "write it as FAILED_PRECONDITION"};
+    return Error("--code: gRPC has no code '" + options.code + "'", "write it as FAILED_PRECONDITION");
   }
   fault.mutable_error()->set_code(code);
   fault.mutable_error()->set_message(options.text.empty() ? "an injected fault" : options.text);
-  return std::nullopt;
+  return {};
 }
 
 /// The effect that has a word of its own; false for every other word.
 bool set_effect(const FaultOptions& options, Fault& fault) {
   const std::string& what = options.what;
   if (what == "latency") {
-    *fault.mutable_latency()->mutable_least() = proto_duration(options.latency);
+    *fault.mutable_latency()->mutable_least() = to_proto(options.latency);
     if (options.latency_most > Duration{0}) {
-      *fault.mutable_latency()->mutable_most() = proto_duration(options.latency_most);
+      *fault.mutable_latency()->mutable_most() = to_proto(options.latency_most);
     }
     if (options.long_tail) fault.mutable_latency()->set_long_tail(true);
   } else if (what == "hang") {
@@ -69,12 +68,12 @@ bool set_effect(const FaultOptions& options, Fault& fault) {
   return true;
 }
 
-std::optional<Failure> set_selection(const FaultOptions& options, Fault& fault) {
+Outcome<> set_selection(const FaultOptions& options, Fault& fault) {
   for (const std::string& word : options.methods) {
     if (word == "all") continue;
     Fault::Method method{};
     if (!Fault::Method_Parse(constant(word), &method)) {
-      return Failure{"--method: there is no method '" + word + "'", "use status, encrypt, decrypt or all"};
+      return Error("--method: there is no method '" + word + "'", "use status, encrypt, decrypt or all");
     }
     fault.add_methods(method);
   }
@@ -83,12 +82,12 @@ std::optional<Failure> set_selection(const FaultOptions& options, Fault& fault) 
   if (!options.uid.empty()) fault.set_uid(options.uid);
   if (!options.node.empty()) fault.set_node(options.node);
   if (!options.instance.empty()) fault.set_instance(options.instance);
-  if (options.after > Duration{0}) *fault.mutable_after() = proto_duration(options.after);
-  if (options.lasting > Duration{0}) *fault.mutable_lasting() = proto_duration(options.lasting);
+  if (options.after > Duration{0}) *fault.mutable_after() = to_proto(options.after);
+  if (options.lasting > Duration{0}) *fault.mutable_lasting() = to_proto(options.lasting);
   if (options.first > 0) fault.set_first(options.first);
   if (options.every > 0) fault.set_every(options.every);
   if (options.probability) fault.set_probability(*options.probability);
-  return std::nullopt;
+  return {};
 }
 
 /// One line of `fault list`.
@@ -106,7 +105,7 @@ void print(const mock_kms::v1::FaultUse& use) {
 }
 
 /// Refuses what is given for an effect that another word stands for: it would change nothing.
-std::optional<Failure> refuse_misplaced(const FaultOptions& options) {
+Outcome<> refuse_misplaced(const FaultOptions& options) {
   const auto is_one_of = [&](auto... words) { return ((options.what == words) || ...); };
   struct Of {
     const char* name;
@@ -127,23 +126,23 @@ std::optional<Failure> refuse_misplaced(const FaultOptions& options) {
   };
   const auto misplaced = std::find_if(all.begin(), all.end(),
                                       [](const Of& option) { return option.given && !option.has_place; });
-  if (misplaced == all.end()) return std::nullopt;
-  return Failure{std::string(misplaced->name) + " says nothing about '" + options.what + "'",
-                 R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"most": "9s"}}')"};
+  if (misplaced == all.end()) return {};
+  return Error(std::string(misplaced->name) + " says nothing about '" + options.what + "'",
+               R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"most": "9s"}}')");
 }
 
-/// The fault that the options ask for, not completed; a Failure names what is wrong.
+/// The fault that the options ask for, not completed; a Error names what is wrong.
 Outcome<Fault> fault_of(const FaultOptions& options) {
-  if (auto failure = refuse_misplaced(options)) return *failure;
+  if (const auto outcome = refuse_misplaced(options); !outcome) return outcome.error();
   Fault fault;
   if (options.what == "error") {
-    if (auto failure = set_error(options, fault)) return *failure;
+    if (const auto outcome = set_error(options, fault); !outcome) return outcome.error();
   } else if (!set_effect(options, fault)) {
     auto read = read_fault(options.what);
-    if (const Failure* failure = failure_of(read)) return *failure;
-    fault = std::move(std::get<Fault>(read));
+    if (!read) return read.error();
+    fault = *std::move(read);
   }
-  if (auto failure = set_selection(options, fault)) return *failure;
+  if (const auto outcome = set_selection(options, fault); !outcome) return outcome.error();
   return fault;
 }
 
@@ -176,10 +175,10 @@ std::string fault_words() {
 
 int call_fault_add(const ControlOptions& control, const FaultOptions& options) {
   const auto fault = fault_of(options);
-  if (const Failure* failure = failure_of(fault)) throw Unanswered{exit_code::usage, failure->line()};
-  const auto reply = ControlClient(control).call(std::get<Fault>(fault), &ControlClient::Stub::AddFault);
+  if (!fault) throw Unanswered{exit_code::usage, fault.error().line()};
+  const auto reply = ControlClient(control).call(*fault, &ControlClient::Stub::AddFault);
   if (control.output == "json") {
-    std::printf("%s\n", to_json(reply, JsonLook::line).c_str());
+    std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
   } else {
     std::printf("%s%s\n", reply.name().c_str(),
                 reply.concerns_us() ? "" : "  (its node or instance is another one: no effect here)");
@@ -191,7 +190,7 @@ int call_fault_list(const ControlOptions& control) {
   const auto list =
       ControlClient(control).call(mock_kms::v1::ListFaultsRequest(), &ControlClient::Stub::ListFaults);
   if (control.output == "json") {
-    std::printf("%s", to_json(list, JsonLook::document).c_str());
+    std::printf("%s", to_json(list, JsonLayout::document).c_str());
     return exit_code::ok;
   }
   std::printf("%-24s %-9s %-10s %8s %8s  %s\n", "NAME", "FROM", "STATE", "MATCHED", "APPLIED", "FAULT");
@@ -204,7 +203,7 @@ int call_fault_clear(const ControlOptions& control, const std::string& name) {
   request.set_name(name);
   const auto reply = ControlClient(control).call(request, &ControlClient::Stub::ClearFaults);
   if (control.output == "json") {
-    std::printf("%s\n", to_json(reply, JsonLook::line).c_str());
+    std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
   } else {
     std::printf("cleared %u%s\n", reply.cleared(),
                 reply.kept() == 0

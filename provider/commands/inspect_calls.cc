@@ -5,15 +5,15 @@
 #include <cstdio>
 #include <optional>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/json.h"
-#include "provider/bounded_read.h"
+#include "common/cli/exit_code.h"
+#include "common/crypto/sha256.h"
+#include "common/io/fd.h"
+#include "common/text/escape.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/plugin_call.h"
 #include "provider/inspect/inspect_object.h"
 #include "provider/inspect/inspect_text.h"
 #include "provider/inspect/inspect_value.h"
-#include "provider/keys/digest.h"
 #include "provider/keys/seed.h"
 #include "provider/server/kms_service.h"
 
@@ -35,16 +35,15 @@ InspectInput read_input(const InspectOptions& options) {
   const std::string text = read_at_most(file ? file.get() : STDIN_FILENO, most_input, name);
   if (text.size() > most_input) throw Unanswered{exit_code::usage, name + " holds more than 64 MiB"};
   auto input = decode_input(text, options.encoding);
-  if (const Failure* failure = failure_of(input)) {
-    throw Unanswered{exit_code::usage, name + ": " + failure->line()};
+  if (!input) {
+    throw Unanswered{exit_code::usage, name + ": " + input.error().line()};
   }
-  return std::get<InspectInput>(std::move(input));
+  return *std::move(input);
 }
 
 EtcdValue parse(const std::string& stored) {
   auto parsed = parse_etcd_value(bytes_of(stored));
-  if (const auto* failure = std::get_if<Failure>(&parsed))
-    throw Unanswered{exit_code::usage, failure->line()};
+  if (const auto* failure = std::get_if<Error>(&parsed)) throw Unanswered{exit_code::usage, failure->line()};
   if (const auto* foreign = std::get_if<NotKmsV2>(&parsed)) {
     throw Unanswered{exit_code::failed, "the value " + foreign->what};
   }
@@ -68,14 +67,14 @@ SecretBytes dek_source_by_plugin(const InspectOptions& options, const EtcdValue&
 Outcome<SecretBytes> dek_source_by_seed(const InspectOptions& options, const EtcdValue& value) {
   Outcome<SecretBytes> seed =
       options.seed_file.empty() ? published_test_seed() : read_seed_file(options.seed_file);
-  if (const Failure* failure = failure_of(seed)) throw Unanswered{exit_code::usage, failure->line()};
+  if (!seed) throw Unanswered{exit_code::usage, seed.error().line()};
   const auto id = KeyId::parse(value.object.key_id());
-  KeyRing keys(std::get<SecretBytes>(std::move(seed)), id ? id->instance : "default", 1);
+  KeyRing keys(*std::move(seed), id ? id->instance : "default", 1);
   DecryptQuestion question{bytes_of(value.object.encrypted_dek_source()), value.object.key_id(), {}};
   question.annotations.insert(value.object.annotations().begin(), value.object.annotations().end());
   auto answer = KmsService(keys).decrypt(question);
   if (const auto* refusal = std::get_if<Refusal>(&answer)) {
-    return Failure{"the DEK source does not open by this seed: " + refusal->message, ""};
+    return Error("the DEK source does not open by this seed: " + refusal->message);
   }
   return std::get<SecretBytes>(std::move(answer));
 }
@@ -98,9 +97,9 @@ Outcome<SecretBytes> open_dek_source(const InspectOptions& options, const EtcdVa
   const bool by_plugin = options.seed_file.empty() && !options.socket.empty();
   Outcome<SecretBytes> opened =
       by_plugin ? dek_source_by_plugin(options, value) : dek_source_by_seed(options, value);
-  if (failure_of(opened) != nullptr) return opened;
+  if (!opened) return opened;
   auto& source = *report.mutable_dek_source();
-  source.set_bytes(static_cast<std::uint32_t>(std::get<SecretBytes>(opened).size()));
+  source.set_bytes(static_cast<std::uint32_t>(opened->size()));
   source.set_decrypted_by(by_plugin                   ? "the plugin at " + options.socket
                           : options.seed_file.empty() ? "the published test seed"
                                                       : "the seed of " + options.seed_file);
@@ -115,25 +114,25 @@ void describe(const SecretBytes& plaintext, bool reveal, InspectReport& report) 
 }
 
 /// Decrypts as far as it goes, and notes it in `report`. Why the value is not what was asked for, or nothing.
-std::optional<Failure> prove(const InspectOptions& options, const EtcdValue& value,
-                             const std::string& etcd_key, InspectReport& report) {
+Outcome<> prove(const InspectOptions& options, const EtcdValue& value, const std::string& etcd_key,
+                InspectReport& report) {
   const std::string& expected = options.expected_key_id;
   if (!expected.empty() && expected != value.object.key_id()) {
-    return Failure{"key_id is not the expected " + expected, ""};
+    return Error("key_id is not the expected " + expected);
   }
-  if (options.header_only) return std::nullopt;
+  if (options.header_only) return {};
   const auto dek_source = open_dek_source(options, value, report);
-  if (const Failure* failure = failure_of(dek_source)) return *failure;
-  if (etcd_key.empty()) return std::nullopt;
-  const auto opened = open_object(std::get<SecretBytes>(dek_source), value.object, etcd_key);
-  if (const Failure* failure = failure_of(opened)) return *failure;
-  describe(std::get<SecretBytes>(opened), options.reveal, report);
-  return std::nullopt;
+  if (!dek_source) return dek_source.error();
+  if (etcd_key.empty()) return {};
+  const auto opened = open_object(*dek_source, value.object, etcd_key);
+  if (!opened) return opened.error();
+  describe(*opened, options.reveal, report);
+  return {};
 }
 
 void print(const InspectReport& report, const InspectOptions& options) {
   std::string text =
-      options.output == "json" ? to_json(report, JsonLook::document) : inspect_text(report, options.reveal);
+      options.output == "json" ? to_json(report, JsonLayout::document) : inspect_text(report, options.reveal);
   const WipeAtEnd wiping(text);
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw_errno("write to standard output");
@@ -152,12 +151,12 @@ int call_inspect(const InspectOptions& options) {
         "--reveal: name the value's key in etcd with --key, such as --key /registry/secrets/default/db"};
   }
   InspectReport report = header_of(value, etcd_key);
-  const auto disproof = prove(options, value, etcd_key, report);
+  const auto proven = prove(options, value, etcd_key, report);
   std::optional<WipeAtEnd> wiping;
   if (report.has_object()) wiping.emplace(*report.mutable_object()->mutable_plaintext());
   print(report, options);
-  if (!disproof) return exit_code::ok;
-  std::fprintf(stderr, "mock-kms-provider: %s\n", disproof->line().c_str());
+  if (proven) return exit_code::ok;
+  std::fprintf(stderr, "mock-kms-provider: %s\n", proven.error().line().c_str());
   return exit_code::failed;
 }
 

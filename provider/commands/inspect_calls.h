@@ -4,7 +4,7 @@
 #include <chrono>
 #include <string>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 #include "provider/inspect/inspect_input.h"
 
 namespace kms::provider {

@@ -4,11 +4,11 @@
 
 #include <cstdio>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/visible_text.h"
+#include "common/cli/exit_code.h"
+#include "common/crypto/bytes.h"
+#include "common/text/escape.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/control_client.h"
-#include "provider/encoding.h"
 
 namespace kms::provider {
 namespace {
@@ -18,7 +18,7 @@ using mock_kms::v1::CallRecord;
 
 void print(const CallRecord& call, const std::string& output) {
   if (output == "json") {
-    std::printf("%s\n", to_json(call, JsonLook::line).c_str());
+    std::printf("%s\n", to_json(call, JsonLayout::line).c_str());
     return;
   }
   auto at = call.at();
@@ -59,7 +59,7 @@ int print_calls(ControlClient& client, const ControlOptions& control, bool follo
 int print_counts(ControlClient& client, const ControlOptions& control) {
   const auto counts = client.call(mock_kms::v1::CountCallsRequest(), &ControlClient::Stub::CountCalls);
   if (control.output == "json") {
-    std::printf("%s", to_json(counts, JsonLook::document).c_str());
+    std::printf("%s", to_json(counts, JsonLayout::document).c_str());
     return exit_code::ok;
   }
   std::printf("%-7s %-19s %9s %9s\n", "METHOD", "CODE", "CALLS", "FAULTED");
@@ -83,7 +83,7 @@ int print_plaintexts(ControlClient& client, const ControlOptions& control, bool 
   request.set_reveal(reveal);
   const auto reply = client.call(request, &ControlClient::Stub::LastPlaintexts);
   if (control.output == "json") {
-    std::printf("%s", to_json(reply, JsonLook::document).c_str());
+    std::printf("%s", to_json(reply, JsonLayout::document).c_str());
     return exit_code::ok;
   }
   if (reply.has_encrypt()) print_last("Encrypt", reply.encrypt(), reveal);

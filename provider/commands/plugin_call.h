@@ -6,12 +6,12 @@
 #include <chrono>
 #include <string>
 
+#include "common/cli/exit_code.h"
+#include "common/io/fd.h"
+#include "common/net/grpc_status.h"
+#include "common/text/escape.h"
+#include "common/text/time.h"
 #include "proto/kms_v2.grpc.pb.h"
-#include "proto/program/duration.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/unique_fd.h"
-#include "proto/program/visible_text.h"
-#include "proto/status_code.h"
 #include "provider/commands/unanswered.h"
 
 namespace kms::provider {

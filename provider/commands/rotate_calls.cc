@@ -4,8 +4,8 @@
 
 #include <cstdio>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
+#include "common/cli/exit_code.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/control_client.h"
 
 namespace kms::provider {
@@ -16,7 +16,7 @@ int call_rotate(const ControlOptions& control, const RotateOptions& options) {
   request.set_force(options.force);
   const auto reply = ControlClient(control).call(request, &ControlClient::Stub::Rotate);
   if (control.output == "json") {
-    std::printf("%s\n", to_json(reply, JsonLook::line).c_str());
+    std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
   } else if (reply.from() == reply.to()) {
     std::printf("v%u was current already  %s\n", reply.to(), reply.key_id().c_str());
   } else {
@@ -29,7 +29,7 @@ int call_keys(const ControlOptions& control) {
   const auto list =
       ControlClient(control).call(mock_kms::v1::ListKeysRequest(), &ControlClient::Stub::ListKeys);
   if (control.output == "json") {
-    std::printf("%s", to_json(list, JsonLook::document).c_str());
+    std::printf("%s", to_json(list, JsonLayout::document).c_str());
     return exit_code::ok;
   }
   std::printf("%-10s %-21s %s\n", "VERSION", "SINCE", "KEY ID");

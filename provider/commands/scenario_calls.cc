@@ -7,12 +7,11 @@
 #include <cstdio>
 #include <thread>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
-#include "provider/bounded_read.h"
+#include "common/cli/exit_code.h"
+#include "common/io/fd.h"
+#include "common/text/protobuf.h"
 #include "provider/commands/control_client.h"
 #include "provider/config/config.h"
-#include "provider/proto_duration.h"
 
 namespace kms::provider {
 namespace {
@@ -30,17 +29,17 @@ std::string in_words(std::string constant) {
 
 void print(const StepStatus& step, int number) {
   const auto& action = step.step().action();
-  const std::string until = step.step().has_until() ? go_duration(duration_of(step.step().until())) : "-";
+  const std::string until = step.step().has_until() ? go_duration(from_proto(step.step().until())) : "-";
   std::string text = action.has_rotate() ? "rotate " + to_short_json(action.rotate())
                                          : "fault " + step.fault() + " " + to_short_json(action.fault());
   if (!step.error().empty()) text += "  error: " + step.error();
   std::printf("%4d  %-9s  %8s  %8s  %s\n", number, in_words(StepStatus::State_Name(step.state())).c_str(),
-              go_duration(duration_of(step.step().at())).c_str(), until.c_str(), text.c_str());
+              go_duration(from_proto(step.step().at())).c_str(), until.c_str(), text.c_str());
 }
 
 void print(const ScenarioStatus& status, const std::string& output) {
   if (output == "json") {
-    std::printf("%s", to_json(status, JsonLook::document).c_str());
+    std::printf("%s", to_json(status, JsonLayout::document).c_str());
     return;
   }
   if (status.state() == ScenarioStatus::NONE) {
@@ -49,8 +48,8 @@ void print(const ScenarioStatus& status, const std::string& output) {
   }
   std::printf("%s %s, %s of %s, by %s\n", status.name().empty() ? "scenario" : status.name().c_str(),
               in_words(ScenarioStatus::State_Name(status.state())).c_str(),
-              human_duration(duration_of(status.elapsed())).c_str(),
-              human_duration(duration_of(status.length())).c_str(),
+              human_duration(from_proto(status.elapsed())).c_str(),
+              human_duration(from_proto(status.length())).c_str(),
               status.from_file() ? "the file of --config" : "command");
   std::printf("%4s  %-9s  %8s  %8s  %s\n", "STEP", "STATE", "AT", "UNTIL", "DO");
   for (int i = 0; i < status.steps_size(); ++i) print(status.steps(i), i + 1);
@@ -58,16 +57,15 @@ void print(const ScenarioStatus& status, const std::string& output) {
 
 Outcome<std::string> read_standard_input() {
   std::string text = read_at_most(STDIN_FILENO, largest_text_file, "standard input");
-  if (text.size() > largest_text_file) return Failure{"standard input is larger than 1 MiB", ""};
+  if (text.size() > largest_text_file) return Error("standard input is larger than 1 MiB");
   return text;
 }
 
 Scenario read(const std::string& file) {
   const auto text = file == "-" ? read_standard_input() : read_text_file(file);
-  auto scenario =
-      failure_of(text) != nullptr ? *failure_of(text) : parse_scenario(std::get<std::string>(text));
-  if (const Failure* failure = failure_of(scenario)) throw Unanswered{exit_code::usage, failure->line()};
-  return std::get<Scenario>(scenario);
+  auto scenario = !text ? text.error() : parse_scenario(*text);
+  if (!scenario) throw Unanswered{exit_code::usage, scenario.error().line()};
+  return *scenario;
 }
 
 bool went_well(const ScenarioStatus& status) {

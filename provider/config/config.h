@@ -3,16 +3,16 @@
 
 #include <string>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 #include "proto/provider_config.pb.h"
 
 namespace kms::provider {
 
 /// Reads JSON (protobuf's mapping) and completes it: presets are filled in, and each fault has a name of its
-/// own ("config-1" where none is given). A Failure names what is wrong, on one line.
+/// own ("config-1" where none is given). A Error names what is wrong, on one line.
 [[nodiscard]] Outcome<mock_kms::v1::ProviderConfig> parse_config(const std::string& text);
 
-/// The same for a file. One that cannot be read is a Failure too; `digest` becomes the SHA-256 of what was
+/// The same for a file. One that cannot be read is a Error too; `digest` becomes the SHA-256 of what was
 /// read, in hex, or empty.
 [[nodiscard]] Outcome<mock_kms::v1::ProviderConfig> read_config(const std::string& path, std::string& digest);
 
@@ -24,7 +24,7 @@ namespace kms::provider {
 
 inline constexpr std::size_t largest_text_file = std::size_t{1} << 20U;
 
-/// The content of a file, `largest_text_file` at most; a Failure where it cannot be read, or is larger.
+/// The content of a file, `largest_text_file` at most; a Error where it cannot be read, or is larger.
 [[nodiscard]] Outcome<std::string> read_text_file(const std::string& path);
 
 }  // namespace kms::provider

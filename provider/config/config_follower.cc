@@ -7,7 +7,7 @@
 
 #include <array>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 namespace kms::provider {
 
@@ -61,11 +61,11 @@ void ConfigFollower::take_up_file() {
   std::string digest;
   std::string error;
   const auto config = read_config(status_.file(), digest);
-  if (const Failure* failure = failure_of(config)) {
-    error = failure->line();
+  if (!config) {
+    error = config.error().line();
   } else if (digest != status_.sha256()) {
     try {
-      take_up(std::get<ProviderConfig>(config));
+      take_up(*config);
     } catch (const Error& failed) {
       error = failed.what();
     }
@@ -73,7 +73,7 @@ void ConfigFollower::take_up_file() {
   // One change of a mounted ConfigMap is several events; only the first is news.
   if (const std::string seen = digest + error; seen == std::exchange(last_seen_, seen)) return;
   if (error.empty()) {
-    accept(std::get<ProviderConfig>(config), digest);
+    accept(*config, digest);
   } else {
     refuse(error);
   }

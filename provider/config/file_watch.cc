@@ -6,7 +6,7 @@
 #include <cstring>
 #include <filesystem>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::provider {
 namespace {

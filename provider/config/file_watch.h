@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
 
 namespace kms::provider {
 

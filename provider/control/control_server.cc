@@ -3,8 +3,8 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
-#include "proto/program/log.h"
-#include "proto/unix_connection.h"
+#include "common/log/log.h"
+#include "common/net/unix_connection.h"
 #include "provider/control/control_service.h"
 #include "provider/server/connection_acceptor.h"
 

@@ -8,10 +8,10 @@
 
 #include <memory>
 
-#include "proto/unix_listener.h"
+#include "common/net/unix_listener.h"
+#include "common/process/signals.h"
 #include "provider/config/config_follower.h"
 #include "provider/faults/scenario_player.h"
-#include "provider/signals.h"
 
 namespace kms::provider {
 
@@ -22,8 +22,8 @@ struct Controlled {
   Faults& faults;
   Journal& journal;
   ScenarioPlayer& player;
-  const ConfigFollower* config;  ///< nullptr where there is no --config
-  const Signals& stop;           ///< readable once the process is told to end
+  const ConfigFollower* config;   ///< nullptr where there is no --config
+  const process::SignalFd& stop;  ///< readable once the process is told to end
 };
 
 class ControlServer {

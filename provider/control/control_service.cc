@@ -3,18 +3,15 @@
 #include <algorithm>
 #include <optional>
 
-#include "proto/message_json.h"
-#include "proto/program/log.h"
+#include "common/log/log.h"
+#include "common/text/protobuf.h"
 #include "provider/faults/fault_presets.h"
-#include "provider/proto_duration.h"
 #include "provider/server/metrics.h"
 
 namespace kms::provider {
 namespace {
 
-grpc::Status refused(const Failure& failure) {
-  return {grpc::StatusCode::FAILED_PRECONDITION, failure.line()};
-}
+grpc::Status refused(const Error& failure) { return {grpc::StatusCode::FAILED_PRECONDITION, failure.line()}; }
 
 }  // namespace
 
@@ -23,10 +20,10 @@ grpc::Status ControlService::Rotate(grpc::ServerContext*, const mock_kms::v1::Ro
   const std::optional<KeyVersion> to =
       request->to() == 0 ? std::nullopt : std::optional<KeyVersion>(request->to());
   // Whoever takes this process' place may have read the version already: it is the one to be asked.
-  if (controlled_.stop.waiting()) return {grpc::StatusCode::CANCELLED, "this provider is ending"};
+  if (controlled_.stop.pending()) return {grpc::StatusCode::CANCELLED, "this provider is ending"};
   const auto outcome = controlled_.versions.rotate(to, request->force());
-  if (const Failure* failure = failure_of(outcome)) return refused(*failure);
-  const auto& rotation = std::get<KeyVersions::Rotation>(outcome);
+  if (!outcome) return refused(outcome.error());
+  const auto& rotation = *outcome;
   reply->set_from(rotation.from);
   reply->set_to(rotation.to);
   reply->set_key_id(controlled_.keys.at(rotation.to)->id_text);
@@ -44,10 +41,10 @@ grpc::Status ControlService::ListKeys(grpc::ServerContext*, const mock_kms::v1::
 grpc::Status ControlService::AddFault(grpc::ServerContext*, const mock_kms::v1::Fault* fault,
                                       mock_kms::v1::AddFaultReply* reply) {
   auto complete = complete_fault(*fault);
-  if (const Failure* failure = failure_of(complete)) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, failure->line()};
+  if (!complete) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, complete.error().line()};
   }
-  auto& whole = std::get<mock_kms::v1::Fault>(complete);
+  auto& whole = *complete;
   if (whole.has_late_start()) {
     return {grpc::StatusCode::INVALID_ARGUMENT,
             "a late start has passed when a provider runs; start one with serve --fault"};
@@ -99,7 +96,7 @@ grpc::Status ControlService::ReadJournal(grpc::ServerContext*,
 grpc::Status ControlService::CountCalls(grpc::ServerContext*, const mock_kms::v1::CountCallsRequest* request,
                                         mock_kms::v1::CallCounts* counts) {
   if (request->has_since()) {
-    controlled_.journal.count_since(Journal::Clock::now() - duration_of(request->since()), *counts);
+    controlled_.journal.count_since(Journal::Clock::now() - from_proto(request->since()), *counts);
   } else {
     controlled_.journal.count_all(*counts);
   }
@@ -130,10 +127,10 @@ grpc::Status ControlService::ReadConfig(grpc::ServerContext*, const mock_kms::v1
 grpc::Status ControlService::RunScenario(grpc::ServerContext*, const mock_kms::v1::Scenario* scenario,
                                          mock_kms::v1::ScenarioStatus* status) {
   const auto complete = complete_scenario(*scenario);
-  if (const Failure* failure = failure_of(complete)) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, failure->line()};
+  if (!complete) {
+    return {grpc::StatusCode::INVALID_ARGUMENT, complete.error().line()};
   }
-  *status = controlled_.player.run(std::get<mock_kms::v1::Scenario>(complete), false);
+  *status = controlled_.player.run(*complete, false);
   return grpc::Status::OK;
 }
 

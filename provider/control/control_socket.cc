@@ -5,17 +5,17 @@ namespace kms::provider {
 Outcome<Endpoint> control_endpoint(const std::string& control, const std::string& kms_socket) {
   if (!control.empty()) {
     auto parsed = Endpoint::parse(control);
-    if (const Failure* failure = failure_of(parsed)) {
-      return Failure{"--control-socket: " + failure->cause, failure->hint};
+    if (!parsed) {
+      return Error("--control-socket: " + parsed.error().cause(), parsed.error().next_step());
     }
     return parsed;
   }
   const auto kms = Endpoint::parse(kms_socket);
-  if (const Failure* failure = failure_of(kms)) return Failure{"--socket: " + failure->cause, failure->hint};
-  auto beside = Endpoint::parse(std::get<Endpoint>(kms).uri() + ".control");
-  if (const Failure* failure = failure_of(beside)) {
-    return Failure{"no room for the control socket's name: " + failure->cause,
-                   "name one with --control-socket"};
+  if (!kms) return Error("--socket: " + kms.error().cause(), kms.error().next_step());
+  auto beside = Endpoint::parse(kms->uri() + ".control");
+  if (!beside) {
+    return Error("no room for the control socket's name: " + beside.error().cause(),
+                 "name one with --control-socket");
   }
   return beside;
 }

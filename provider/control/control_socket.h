@@ -6,11 +6,11 @@
 
 #include <string>
 
-#include "proto/endpoint.h"
+#include "common/net/endpoint.h"
 
 namespace kms::provider {
 
-/// `control` is an endpoint, or empty for the one beside `kms_socket`. A Failure names the option to change.
+/// `control` is an endpoint, or empty for the one beside `kms_socket`. A Error names the option to change.
 [[nodiscard]] Outcome<Endpoint> control_endpoint(const std::string& control, const std::string& kms_socket);
 
 }  // namespace kms::provider

@@ -4,7 +4,7 @@
 #include <csignal>
 #include <cstdlib>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 #include "provider/faults/fault_signal.h"
 
 namespace kms::provider {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "provider/proto_duration.h"
+#include "common/text/protobuf.h"
 
 namespace kms::provider {
 namespace {
@@ -164,7 +164,7 @@ mock_kms::v1::FaultList FaultPlan::list(Time now) const {
     use.set_replaced(planned.replaced);
     use.set_over(planned.fault.has_lasting() &&
                  now - planned.since >=
-                     duration_of(planned.fault.after()) + duration_of(planned.fault.lasting()));
+                     from_proto(planned.fault.after()) + from_proto(planned.fault.lasting()));
   }
   return list;
 }
@@ -180,8 +180,8 @@ bool FaultPlan::grows_memory() const {
 }
 
 bool FaultPlan::in_time(const Planned& planned, Time now) {
-  const Duration age = now - planned.since - duration_of(planned.fault.after());
-  return age >= Duration{0} && (!planned.fault.has_lasting() || age < duration_of(planned.fault.lasting()));
+  const Duration age = now - planned.since - from_proto(planned.fault.after());
+  return age >= Duration{0} && (!planned.fault.has_lasting() || age < from_proto(planned.fault.lasting()));
 }
 
 double FaultPlan::chance(const Planned& planned, std::uint64_t purpose) const {
@@ -198,9 +198,9 @@ bool FaultPlan::hits(const Planned& planned) const {
 
 Duration FaultPlan::delay_of(const Planned& planned) const {
   const auto& latency = planned.fault.latency();
-  const Duration least = duration_of(latency.least());
+  const Duration least = from_proto(latency.least());
   if (!latency.has_most()) return least;
-  const Duration most = duration_of(latency.most());
+  const Duration most = from_proto(latency.most());
   const double drawn = chance(planned, 2);
   if (!latency.long_tail()) {
     return least + Duration{std::llround(drawn * static_cast<double>((most - least).count()))};
@@ -236,7 +236,7 @@ bool FaultPlan::apply(Planned& planned, Time now, FaultDecision& decision) const
       fail(Fault::RESOURCE_EXHAUSTED, "too many calls");
       break;
     case Fault::kLatency:
-      decision.delay = std::min(decision.delay + delay_of(planned), longest_duration);
+      decision.delay = std::min(decision.delay + delay_of(planned), max_duration);
       break;
     case Fault::kHang:
       decision.hang = true;

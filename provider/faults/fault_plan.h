@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 #include "proto/provider_control.pb.h"
 
 namespace kms::provider {

@@ -6,9 +6,8 @@
 #include <array>
 #include <cctype>
 
-#include "proto/message_json.h"
+#include "common/text/protobuf.h"
 #include "provider/faults/fault_signal.h"
-#include "provider/proto_duration.h"
 
 namespace kms::provider {
 namespace {
@@ -66,10 +65,10 @@ std::optional<std::string> refuse_effect(const Fault& fault) {
     case Fault::kLatency:
       if (fault.latency().long_tail() && !fault.latency().has_most()) return "a long tail needs latency.most";
       if (fault.latency().has_most() &&
-          duration_of(fault.latency().most()) < duration_of(fault.latency().least())) {
+          from_proto(fault.latency().most()) < from_proto(fault.latency().least())) {
         return "latency.most is less than latency.least";
       }
-      if (duration_of(fault.latency().least()) <= Duration{0} && !fault.latency().has_most()) {
+      if (from_proto(fault.latency().least()) <= Duration{0} && !fault.latency().has_most()) {
         return "the latency is 0";
       }
       break;
@@ -154,17 +153,17 @@ const std::vector<Preset>& presets() {
 
 Outcome<Fault> complete_fault(const Fault& fault) {
   const auto refused = [](const std::string& why) {
-    return Failure{"this is not a fault: " + why, "see 'fault add --help'"};
+    return Error("this is not a fault: " + why, "see 'fault add --help'");
   };
   if (const auto why = refuse_durations(fault)) return refused(*why);
   Fault whole;
   if (!fault.preset().empty()) {
     const Preset* preset = preset_named(fault.preset());
     if (preset == nullptr) {
-      return Failure{"there is no preset '" + fault.preset() + "'", "the presets are: " + preset_names()};
+      return Error("there is no preset '" + fault.preset() + "'", "the presets are: " + preset_names());
     }
-    if (const auto cause = from_json(preset->json, whole))
-      throw Error("preset " + preset->name + ": " + *cause);
+    if (const auto read = from_json(preset->json, whole); !read)
+      throw read.error().within("preset " + preset->name);
     make_room(fault, whole);
   }
   whole.MergeFrom(fault);
@@ -175,7 +174,8 @@ Outcome<Fault> complete_fault(const Fault& fault) {
 Outcome<Fault> read_fault(const std::string& text) {
   Fault fault;
   if (text.starts_with('{')) {
-    if (const auto cause = from_json(text, fault)) return Failure{"this is not a fault: " + *cause, ""};
+    if (const auto read = from_json(text, fault); !read)
+      return Error("this is not a fault: " + read.error().cause());
     return fault;
   }
   std::string violation = text;

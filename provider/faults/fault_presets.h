@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 #include "proto/provider_faults.pb.h"
 
 namespace kms::provider {
@@ -18,7 +18,7 @@ struct Preset {
 [[nodiscard]] const std::vector<Preset>& presets();
 
 /// The fault with what its preset stands for filled in, and checked: it has one effect, and all of its values
-/// make sense. A Failure says which does not.
+/// make sense. A Error says which does not.
 [[nodiscard]] Outcome<mock_kms::v1::Fault> complete_fault(const mock_kms::v1::Fault& fault);
 
 /// A fault from a word (a preset, or a violation such as "key-id-empty") or from JSON; not completed.

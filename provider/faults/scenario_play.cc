@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "common/text/protobuf.h"
 #include "provider/faults/fault_plan.h"
-#include "provider/proto_duration.h"
 
 namespace kms::provider {
 
@@ -23,8 +23,8 @@ ScenarioPlay::ScenarioPlay(mock_kms::v1::Scenario scenario, std::string_view nod
       status.set_state(StepStatus::ELSEWHERE);
       continue;
     }
-    timeline_.push_back({begun + duration_of(step.at()), i, true});
-    if (step.has_until()) timeline_.push_back({begun + duration_of(step.until()), i, false});
+    timeline_.push_back({begun + from_proto(step.at()), i, true});
+    if (step.has_until()) timeline_.push_back({begun + from_proto(step.until()), i, false});
   }
   std::stable_sort(timeline_.begin(), timeline_.end(), [](const Due& a, const Due& b) {
     return a.at != b.at ? a.at < b.at : !a.begins && b.begins;
@@ -70,8 +70,8 @@ ScenarioStatus ScenarioPlay::status(Time now) const {
                                                : ScenarioStatus::PLAYING);
   const Duration elapsed = stopped_.value_or(now) - begun_;
   const bool over = status.state() == ScenarioStatus::PLAYED;
-  *status.mutable_elapsed() = proto_duration(over ? std::min(elapsed, length) : elapsed);
-  *status.mutable_length() = proto_duration(length);
+  *status.mutable_elapsed() = to_proto(over ? std::min(elapsed, length) : elapsed);
+  *status.mutable_length() = to_proto(length);
   for (const StepStatus& step : steps_) *status.add_steps() = step;
   return status;
 }

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 #include "proto/provider_control.pb.h"
 
 namespace kms::provider {

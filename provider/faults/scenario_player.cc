@@ -2,8 +2,8 @@
 
 #include <google/protobuf/util/time_util.h>
 
-#include "proto/message_json.h"
-#include "proto/program/log.h"
+#include "common/log/log.h"
+#include "common/text/protobuf.h"
 
 namespace kms::provider {
 
@@ -109,7 +109,7 @@ void ScenarioPlayer::rotate(std::size_t step, const Scenario::Rotation& rotation
   try {
     const auto to = rotation.to() == 0 ? std::nullopt : std::optional<KeyVersion>(rotation.to());
     const auto outcome = versions_.rotate(to, rotation.force());
-    if (const Failure* failure = failure_of(outcome)) error = failure->cause;
+    if (!outcome) error = outcome.error().cause();
   } catch (const Error& failed) {
     error = failed.what();
   }

@@ -26,10 +26,10 @@ Outcome<InspectInput> from_hex(std::string text) {
   text = absl::StrReplaceAll(text, {{"\\x", ""}});
   std::erase_if(text, [](unsigned char c) { return std::isspace(c) != 0; });
   if (!std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; })) {
-    return Failure{"the value is not hex: it has other characters than hexadecimal digits", ""};
+    return Error("the value is not hex: it has other characters than hexadecimal digits");
   }
   if (text.size() % 2 != 0) {
-    return Failure{"the value is not hex: it has an odd number of digits", "it may have been cut off"};
+    return Error("the value is not hex: it has an odd number of digits", "it may have been cut off");
   }
   return InspectInput{absl::HexStringToBytes(text), ""};
 }
@@ -37,7 +37,7 @@ Outcome<InspectInput> from_hex(std::string text) {
 Outcome<InspectInput> from_base64(const std::string& text) {
   InspectInput input;
   if (absl::Base64Unescape(text, &input.stored)) return input;
-  return Failure{"the value is not base64", "it may have been cut off"};
+  return Error("the value is not base64", "it may have been cut off");
 }
 
 Outcome<InspectInput> find_out(const std::string& text) {
@@ -55,8 +55,7 @@ Outcome<InspectInput> find_out(const std::string& text) {
   }
   for (auto* const decode : {+[](const std::string& digits) { return from_hex(digits); }, &from_base64}) {
     auto decoded = decode(text);
-    const auto* input = std::get_if<InspectInput>(&decoded);
-    if (input != nullptr && begins_as_stored(input->stored)) return decoded;
+    if (decoded && begins_as_stored(decoded->stored)) return decoded;
   }
   return raw;
 }

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::provider {
 
@@ -15,7 +15,7 @@ struct InspectInput {
       etcd_key;  ///< what stood on a line before a raw value, as `etcdctl get KEY` prints it; or empty
 };
 
-/// Hex may be `\x6b\x38`, too; white space in hex and base64 does not count. A Failure says why `text` is not
+/// Hex may be `\x6b\x38`, too; white space in hex and base64 does not count. A Error says why `text` is not
 /// of the encoding.
 [[nodiscard]] Outcome<InspectInput> decode_input(const std::string& text, Encoding encoding);
 

@@ -3,9 +3,9 @@
 
 #include <string_view>
 
+#include "common/crypto/secret_bytes.h"
+#include "common/error.h"
 #include "proto/etcd_value.pb.h"
-#include "proto/program/error.h"
-#include "provider/keys/secret_bytes.h"
 
 namespace kms::provider {
 

@@ -2,9 +2,8 @@
 
 #include <map>
 
-#include "proto/program/json.h"
-#include "proto/program/visible_text.h"
-#include "provider/keys/secret_bytes.h"
+#include "common/crypto/secret_bytes.h"
+#include "common/text/escape.h"
 
 namespace kms::provider {
 namespace {

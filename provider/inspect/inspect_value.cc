@@ -2,8 +2,7 @@
 
 #include <optional>
 
-#include "proto/program/json.h"
-#include "proto/program/visible_text.h"
+#include "common/text/escape.h"
 
 namespace kms::provider {
 namespace {
@@ -35,11 +34,11 @@ NotKmsV2 foreign(std::string_view stored) {
           "; name its --encoding if it is no raw value"};
 }
 
-Failure damaged(const std::string& why) {
+Error damaged(const std::string& why) {
   return {"the value is damaged: " + why, "store it whole: etcdctl get KEY --print-value-only > FILE"};
 }
 
-std::optional<Failure> refuse(const EncryptedObject& object) {
+Outcome<> refuse(const EncryptedObject& object) {
   if (!EncryptedObject::DekSourceType_IsValid(object.dek_source_type())) {
     return damaged("it has a DEK source of type " + std::to_string(object.dek_source_type()) +
                    ", and 0 and 1 are known");
@@ -51,7 +50,7 @@ std::optional<Failure> refuse(const EncryptedObject& object) {
   }
   if (object.key_id().empty()) return damaged("it has no key_id");
   if (object.key_id().size() > largest_key_id) return damaged("its key_id is longer than 1024 bytes");
-  return std::nullopt;
+  return {};
 }
 
 }  // namespace
@@ -60,9 +59,9 @@ bool begins_as_stored(std::string_view bytes) {
   return bytes.starts_with(encrypted) || bytes.starts_with(stored_protobuf) || bytes.starts_with('{');
 }
 
-std::variant<EtcdValue, NotKmsV2, Failure> parse_etcd_value(Bytes stored) {
+std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored) {
   const std::string_view text = text_of(stored);
-  if (text.empty()) return Failure{"there is no value: nothing was read", ""};
+  if (text.empty()) return Error("there is no value: nothing was read");
   if (!text.starts_with(kms_v2)) return foreign(text);
   const auto name_ends = text.find(':', kms_v2.size());
   if (name_ends == std::string_view::npos) return damaged("it ends within the provider's name");
@@ -77,7 +76,7 @@ std::variant<EtcdValue, NotKmsV2, Failure> parse_etcd_value(Bytes stored) {
     return damaged("behind the provider's name stand " + std::to_string(message.size()) +
                    " bytes that are no EncryptedObject");
   }
-  if (auto failure = refuse(value.object)) return *std::move(failure);
+  if (const auto checked = refuse(value.object); !checked) return checked.error();
   return value;
 }
 

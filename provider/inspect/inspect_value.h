@@ -5,9 +5,9 @@
 #include <string>
 #include <variant>
 
+#include "common/crypto/bytes.h"
+#include "common/error.h"
 #include "proto/etcd_value.pb.h"
-#include "proto/program/error.h"
-#include "provider/bytes.h"
 
 namespace kms::provider {
 
@@ -22,8 +22,8 @@ struct NotKmsV2 {
   std::string what;  ///< "is not encrypted: ...", to be said of the value
 };
 
-/// A Failure says what is wrong with a value that begins as one of KMS v2, and of one of no bytes.
-[[nodiscard]] std::variant<EtcdValue, NotKmsV2, Failure> parse_etcd_value(Bytes stored);
+/// A Error says what is wrong with a value that begins as one of KMS v2, and of one of no bytes.
+[[nodiscard]] std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored);
 
 /// Whether the bytes begin as anything that the API server stores: encrypted, JSON or protobuf.
 [[nodiscard]] bool begins_as_stored(std::string_view bytes);

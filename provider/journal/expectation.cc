@@ -14,7 +14,7 @@ namespace {
 constexpr auto form = "write it as 'decrypt == 0 since start' or 'status.UNAVAILABLE >= 3 since 30s'";
 constexpr std::array<std::string_view, 6> operators{"==", "!=", "<", "<=", ">", ">="};
 
-Failure bad(std::string_view text, const std::string& why) {
+Error bad(std::string_view text, const std::string& why) {
   return {"cannot expect '" + std::string(text) + "': " + why, form};
 }
 
@@ -70,8 +70,8 @@ Outcome<Expectation> Expectation::parse(std::string_view text) {
     if (words[3] != "since") return bad(text, "'" + words[3] + "' stands where 'since' is meant");
     if (words[4] == "start") return expectation;
     const auto since = parse_duration(words[4]);
-    if (const Failure* failure = failure_of(since)) return bad(text, failure->cause);
-    expectation.since_ = std::get<Duration>(since);
+    if (!since) return bad(text, since.error().cause());
+    expectation.since_ = *since;
   }
   return expectation;
 }

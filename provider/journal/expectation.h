@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 #include "proto/provider_control.pb.h"
 
 namespace kms::provider {

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "common/crypto/sha256.h"
 #include "proto/provider_faults.pb.h"
-#include "provider/keys/digest.h"
 
 namespace kms::provider {
 namespace {

@@ -14,9 +14,9 @@
 #include <string_view>
 #include <vector>
 
-#include "proto/program/duration.h"
+#include "common/crypto/secret_bytes.h"
+#include "common/text/time.h"
 #include "proto/provider_control.pb.h"
-#include "provider/keys/secret_bytes.h"
 
 namespace kms::provider {
 

@@ -6,8 +6,8 @@
 #include <limits>
 #include <memory>
 
-#include "proto/program/error.h"
-#include "provider/keys/openssl_error.h"
+#include "common/crypto/openssl.h"
+#include "common/error.h"
 
 namespace kms::provider::aes_gcm {
 namespace {
@@ -21,7 +21,7 @@ struct Deleter {
 const EVP_CIPHER* cipher() {
   static const std::unique_ptr<EVP_CIPHER, Deleter> fetched(
       EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
-  if (!fetched) throw_openssl("find AES-256-GCM");
+  if (!fetched) openssl::throw_error("find AES-256-GCM");
   return fetched.get();
 }
 
@@ -32,7 +32,7 @@ class Context {
   using Init = decltype(&EVP_EncryptInit_ex2);
 
   explicit Context(Init init) : init_(init), context_(EVP_CIPHER_CTX_new()) {
-    if (!context_) throw_openssl("prepare AES-256-GCM");
+    if (!context_) openssl::throw_error("prepare AES-256-GCM");
   }
 
   /// The context, ready for one message; nullptr where OpenSSL fails.
@@ -81,7 +81,7 @@ void encrypt(Bytes key, Bytes nonce, Bytes additional, Bytes plaintext, std::str
       EVP_EncryptUpdate(context, to, &length, plaintext.data(), int_size(plaintext)) == 1 &&
       EVP_EncryptFinal_ex(context, to + plaintext.size(), &length) == 1 &&
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, tag_size, to + plaintext.size()) == 1;
-  if (!done) throw_openssl("encrypt");
+  if (!done) openssl::throw_error("encrypt");
 }
 
 std::optional<SecretBytes> decrypt(Bytes key, Bytes nonce, Bytes additional, Bytes sealed) {
@@ -98,7 +98,7 @@ std::optional<SecretBytes> decrypt(Bytes key, Bytes nonce, Bytes additional, Byt
       EVP_DecryptUpdate(context, nullptr, &length, additional.data(), int_size(additional)) == 1 &&
       EVP_DecryptUpdate(context, plaintext.data(), &length, ciphertext.data(), int_size(ciphertext)) == 1 &&
       EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, tag_size, tag) == 1;
-  if (!ready) throw_openssl("decrypt");
+  if (!ready) openssl::throw_error("decrypt");
   if (EVP_DecryptFinal_ex(context, plaintext.data() + plaintext.size(), &length) != 1) {
     ERR_clear_error();
     return std::nullopt;

@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "provider/keys/secret_bytes.h"
+#include "common/crypto/secret_bytes.h"
 
 namespace kms::provider::aes_gcm {
 

@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "provider/keys/openssl_error.h"
+#include "common/crypto/openssl.h"
 
 namespace kms::provider {
 namespace {
@@ -27,11 +27,12 @@ OSSL_PARAM octets(const char* name, Bytes bytes) {
 
 SecretBytes derive(const OSSL_PARAM* parameters, std::size_t length) {
   const std::unique_ptr<EVP_KDF, KdfDeleter> kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
-  if (!kdf) throw_openssl("find HKDF");
+  if (!kdf) openssl::throw_error("find HKDF");
   const std::unique_ptr<EVP_KDF_CTX, KdfDeleter> context(EVP_KDF_CTX_new(kdf.get()));
-  if (!context) throw_openssl("prepare HKDF");
+  if (!context) openssl::throw_error("prepare HKDF");
   SecretBytes key(length);
-  if (EVP_KDF_derive(context.get(), key.data(), key.size(), parameters) != 1) throw_openssl("derive a key");
+  if (EVP_KDF_derive(context.get(), key.data(), key.size(), parameters) != 1)
+    openssl::throw_error("derive a key");
   return key;
 }
 
@@ -62,6 +63,11 @@ SecretBytes hkdf_sha256_expand(Bytes pseudorandom_key, Bytes info, std::size_t l
       OSSL_PARAM_construct_end(),
   };
   return derive(parameters.data(), length);
+}
+
+void append_field(std::string& to, std::string_view field) {
+  for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<char>(field.size() >> shift & 0xFF));
+  to.append(field);
 }
 
 }  // namespace kms::provider

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "provider/keys/secret_bytes.h"
+#include "common/crypto/secret_bytes.h"
 
 namespace kms::provider {
 
@@ -14,5 +14,8 @@ namespace kms::provider {
 /// Expands `pseudorandom_key` (32 bytes or more) alone, without the extraction before it. Throws kms::Error
 /// where OpenSSL fails.
 [[nodiscard]] SecretBytes hkdf_sha256_expand(Bytes pseudorandom_key, Bytes info, std::size_t length);
+
+/// Appends the field's size (4 bytes, big-endian) and the field, so that no two lists of fields look alike.
+void append_field(std::string& to, std::string_view field);
 
 }  // namespace kms::provider

@@ -45,10 +45,10 @@ std::optional<KeyId> KeyId::parse(std::string_view text) {
   return id;
 }
 
-std::optional<Failure> refuse_instance(std::string_view name) {
-  if (is_instance(name)) return std::nullopt;
-  return Failure{"'" + std::string(name) + "' cannot name an instance",
-                 "use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit"};
+Outcome<> refuse_instance(std::string_view name) {
+  if (is_instance(name)) return {};
+  return Error("'" + std::string(name) + "' cannot name an instance",
+               "use 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit");
 }
 
 }  // namespace kms::provider

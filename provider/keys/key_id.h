@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::provider {
 
@@ -36,6 +36,6 @@ struct KeyId {
 
 /// Why `name` cannot name an instance, or nothing where it can: 1..63 letters, digits, '.', '_' and '-', the
 /// first a letter or digit.
-[[nodiscard]] std::optional<Failure> refuse_instance(std::string_view name);
+[[nodiscard]] Outcome<> refuse_instance(std::string_view name);
 
 }  // namespace kms::provider

@@ -1,6 +1,6 @@
 #include "provider/keys/key_ring.h"
 
-#include "provider/encoding.h"
+#include "common/crypto/bytes.h"
 #include "provider/keys/aes_gcm.h"
 #include "provider/keys/hkdf.h"
 

@@ -13,8 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "common/crypto/secret_bytes.h"
 #include "provider/keys/key_id.h"
-#include "provider/keys/secret_bytes.h"
 
 namespace kms::provider {
 

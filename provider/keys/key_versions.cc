@@ -68,15 +68,15 @@ Outcome<KeyVersions::Rotation> KeyVersions::rotate(std::optional<KeyVersion> to,
   const std::lock_guard lock(mutex_);
   const KeyVersion from = state_.current();
   if (!to && state_.highest() == std::numeric_limits<KeyVersion>::max()) {
-    return Failure{"there is no version above " + std::to_string(state_.highest()), "name one with --to"};
+    return Error("there is no version above " + std::to_string(state_.highest()), "name one with --to");
   }
   const KeyVersion next = to.value_or(state_.highest() + 1);
-  if (next == 0) return Failure{"versions count from 1", ""};
+  if (next == 0) return Error("versions count from 1");
   if (next == from) return Rotation{from, from};
   if (next <= state_.highest() && !force) {
-    return Failure{"version " + std::to_string(next) + " is not above " + std::to_string(state_.highest()) +
-                       ", the highest that was current",
-                   "rotate without --to, or add --force to use a key id again"};
+    return Error("version " + std::to_string(next) + " is not above " + std::to_string(state_.highest()) +
+                     ", the highest that was current",
+                 "rotate without --to, or add --force to use a key id again");
   }
   make_current(next);
   return Rotation{from, next};

@@ -8,8 +8,8 @@
 #include <mutex>
 #include <optional>
 
-#include "proto/program/error.h"
-#include "proto/program/unique_fd.h"
+#include "common/error.h"
+#include "common/io/fd.h"
 #include "provider/keys/key_ring.h"
 #include "provider/keys/state_file.h"
 

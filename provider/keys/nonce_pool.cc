@@ -7,13 +7,14 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "provider/keys/openssl_error.h"
+#include "common/crypto/openssl.h"
 
 namespace kms::provider {
 namespace {
 
 void draw(std::span<std::uint8_t> bytes) {
-  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) throw_openssl("draw random bytes");
+  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
+    openssl::throw_error("draw random bytes");
 }
 
 /// What stands in a page of its own, which a fork finds zeroed: then nothing is left, and it draws anew.

@@ -2,8 +2,9 @@
 
 #include <array>
 
-#include "provider/encoding.h"
+#include "common/crypto/bytes.h"
 #include "provider/keys/aes_gcm.h"
+#include "provider/keys/hkdf.h"
 #include "provider/keys/nonce_pool.h"
 
 namespace kms::provider {

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "proto/program/unique_fd.h"
-#include "provider/keys/openssl_error.h"
+#include "common/crypto/openssl.h"
+#include "common/io/fd.h"
 
 namespace kms::provider {
 namespace {
@@ -37,11 +37,11 @@ SecretBytes from_hex(Bytes digits) {
   return seed;
 }
 
-Failure refused(const std::string& path, const std::string& why, const char* hint = make_one) {
+Error refused(const std::string& path, const std::string& why, const char* hint = make_one) {
   return {"seed file " + path + " " + why, hint};
 }
 
-Failure cannot_read(const std::string& path) {
+Error cannot_read(const std::string& path) {
   return {"cannot read seed file " + path + ": " + errno_text(errno), ""};
 }
 
@@ -51,7 +51,7 @@ SecretBytes published_test_seed() {
   constexpr std::string_view text = "mock-kms-provider published test seed";
   SecretBytes seed(seed_size);
   if (EVP_Digest(text.data(), text.size(), seed.data(), nullptr, EVP_sha256(), nullptr) != 1) {
-    throw_openssl("compute the published test seed");
+    openssl::throw_error("compute the published test seed");
   }
   return seed;
 }

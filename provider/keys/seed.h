@@ -5,8 +5,8 @@
 
 #include <string>
 
-#include "proto/program/error.h"
-#include "provider/keys/secret_bytes.h"
+#include "common/crypto/secret_bytes.h"
+#include "common/error.h"
 
 namespace kms::provider {
 

@@ -9,12 +9,10 @@
 #include <ctime>
 #include <thread>
 
-#include "proto/message_json.h"
-#include "proto/program/error.h"
-#include "proto/program/log.h"
-#include "proto/program/unique_fd.h"
-#include "proto/program/write_all.h"
-#include "provider/bounded_read.h"
+#include "common/error.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
+#include "common/text/protobuf.h"
 
 namespace kms::provider {
 namespace {
@@ -26,7 +24,7 @@ constexpr std::size_t largest = std::size_t{64} * 1024;
 /// Why this is not a state of `instance`, or nothing.
 std::optional<std::string> refuse(const std::string& content, const std::string& instance, KeyState& state) {
   if (content.size() > largest) return "it is larger than 64 KiB";
-  if (auto cause = from_json(content, state)) return cause;
+  if (const auto read = from_json(content, state); !read) return read.error().cause();
   if (state.instance() != instance) return "it is about instance '" + state.instance() + "'";
   if (state.current() == 0) return "its current version is 0, and versions count from 1";
   if (state.highest() < state.current()) return "its highest version is lower than the current one";
@@ -105,7 +103,7 @@ void StateFile::write(const KeyState& state) const {
   const UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd) throw_errno("make " + draft.string());
   try {
-    write_to_disk(fd, to_json(state, JsonLook::document), draft);
+    write_to_disk(fd, to_json(state, JsonLayout::document), draft);
     if (::rename(draft.c_str(), path_.c_str()) != 0) throw_errno("put " + path_.string() + " in place");
   } catch (...) {
     ::unlink(draft.c_str());

@@ -10,8 +10,8 @@
 #include <optional>
 #include <string>
 
-#include "proto/program/duration.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
+#include "common/text/time.h"
 #include "proto/provider_control.pb.h"
 
 namespace kms::provider {

@@ -6,8 +6,8 @@
 
 #include <array>
 
-#include "proto/program/error.h"
-#include "proto/program/log.h"
+#include "common/error.h"
+#include "common/log/log.h"
 
 namespace kms::provider {
 namespace {

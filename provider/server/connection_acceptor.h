@@ -9,7 +9,7 @@
 #include <functional>
 #include <thread>
 
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
 
 namespace kms::provider {
 

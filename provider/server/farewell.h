@@ -10,8 +10,8 @@
 #include <mutex>
 #include <vector>
 
-#include "proto/program/duration.h"
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
+#include "common/text/time.h"
 
 namespace kms::provider {
 

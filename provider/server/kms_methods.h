@@ -10,10 +10,10 @@
 #include <string_view>
 #include <utility>
 
+#include "common/crypto/secret_bytes.h"
 #include "proto/kms_v2.grpc.pb.h"
 #include "provider/faults/fault_effects.h"
 #include "provider/journal/journal.h"
-#include "provider/keys/secret_bytes.h"
 #include "provider/server/kms_service.h"
 
 namespace kms::provider {

@@ -11,15 +11,15 @@ namespace kms::provider {
 
 ListeningSocket::ListeningSocket(const Endpoint& endpoint, const SocketAccess& access) {
   auto handed_down = take_handed_down();
-  if (const Failure* failure = failure_of(handed_down)) throw Error(*failure);
-  handed_down_ = std::move(std::get<std::optional<HandedDown>>(handed_down));
+  if (!handed_down) throw Error(handed_down.error());
+  handed_down_ = *std::move(handed_down);
   if (handed_down_) {
     description_ = "handed down by the supervisor";
     return;
   }
   Outcome<UnixListener> claimed = UnixListener::claim(endpoint, access);
-  if (const Failure* failure = failure_of(claimed)) throw Error(*failure);
-  own_.emplace(std::move(std::get<UnixListener>(claimed)));
+  if (!claimed) throw Error(claimed.error());
+  own_.emplace(*std::move(claimed));
   std::array<char, 16> mode{};
   std::snprintf(mode.data(), mode.size(), "mode %04o", static_cast<unsigned>(access.mode));
   description_ = endpoint.abstract() ? "abstract" : mode.data();

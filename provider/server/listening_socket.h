@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include "proto/handed_down.h"
-#include "proto/unix_listener.h"
+#include "common/net/handed_down.h"
+#include "common/net/unix_listener.h"
 
 namespace kms::provider {
 

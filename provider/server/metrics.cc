@@ -1,7 +1,7 @@
 #include "provider/server/metrics.h"
 
-#include "proto/program/metrics_text.h"
-#include "provider/keys/digest.h"
+#include "common/crypto/sha256.h"
+#include "common/metrics/metrics.h"
 
 namespace kms::provider {
 namespace {

@@ -9,7 +9,7 @@
 #include <optional>
 #include <thread>
 
-#include "proto/unix_connection.h"
+#include "common/net/unix_connection.h"
 #include "provider/server/connection_acceptor.h"
 #include "provider/server/server_call.h"
 

@@ -8,9 +8,9 @@
 
 #include <memory>
 
-#include "proto/program/duration.h"
-#include "proto/program/unique_fd.h"
-#include "proto/unix_listener.h"
+#include "common/io/fd.h"
+#include "common/net/unix_listener.h"
+#include "common/text/time.h"
 #include "provider/faults/faults.h"
 #include "provider/journal/journal.h"
 #include "provider/server/kms_service.h"

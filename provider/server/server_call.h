@@ -14,7 +14,7 @@
 #include <memory>
 #include <optional>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 #include "provider/server/connection_number.h"
 #include "provider/server/server_state.h"
 

@@ -3,10 +3,10 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "proto/message_json.h"
-#include "proto/program/exit_code.h"
-#include "proto/program/junit.h"
-#include "proto/unix_connection.h"
+#include "common/cli/exit_code.h"
+#include "common/net/unix_connection.h"
+#include "common/text/junit.h"
+#include "common/text/protobuf.h"
 #include "supervisor/check/check_report.h"
 
 namespace kms::supervisor {
@@ -15,14 +15,13 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 /// Why nothing can be surveyed at the endpoint, with the next step.
-std::optional<Failure> obstacle(const Endpoint& endpoint) {
-  if (connect_to(endpoint)) return std::nullopt;
+Outcome<> obstacle(const Endpoint& endpoint) {
+  if (connect_to(endpoint)) return {};
   const int error = errno;
   const std::string cause = "cannot connect to " + endpoint.uri() + ": " + errno_text(error);
-  if (error == EACCES) return Failure{cause, "run as the plugin's user or as root"};
-  if (error == ECONNREFUSED)
-    return Failure{cause, "the plugin that made this socket is dead; start it again"};
-  return Failure{cause, "start the plugin first, or name its socket"};
+  if (error == EACCES) return Error(cause, "run as the plugin's user or as root");
+  if (error == ECONNREFUSED) return Error(cause, "the plugin that made this socket is dead; start it again");
+  return Error(cause, "start the plugin first, or name its socket");
 }
 
 void print(const std::string& text) {
@@ -59,12 +58,12 @@ int run_check(const CommandLine& line, const CheckOptions& options) {
   texts.insert(texts.end(), options.replicas.begin(), options.replicas.end());
   for (const std::string& text : texts) {
     auto endpoint = Endpoint::parse(text);
-    if (const Failure* failure = failure_of(endpoint)) return line.usage_error(failure->line());
-    endpoints.push_back(std::move(std::get<Endpoint>(endpoint)));
+    if (!endpoint) return line.usage_error(endpoint.error().line());
+    endpoints.push_back(*std::move(endpoint));
   }
   for (const Endpoint& endpoint : endpoints) {
-    if (const auto failure = obstacle(endpoint)) {
-      std::fprintf(stderr, "supervisor: %s\n", failure->line().c_str());
+    if (const auto reachable = obstacle(endpoint); !reachable) {
+      std::fprintf(stderr, "supervisor: %s\n", reachable.error().line().c_str());
       return exit_code::unreachable;
     }
   }
@@ -76,7 +75,7 @@ int run_check(const CommandLine& line, const CheckOptions& options) {
   report.set_endpoint(endpoint.uri());
   for (const Endpoint& replica : endpoints) report.add_replicas(replica.uri());
   if (!options.junit.empty()) write_report(options.junit, check::report_junit(report, Clock::now() - begun));
-  print(options.output == "json" ? to_json(report, JsonLook::document) : check::report_text(report));
+  print(options.output == "json" ? to_json(report, JsonLayout::document) : check::report_text(report));
   if (seen.out_of_time) {
     std::fprintf(stderr, "supervisor: the check was not finished within %s; give it a longer --deadline\n",
                  go_duration(options.limits.deadline).c_str());

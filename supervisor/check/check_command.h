@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/program/command_line.h"
+#include "common/cli/command_line.h"
 #include "supervisor/check/check_survey.h"
 
 namespace kms::supervisor {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "common/text/time.h"
 #include "proto/kms_v2_bytes.pb.h"
-#include "proto/program/duration.h"
 
 namespace kms::supervisor::check {
 

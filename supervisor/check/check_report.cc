@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "proto/program/json.h"
-#include "proto/program/junit.h"
+#include "common/text/escape.h"
+#include "common/text/junit.h"
 
 namespace kms::supervisor::check {
 namespace {

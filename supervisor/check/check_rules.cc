@@ -1,7 +1,6 @@
 #include "supervisor/check/check_rules.h"
 
-#include "proto/program/json.h"
-#include "proto/program/visible_text.h"
+#include "common/text/escape.h"
 #include "supervisor/check/check_findings.h"
 
 namespace kms::supervisor::check {

@@ -6,9 +6,9 @@
 
 #include <thread>
 
-#include "proto/program/visible_text.h"
-#include "proto/status_code.h"
-#include "proto/unix_connection.h"
+#include "common/net/grpc_status.h"
+#include "common/net/unix_connection.h"
+#include "common/text/escape.h"
 #include "supervisor/probe/call_end.h"
 
 namespace kms::supervisor::check {

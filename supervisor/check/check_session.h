@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/endpoint.h"
+#include "common/net/endpoint.h"
 #include "supervisor/check/check_observations.h"
 
 namespace kms::supervisor::check {

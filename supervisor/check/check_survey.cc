@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 #include "supervisor/check/check_session.h"
 
 namespace kms::supervisor::check {

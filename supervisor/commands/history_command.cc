@@ -7,9 +7,9 @@
 #include <map>
 #include <thread>
 
-#include "proto/program/exit_code.h"
-#include "proto/program/log.h"
-#include "proto/program/visible_text.h"
+#include "common/cli/exit_code.h"
+#include "common/log/log.h"
+#include "common/text/escape.h"
 #include "supervisor/control/control_client.h"
 
 namespace kms::supervisor {

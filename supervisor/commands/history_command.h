@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "proto/endpoint.h"
+#include "common/net/endpoint.h"
 
 namespace kms::supervisor {
 

@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
-#include "proto/program/log.h"
-#include "proto/unix_connection.h"
+#include "common/log/log.h"
+#include "common/net/unix_connection.h"
 #include "supervisor/signals.h"
 #include "supervisor/socket_file.h"
 #include "supervisor/supervisor.h"
@@ -117,17 +117,13 @@ void make_parent(const Endpoint& endpoint) {
   }
 }
 
-Failure about(const std::string& option, const Failure& failure) {
-  return {option + ": " + failure.cause, failure.hint};
-}
-
 Outcome<SocketAccess> access_of(const RunOptions& options) {
   const auto mode = parse_socket_mode(options.socket_mode);
-  if (const Failure* failure = failure_of(mode)) return about("--socket-mode", *failure);
-  SocketAccess access{std::get<mode_t>(mode), {}, {}};
+  if (!mode) return mode.error().within("--socket-mode");
+  SocketAccess access{*mode, {}, {}};
   if (options.socket_owner.empty()) return access;
-  if (const auto failure = parse_socket_owner(options.socket_owner, access))
-    return about("--socket-owner", *failure);
+  const auto owner = parse_socket_owner(options.socket_owner, access);
+  if (!owner) return owner.error().within("--socket-owner");
   return access;
 }
 
@@ -135,17 +131,17 @@ Outcome<SocketAccess> access_of(const RunOptions& options) {
 Outcome<std::optional<process::Identity>> identity_of(const std::string& child_user) {
   if (child_user.empty()) return std::nullopt;
   auto identity = process::find_identity(child_user);
-  if (const Failure* failure = failure_of(identity)) return about("--child-user", *failure);
+  if (!identity) return identity.error().within("--child-user");
   if (::geteuid() != 0)
-    return Failure{"--child-user: only root can start processes of other users", "leave it out"};
-  return std::optional(std::get<process::Identity>(std::move(identity)));
+    return Error("--child-user: only root can start processes of other users", "leave it out");
+  return std::optional(*std::move(identity));
 }
 
 Outcome<std::optional<MetricsAddress>> metrics_address_of(const RunOptions& options) {
   if (options.metrics_addr.empty()) return std::nullopt;
   auto address = MetricsAddress::parse(options.metrics_addr);
-  if (const Failure* failure = failure_of(address)) return about("--metrics-addr", *failure);
-  return std::optional(std::get<MetricsAddress>(std::move(address)));
+  if (!address) return address.error().within("--metrics-addr");
+  return std::optional(*std::move(address));
 }
 
 }  // namespace
@@ -168,30 +164,29 @@ CLI::App& add_run(CommandLine& line, RunOptions& options) {
 
 Outcome<SupervisorPlan> plan_of(const RunOptions& options) {
   auto metrics = metrics_address_of(options);
-  if (const Failure* failure = failure_of(metrics)) return *failure;
+  if (!metrics) return metrics.error();
   const auto access = access_of(options);
-  if (const Failure* failure = failure_of(access)) return *failure;
+  if (!access) return access.error();
   const auto identity = identity_of(options.child_user);
-  if (const Failure* failure = failure_of(identity)) return *failure;
+  if (!identity) return identity.error();
   if (options.instances > 1 && options.socket.find("{n}") == std::string::npos)
-    return Failure{
+    return Error(
         "--socket: " + std::to_string(options.instances) + " instances cannot share " + options.socket,
-        "write {n} where the instance's number is to stand"};
-  SupervisorPlan plan{{}, options.termination_log, std::get<0>(std::move(metrics))};
+        "write {n} where the instance's number is to stand");
+  SupervisorPlan plan{{}, options.termination_log, *std::move(metrics)};
   for (unsigned number = 1; number <= options.instances; ++number) {
     const auto socket = Endpoint::parse(numbered(options.socket, number));
-    if (const Failure* failure = failure_of(socket)) return about("--socket", *failure);
+    if (!socket) return socket.error().within("--socket");
     process::Launch plugin;
     for (const std::string& word : options.command) plugin.command.push_back(numbered(word, number));
-    plugin.identity = std::get<0>(identity);
+    plugin.identity = *identity;
     if (options.child_memory > 0) plugin.memory = options.child_memory;
     if (options.child_threads > 0) plugin.threads = options.child_threads;
     plugin.environment = plugin_environment(number);
-    const std::string control = control_of(plugin.command, plugin.environment, std::get<Endpoint>(socket));
-    plan.plugins.push_back({std::get<Endpoint>(socket), std::get<SocketAccess>(access), options.handover,
-                            std::move(plugin), control, options.build_info, options.watch_binary,
-                            options.child_output, options.deep_probe_every, options.slow_after,
-                            options.policy});
+    const std::string control = control_of(plugin.command, plugin.environment, *socket);
+    plan.plugins.push_back({*socket, *access, options.handover, std::move(plugin), control,
+                            options.build_info, options.watch_binary, options.child_output,
+                            options.deep_probe_every, options.slow_after, options.policy});
   }
   return plan;
 }
@@ -200,7 +195,7 @@ int run_supervisor(SupervisorPlan plan, const Endpoint& control) {
   block_signals();
   make_parent(control);
   auto listener = UnixListener::claim(control);
-  if (const Failure* failure = failure_of(listener)) throw Error(*failure);
+  if (!listener) throw Error(listener.error());
   for (const Supervision& plugin : plan.plugins) {
     // The plugin of a supervisor that was killed is killed with it, and may hold its socket a little longer
     // than this one takes to start.
@@ -215,7 +210,7 @@ int run_supervisor(SupervisorPlan plan, const Endpoint& control) {
       log::warning(elsewhere + "; unless it takes a socket handed down, it is never found");
   }
   const std::string socket = plan.plugins.front().socket.uri();
-  Supervisor supervisor(std::move(plan), std::move(std::get<UnixListener>(listener)));
+  Supervisor supervisor(std::move(plan), *std::move(listener));
   log::info("supervising", {{"socket", socket}, {"control-socket", control.uri()}, {"pid", ::getpid()}});
   return supervisor.run();
 }

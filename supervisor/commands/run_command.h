@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/program/command_line.h"
+#include "common/cli/command_line.h"
 #include "supervisor/supervision.h"
 
 namespace kms::supervisor {

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <thread>
 
-#include "proto/program/exit_code.h"
-#include "proto/program/rfc3339.h"
+#include "common/cli/exit_code.h"
+#include "common/text/time.h"
 #include "supervisor/commands/status_text.h"
 #include "supervisor/control/control_client.h"
 #include "supervisor/probe/self_report.h"

@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
+#include "common/net/endpoint.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 

@@ -4,9 +4,8 @@
 
 #include <algorithm>
 
-#include "proto/program/duration.h"
-#include "proto/program/rfc3339.h"
-#include "proto/program/visible_text.h"
+#include "common/text/escape.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 namespace {

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <sstream>
 
-#include "proto/program/rfc3339.h"
-#include "proto/program/visible_text.h"
+#include "common/text/escape.h"
+#include "common/text/time.h"
 #include "supervisor/commands/status_rows.h"
 
 namespace kms::supervisor {

@@ -5,16 +5,16 @@
 
 #include <cerrno>
 
-#include "proto/program/exit_code.h"
-#include "proto/status_code.h"
-#include "proto/unix_connection.h"
+#include "common/cli/exit_code.h"
+#include "common/net/grpc_status.h"
+#include "common/net/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {
 
 /// What connect(2) says of the socket: it names the cause better than gRPC, which says "failed to connect" to
 /// all.
-Failure obstacle(const Endpoint& control, int error) {
+Error obstacle(const Endpoint& control, int error) {
   const std::string cause = "cannot reach a supervisor on " + control.uri() + ": " + errno_text(error);
   if (error == EACCES) return {cause, "run as the supervisor's user or as root"};
   if (error == ECONNREFUSED) return {cause, "the supervisor that made this socket is dead; start it again"};

@@ -6,9 +6,9 @@
 #include <optional>
 #include <variant>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
-#include "proto/program/error.h"
+#include "common/error.h"
+#include "common/net/endpoint.h"
+#include "common/text/time.h"
 #include "proto/supervisor_control.grpc.pb.h"
 #include "supervisor/commands/commands.h"
 
@@ -16,7 +16,7 @@ namespace kms::supervisor {
 
 /// Why a command was not carried out, and what to exit with.
 struct NoAnswer {
-  Failure failure;
+  Error failure;
   int exit_code;
 };
 

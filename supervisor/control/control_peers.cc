@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <chrono>
 
-#include "proto/program/log.h"
-#include "proto/unix_connection.h"
+#include "common/log/log.h"
+#include "common/net/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {

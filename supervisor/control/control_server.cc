@@ -9,9 +9,9 @@
 #include <mutex>
 #include <utility>
 
-#include "proto/program/error.h"
-#include "proto/program/log.h"
-#include "proto/unix_connection.h"
+#include "common/error.h"
+#include "common/log/log.h"
+#include "common/net/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {

@@ -14,8 +14,8 @@
 #include <memory>
 #include <string>
 
+#include "common/net/unix_listener.h"
 #include "proto/supervisor_control.grpc.pb.h"
-#include "proto/unix_listener.h"
 #include "supervisor/commands/commands.h"
 #include "supervisor/control/control_peers.h"
 

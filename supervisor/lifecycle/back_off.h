@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <random>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 

@@ -10,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "proto/program/duration.h"
-#include "supervisor/process/exit_status.h"
+#include "common/process/exit_status.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 

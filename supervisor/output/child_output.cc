@@ -8,7 +8,7 @@
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::supervisor {
 

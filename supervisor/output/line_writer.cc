@@ -10,7 +10,7 @@
 #include <climits>
 #include <string_view>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 
 namespace kms::supervisor {
 namespace {

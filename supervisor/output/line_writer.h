@@ -13,7 +13,7 @@
 #include <string>
 #include <thread>
 
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
 
 namespace kms::supervisor {
 

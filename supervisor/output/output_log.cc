@@ -1,6 +1,6 @@
 #include "supervisor/output/output_log.h"
 
-#include "proto/program/json.h"
+#include "common/text/escape.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {

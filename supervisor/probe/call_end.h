@@ -5,7 +5,7 @@
 #include <grpcpp/client_context.h>
 #include <grpcpp/support/status.h>
 
-#include "proto/program/duration.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <random>
 
-#include "proto/program/error.h"
-#include "proto/status_code.h"
+#include "common/error.h"
+#include "common/net/grpc_status.h"
 
 namespace kms::supervisor {
 namespace {

@@ -72,7 +72,7 @@ void Health::fill(mock_kms::v1::SupervisorStatus& status) const {
   if (probed_at_) *probe.mutable_at() = timestamp(*probed_at_);
   probe.set_failures_in_a_row(silent_in_a_row_);
   probe.set_last_failure(silence_);
-  if (time_to_ready_) *probe.mutable_time_to_ready() = proto_duration(*time_to_ready_);
+  if (time_to_ready_) *probe.mutable_time_to_ready() = to_proto(*time_to_ready_);
   if (!answer_) return;
   fill_latencies(probe);
   mock_kms::v1::Answer& answer = *status.mutable_answer();
@@ -86,18 +86,18 @@ void Health::fill(mock_kms::v1::SupervisorStatus& status) const {
   mock_kms::v1::DeepProbe& deep = *status.mutable_deep_probe();
   *deep.mutable_at() = timestamp(*deep_at_);
   deep.set_key_id(deep_answer_->key_id);
-  *deep.mutable_latency() = proto_duration(deep_answer_->latency);
+  *deep.mutable_latency() = to_proto(deep_answer_->latency);
   deep.set_problem(deep_answer_->problem);
 }
 
 void Health::fill_latencies(mock_kms::v1::Probe& probe) const {
   const std::vector<Duration> all(latencies_.begin(), latencies_.end());
-  *probe.mutable_latency() = proto_duration(all.back());
-  *probe.mutable_p50() = proto_duration(quantile(all, 0.5));
-  *probe.mutable_p99() = proto_duration(quantile(all, 0.99));
+  *probe.mutable_latency() = to_proto(all.back());
+  *probe.mutable_p50() = to_proto(quantile(all, 0.5));
+  *probe.mutable_p99() = to_proto(quantile(all, 0.99));
   probe.set_slow(slow_);
   for (std::size_t i = all.size() - std::min(all.size(), recent_latencies); i < all.size(); ++i) {
-    *probe.add_recent() = proto_duration(all[i]);
+    *probe.add_recent() = to_proto(all[i]);
   }
 }
 

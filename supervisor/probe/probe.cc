@@ -6,8 +6,8 @@
 
 #include <atomic>
 
-#include "proto/status_code.h"
-#include "proto/unix_connection.h"
+#include "common/net/grpc_status.h"
+#include "common/net/unix_connection.h"
 #include "supervisor/probe/call_end.h"
 #include "supervisor/probe/deep_probe.h"
 

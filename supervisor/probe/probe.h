@@ -8,10 +8,10 @@
 #include <string>
 #include <variant>
 
-#include "proto/endpoint.h"
+#include "common/io/fd.h"
+#include "common/net/endpoint.h"
+#include "common/text/time.h"
 #include "proto/kms_v2.grpc.pb.h"
-#include "proto/program/duration.h"
-#include "proto/program/unique_fd.h"
 #include "supervisor/lifecycle/lifecycle_events.h"
 #include "supervisor/probe/call_queue.h"
 

@@ -3,10 +3,10 @@
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/support/channel_arguments.h>
 
-#include "proto/endpoint.h"
-#include "proto/program/duration.h"
+#include "common/net/endpoint.h"
+#include "common/net/unix_connection.h"
+#include "common/text/time.h"
 #include "proto/provider_control.grpc.pb.h"
-#include "proto/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {
@@ -31,8 +31,8 @@ void add_config(Stub& stub, grpc::ClientContext& context, mock_kms::v1::Supervis
 
 void ask(mock_kms::v1::SupervisorStatus& status) {
   const auto control = Endpoint::parse(status.plugin_control());
-  if (failure_of(control) != nullptr) return;
-  UniqueFd connection = connect_to(std::get<Endpoint>(control));
+  if (!control) return;
+  UniqueFd connection = connect_to(*control);
   if (!connection) return;
   const auto stub = mock_kms::v1::ProviderControl::NewStub(
       grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), {}));

@@ -6,7 +6,7 @@
 
 #include "builder/fetch/fetch.h"
 #include "builder/fetch/local.h"
-#include "supervisor/process/run.h"
+#include "common/process/run.h"
 #include "tests/support/temp_folder.h"
 
 namespace {
@@ -36,10 +36,7 @@ class Repository {
   }
 
   [[nodiscard]] Fetched head() const {
-    return open_local({std::get<RepositoryUrl>(RepositoryUrl::parse(root().string())),
-                       std::get<RefName>(RefName::parse("HEAD")),
-                       folder_.path(),
-                       {}});
+    return open_local({*RepositoryUrl::parse(root().string()), *RefName::parse("HEAD"), folder_.path(), {}});
   }
 
   [[nodiscard]] CheckoutResult check_out(const std::vector<std::string>& paths) const {

@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "supervisor/process/run.h"
+#include "common/process/run.h"
 #include "tests/support/temp_folder.h"
 
 namespace {

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "builder/checkout.h"
-#include "supervisor/process/run.h"
+#include "common/process/run.h"
 #include "tests/support/temp_folder.h"
 
 namespace {
@@ -91,8 +91,8 @@ class Shop {
   }
 
   [[nodiscard]] FetchRequest request(const std::vector<std::string>& paths) const {
-    return {std::get<RepositoryUrl>(RepositoryUrl::parse(daemon_.url("repo/.git"))),
-            std::get<RefName>(RefName::parse("v1")), folder_.path() / "scratch", paths};
+    return {*RepositoryUrl::parse(daemon_.url("repo/.git")), *RefName::parse("v1"),
+            folder_.path() / "scratch", paths};
   }
 
   [[nodiscard]] const GitDaemon& daemon() const { return daemon_; }

@@ -7,7 +7,7 @@
 #include <csignal>
 #include <fstream>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 #include "tests/support/temp_folder.h"
 
 using namespace kms::builder;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "proto/program/log.h"
+#include "common/log/log.h"
 
 using namespace std::chrono_literals;
 using kms::builder::bar;

@@ -6,7 +6,7 @@
 
 #include <set>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 #include "tests/support/temp_folder.h"
 
 namespace {

@@ -9,15 +9,13 @@ using Kind = RepositoryUrl::Kind;
 
 RepositoryUrl parsed(std::string_view text) {
   auto outcome = RepositoryUrl::parse(text);
-  const kms::Failure* failure = kms::failure_of(outcome);
-  REQUIRE_MESSAGE(failure == nullptr, failure->line());
-  return std::get<RepositoryUrl>(outcome);
+  REQUIRE_MESSAGE(outcome.ok(), outcome.error().line());
+  return *outcome;
 }
 
 std::string refusal(std::string_view text) {
   const auto outcome = RepositoryUrl::parse(text);
-  const kms::Failure* failure = kms::failure_of(outcome);
-  return failure == nullptr ? "" : failure->line();
+  return outcome.ok() ? "" : outcome.error().line();
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "builder/signature/signed_object.h"
 #include "builder/signature/ssh_key.h"
 #include "builder/signature/ssh_signature.h"
-#include "supervisor/process/run.h"
+#include "common/process/run.h"
 #include "tests/support/temp_folder.h"
 
 namespace {
@@ -70,15 +70,14 @@ class Signer {
 
 AllowedSigners allowed(const std::string& text) {
   auto outcome = AllowedSigners::parse(text, "signers");
-  REQUIRE_MESSAGE(kms::failure_of(outcome) == nullptr, kms::failure_of(outcome)->line());
-  return std::get<AllowedSigners>(std::move(outcome));
+  REQUIRE_MESSAGE(outcome.ok(), outcome.error().line());
+  return *std::move(outcome);
 }
 
 /// "" where the commit is signed as it should be.
 std::string refusal(const std::string& commit, const AllowedSigners& signers) {
   const auto outcome = check_signature("commit", commit, signers);
-  const kms::Failure* failure = kms::failure_of(outcome);
-  return failure == nullptr ? "" : failure->cause;
+  return outcome.ok() ? "" : outcome.error().cause();
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -87,8 +86,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 std::string unreadable(const std::string& text) {
   const auto outcome = AllowedSigners::parse(text, "signers");
-  const kms::Failure* failure = kms::failure_of(outcome);
-  return failure == nullptr ? "" : failure->cause;
+  return outcome.ok() ? "" : outcome.error().cause();
 }
 
 }  // namespace
@@ -103,20 +101,20 @@ TEST_CASE("signatures of each kind of key are good, and changed by one bit they 
     CHECK(refusal(good, signers) == "");
     CHECK(refusal(signer.commit("git", "-O hashalg=sha256"), signers) == "");
     const auto outcome = check_signature("commit", good, signers);
-    CHECK(std::get<Signature>(outcome).principals == "me@x");
-    CHECK(std::get<Signature>(outcome).fingerprint == ssh_fingerprint(signer.blob()));
+    CHECK(outcome->principals == "me@x");
+    CHECK(outcome->fingerprint == ssh_fingerprint(signer.blob()));
     std::string changed = good;
     changed.back() = 'x';
     CHECK(contains(refusal(changed, signers), "changed after it was signed"));
     const std::string armored = signer.armored();
-    auto signature = std::get<SshSignature>(SshSignature::parse(armored));
+    auto signature = *SshSignature::parse(armored);
     const auto key = SshKey::parse(signature.key);
     const std::string bytes = signature.signed_bytes(head + "\nmessage\n");
-    CHECK(std::get<SshKey>(key).verifies(bytes, signature.signature));
+    CHECK(key->verifies(bytes, signature.signature));
     for (std::size_t at = 0; at < signature.signature.size(); ++at) {
       std::string flipped = signature.signature;
       flipped[at] = static_cast<char>(flipped[at] ^ 0x10);
-      CHECK_FALSE(std::get<SshKey>(key).verifies(bytes, flipped));
+      CHECK_FALSE(key->verifies(bytes, flipped));
     }
   }
 }
@@ -166,11 +164,11 @@ TEST_CASE("keys that are too weak or of another kind are refused by name") {
 
 TEST_CASE("an RSA signature by SHA-1 is none") {
   const Signer signer("-t rsa -b 2048");
-  auto signature = std::get<SshSignature>(SshSignature::parse(signer.armored()));
+  auto signature = *SshSignature::parse(signer.armored());
   const auto key = SshKey::parse(signature.key);
   std::string sha1 = signature.signature;
   sha1.replace(0, 16, std::string("\0\0\0\x07ssh-rsa", 11));
-  CHECK_FALSE(std::get<SshKey>(key).verifies(signature.signed_bytes(head + "\nmessage\n"), sha1));
+  CHECK_FALSE(key->verifies(signature.signed_bytes(head + "\nmessage\n"), sha1));
 }
 
 TEST_CASE("garbage is refused and nothing worse, cut at every byte and flipped in every one") {
@@ -179,15 +177,13 @@ TEST_CASE("garbage is refused and nothing worse, cut at every byte and flipped i
     const AllowedSigners signers = allowed(signer.line());
     const std::string commit = signer.commit();
     const std::string blob = signer.blob();
-    const auto signature = std::get<SshSignature>(SshSignature::parse(signer.armored()));
+    const auto signature = *SshSignature::parse(signer.armored());
     for (std::size_t size = 0; size < commit.size(); ++size)
       CHECK(refusal(commit.substr(0, size), signers) != "");
-    for (std::size_t size = 0; size < blob.size(); ++size)
-      CHECK(kms::failure_of(SshKey::parse(blob.substr(0, size))) != nullptr);
+    for (std::size_t size = 0; size < blob.size(); ++size) CHECK(!SshKey::parse(blob.substr(0, size)));
     const auto key = SshKey::parse(blob);
     for (std::size_t size = 0; size < signature.signature.size(); ++size) {
-      CHECK_FALSE(
-          std::get<SshKey>(key).verifies(signature.signed_bytes("x"), signature.signature.substr(0, size)));
+      CHECK_FALSE(key->verifies(signature.signed_bytes("x"), signature.signature.substr(0, size)));
     }
     for (std::size_t at = 0; at < commit.size(); ++at) {
       std::string flipped = commit;

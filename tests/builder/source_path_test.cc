@@ -11,13 +11,13 @@ using kms::builder::why_bad_link;
 using kms::builder::why_bad_name;
 
 TEST_CASE("a path given by a person is cleaned, or refused where it could escape") {
-  CHECK(std::get<std::string>(source_path("provider/")) == "provider");
-  CHECK(std::get<std::string>(source_path("./staging/src/kms")) == "staging/src/kms");
-  CHECK(std::get<std::string>(source_path("ümlaut/日本")) == "ümlaut/日本");
-  CHECK(std::get<std::string>(source_path("./")) == ".");
+  CHECK(*source_path("provider/") == "provider");
+  CHECK(*source_path("./staging/src/kms") == "staging/src/kms");
+  CHECK(*source_path("ümlaut/日本") == "ümlaut/日本");
+  CHECK(*source_path("./") == ".");
   for (const char* bad : {"", "..", "/etc", "a/../b", "a//b", ".git", "a/.GIT/hooks", "a/./b", "a\nb"}) {
     CAPTURE(bad);
-    CHECK(kms::failure_of(source_path(bad)) != nullptr);
+    CHECK(!source_path(bad));
   }
 }
 

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "proto/program/error.h"
+#include "common/error.h"
 #include "tests/support/temp_folder.h"
 
 namespace fs = std::filesystem;

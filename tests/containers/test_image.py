@@ -36,7 +36,7 @@ def test_an_image_says_what_it_is_and_of_which_commit(node, name):
     assert labels["org.opencontainers.image.title"] == {RUNTIME: "mock-kms-plugin runtime", BUILDER: "mock-kms-plugin builder", FULL: "mock-kms-plugin"}[name]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     assert labels["org.opencontainers.image.revision"] == commit
-    assert labels["org.opencontainers.image.version"] in (ROOT / "proto/cmake/Version.cmake").read_text()
+    assert labels["org.opencontainers.image.version"] in (ROOT / "common/cmake/Version.cmake").read_text()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", labels["org.opencontainers.image.created"])
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 

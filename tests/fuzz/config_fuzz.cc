@@ -1,7 +1,7 @@
 // parse_config(): what is taken is complete, reads as the same again, and can be in effect.
 #include <google/protobuf/util/message_differencer.h>
 
-#include "proto/message_json.h"
+#include "common/text/protobuf.h"
 #include "provider/config/config.h"
 #include "provider/faults/fault_plan.h"
 #include "tests/fuzz/input.h"
@@ -11,15 +11,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using mock_kms::v1::Fault;
   using mock_kms::v1::ProviderConfig;
   const auto parsed = kms::provider::parse_config(kms::fuzz::text_of_input(data, size));
-  if (const kms::Failure* failure = kms::failure_of(parsed)) {
-    kms::fuzz::expect_good(*failure);
+  if (!parsed) {
+    kms::fuzz::expect_good(parsed.error());
     return 0;
   }
-  const auto& config = std::get<ProviderConfig>(parsed);
+  const auto& config = *parsed;
   const auto again = kms::provider::parse_config(kms::to_short_json(config));
-  kms::fuzz::expect(kms::failure_of(again) == nullptr, "a complete configuration is a good one");
-  kms::fuzz::expect(MessageDifferencer::Equivalent(std::get<ProviderConfig>(again), config),
-                    "it reads as the same");
+  kms::fuzz::expect(again.ok(), "a complete configuration is a good one");
+  kms::fuzz::expect(MessageDifferencer::Equivalent(*again, config), "it reads as the same");
   kms::provider::FaultPlan plan(1, "node", "instance");
   kms::provider::FaultPlan::Time now{std::chrono::hours(1)};
   plan.declare({config.faults().begin(), config.faults().end()}, now, mock_kms::v1::FaultUse::FILE);

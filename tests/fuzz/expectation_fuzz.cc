@@ -5,11 +5,11 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using kms::provider::Expectation;
   const auto parsed = Expectation::parse(kms::fuzz::text_of_input(data, size));
-  if (const kms::Failure* failure = kms::failure_of(parsed)) {
-    kms::fuzz::expect_good(*failure);
+  if (!parsed) {
+    kms::fuzz::expect_good(parsed.error());
     return 0;
   }
-  const auto& expectation = std::get<Expectation>(parsed);
+  const auto& expectation = *parsed;
   mock_kms::v1::CallCounts counts;
   kms::fuzz::expect(expectation.count(counts) == 0, "without calls there are none");
   auto& line = *counts.add_counts();

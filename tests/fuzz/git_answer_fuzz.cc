@@ -20,7 +20,7 @@ std::string outcome(std::string_view bytes, std::size_t cut,
     read(bytes.substr(0, cut));
     read(bytes.substr(cut));
   } catch (const kms::Error& error) {
-    kms::fuzz::expect_good(error.failure());
+    kms::fuzz::expect_good(error);
     return error.what();
   }
   return "";

@@ -1,7 +1,7 @@
 // The values of options: durations, HOST:PORT, socket modes. What is taken is written as it is read.
-#include "proto/program/duration.h"
-#include "proto/program/metrics_server.h"
-#include "proto/unix_listener.h"
+#include "common/net/metrics_server.h"
+#include "common/net/unix_listener.h"
+#include "common/text/time.h"
 #include "tests/fuzz/input.h"
 
 namespace {
@@ -10,29 +10,29 @@ using kms::fuzz::expect;
 
 void try_duration(const std::string& text) {
   const auto parsed = kms::parse_duration(text);
-  if (const kms::Failure* failure = kms::failure_of(parsed)) return kms::fuzz::expect_good(*failure);
-  const auto duration = std::get<kms::Duration>(parsed);
+  if (!parsed) return kms::fuzz::expect_good(parsed.error());
+  const auto duration = *parsed;
   expect(duration >= kms::Duration{0}, "no time is less than none");
   expect(!kms::human_duration(duration).empty(), "people can read it");
   const auto again = kms::parse_duration(kms::go_duration(duration));
-  expect(kms::failure_of(again) == nullptr, "what is written can be read");
+  expect(again.ok(), "what is written can be read");
   // Fractions are read as doubles, which hold 53 bits.
-  const auto difference = std::get<kms::Duration>(again) - duration;
+  const auto difference = *again - duration;
   expect(std::chrono::abs(difference) <= duration / (1LL << 50U), "it reads as the same");
 }
 
 void try_metrics_address(const std::string& text) {
   const auto parsed = kms::MetricsAddress::parse(text);
-  if (const kms::Failure* failure = kms::failure_of(parsed)) return kms::fuzz::expect_good(*failure);
-  const auto& address = std::get<kms::MetricsAddress>(parsed);
+  if (!parsed) return kms::fuzz::expect_good(parsed.error());
+  const auto& address = *parsed;
   expect(!address.port.empty() && address.port.size() <= text.size(), "a port is a part of the text");
   expect(address.port.find_first_not_of("0123456789") == std::string::npos, "a port is a number");
 }
 
 void try_socket_mode(const std::string& text) {
   const auto parsed = kms::parse_socket_mode(text);
-  if (const kms::Failure* failure = kms::failure_of(parsed)) return kms::fuzz::expect_good(*failure);
-  expect(std::get<mode_t>(parsed) <= 0777, "a mode has nine bits");
+  if (!parsed) return kms::fuzz::expect_good(parsed.error());
+  expect(*parsed <= 0777, "a mode has nine bits");
 }
 
 }  // namespace

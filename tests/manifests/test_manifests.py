@@ -97,7 +97,7 @@ def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, folder):
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, folder):
-    version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "proto/cmake/Version.cmake").read_text())[1]
+    version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "common/cmake/Version.cmake").read_text())[1]
     images = {container["image"] for container in containers(rendered(folder))}
     assert images and images <= {f"localhost/mock-kms-plugin-{target}:{version}" for target in ("builder", "runtime")}
 
@@ -118,7 +118,7 @@ def test_every_object_and_pod_has_the_recommended_labels(rendered, folder):
     for document in rendered(folder):
         labels = document["metadata"]["labels"]
         assert LABELS <= labels.keys(), document["metadata"]["name"]
-        assert f"(KMS_VERSION {labels['app.kubernetes.io/version']})" in (ROOT / "proto/cmake/Version.cmake").read_text()
+        assert f"(KMS_VERSION {labels['app.kubernetes.io/version']})" in (ROOT / "common/cmake/Version.cmake").read_text()
         if document["kind"] in ("DaemonSet", "Deployment"):
             of_pod = document["spec"]["template"]["metadata"]["labels"]
             assert LABELS <= of_pod.keys()

@@ -2,10 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include "proto/program/error.h"
-#include "provider/encoding.h"
+#include "common/crypto/bytes.h"
+#include "common/error.h"
 #include "tests/provider/hex.h"
 
+using namespace kms;
 using namespace kms::provider;
 
 namespace {

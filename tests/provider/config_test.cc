@@ -13,9 +13,8 @@ TEST_CASE("a configuration is completed: presets are filled in and every fault h
     "faults": [{"preset": "key-disabled", "node": "node-1"}, {"name": "mine", "hang": {}}],
     "scenario": {"steps": [{"at": "1.5s", "do": {"fault": {"preset": "slow"}}}]}
   })");
-  const Failure* failure = failure_of(parsed);
-  REQUIRE_MESSAGE(failure == nullptr, failure->line());
-  const auto& config = std::get<ProviderConfig>(parsed);
+  REQUIRE_MESSAGE(parsed.ok(), parsed.error().line());
+  const auto& config = *parsed;
   CHECK(config.key_version() == 3);
   CHECK(config.faults(0).name() == "config-1");
   CHECK(config.faults(0).error().message() == "key disabled");
@@ -24,13 +23,12 @@ TEST_CASE("a configuration is completed: presets are filled in and every fault h
   CHECK(config.scenario().steps(0).action().fault().has_latency());
 }
 
-TEST_CASE("an empty object declares nothing") { CHECK(failure_of(parse_config("{}")) == nullptr); }
+TEST_CASE("an empty object declares nothing") { CHECK(parse_config("{}").ok()); }
 
 TEST_CASE("a configuration that makes no sense is refused with the place and the reason") {
   const auto why = [](const std::string& text) {
     const auto parsed = parse_config(text);
-    const Failure* failure = failure_of(parsed);
-    return failure == nullptr ? "" : failure->cause;
+    return parsed.ok() ? "" : parsed.error().cause();
   };
   CHECK(why("").starts_with("this is not a configuration: "));
   CHECK(why(R"({"keyVersions": 1})").find("keyVersions") != std::string::npos);
@@ -42,17 +40,17 @@ TEST_CASE("a configuration that makes no sense is refused with the place and the
 
 TEST_CASE("a refusal that quotes the input stays on one line") {
   const auto parsed = parse_config(R"({"faults": [{"preset": "two\nlines"}]})");
-  REQUIRE(failure_of(parsed) != nullptr);
-  CHECK(failure_of(parsed)->line().starts_with("fault 1: there is no preset 'two?lines'; "));
+  REQUIRE(!parsed);
+  CHECK(parsed.error().line().starts_with("fault 1: there is no preset 'two?lines'; "));
 }
 
 TEST_CASE("a file that cannot be read is an outcome, not an accident") {
   std::string digest = "before";
   const auto missing = read_config("/no/such/file", digest);
-  REQUIRE(failure_of(missing) != nullptr);
-  CHECK(failure_of(missing)->cause == "cannot open /no/such/file: No such file or directory");
+  REQUIRE(!missing);
+  CHECK(missing.error().cause() == "cannot open /no/such/file: No such file or directory");
   CHECK(digest.empty());
-  REQUIRE(failure_of(read_config("/proc", digest)) != nullptr);
+  REQUIRE(!read_config("/proc", digest));
 }
 
 }  // namespace

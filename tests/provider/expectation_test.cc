@@ -9,9 +9,8 @@ using namespace std::chrono_literals;
 
 Expectation parsed(std::string_view text) {
   auto outcome = Expectation::parse(text);
-  const Failure* failure = failure_of(outcome);
-  REQUIRE_MESSAGE(failure == nullptr, failure->line());
-  return std::get<Expectation>(outcome);
+  REQUIRE_MESSAGE(outcome.ok(), outcome.error().line());
+  return *outcome;
 }
 
 mock_kms::v1::CallCounts counts() {
@@ -62,8 +61,8 @@ TEST_CASE("what is no expectation is refused with the reason") {
                            ".OK == 3", "all == 99999999999999999999", "all == 3 since start now"}) {
     CAPTURE(text);
     const auto outcome = Expectation::parse(text);
-    REQUIRE(failure_of(outcome) != nullptr);
-    CHECK(failure_of(outcome)->hint.starts_with("write it as"));
+    REQUIRE(!outcome);
+    CHECK(outcome.error().next_step().starts_with("write it as"));
   }
 }
 

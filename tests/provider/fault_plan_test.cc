@@ -14,11 +14,10 @@ using namespace std::chrono_literals;
 
 Fault complete(const std::string& text) {
   const auto read = read_fault(text);
-  REQUIRE(failure_of(read) == nullptr);
-  auto whole = complete_fault(std::get<Fault>(read));
-  const Failure* failure = failure_of(whole);
-  REQUIRE_MESSAGE(failure == nullptr, failure->line());
-  return std::get<Fault>(whole);
+  REQUIRE(read.ok());
+  auto whole = complete_fault(*read);
+  REQUIRE_MESSAGE(whole.ok(), whole.error().line());
+  return *whole;
 }
 
 struct Planned {
@@ -221,10 +220,9 @@ TEST_CASE("a name that is made up is no other fault's") {
 TEST_CASE("what is no fault is refused with the reason") {
   const auto why = [](const std::string& text) {
     const auto read = read_fault(text);
-    if (const Failure* failure = failure_of(read)) return failure->line();
-    const auto whole = complete_fault(std::get<Fault>(read));
-    const Failure* failure = failure_of(whole);
-    return failure == nullptr ? std::string() : failure->line();
+    if (!read) return read.error().line();
+    const auto whole = complete_fault(*read);
+    return whole.ok() ? std::string() : whole.error().line();
   };
   CHECK(why("no-such").starts_with("there is no preset 'no-such'; the presets are: key-disabled, "));
   CHECK(why("{").starts_with("this is not a fault: "));

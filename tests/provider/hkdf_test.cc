@@ -2,9 +2,10 @@
 
 #include <doctest/doctest.h>
 
-#include "provider/encoding.h"
+#include "common/crypto/bytes.h"
 #include "tests/provider/hex.h"
 
+using namespace kms;
 using namespace kms::provider;
 
 namespace {

@@ -1,6 +1,6 @@
 #include <doctest/doctest.h>
 
-#include "provider/encoding.h"
+#include "common/crypto/bytes.h"
 #include "provider/inspect/inspect_input.h"
 #include "provider/inspect/inspect_object.h"
 #include "provider/inspect/inspect_value.h"
@@ -46,9 +46,9 @@ TEST_CASE("fixed values of both schemes are read and open at their key in etcd")
     CHECK(value.object.key_id() == "default/v1/e23984db");
     CHECK(value.object.dek_source_type() == kind);
     const auto opened = open_object(dek_source(), value.object, etcd_key);
-    REQUIRE(failure_of(opened) == nullptr);
-    CHECK(text_of(std::get<SecretBytes>(opened).view()) == std::string_view("k8s\0 fixed object", 17));
-    CHECK(failure_of(open_object(dek_source(), value.object, "/registry/secrets/default/other")) != nullptr);
+    REQUIRE(opened.ok());
+    CHECK(text_of(opened->view()) == std::string_view("k8s\0 fixed object", 17));
+    CHECK(!open_object(dek_source(), value.object, "/registry/secrets/default/other"));
   }
 }
 
@@ -59,7 +59,7 @@ TEST_CASE("no bit of the encrypted data can be changed") {
       CAPTURE(i);
       char& byte = (*object.mutable_encrypted_data())[i];
       byte = static_cast<char>(byte ^ 1);
-      CHECK(failure_of(open_object(dek_source(), object, etcd_key)) != nullptr);
+      CHECK(!open_object(dek_source(), object, etcd_key));
       byte = static_cast<char>(byte ^ 1);
     }
   }
@@ -73,7 +73,7 @@ TEST_CASE("whatever of a value is cut off, the rest is refused") {
     const auto outcome = parse_etcd_value(bytes_of(whole).first(size));
     // The last field is the annotations; without them the rest is whole, as protobuf sees it.
     const auto* value = std::get_if<EtcdValue>(&outcome);
-    CHECK((std::holds_alternative<Failure>(outcome) ||
+    CHECK((std::holds_alternative<Error>(outcome) ||
            (value != nullptr && value->object.annotations().empty())));
   }
 }
@@ -85,16 +85,16 @@ TEST_CASE("hex, base64 and a key before the value are found out") {
                                   std::string("azhzOmVuYzprbXM6djI6bjr/\n"), "/registry/x\n" + value}) {
     CAPTURE(text);
     const auto input = decode_input(text, Encoding::automatic);
-    REQUIRE(failure_of(input) == nullptr);
-    CHECK(std::get<InspectInput>(input).stored == value);
-    CHECK(std::get<InspectInput>(input).etcd_key == (text.starts_with('/') ? "/registry/x" : ""));
+    REQUIRE(input.ok());
+    CHECK(input->stored == value);
+    CHECK(input->etcd_key == (text.starts_with('/') ? "/registry/x" : ""));
   }
 }
 
 TEST_CASE("an encoding that is named is taken at its word") {
   const auto stored = [](const std::string& text, Encoding encoding) {
     const auto input = decode_input(text, encoding);
-    return failure_of(input) != nullptr ? "failure" : std::get<InspectInput>(input).stored;
+    return !input ? "failure" : input->stored;
   };
   CHECK(stored("6b38", Encoding::raw) == "6b38");
   CHECK(stored("6b38", Encoding::hex) == "k8");

@@ -22,43 +22,42 @@ struct Provider {
   KeyVersions versions;
 };
 
-std::optional<Failure> rotate(Provider& provider, std::optional<KeyVersion> to = {}, bool force = false) {
+Outcome<> rotate(Provider& provider, std::optional<KeyVersion> to = {}, bool force = false) {
   const auto outcome = provider.versions.rotate(to, force);
-  const Failure* failure = failure_of(outcome);
-  return failure == nullptr ? std::nullopt : std::optional(*failure);
+  return outcome ? Outcome<>{} : outcome.error();
 }
 
 TEST_CASE("a rotation goes to the next version, or to the one that is named, and once") {
   Provider provider;
-  CHECK(!rotate(provider));
+  CHECK(rotate(provider).ok());
   CHECK(provider.current() == 2);
-  CHECK(!rotate(provider, 7));
-  CHECK(!rotate(provider, 7));
+  CHECK(rotate(provider, 7).ok());
+  CHECK(rotate(provider, 7).ok());
   CHECK(provider.current() == 7);
   CHECK(provider.versions.state().uses_size() == 3);
 }
 
 TEST_CASE("a version that was passed is refused without force, and the next one is above all that were") {
   Provider provider;
-  CHECK(!rotate(provider, 5));
-  CHECK(rotate(provider, 3)->cause == "version 3 is not above 5, the highest that was current");
+  CHECK(rotate(provider, 5).ok());
+  CHECK(rotate(provider, 3).error().cause() == "version 3 is not above 5, the highest that was current");
   CHECK(provider.current() == 5);
-  CHECK(!rotate(provider, 3, true));
+  CHECK(rotate(provider, 3, true).ok());
   CHECK(provider.current() == 3);
-  CHECK(!rotate(provider));
+  CHECK(rotate(provider).ok());
   CHECK(provider.current() == 6);
 }
 
 TEST_CASE("version 0 and a version above the last one do not exist") {
   Provider provider;
-  CHECK(rotate(provider, 0));
-  CHECK(!rotate(provider, 4294967295U));
-  CHECK(rotate(provider)->cause == "there is no version above 4294967295");
+  CHECK_FALSE(rotate(provider, 0).ok());
+  CHECK(rotate(provider, 4294967295U).ok());
+  CHECK(rotate(provider).error().cause() == "there is no version above 4294967295");
 }
 
 TEST_CASE("of thousands of rotations the last 64 are remembered") {
   Provider provider;
-  for (int i = 0; i < 2000; ++i) CHECK(!rotate(provider));
+  for (int i = 0; i < 2000; ++i) CHECK(rotate(provider).ok());
   const auto state = provider.versions.state();
   CHECK(state.uses_size() == 64);
   CHECK(state.uses(0).version() == 2001);
@@ -71,7 +70,7 @@ TEST_CASE("the version survives in the state folder, and a declared one above it
   const auto kept = [&] { return StateFile(folder.path() / "state", "blue"); };
   {
     Provider provider(1, kept());
-    CHECK(!rotate(provider, 4));
+    CHECK(rotate(provider, 4).ok());
   }
   CHECK(Provider(1, kept()).current() == 4);
   CHECK(Provider(9, kept()).current() == 9);
@@ -85,7 +84,7 @@ TEST_CASE("going on from what another process stored while this one waited") {
   const auto kept = [&] { return StateFile(folder.path(), "blue"); };
   Provider standby(1, kept());
   Provider serving(1, kept());
-  CHECK(!rotate(serving));
+  CHECK(rotate(serving).ok());
   standby.versions.take_up_stored();
   CHECK(standby.current() == 2);
 }
@@ -94,10 +93,10 @@ TEST_CASE("a forced step back by another process is taken up too") {
   const kms::test::TempFolder folder;
   const auto kept = [&] { return StateFile(folder.path(), "blue"); };
   Provider serving(1, kept());
-  CHECK(!rotate(serving, 5));
+  CHECK(rotate(serving, 5).ok());
   Provider standby(1, kept());
   CHECK(standby.current() == 5);
-  CHECK(!failure_of(serving.versions.rotate(3, true)));
+  CHECK(serving.versions.rotate(3, true).ok());
   standby.versions.take_up_stored();
   CHECK(standby.current() == 3);
 }
@@ -109,7 +108,7 @@ TEST_CASE("a turn begins when the one before it ends, with all that was rotated 
   Provider serving(1, kept());
   serving.versions.begin_turn();
   std::thread ending([&] {
-    CHECK(!rotate(serving));
+    CHECK(rotate(serving).ok());
     serving.versions.end_turn();
   });
   next.versions.begin_turn();

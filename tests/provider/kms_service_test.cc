@@ -5,6 +5,7 @@
 #include "provider/keys/sealing.h"
 #include "provider/keys/seed.h"
 
+using namespace kms;
 using namespace kms::provider;
 
 namespace {

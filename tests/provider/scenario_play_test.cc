@@ -13,9 +13,8 @@ using namespace std::chrono_literals;
 
 mock_kms::v1::Scenario scenario(const std::string& steps) {
   auto parsed = parse_scenario(R"({"name": "test", "steps": [)" + steps + "]}");
-  const Failure* failure = failure_of(parsed);
-  REQUIRE_MESSAGE(failure == nullptr, failure->line());
-  return std::get<mock_kms::v1::Scenario>(parsed);
+  REQUIRE_MESSAGE(parsed.ok(), parsed.error().line());
+  return *parsed;
 }
 
 struct Played {
@@ -109,8 +108,7 @@ TEST_CASE("a scenario that was stopped stays as it was") {
 TEST_CASE("a scenario that makes no sense is refused with the step and the reason") {
   const auto why = [](const std::string& text) {
     const auto parsed = parse_scenario(text);
-    const Failure* failure = failure_of(parsed);
-    return failure == nullptr ? "" : failure->cause;
+    return parsed.ok() ? "" : parsed.error().cause();
   };
   CHECK(why("{}") == "the scenario has no steps");
   CHECK(why(R"({"steps": [{"at": "1s"}]})") == "step 1 does nothing");

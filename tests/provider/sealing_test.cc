@@ -7,6 +7,7 @@
 
 #include "provider/keys/seed.h"
 
+using namespace kms;
 using namespace kms::provider;
 
 static_assert(!std::is_copy_constructible_v<SecretBytes> && !std::is_copy_assignable_v<SecretBytes>);

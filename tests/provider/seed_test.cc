@@ -6,8 +6,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "provider/encoding.h"
+#include "common/crypto/bytes.h"
 
+using namespace kms;
 using namespace kms::provider;
 
 namespace {
@@ -16,8 +17,7 @@ const std::string digits = "00112233445566778899aabbccddeeffFFEEDDCCBBAA99887766
 
 std::string refusal(std::string_view content) {
   const auto outcome = parse_seed(bytes_of(content), "/f");
-  const kms::Failure* failure = kms::failure_of(outcome);
-  return failure == nullptr ? "accepted" : failure->line();
+  return outcome.ok() ? "accepted" : outcome.error().line();
 }
 
 bool mentions(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
@@ -27,13 +27,12 @@ bool mentions(const std::string& text, std::string_view part) { return text.find
 TEST_CASE("a seed is 32 bytes, whatever they are, or 64 hexadecimal digits") {
   const std::string raw("\0\n raw bytes, thirty-two of them\xff", 32);
   const auto from_raw = parse_seed(bytes_of(raw), "/f");
-  REQUIRE(kms::failure_of(from_raw) == nullptr);
-  CHECK(text_of(std::get<SecretBytes>(from_raw).view()) == raw);
+  REQUIRE(from_raw.ok());
+  CHECK(text_of(from_raw->view()) == raw);
 
   const auto from_digits = parse_seed(bytes_of(digits), "/f");
-  REQUIRE(kms::failure_of(from_digits) == nullptr);
-  CHECK(hex_of(std::get<SecretBytes>(from_digits).view()) ==
-        "00112233445566778899aabbccddeeffffeeddccbbaa99887766554433221100");
+  REQUIRE(from_digits.ok());
+  CHECK(hex_of(from_digits->view()) == "00112233445566778899aabbccddeeffffeeddccbbaa99887766554433221100");
 }
 
 TEST_CASE("a seed of any other form is refused with the reason") {
@@ -62,8 +61,7 @@ TEST_CASE("a seed file that cannot be read is refused with the cause") {
   const std::string path = std::string(folder) + "/seed";
   const auto refused = [](const std::string& file) {
     const auto outcome = read_seed_file(file);
-    const kms::Failure* failure = kms::failure_of(outcome);
-    return failure == nullptr ? "accepted" : failure->line();
+    return outcome.ok() ? "accepted" : outcome.error().line();
   };
   CHECK(mentions(refused(path), "No such file or directory"));
   CHECK(mentions(refused(folder), "is a folder"));

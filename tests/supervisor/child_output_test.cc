@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "proto/program/unique_fd.h"
+#include "common/io/fd.h"
 
 using kms::UniqueFd;
 using kms::supervisor::ChildOutput;

@@ -12,7 +12,7 @@
 #include <mutex>
 #include <optional>
 
-#include "proto/unix_listener.h"
+#include "common/net/unix_listener.h"
 
 namespace kms::supervisor {
 namespace {
@@ -61,7 +61,7 @@ class Plugin final : public v2::KeyManagementService::Service {
 
 class Fixture {
  public:
-  Fixture() : folder_(make_folder()), endpoint_(std::get<Endpoint>(Endpoint::parse(folder_ + "/kms.sock"))) {}
+  Fixture() : folder_(make_folder()), endpoint_(*Endpoint::parse(folder_ + "/kms.sock")) {}
   ~Fixture() { std::filesystem::remove_all(folder_); }
   Fixture(const Fixture&) = delete;
   Fixture& operator=(const Fixture&) = delete;
@@ -176,7 +176,7 @@ TEST_CASE("no socket is silence") {
 TEST_CASE("a socket that listens and never speaks is silence") {
   Fixture fixture;
   const auto listener = UnixListener::claim(fixture.endpoint());
-  REQUIRE(failure_of(listener) == nullptr);
+  REQUIRE(listener.ok());
   const auto outcome = fixture.probe(200ms);
   REQUIRE(std::holds_alternative<ProbeSilence>(outcome));
   CHECK(std::get<ProbeSilence>(outcome).cause.starts_with("no answer within 200ms"));

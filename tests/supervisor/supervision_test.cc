@@ -7,12 +7,11 @@
 namespace kms::supervisor {
 namespace {
 
-Endpoint endpoint(const std::string& text) { return std::get<Endpoint>(Endpoint::parse(text)); }
+Endpoint endpoint(const std::string& text) { return *Endpoint::parse(text); }
 
 std::string refusal(const RunOptions& options) {
   const auto outcome = plan_of(options);
-  const Failure* failure = failure_of(outcome);
-  return failure == nullptr ? "" : failure->line();
+  return outcome.ok() ? "" : outcome.error().line();
 }
 
 }  // namespace
@@ -26,7 +25,7 @@ TEST_CASE("an instance's number stands wherever {n} does") {
   options.instances = 2;
   options.socket = "unix:///run/kms-{n}.sock";
   options.command = {"plugin", "--name=node-{n}"};
-  const auto plugins = std::get<0>(plan_of(options)).plugins;
+  const auto plugins = plan_of(options)->plugins;
   REQUIRE(plugins.size() == 2);
   CHECK(plugins[1].socket.uri() == "unix:///run/kms-2.sock");
   CHECK(plugins[1].plugin.command == std::vector<std::string>{"plugin", "--name=node-2"});

@@ -1,0 +1,278 @@
+#include "common/cli/command_line.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+#include "common/cli/exit_code.h"
+#include "common/log/log.h"
+
+namespace kms {
+namespace {
+
+constexpr auto help_footer = "Exit codes: 0 ok, 1 failed, 2 usage, 3 unreachable.";
+
+std::string environment_name(const std::string& prefix, std::string option) {
+  for (char& c : option) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return prefix + option;
+}
+
+/// Whether an option asks about the program instead of telling it something: it has no environment variable.
+bool asks(const CLI::Option& option) {
+  const auto& names = option.get_lnames();
+  return names.empty() || names.front().starts_with("help") || names.front() == "version";
+}
+
+/// The environment variables of a command and all that stands under it.
+void collect_environment(const CLI::App& command, const std::string& prefix,
+                         std::vector<std::string>& environment) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (!asks(*option) && !option->get_envname().empty() && !option->get_envname().starts_with(prefix))
+      continue;
+    if (!asks(*option)) environment.push_back(environment_name(prefix, option->get_lnames().front()));
+  }
+  for (const CLI::App* sub : command.get_subcommands({})) collect_environment(*sub, prefix, environment);
+}
+
+/// "--name" of each of a command's own options.
+std::vector<std::string> long_options(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+/// Levenshtein's distance in one row of memory.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i + 1);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+/// "-name" or "-name=value" with a name of two letters or more: how Go writes long options.
+bool is_go_style(std::string_view argument) {
+  return argument.size() > 2 && argument[0] == '-' && argument[2] != '=' &&
+         std::isalpha(static_cast<unsigned char>(argument[1])) != 0;
+}
+
+/// Whether a command, or one under it, has a one-letter option with a value of this letter.
+bool has_short_option(const CLI::App& command, char letter) {
+  const auto matches = [letter](const CLI::Option* option) {
+    const auto& names = option->get_snames();
+    return option->get_items_expected_max() > 0 &&
+           std::find(names.begin(), names.end(), std::string(1, letter)) != names.end();
+  };
+  const auto options = command.get_options();
+  const auto subs = command.get_subcommands({});
+  return std::any_of(options.begin(), options.end(), matches) ||
+         std::any_of(subs.begin(), subs.end(),
+                     [&](const auto* sub) { return has_short_option(*sub, letter); });
+}
+
+/// Whether a command, or one under it, has the long option "--name".
+bool has_long_option(const CLI::App& command, const std::string& name) {
+  const auto subs = command.get_subcommands({});
+  return command.get_option_no_throw("--" + name) != nullptr ||
+         std::any_of(subs.begin(), subs.end(), [&](const auto* sub) { return has_long_option(*sub, name); });
+}
+
+/// "-ojson" and "-o=json" as CLI11 takes them, Go's "-name" as "--name".
+std::string normalized_option(const CLI::App& app, std::string argument) {
+  const bool one_dash = argument.size() > 2 && argument[0] == '-' && argument[1] != '-';
+  if (one_dash && has_short_option(app, argument[1]) &&
+      !has_long_option(app, argument.substr(1, argument.find('=') - 1))) {
+    if (argument[2] == '=') argument.erase(2, 1);
+  } else if (is_go_style(argument)) {
+    argument.insert(0, 1, '-');
+  }
+  return argument;
+}
+
+/// "--name=" as "--name" and "": CLI11 would take the next argument for the value.
+std::vector<std::string> with_empty_values(const std::vector<std::string>& arguments) {
+  std::vector<std::string> split;
+  bool own = true;
+  for (const std::string& argument : arguments) {
+    own = own && argument != "--";
+    if (own && argument.starts_with("--") && argument.find('=') == argument.size() - 1) {
+      split.push_back(argument.substr(0, argument.size() - 1));
+      split.emplace_back();
+    } else {
+      split.push_back(argument);
+    }
+  }
+  return split;
+}
+
+}  // namespace
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  const auto best = std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
+    return distance(word, a) < distance(word, b);
+  });
+  if (best == candidates.end() || distance(word, *best) > std::max<std::size_t>(2, word.size() / 3))
+    return "";
+  return *best;
+}
+
+CommandLine::CommandLine(std::string program, const std::string& purpose, std::string env_prefix)
+    : program_(std::move(program)), env_prefix_(std::move(env_prefix)), app_(purpose, program_) {
+  app_.set_help_flag("-h,--help", "Print this help and exit");
+  app_.set_help_all_flag("--help-all", "Print the help of every command and exit");
+  app_.set_version_flag("--version", program_ + " " KMS_VERSION, "Print the version and exit");
+  app_.add_option("--log-level", log_level_, "Least level that is logged: debug, info, warning or error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+  app_.add_option("--log-format", log_format_, "How log lines on stderr look: text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app_.fallthrough();
+  app_.footer(help_footer);
+}
+
+void CommandLine::accept_log_level(const std::string& word, const std::string& means) {
+  app_.get_option("--log-level")->transform([word, means](const std::string& given) {
+    return given == word ? means : given;
+  });
+}
+
+void CommandLine::accept_log_level_variable(const std::string& variable) {
+  const std::string own = environment_name(env_prefix_, "log-level");
+  if (std::getenv(variable.c_str()) != nullptr && std::getenv(own.c_str()) == nullptr)
+    app_.get_option("--log-level")->envname(variable);
+}
+
+void CommandLine::examples(CLI::App& command, const std::vector<std::string>& lines) {
+  std::string text = "Examples:\n";
+  for (const std::string& line : lines) text += "  " + line + "\n";
+  command.footer(text + "\n" + help_footer);
+}
+
+std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
+  std::vector<std::string> arguments = normalized(argc, argv);
+  add_environment(app_);
+  // Of the commands only the one that is meant: others may share its options' storage, and CLI11 would let a
+  // variable of theirs overwrite what the command line said.
+  for (CLI::App* sub : app_.get_subcommands({})) {
+    if (std::find(arguments.begin(), arguments.end(), sub->get_name()) != arguments.end())
+      add_environment(*sub);
+  }
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
+  try {
+    app_.parse(std::move(arguments));
+  } catch (const CLI::Success& help_or_version) {
+    app_.exit(help_or_version);
+    return exit_code::ok;
+  } catch (const CLI::ParseError& error) {
+    return usage_error(describe(error));
+  }
+  const log::Level level = log_level_ == "debug"     ? log::Level::debug
+                           : log_level_ == "warning" ? log::Level::warning
+                           : log_level_ == "error"   ? log::Level::error
+                                                     : log::Level::info;
+  log::configure(program_, level, log_format_ == "json" ? log::Format::json : log::Format::text);
+  warn_of_unknown_environment();
+  return std::nullopt;
+}
+
+int CommandLine::usage_error(const std::string& line) const {
+  const std::string text = program_ + ": " + line;
+  std::fprintf(stderr, "%s\n", text.c_str());
+  if (tell_) tell_(text);
+  return exit_code::usage;
+}
+
+std::vector<std::string> CommandLine::normalized(int argc, const char* const* argv) const {
+  std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  const bool names_command = !arguments.empty() && !arguments[0].starts_with('-');
+  const bool asks_about_all = !arguments.empty() && (arguments[0] == "-h" || arguments[0].find("help") < 3 ||
+                                                     arguments[0].find("version") < 3);
+  if (!default_command_.empty() && !names_command && !asks_about_all) {
+    arguments.insert(arguments.begin(), default_command_);
+  }
+  const auto own_end = std::find(arguments.begin(), arguments.end(), "--");
+  std::transform(arguments.begin(), own_end, arguments.begin(),
+                 [this](std::string& argument) { return normalized_option(app_, std::move(argument)); });
+  return with_empty_values(arguments);
+}
+
+void CommandLine::add_environment(CLI::App& command) const {
+  for (CLI::Option* option : command.get_options()) {
+    if (!asks(*option) && option->get_envname().empty())
+      option->envname(environment_name(env_prefix_, option->get_lnames().front()));
+  }
+}
+
+void CommandLine::warn_of_unknown_environment() const {
+  std::vector<std::string> known;
+  collect_environment(app_, env_prefix_, known);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view variable(*entry);
+    const std::string name(variable.substr(0, variable.find('=')));
+    if (!name.starts_with(env_prefix_) || std::find(known.begin(), known.end(), name) != known.end())
+      continue;
+    const std::string near = nearest(name, known);
+    log::warning("unknown environment variable " + name + " has no effect" +
+                 (near.empty() ? "" : "; did you mean " + near + "?"));
+  }
+}
+
+std::string CommandLine::describe(const CLI::ParseError& error) const {
+  const CLI::App* command = &app_;
+  std::string path = program_;
+  std::vector<std::string> options = long_options(app_);  // of this command and those that it stands under
+  for (auto subs = command->get_subcommands(); !subs.empty(); subs = command->get_subcommands()) {
+    command = subs.front();
+    path += " " + command->get_name();
+    for (std::string& name : long_options(*command)) options.push_back(std::move(name));
+  }
+  const std::string see_help = " (see '" + path + " --help')";
+  // An unknown word explains more than the command that is missing because of it.
+  const bool about_words = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
+                           dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  std::vector<std::string> rest = app_.remaining(true);
+  std::erase(rest, "--");
+  if (!about_words || rest.empty()) return error.what() + see_help;
+  const std::string unknown = rest.front().substr(0, rest.front().find('='));
+  if (!unknown.starts_with("-")) {
+    std::vector<std::string> commands;
+    for (const CLI::App* sub : app_.get_subcommands({})) commands.push_back(sub->get_name());
+    const std::string near = nearest(unknown, commands);
+    return "unexpected argument '" + unknown + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
+           see_help;
+  }
+  const std::string near = nearest(unknown, options);
+  return "unknown option '" + unknown + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
+         see_help;
+}
+
+CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& value,
+                          const std::string& help, Duration least) {
+  const auto read = [&value, name, least](const std::string& text) {
+    const Outcome<Duration> parsed = parse_duration(text);
+    if (!parsed) throw CLI::ValidationError(name, parsed.error().line());
+    if (*parsed < least) {
+      throw CLI::ValidationError(name, "'" + text + "' is too short; the least is " + go_duration(least));
+    }
+    value = *parsed;
+  };
+  return command.add_option_function<std::string>(name, read, help)
+      ->type_name("DURATION")
+      ->default_str(go_duration(value))
+      ->run_callback_for_default(false);
+}
+
+}  // namespace kms

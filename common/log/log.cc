@@ -1,0 +1,176 @@
+#include "common/log/log.h"
+
+#include <spdlog/details/log_msg.h>
+#include <spdlog/formatter.h>
+#include <spdlog/sinks/sink.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <mutex>
+
+#include "common/error.h"
+#include "common/text/time.h"
+
+namespace kms::log {
+namespace {
+
+spdlog::level::level_enum spdlog_level(Level level) {
+  switch (level) {
+    case Level::debug:
+      return spdlog::level::debug;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warning:
+      return spdlog::level::warn;
+    case Level::error:
+      return spdlog::level::err;
+  }
+  return spdlog::level::err;
+}
+
+std::string_view level_name(spdlog::level::level_enum level) {
+  const auto name = spdlog::level::to_string_view(level);
+  return {name.data(), name.size()};
+}
+
+/// Puts time, level and program before a message that write() has already rendered in the same format.
+class LineFormatter : public spdlog::formatter {
+ public:
+  LineFormatter(std::string program, Format format) : program_(std::move(program)), format_(format) {}
+
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
+    const std::string_view body(message.payload.data(), message.payload.size());
+    std::string text;
+    if (format_ == Format::json) {
+      text = "{\"time\":\"" + rfc3339(message.time) + "\",\"level\":\"" +
+             std::string(level_name(message.level)) + "\",\"program\":" + json_string(program_) + "," +
+             std::string(body) + "}\n";
+    } else {
+      std::string level(level_name(message.level));
+      level.resize(std::max<std::size_t>(level.size(), 7), ' ');
+      text = rfc3339(message.time) + " " + level + " " + program_ + ": " + std::string(body) + "\n";
+    }
+    line.append(text.data(), text.data() + text.size());
+  }
+
+  [[nodiscard]] std::unique_ptr<formatter> clone() const override {
+    return std::make_unique<LineFormatter>(program_, format_);
+  }
+
+ private:
+  std::string program_;
+  Format format_;
+};
+
+/// Writes to stderr, or wherever log::redirect() says. It is no base_sink and stands behind no
+/// spdlog::logger: both bring the classes of patterns, which nothing here uses and which take longer to
+/// compile than all the rest.
+class LineSink : public spdlog::sinks::sink {
+ public:
+  void redirect(std::function<void(std::string)> writer) {
+    const std::lock_guard lock(mutex_);
+    writer_ = std::move(writer);
+  }
+
+  void least(spdlog::level::level_enum level) {
+    const std::lock_guard lock(mutex_);
+    least_ = level;
+  }
+
+  void copy_to(const std::string& file) {
+    const std::lock_guard lock(mutex_);
+    copy_.open(file, std::ios::app);
+    if (!copy_) throw_errno("write the log to " + file, "check --log-file");
+  }
+
+  void copy_line(std::string_view line) {
+    const std::lock_guard lock(mutex_);
+    if (copy_.is_open()) copy_ << line << std::endl;
+  }
+
+  void log(const spdlog::details::log_msg& message) override {
+    const std::lock_guard lock(mutex_);
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    if (copy_.is_open()) copy_ << std::string_view(line.data(), line.size()) << std::flush;
+    if (message.level < least_) return;
+    if (writer_) {
+      writer_(std::string(line.data(), line.size() - 1));
+    } else {
+      std::fwrite(line.data(), 1, line.size(), stderr);
+    }
+  }
+  void flush() override {}
+  void set_pattern(const std::string& /*pattern*/) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override {
+    const std::lock_guard lock(mutex_);
+    formatter_ = std::move(formatter);
+  }
+
+ private:
+  std::mutex mutex_;  ///< guards all below
+  std::unique_ptr<spdlog::formatter> formatter_ = std::make_unique<LineFormatter>("mock-kms", Format::text);
+  std::function<void(std::string)> writer_;
+  spdlog::level::level_enum least_ = spdlog::level::info;
+  std::ofstream copy_;
+};
+
+struct Output {
+  Output() { sink.set_level(spdlog::level::info); }
+  LineSink sink;  ///< its level is the least that goes anywhere
+  Format format = Format::text;
+};
+
+Output& output() {
+  static Output instance;
+  return instance;
+}
+
+bool needs_quotes(std::string_view text) {
+  return text.empty() || std::any_of(text.begin(), text.end(), [](unsigned char c) {
+           return c <= ' ' || c == '"' || c == '=' || c == 0x7F;
+         });
+}
+
+/// A text line stays one line, whatever a message quotes.
+std::string on_one_line(std::string_view text) {
+  std::string line(text);
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < ' ' || c == 0x7F; }, ' ');
+  return line;
+}
+
+}  // namespace
+
+std::string Field::text() const { return key_ + "=" + (plain_ || !needs_quotes(text_) ? text_ : json_); }
+
+std::string Field::json() const { return json_string(key_) + ":" + json_; }
+
+void configure(std::string_view program, Level least, Format format) {
+  Output& out = output();
+  out.format = format;
+  out.sink.set_formatter(std::make_unique<LineFormatter>(std::string(program), format));
+  out.sink.set_level(spdlog_level(least));
+  out.sink.least(spdlog_level(least));
+}
+
+void redirect(std::function<void(std::string)> writer) { output().sink.redirect(std::move(writer)); }
+
+void copy_to(const std::string& file) {
+  output().sink.copy_to(file);
+  output().sink.set_level(spdlog::level::debug);
+}
+
+void copy_line(std::string_view line) { output().sink.copy_line(line); }
+
+void write(Level level, std::string_view message, const Fields& fields) {
+  Output& out = output();
+  if (!out.sink.should_log(spdlog_level(level))) return;
+  const bool json = out.format == Format::json;
+  std::string line = json ? "\"message\":" + json_string(message) : on_one_line(message);
+  for (const Field& field : fields) line += json ? "," + field.json() : " " + field.text();
+  out.sink.log({"", spdlog_level(level), spdlog::string_view_t(line.data(), line.size())});
+}
+
+}  // namespace kms::log

@@ -1,0 +1,43 @@
+// The sockets that a supervisor hands down to its plugin: the LISTEN_FDS convention of sd_listen_fds(3), with
+// names.
+//
+//   kms    the listening socket of the KMS endpoint
+//   probe  a connected socket on which the supervisor alone makes calls: an answer is this process' own
+//   turn   a pipe: the plugin accepts on `kms` once a byte has come
+//
+// Both sides are here: take_handed_down() is the plugin's, called once in main before any thread starts;
+// handed_down_environment() is the supervisor's. A plugin that knows only LISTEN_FDS finds the listening
+// socket first.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/error.h"
+#include "common/io/fd.h"
+
+namespace kms {
+
+struct HandedDown {
+  UniqueFd listening;
+  UniqueFd probe;  ///< empty where none was handed down
+  UniqueFd turn;   ///< empty: it is the plugin's turn from the start
+};
+
+/// The variable that names the process that the descriptors are for.
+inline constexpr auto handed_down_pid_variable = "LISTEN_PID";
+
+/// The first descriptor that is handed down (SD_LISTEN_FDS_START).
+inline constexpr int first_handed_down_fd = 3;
+
+/// What the variables of this process' environment announce; nothing where there are none or they are another
+/// process' (LISTEN_PID). They are removed, so that no child takes them for its own. A Error where they
+/// announce what is not there: a missing descriptor, one that does not listen.
+[[nodiscard]] Outcome<std::optional<HandedDown>> take_handed_down();
+
+/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:turn"; handed_down_pid_variable is added by the process that
+/// it names.
+[[nodiscard]] std::vector<std::string> handed_down_environment();
+
+}  // namespace kms

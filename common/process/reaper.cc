@@ -1,0 +1,30 @@
+#include "common/process/reaper.h"
+
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "common/error.h"
+
+namespace kms::process {
+
+void become_subreaper() {
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0)
+    throw_errno("become the reaper of orphaned processes");
+}
+
+void reap(const std::function<void(pid_t, ExitStatus)>& tell) {
+  for (;;) {
+    // Look first and collect later: until it is collected, a child's pid and group cannot be reused.
+    siginfo_t ended{};
+    if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
+    const pid_t pid = ended.si_pid;
+    ::kill(-pid, SIGKILL);
+    int status = 0;
+    if (::waitpid(pid, &status, 0) != pid) return;
+    tell(pid, ExitStatus::from_wait(status));
+  }
+}
+
+}  // namespace kms::process

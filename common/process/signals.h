@@ -1,0 +1,33 @@
+// SignalFd turns signals into a readable descriptor, by signalfd(2). No handler runs.
+//
+// main makes one before it starts a thread: every thread inherits the mask. Any thread may poll fd().
+#pragma once
+
+#include <initializer_list>
+#include <string>
+
+#include "common/io/fd.h"
+
+namespace kms::process {
+
+/// "SIGTERM" for 15, "signal 64" for a signal without a name.
+[[nodiscard]] std::string signal_name(int signal);
+
+class SignalFd {
+ public:
+  /// Blocks the signals in this thread and in those that it starts. Throws Error.
+  explicit SignalFd(std::initializer_list<int> signals);
+
+  /// Readable while a signal is pending.
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+  [[nodiscard]] bool pending() const;
+
+  /// Takes a pending signal: its number, or 0 if none is pending. Never waits.
+  [[nodiscard]] int take() const;
+
+ private:
+  UniqueFd fd_;
+};
+
+}  // namespace kms::process

@@ -1,0 +1,70 @@
+#include "common/log/log.h"
+
+#include <doctest/doctest.h>
+
+#include <vector>
+
+#include "common/text/time.h"
+
+using kms::json_string;
+using kms::log::Field;
+
+TEST_CASE("a JSON string is escaped as RFC 8259 asks, and what is no UTF-8 is replaced") {
+  CHECK(json_string("plain") == R"("plain")");
+  CHECK(json_string("a\"b\\c\nd\x01") == R"("a\"b\\c\u000ad\u0001")");
+  CHECK(json_string("\xC3\xA4\xF0\x9F\x98\x80") == "\"\xC3\xA4\xF0\x9F\x98\x80\"");
+  CHECK(json_string("x\xFFy") == "\"x\xEF\xBF\xBDy\"");
+  CHECK(json_string("\xC3") == "\"\xEF\xBF\xBD\"");                          // cut off
+  CHECK(json_string("\xC0\xAF") == "\"\xEF\xBF\xBD\xEF\xBF\xBD\"");          // overlong
+  CHECK(json_string("\xED\xA0\x80").find("\xED\xA0") == std::string::npos);  // a surrogate
+}
+
+TEST_CASE("a field stands bare in text where it can and in quotes where it must") {
+  CHECK(Field("pid", 12).text() == "pid=12");
+  CHECK(Field("pid", 12).json() == "\"pid\":12");
+  CHECK(Field("ok", true).json() == "\"ok\":true");
+  CHECK(Field("path", "/a/b").text() == "path=/a/b");
+  CHECK(Field("cause", "it broke").text() == "cause=\"it broke\"");
+  CHECK(Field("empty", "").text() == "empty=\"\"");
+  CHECK(Field("cause", "it broke").json() == "\"cause\":\"it broke\"");
+}
+
+TEST_CASE("times are RFC 3339 in UTC with milliseconds") {
+  using namespace std::chrono;
+  CHECK(kms::rfc3339(system_clock::time_point(1700000100123ms)) == "2023-11-14T22:15:00.123Z");
+  CHECK(kms::rfc3339(system_clock::time_point(-1ms)) == "1969-12-31T23:59:59.999Z");
+}
+
+namespace {
+
+/// What is written meanwhile, in place of stderr.
+std::vector<std::string> lines_of(kms::log::Format format, kms::log::Level least, void (*write)()) {
+  std::vector<std::string> lines;
+  kms::log::configure("tester", least, format);
+  kms::log::redirect([&](std::string line) { lines.push_back(std::move(line)); });
+  write();
+  kms::log::redirect({});
+  kms::log::configure("mock-kms", kms::log::Level::info, kms::log::Format::text);
+  return lines;
+}
+
+constexpr std::size_t time_length = std::char_traits<char>::length("2026-11-22T14:50:01.123Z");
+
+}  // namespace
+
+TEST_CASE(
+    "a line holds time, level, program, message and fields, and only lines of the least level are written") {
+  const auto write = [] {
+    kms::log::info("unheard");
+    kms::log::warning("two\nlines", {{"pid", 12}});
+  };
+  const auto text = lines_of(kms::log::Format::text, kms::log::Level::warning, write);
+  REQUIRE(text.size() == 1);
+  CHECK(text[0].substr(time_length) == " warning tester: two lines pid=12");
+  const auto json = lines_of(kms::log::Format::json, kms::log::Level::info, write);
+  REQUIRE(json.size() == 2);
+  const std::string head = R"({"time":")";
+  CHECK(json[0].starts_with(head));
+  CHECK(json[1].substr(head.size() + time_length) ==
+        R"(","level":"warning","program":"tester","message":"two\u000alines","pid":12})");
+}

@@ -1,0 +1,177 @@
+#include "common/net/unix_listener.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <barrier>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+using kms::Endpoint;
+using kms::Incumbent;
+using kms::Outcome;
+using kms::SocketAccess;
+using kms::UniqueFd;
+using kms::UnixListener;
+
+namespace {
+
+class Folder {
+ public:
+  Folder() { REQUIRE(::mkdtemp(name_.data()) != nullptr); }
+  ~Folder() { std::filesystem::remove_all(name_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  [[nodiscard]] std::string path(const std::string& name) const { return name_ + "/" + name; }
+  [[nodiscard]] Endpoint endpoint(const std::string& name) const { return *Endpoint::parse(path(name)); }
+
+ private:
+  std::string name_ = "/tmp/kms-listener-XXXXXX";
+};
+
+bool can_connect(const Endpoint& endpoint) {
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto [address, length] = endpoint.address();
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0;
+}
+
+/// Leaves a socket at the path as a process does that was killed: bound, and nobody listens.
+void leave_stale_socket(const Endpoint& endpoint) {
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto [address, length] = endpoint.address();
+  REQUIRE(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0);
+}
+
+mode_t mode_of(const std::string& path) {
+  struct stat file {};
+  REQUIRE(::lstat(path.c_str(), &file) == 0);
+  return file.st_mode & 07777;
+}
+
+}  // namespace
+
+TEST_CASE("a claimed path listens with its mode and goes away with its owner") {
+  const Folder folder;
+  const Endpoint endpoint = folder.endpoint("s");
+  {
+    const auto listener = UnixListener::claim(endpoint, {0640, {}, {}});
+    REQUIRE(listener.ok());
+    CHECK(can_connect(endpoint));
+    CHECK(mode_of(folder.path("s")) == 0640);
+    CHECK(std::distance(std::filesystem::directory_iterator(folder.path("")), {}) == 1);  // no draft is left
+  }
+  CHECK_FALSE(std::filesystem::exists(folder.path("s")));
+}
+
+TEST_CASE("a stale socket is taken over (rule 8)") {
+  const Folder folder;
+  leave_stale_socket(folder.endpoint("s"));
+  CHECK_FALSE(can_connect(folder.endpoint("s")));
+  const auto listener = UnixListener::claim(folder.endpoint("s"));
+  CHECK(listener.ok());
+  CHECK(can_connect(folder.endpoint("s")));
+}
+
+TEST_CASE("a live socket is refused with the name of its holder (rule 8)") {
+  const Folder folder;
+  const auto first = UnixListener::claim(folder.endpoint("s"));
+  REQUIRE(first.ok());
+  const auto second = UnixListener::claim(folder.endpoint("s"));
+  REQUIRE(!second);
+  const std::string line = second.error().line();
+  CHECK(line.find("in use by pid " + std::to_string(::getpid()) + " (") != std::string::npos);
+  CHECK(can_connect(folder.endpoint("s")));
+}
+
+TEST_CASE("an abstract name is claimed once and needs no file") {
+  const std::string name = "kms-test-" + std::to_string(::getpid());
+  const Endpoint endpoint = *Endpoint::parse("unix:///@" + name);
+  const auto first = UnixListener::claim(endpoint);
+  REQUIRE(first.ok());
+  CHECK(can_connect(endpoint));
+  const auto second = UnixListener::claim(endpoint);
+  REQUIRE(!second);
+  CHECK(second.error().line().find("in use by pid") != std::string::npos);
+}
+
+TEST_CASE("what is no socket is left alone and a missing folder is named") {
+  const Folder folder;
+  std::ofstream(folder.path("file")) << "precious";
+  const auto file = UnixListener::claim(folder.endpoint("file"));
+  REQUIRE(!file);
+  CHECK(file.error().line().find("is not a socket") != std::string::npos);
+  CHECK(std::filesystem::file_size(folder.path("file")) == 8);
+  const auto missing = UnixListener::claim(folder.endpoint("no/such/s"));
+  REQUIRE(!missing);
+  CHECK(missing.error().line().find("create the folder first") != std::string::npos);
+}
+
+TEST_CASE("an owner does not remove a socket that replaced its own") {
+  const Folder folder;
+  {
+    const auto first = UnixListener::claim(folder.endpoint("s"));
+    REQUIRE(first.ok());
+    std::filesystem::remove(folder.path("s"));
+    leave_stale_socket(folder.endpoint("s"));
+  }
+  CHECK(std::filesystem::exists(folder.path("s")));
+}
+
+TEST_CASE("a path of the full 107 bytes can be claimed") {
+  const Folder folder;
+  const std::string name(Endpoint::longest - folder.path("").size(), 'x');
+  const auto listener = UnixListener::claim(folder.endpoint(name));
+  CHECK(listener.ok());
+  CHECK(can_connect(folder.endpoint(name)));
+}
+
+TEST_CASE("modes and owners are read as chmod and chown take them") {
+  CHECK(*kms::parse_socket_mode("0660") == 0660);
+  CHECK(*kms::parse_socket_mode("600") == 0600);
+  for (const char* text : {"", "u+w", "0668", "1777", "-1", "0x600"}) {
+    CAPTURE(text);
+    const Outcome<mode_t> refused = kms::parse_socket_mode(text);
+    CHECK(!refused);
+  }
+  SocketAccess access;
+  CHECK(kms::parse_socket_owner("root:1234", access).ok());
+  CHECK(access.user == 0U);
+  CHECK(access.group == 1234U);
+  CHECK(kms::parse_socket_owner("no-such-user", access).error().cause() == "no such user: 'no-such-user'");
+  CHECK_FALSE(kms::parse_socket_owner(":", access).ok());
+}
+
+TEST_CASE("whoever leaves while another takes the place over never removes the successor's socket") {
+  const Folder folder;
+  const Endpoint endpoint = folder.endpoint("s");
+  for (int round = 0; round < 300; ++round) {
+    auto first = std::make_unique<Outcome<UnixListener>>(UnixListener::claim(endpoint));
+    REQUIRE(first->ok());
+    std::barrier both(2);
+    std::thread leaver([&] {
+      both.arrive_and_wait();
+      first.reset();
+    });
+    both.arrive_and_wait();
+    const auto second = UnixListener::claim(endpoint, {}, Incumbent::replaced);
+    leaver.join();
+    REQUIRE(second.ok());
+    CHECK(second->in_place());
+  }
+}
+
+TEST_CASE("a folder that another program keeps locked is a failure that says so") {
+  const Folder folder;
+  const UniqueFd held(::open(folder.path("").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  REQUIRE(::flock(held.get(), LOCK_EX) == 0);
+  const auto listener = UnixListener::claim(folder.endpoint("s"));
+  REQUIRE(!listener);
+  CHECK(listener.error().line().find("another program holds the lock of folder") != std::string::npos);
+}
