@@ -52,8 +52,8 @@ struct Window {
 
   [[nodiscard]] std::string json() const {
     std::ostringstream out;
-    out << "\"calls\": " << calls << ", \"failed\": " << failed
-        << ", \"longest_ms\": " << milliseconds(longest) << ", \"failures\": {";
+    out << "\"calls\": " << calls << ", \"failed\": " << failed << ", \"max_ms\": " << milliseconds(longest)
+        << ", \"failures\": {";
     const char* separator = "";
     for (const auto& [text, count] : failures) {
       out << separator << kms::json_string(text) << ": " << count;

@@ -55,7 +55,7 @@ class Build {
     }
     within("checkout", [&] { record(fetched); });
     within("configure", [&] { choose_system(fetched); });
-    within("closure", [&] { close_over_needs(fetched); });
+    within("dependencies", [&] { close_over_needs(fetched); });
     within("configure", [&] { describe(Toolchain::find(recipe_.system, interruption_)); });
     if (!request_.force) {
       cache_.remember_source(question_, info_);
@@ -75,7 +75,7 @@ class Build {
     const std::string commit = source.ref.is_commit_id() ? source.ref.text() : source.pin;
     if (!source.pin.empty() && source.pin != commit) return std::nullopt;  // the fetch says what is wrong
     if (commit.empty() || !known_.contains(commit)) return std::nullopt;
-    info_.mutable_transfer()->set_way("none");
+    info_.mutable_transfer()->set_strategy("none");
     return serve_known(commit);
   }
 
@@ -133,10 +133,10 @@ class Build {
   }
 
   /// Established once, for the compile or for a proof alone.
-  const Isolation& isolation(const ToolFolders& folders) {
+  const Isolation& isolation(const ToolDirectories& directories) {
     if (!isolation_) {
-      isolation_ =
-          Isolation::establish(request_.isolation, {tools_.driver, tools_.compiler}, folders, interruption_);
+      isolation_ = Isolation::establish(request_.isolation, {tools_.driver, tools_.compiler}, directories,
+                                        interruption_);
       info_.clear_isolation();
       for (const std::string& measure : isolation_->in_force()) info_.add_isolation(measure);
     }
@@ -148,23 +148,23 @@ class Build {
                           area.build(), area.lock_fd()};
     isolation_.reset();  // a proof's would allow no writing
     const fs::path binary = place.root / "taken" / recipe_.target;
-    fs::path ccache = ccache_folder(request_.build_dir, request_.isolation.wanted);
+    fs::path ccache = ccache_directory(request_.build_dir, request_.isolation.wanted);
     within("prepare", [&] {
       for (const char* name : {"bin", "home", "tmp"}) fs::create_directory(place.build / name);
       fs::create_directory(binary.parent_path());
-      ToolFolders folders{{place.source, place.build}, {}};
+      ToolDirectories directories{{place.source, place.build}, {}};
       if (!ccache.empty()) {
         fs::create_directories(ccache);
         ccache = fs::canonical(ccache);
-        folders.kept.push_back(ccache);
+        directories.kept.push_back(ccache);
       }
-      (void)isolation(folders);
+      (void)isolation(directories);
     });
     run_steps(
         {recipe_, place, tools_, *isolation_, ccache, std::chrono::steady_clock::now() + request_.timeout},
         phases_, interruption_, progress_);
     within("compile", [&] { take_executable(recipe_, place, binary); });
-    phases_.run("prove", [&] {
+    phases_.run("smoke-test", [&] {
       info_.mutable_binary()->set_version(prove_runs(binary, request_.proof, isolation({}), interruption_));
     });
     interruption_.check();

@@ -23,7 +23,7 @@
 namespace kms::builder {
 
 struct BuildRequest {
-  FetchRequest source;  ///< with at least one path, the first one is compiled; no scratch folder yet
+  FetchRequest source;  ///< with at least one path, the first one is compiled; no scratch directory yet
   Recipe recipe;
   Closure closure = Closure::fetch;
   std::filesystem::path build_dir;  ///< absolute

@@ -15,15 +15,15 @@ namespace fs = std::filesystem;
 void add_place_options(CLI::App& command, BuildOptions& options) {
   command.add_option(
       "--build-dir", options.build_dir,
-      "Folder for sources and objects while building (default: mock-kms-builder in $XDG_CACHE_HOME or "
+      "Directory for sources and objects while building (default: mock-kms-builder in $XDG_CACHE_HOME or "
       "~/.cache)");
   command
       .add_option("--output", options.output,
-                  "Where the binary goes: a file, or a folder (that exists, or with a slash at its end)")
+                  "Where the binary goes: a file, or a directory (that exists, or with a slash at its end)")
       ->capture_default_str();
   command.add_option(
       "--cache-dir", options.cache_dir,
-      "Folder of published binaries, for any number of builders (default: cache in --build-dir)");
+      "Directory of published binaries, for any number of builders (default: cache in --build-dir)");
   command
       .add_option("--cache-max", options.cache_max,
                   "Bytes that the binaries in --cache-dir may have together; 0 for no cache")
@@ -35,7 +35,7 @@ void add_recipe_options(CLI::App& command, BuildOptions& options) {
   command.add_option("--profile", options.profile, "Plugin that is meant where other options say nothing")
       ->check(CLI::IsMember({"embedded", "openshift"}))
       ->capture_default_str();
-  command.add_option("--build", options.system, "Build system; auto goes by what the folder holds")
+  command.add_option("--build", options.system, "Build system; auto goes by what the directory holds")
       ->check(CLI::IsMember({"auto", "cmake", "go", "make", "command"}))
       ->capture_default_str();
   command.add_option("--build-command", options.recipe.command,
@@ -47,8 +47,8 @@ void add_recipe_options(CLI::App& command, BuildOptions& options) {
   command.add_option("--env", options.recipe.environment,
                      "NAME=VALUE for the compiler's environment, repeatable; it is on record");
   command
-      .add_option("--closure", options.closure,
-                  "What is done about folders that the source needs beside --path: fetch, refuse or off")
+      .add_option("--dependencies", options.closure,
+                  "What is done about directories that the source needs beside --path: fetch, refuse or off")
       ->check(CLI::IsMember({"fetch", "refuse", "off"}))
       ->capture_default_str();
   command
@@ -65,7 +65,7 @@ void add_isolation_options(CLI::App& command, BuildOptions& options) {
   command.add_flag("--require-isolation", options.isolated.required,
                    "Compile nothing where the kernel or the container denies a part of it");
   command.add_option("--input", options.isolated.readable,
-                     "Folder or file that the compiler may read besides the system's, repeatable");
+                     "Directory or file that the compiler may read besides the system's, repeatable");
   add_duration(command, "--build-timeout", options.timeout, "How long configuring and compiling may take",
                std::chrono::milliseconds(1));
   command.add_option("--max-memory", options.isolated.limits.memory, "Bytes that each process may have")
@@ -74,9 +74,9 @@ void add_isolation_options(CLI::App& command, BuildOptions& options) {
       ->capture_default_str();
   command.add_option("--max-file", options.isolated.limits.file_bytes, "Bytes of the longest file written")
       ->capture_default_str();
-  add_duration(command, "--proof-timeout", options.proof.timeout,
-               "How long the binary's answer to --proof may take", std::chrono::milliseconds(1));
-  command.add_option("--proof", options.proof.argument, "Argument that the binary has to answer to")
+  add_duration(command, "--smoke-test-timeout", options.proof.timeout,
+               "How long the binary's answer to --smoke-test may take", std::chrono::milliseconds(1));
+  command.add_option("--smoke-test", options.proof.argument, "Argument that the binary has to answer to")
       ->capture_default_str();
 }
 
@@ -94,7 +94,7 @@ void take_from(const Profile& profile, const CLI::App& command, BuildOptions& op
   if (!given("--path")) options.source.paths = profile.paths;
   if (!given("--target")) options.recipe.target = profile.target;
   if (!given("--output")) options.output = options.recipe.target;
-  if (!given("--proof")) options.proof.argument = profile.proof;
+  if (!given("--smoke-test")) options.proof.argument = profile.proof;
   if (!given("--build")) options.system = name_of(profile.system);
   if (!given("--modules") && profile.download_modules) options.modules = "download";
   auto& environment = options.recipe.environment;
@@ -102,7 +102,7 @@ void take_from(const Profile& profile, const CLI::App& command, BuildOptions& op
 }
 
 /// Without links on the way: what is isolated sees the real one alone.
-fs::path real_folder(const fs::path& path) {
+fs::path real_directory(const fs::path& path) {
   std::error_code error;
   fs::path absolute = fs::absolute(path).lexically_normal();
   fs::path real = fs::weakly_canonical(absolute, error);
@@ -149,7 +149,7 @@ IsolationRequest read_isolation(const BuildOptions& options) {
 void add_build_options(CLI::App& command, BuildOptions& options) {
   options.source.paths = profiles().front().paths;
   add_source_options(command, options.source,
-                     "Folder or file to fetch, repeatable; the first one is compiled");
+                     "Directory or file to fetch, repeatable; the first one is compiled");
   add_place_options(command, options);
   add_recipe_options(command, options);
   add_isolation_options(command, options);
@@ -165,14 +165,14 @@ BuildRequest read_build_options(const CLI::App& command, BuildOptions options) {
   take_from(chosen_profile(options), command, options);
   const fs::path build_dir = options.build_dir.empty() ? default_build_dir() : fs::path(options.build_dir);
   if (build_dir.empty())
-    throw Error("neither XDG_CACHE_HOME nor HOME names a folder to build in", "give --build-dir");
+    throw Error("neither XDG_CACHE_HOME nor HOME names a directory to build in", "give --build-dir");
   const IsolationRequest isolation = read_isolation(options);
   BuildRequest request{.source = read_source_options(options.source),
                        .recipe = read_recipe(options, isolation.readable),
                        .closure = options.closure == "fetch"    ? Closure::fetch
                                   : options.closure == "refuse" ? Closure::refuse
                                                                 : Closure::off,
-                       .build_dir = real_folder(build_dir),
+                       .build_dir = real_directory(build_dir),
                        .output = read_output(options),
                        .cache_dir = options.cache_dir,
                        .cache_max = options.cache_max,

@@ -12,14 +12,14 @@ namespace {
 
 class Writer {
  public:
-  Writer(git_repository* objects, const std::filesystem::path& folder) : objects_(objects) {
-    root_.reset(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!root_) throw_errno("open " + folder.string());
+  Writer(git_repository* objects, const std::filesystem::path& directory) : objects_(objects) {
+    root_.reset(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!root_) throw_errno("open " + directory.string());
   }
 
   void write(const std::string& path, const PlannedEntry& entry, CheckoutResult& result) {
     if (entry.mode == GIT_FILEMODE_TREE) {
-      make_folder(path);
+      make_directory(path);
       return;
     }
     const auto blob = git::make<git::Blob>("read '" + path + "'", git_blob_lookup, objects_, &entry.id);
@@ -36,11 +36,11 @@ class Writer {
 
   void make_parents(const std::string& path) {
     for (std::size_t at = 0; (at = path.find('/', at)) != std::string::npos; ++at)
-      make_folder(path.substr(0, at));
+      make_directory(path.substr(0, at));
   }
 
  private:
-  void make_folder(const std::string& path) {
+  void make_directory(const std::string& path) {
     if (::mkdirat(root_.get(), path.c_str(), 0755) < 0 && errno != EEXIST) fail(path);
   }
 
@@ -75,11 +75,11 @@ std::vector<CheckedOutPath> find_paths(git_repository* objects, const git_oid& c
 }
 
 CheckoutResult check_out(git_repository* objects, const git_oid& commit,
-                         const std::vector<std::string>& paths, const std::filesystem::path& folder,
+                         const std::vector<std::string>& paths, const std::filesystem::path& directory,
                          const Limits& limits) {
   const CheckoutPlan plan = plan_checkout(objects, commit, paths, limits);
   CheckoutResult result{find_paths(objects, commit, paths)};
-  Writer writer(objects, folder);
+  Writer writer(objects, directory);
   for (const std::string& path : paths) writer.make_parents(path);
   const auto write = [&](bool links) {
     for (const auto& [path, entry] : plan) {

@@ -1,7 +1,7 @@
-// Checkout writes chosen paths of one commit's tree into an empty folder.
+// Checkout writes chosen paths of one commit's tree into an empty directory.
 //
 // Called on any one thread. All names and links of the chosen paths are judged before the first byte is
-// written; nothing is written outside of the folder and nothing that exists is overwritten. Files come as
+// written; nothing is written outside of the directory and nothing that exists is overwritten. Files come as
 // they are stored: attributes, filters and line-end settings do not apply. Submodules are refused.
 #pragma once
 
@@ -31,10 +31,10 @@ struct CheckoutResult {
 [[nodiscard]] std::vector<CheckedOutPath> find_paths(git_repository* objects, const git_oid& commit,
                                                      const std::vector<std::string>& paths);
 
-/// Writes `paths` (each made by source_path()) below `folder`, where they are within `limits`. Throws Error
-/// "cannot write ..." or "cannot check out ...".
+/// Writes `paths` (each made by source_path()) below `directory`, where they are within `limits`. Throws
+/// Error "cannot write ..." or "cannot check out ...".
 [[nodiscard]] CheckoutResult check_out(git_repository* objects, const git_oid& commit,
                                        const std::vector<std::string>& paths,
-                                       const std::filesystem::path& folder, const Limits& limits = {});
+                                       const std::filesystem::path& directory, const Limits& limits = {});
 
 }  // namespace kms::builder

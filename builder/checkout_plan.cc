@@ -11,8 +11,8 @@
 namespace kms::builder {
 namespace {
 
-constexpr std::size_t longest_path = 4000;  ///< bytes below PATH_MAX, so that a tree cannot nest without end
-constexpr std::size_t longest_shown = 200;
+constexpr std::size_t max_path = 4000;  ///< bytes below PATH_MAX, so that a tree cannot nest without end
+constexpr std::size_t max_shown = 200;
 
 /// Bytes of all paths together for each file that may be written: paths are kept, and a repository is hostile
 /// whose files have such names on average. Few files may all have long ones.
@@ -23,8 +23,8 @@ constexpr std::uint64_t always_taken = 1'000'000;
 std::string printable(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-  if (text.size() > longest_shown) {
-    text.resize(longest_shown);
+  if (text.size() > max_shown) {
+    text.resize(max_shown);
     text += "...";
   }
   return text;
@@ -56,19 +56,19 @@ class Planner {
   }
 
   void add(const std::string& path, const git_tree_entry* entry) {
-    if (path.size() > longest_path) refuse(path, "its path is too long");
+    if (path.size() > max_path) refuse(path, "its path is too long");
     const git_filemode_t mode = judged_mode(path, entry);
     const git_oid id = *git_tree_entry_id(entry);
     if (!plan_.try_emplace(path, PlannedEntry{mode, id}).second) return;  // paths that were asked for overlap
     const std::size_t size = count(path, id, mode);
     if (mode == GIT_FILEMODE_LINK) check_link(path, id, size);
-    if (mode == GIT_FILEMODE_TREE) add_folder(path, id);
+    if (mode == GIT_FILEMODE_TREE) add_directory(path, id);
   }
 
   /// `path` is "" for the root.
-  void add_folder(const std::string& path, const git_oid& id) { open_.push_back({path, id}); }
+  void add_directory(const std::string& path, const git_oid& id) { open_.push_back({path, id}); }
 
-  /// Goes through all folders, one after the other: none is nested on the stack or kept in memory.
+  /// Goes through all directories, one after the other: none is nested on the stack or kept in memory.
   void descend() {
     while (!open_.empty()) {
       const auto [path, id] = open_.back();
@@ -82,7 +82,7 @@ class Planner {
   CheckoutPlan take() { return std::move(plan_); }
 
  private:
-  struct Folder {
+  struct Directory {
     std::string path;
     git_oid id;
   };
@@ -113,7 +113,7 @@ class Planner {
       case GIT_FILEMODE_COMMIT:
         refuse(path, "it is a submodule, and those are not fetched");
       default:
-        refuse(path, "it is neither a file nor a folder nor a link");
+        refuse(path, "it is neither a file nor a directory nor a link");
     }
   }
 
@@ -130,7 +130,7 @@ class Planner {
     }
     if (++entries_ > limits_.files) {
       throw Error("cannot check out '" + path + "': there are more than " + std::to_string(limits_.files) +
-                      " files and folders",
+                      " files and directories",
                   "give narrower --path options, or raise --max-files");
     }
     path_bytes_ += path.size();
@@ -144,8 +144,7 @@ class Planner {
   }
 
   void check_link(const std::string& path, const git_oid& id, std::size_t size) {
-    if (size > longest_link)
-      refuse(path, "it is a symbolic link, and its target is longer than a path can be");
+    if (size > max_link) refuse(path, "it is a symbolic link, and its target is longer than a path can be");
     const auto blob = git::make<git::Blob>("read '" + path + "'", git_blob_lookup, objects_, &id);
     const std::string_view target(static_cast<const char*>(git_blob_rawcontent(blob.get())),
                                   static_cast<std::size_t>(git_blob_rawsize(blob.get())));
@@ -158,12 +157,12 @@ class Planner {
   std::uint64_t bytes_ = 0;
   std::uint64_t entries_ = 0;
   std::uint64_t path_bytes_ = 0;
-  std::vector<Folder> open_;
+  std::vector<Directory> open_;
   CheckoutPlan plan_;
 };
 
-/// Finds paths that a file system which ignores case takes for one. Through a link that stands for a folder
-/// of another case, files would be written elsewhere.
+/// Finds paths that a file system which ignores case takes for one. Through a link that stands for a
+/// directory of another case, files would be written elsewhere.
 class CaseCheck {
  public:
   void add(const std::string& path, bool link) {
@@ -223,7 +222,7 @@ CheckoutPlan plan_checkout(git_repository* objects, const git_oid& commit,
   Planner planner(objects, limits);
   for (const std::string& path : paths) {
     if (path == ".") {
-      planner.add_folder("", *git_tree_id(root.get()));
+      planner.add_directory("", *git_tree_id(root.get()));
     } else {
       planner.add(path, find_entry(root.get(), path).get());
     }

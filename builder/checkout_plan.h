@@ -14,17 +14,17 @@
 namespace kms::builder {
 
 struct PlannedEntry {
-  git_filemode_t mode;  ///< of a folder, a file, a program or a link
+  git_filemode_t mode;  ///< of a directory, a file, a program or a link
   git_oid id;
 };
 
-/// By path below the folder that is written to. A folder stands before what is in it.
+/// By path below the directory that is written to. A directory stands before what is in it.
 using CheckoutPlan = std::map<std::string, PlannedEntry>;
 
 /// Throws Error "cannot check out ...: why" for the first thing that is refused: a name or a link that could
-/// lead out of the folder (source_path.h), a submodule, an unknown mode, a name that stands twice in a folder
-/// or differs from a link's in case alone, and what is beyond `limits`. Other names that differ in case alone
-/// are a warning in the log.
+/// lead out of the directory (source_path.h), a submodule, an unknown mode, a name that stands twice in a
+/// directory or differs from a link's in case alone, and what is beyond `limits`. Other names that differ in
+/// case alone are a warning in the log.
 [[nodiscard]] CheckoutPlan plan_checkout(git_repository* objects, const git_oid& commit,
                                          const std::vector<std::string>& paths, const Limits& limits);
 

@@ -18,14 +18,14 @@ namespace fs = std::filesystem;
 
 constexpr auto hint = "check --into";
 
-/// The folder beside `into` that becomes it, locked while this lives.
-class StagedFolder {
+/// The directory beside `into` that becomes it, locked while this lives.
+class StagedDirectory {
  public:
-  explicit StagedFolder(const fs::path& into)
+  explicit StagedDirectory(const fs::path& into)
       : into_(into), stage_(into.parent_path() / ("." + into.filename().string() + ".builder-new")) {
     std::error_code error;
     if (fs::exists(into) && !fs::is_empty(into, error)) {
-      throw Error("cannot write to " + into.string() + ": it is there, and not an empty folder",
+      throw Error("cannot write to " + into.string() + ": it is there, and not an empty directory",
                   "give another --into");
     }
     fs::create_directories(into.parent_path(), error);
@@ -42,9 +42,9 @@ class StagedFolder {
     fs::create_directory(content());
     fs::create_directory(scratch());
   }
-  StagedFolder(const StagedFolder&) = delete;
-  StagedFolder& operator=(const StagedFolder&) = delete;
-  ~StagedFolder() {
+  StagedDirectory(const StagedDirectory&) = delete;
+  StagedDirectory& operator=(const StagedDirectory&) = delete;
+  ~StagedDirectory() {
     std::error_code error;
     fs::remove_all(stage_, error);
     if (error) log::warning("cannot remove " + stage_.string() + ": " + error.message());
@@ -58,7 +58,7 @@ class StagedFolder {
   }
 
  private:
-  /// Who owns a folder can change what is in it.
+  /// Who owns a directory can change what is in it.
   void require_own() const {
     struct stat status {};
     if (::fstat(lock_.get(), &status) < 0) throw_errno("look at " + stage_.string(), hint);
@@ -76,17 +76,17 @@ class StagedFolder {
 
 Exported export_paths(FetchRequest request, const fs::path& into, const Interruption& interruption,
                       Progress& progress) {
-  const StagedFolder folder(into);
-  request.scratch = folder.scratch();
+  const StagedDirectory directory(into);
+  request.scratch = directory.scratch();
   if (request.paths.empty()) request.paths = {"."};
   Exported exported;
   const Fetched fetched = transfer_source(request, interruption, progress, exported.info);
   exported.checkout =
-      check_out(fetched.objects.get(), fetched.commit, request.paths, folder.content(), request.limits);
+      check_out(fetched.objects.get(), fetched.commit, request.paths, directory.content(), request.limits);
   record_paths(exported.checkout.paths, exported.info);
   log_checkout(exported.checkout);
   interruption.check();
-  folder.publish();
+  directory.publish();
   return exported;
 }
 

@@ -1,7 +1,7 @@
-// export_paths() is `builder fetch`: chosen paths of a commit as a folder, and nothing else.
+// export_paths() is `builder fetch`: chosen paths of a commit as a directory, and nothing else.
 //
-// Called once, on the main thread. The folder appears complete or not at all: it is filled beside its place
-// under a temporary name and a lock, then renamed. An interruption ends it with Interrupted.
+// Called once, on the main thread. The directory appears complete or not at all: it is filled beside its
+// place under a temporary name and a lock, then renamed. An interruption ends it with Interrupted.
 #pragma once
 
 #include <filesystem>
@@ -18,8 +18,8 @@ struct Exported {
   CheckoutResult checkout;
 };
 
-/// `into` is absolute; it does not exist or is an empty folder. `request` has no scratch folder yet. Throws
-/// Error, Interrupted.
+/// `into` is absolute; it does not exist or is an empty directory. `request` has no scratch directory yet.
+/// Throws Error, Interrupted.
 [[nodiscard]] Exported export_paths(FetchRequest request, const std::filesystem::path& into,
                                     const Interruption& interruption, Progress& progress);
 

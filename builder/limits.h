@@ -7,7 +7,7 @@ namespace kms::builder {
 
 struct Limits {
   std::uint64_t bytes = 1'000'000'000;  ///< that a server sends, and that all files together have
-  std::uint64_t files = 200'000;        ///< files and folders that are written
+  std::uint64_t files = 200'000;        ///< files and directories that are written
 };
 
 }  // namespace kms::builder

@@ -37,9 +37,9 @@ void add_format(CLI::App& command, std::string& format) {
 
 void add_fetch(CommandLine& line, FetchOptions& options) {
   CLI::App* command =
-      line.app().add_subcommand("fetch", "Fetch folders of a git repository, and nothing else");
-  add_source_options(*command, options.source, "Folder or file to fetch, repeatable (default: all)");
-  command->add_option("--into", options.into, "Folder to make; it may be there where it is empty")
+      line.app().add_subcommand("fetch", "Fetch directories of a git repository, and nothing else");
+  add_source_options(*command, options.source, "Directory or file to fetch, repeatable (default: all)");
+  command->add_option("--into", options.into, "Directory to make; it may be there where it is empty")
       ->required();
   add_format(*command, options.format);
   add_report_options(*command, options.report);
@@ -49,7 +49,7 @@ void add_fetch(CommandLine& line, FetchOptions& options) {
 
 void add_build(CommandLine& line, BuildOptions& options, std::string& format) {
   CLI::App* command =
-      line.app().add_subcommand("build", "Fetch folders of a git repository, compile and publish them");
+      line.app().add_subcommand("build", "Fetch directories of a git repository, compile and publish them");
   add_build_options(*command, options);
   add_format(*command, format);
   CommandLine::examples(*command,
@@ -92,7 +92,7 @@ void print(const Exported& exported, const fs::path& into, const std::string& fo
               into.c_str(), exported.checkout.files, human_bytes(exported.checkout.bytes).c_str(),
               info.commit().c_str(), info.repository().c_str(), info.ref().c_str(),
               human_bytes(info.transfer().bytes()).c_str(), info.transfer().requests(),
-              info.transfer().way().c_str());
+              info.transfer().strategy().c_str());
 }
 
 /// What was printed has to arrive: a script reads it.
@@ -112,7 +112,7 @@ int run_build(const BuildRequest& request, const Profile& profile, const std::st
 int run_fetch(const FetchRequest& request, const fs::path& into, const std::string& format,
               const Interruption& interruption, Progress& progress) {
   print(export_paths(request, into, interruption, progress), into, format);
-  finish_printing("the folder of --into is complete; check where stdout goes");
+  finish_printing("the directory of --into is complete; check where stdout goes");
   return exit_code::ok;
 }
 

@@ -47,11 +47,11 @@ const std::vector<Profile>& profiles() {
   return all;
 }
 
-void write_companion(const Profile& profile, const std::filesystem::path& folder) {
+void write_companion(const Profile& profile, const std::filesystem::path& directory) {
   if (profile.companion.empty()) return;
-  const std::filesystem::path file = folder / profile.companion;
+  const std::filesystem::path file = directory / profile.companion;
   if (std::filesystem::exists(std::filesystem::symlink_status(file))) return;
-  const std::filesystem::path staged = folder / ("." + profile.companion + ".builder-new");
+  const std::filesystem::path staged = directory / ("." + profile.companion + ".builder-new");
   const UniqueFd fd(::open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) throw_errno("write " + file.string(), "check --output");
   if (!write_all(fd.get(), softhsm_configuration) || ::rename(staged.c_str(), file.c_str()) < 0) {

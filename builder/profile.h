@@ -27,8 +27,8 @@ struct Profile {
 /// which keeps its keys in SoftHSM.
 [[nodiscard]] const std::vector<Profile>& profiles();
 
-/// Makes the plugin's configuration in `folder` where there is none yet: nobody's PIN is overwritten. Throws
-/// Error.
-void write_companion(const Profile& profile, const std::filesystem::path& folder);
+/// Makes the plugin's configuration in `directory` where there is none yet: nobody's PIN is overwritten.
+/// Throws Error.
+void write_companion(const Profile& profile, const std::filesystem::path& directory);
 
 }  // namespace kms::builder

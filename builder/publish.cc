@@ -54,13 +54,13 @@ class Staged {
   UniqueFd fd_;
 };
 
-/// Some file systems (NFS) lock no folders; then two builders for one output are the user's to avoid.
-void lock(int folder, const fs::path& path, const Interruption& interruption) {
+/// Some file systems (NFS) lock no directories; then two builders for one output are the user's to avoid.
+void lock(int directory, const fs::path& path, const Interruption& interruption) {
   bool said = false;
-  while (::flock(folder, LOCK_EX | LOCK_NB) < 0) {
+  while (::flock(directory, LOCK_EX | LOCK_NB) < 0) {
     if (errno == EINTR) continue;
     if (errno == EWOULDBLOCK) {
-      if (!said) log::info("waiting for another builder's output", {{"folder", path.string()}});
+      if (!said) log::info("waiting for another builder's output", {{"directory", path.string()}});
       said = true;
       interruption.wait_for(100ms);
       continue;
@@ -73,18 +73,18 @@ void lock(int folder, const fs::path& path, const Interruption& interruption) {
 }  // namespace
 
 Output::Output(fs::path binary, const Interruption& interruption) : binary_(std::move(binary)) {
-  const fs::path folder = binary_.parent_path();
+  const fs::path directory = binary_.parent_path();
   std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error("cannot make " + folder.string() + ": " + error.message(), "check --output");
-  folder_.reset(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!folder_) throw_errno("open " + folder.string(), "check --output");
-  lock(folder_.get(), folder, interruption);
+  fs::create_directories(directory, error);
+  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), "check --output");
+  directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory_) throw_errno("open " + directory.string(), "check --output");
+  lock(directory_.get(), directory, interruption);
   for (const fs::path& file : {binary_, info_path()}) {
     if (fs::is_directory(file, error))
-      throw Error("cannot write " + file.string() + ": it is a folder", "check --output");
+      throw Error("cannot write " + file.string() + ": it is a directory", "check --output");
   }
-  const Staged probe(binary_, 0600);  // a folder that cannot be written is known before the compile
+  const Staged probe(binary_, 0600);  // a directory that cannot be written is known before the compile
   remove_staged();
 }
 
@@ -151,8 +151,8 @@ void Output::stage_info(const BuildInfo& info) const {
 void Output::move_into_place(const fs::path& file) const {
   if (::rename(temporary_name(file).c_str(), file.c_str()) < 0)
     throw_errno("publish " + file.string(), hint_for(errno));
-  // The folder is synced after each rename, so that a power loss keeps their order.
-  if (::fsync(folder_.get()) < 0) throw_errno("sync " + file.parent_path().string(), hint_for(errno));
+  // The directory is synced after each rename, so that a power loss keeps their order.
+  if (::fsync(directory_.get()) < 0) throw_errno("sync " + file.parent_path().string(), hint_for(errno));
 }
 
 }  // namespace kms::builder

@@ -1,11 +1,11 @@
 // Output is where the binary and its build-info.json are published, as a pair that is never torn.
 //
-// Used on one thread; it holds flock(2) on the folder while it lives, for milliseconds or while an old binary
-// is proven. Both files are first written under a temporary name beside their places, with fsync(2), then
-// renamed: build-info.json first, which also describes the binary that it replaces (`previous`), then the
-// binary. A kill or a power loss at any moment thus leaves a whole binary, old or new, and a build-info.json
-// that describes it. Temporary names are fixed, so that whoever holds the lock next can remove what a killed
-// builder left.
+// Used on one thread; it holds flock(2) on the directory while it lives, for milliseconds or while an old
+// binary is proven. Both files are first written under a temporary name beside their places, with fsync(2),
+// then renamed: build-info.json first, which also describes the binary that it replaces (`previous`), then
+// the binary. A kill or a power loss at any moment thus leaves a whole binary, old or new, and a
+// build-info.json that describes it. Temporary names are fixed, so that whoever holds the lock next can
+// remove what a killed builder left.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +19,7 @@ namespace kms::builder {
 
 class Output {
  public:
-  /// Makes the folder of `binary` where missing, waits for its lock, proves that it can be written, and
+  /// Makes the directory of `binary` where missing, waits for its lock, proves that it can be written, and
   /// removes left-overs. Throws Error, Interrupted.
   Output(std::filesystem::path binary, const Interruption& interruption);
   Output(const Output&) = delete;
@@ -51,7 +51,7 @@ class Output {
   [[nodiscard]] std::filesystem::path info_path() const { return binary_.parent_path() / build_info_name; }
 
   std::filesystem::path binary_;
-  UniqueFd folder_;
+  UniqueFd directory_;
 };
 
 }  // namespace kms::builder

@@ -100,7 +100,7 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_file_url(std::string_view text) {
   std::string_view path = text.substr(scheme.size());
   if (path.starts_with("localhost/")) path.remove_prefix(9);
   if (!path.starts_with('/')) {
-    return Error("the file:// URL names another host", "write file:///path for a folder of this machine");
+    return Error("the file:// URL names another host", "write file:///path for a directory of this machine");
   }
   const std::string decoded = percent_decoded(path);
   return RepositoryUrl(Kind::local, decoded, std::string(scheme) + std::string(path));

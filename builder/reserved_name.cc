@@ -45,7 +45,7 @@ std::string folded_by_hfs(std::string_view name) {
   return fold_case(folded);
 }
 
-bool begins_git_folder_on_ntfs(std::string_view folded) {
+bool begins_git_directory_on_ntfs(std::string_view folded) {
   for (const std::string_view form : {".git", "git~1"}) {
     if (!folded.starts_with(form)) continue;
     const std::size_t end = folded.find_first_not_of(". ", form.size());
@@ -63,11 +63,11 @@ std::string fold_case(std::string_view text) {
   return folded;
 }
 
-bool means_git_folder(std::string_view name) {
+bool means_git_directory(std::string_view name) {
   if (folded_by_hfs(name) == ".git") return true;
   const std::string folded = fold_case(name);
   std::string_view rest = folded;
-  while (!begins_git_folder_on_ntfs(rest)) {
+  while (!begins_git_directory_on_ntfs(rest)) {
     const std::size_t backslash = rest.find('\\');
     if (backslash == std::string_view::npos) return false;
     rest.remove_prefix(backslash + 1);

@@ -13,7 +13,7 @@ namespace kms::builder {
 /// Whether git or some file system takes `name` for ".git": in any case; with characters inside that HFS+
 /// ignores; as NTFS's short name "git~1"; with blanks, dots, a stream or a backslash behind, where NTFS stops
 /// reading; behind a backslash.
-[[nodiscard]] bool means_git_folder(std::string_view name);
+[[nodiscard]] bool means_git_directory(std::string_view name);
 
 /// Whether Windows takes `name` for a device: CON, PRN, AUX, NUL, COM1..COM9, LPT1..LPT9, CONIN$ and CONOUT$
 /// in any case, alone or before blanks, a dot or a colon.

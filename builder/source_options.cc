@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t longest_signers_file = std::size_t{1024} * 1024;
+constexpr std::size_t max_signers_file = std::size_t{1024} * 1024;
 constexpr auto packaged_repository = "/usr/share/mock-kms-plugin/source.git";
 
 template <class T>
@@ -38,7 +38,7 @@ void require_file(const char* option, const std::string& file) {
   if (file.empty()) return;
   if (!std::ifstream(file)) throw_errno("read " + file, std::string("check ") + option);
   if (fs::is_directory(file))
-    throw Error("cannot read " + file + ": it is a folder", std::string("check ") + option);
+    throw Error("cannot read " + file + ": it is a directory", std::string("check ") + option);
 }
 
 /// Null where no file is given.
@@ -46,11 +46,11 @@ std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
   if (file.empty()) return nullptr;
   require_file("--allowed-signers", file);
   std::ifstream stream(file, std::ios::binary);
-  std::string text(longest_signers_file + 1, '\0');
+  std::string text(max_signers_file + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (stream.bad() || !stream.is_open()) throw_errno("read " + file, "check --allowed-signers");
   text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (text.size() > longest_signers_file) throw Error("cannot use " + file + ": it is longer than 1 MiB");
+  if (text.size() > max_signers_file) throw Error("cannot use " + file + ": it is longer than 1 MiB");
   return std::make_shared<const AllowedSigners>(take(AllowedSigners::parse(text, file)));
 }
 
@@ -72,7 +72,7 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
       .add_option("--max-bytes", options.limits.bytes, "The most that is received, and that all files have")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_option("--max-files", options.limits.files, "The most files and folders that are written")
+  command.add_option("--max-files", options.limits.files, "The most files and directories that are written")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
 }

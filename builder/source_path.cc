@@ -28,7 +28,7 @@ bool climbs_by_backslash(std::string_view name) {
 std::optional<std::string> why_bad_name(std::string_view name) {
   if (name.empty()) return "a name is empty";
   if (name == "." || name == "..") return "'" + std::string(name) + "' is no name";
-  if (means_git_folder(name)) return "'.git', in whatever form, belongs to git alone";
+  if (means_git_directory(name)) return "'.git', in whatever form, belongs to git alone";
   if (means_device(name)) return "it is the name of a device on Windows";
   if (climbs_by_backslash(name)) return "it leads upwards on Windows";
   const auto bad = [](unsigned char c) { return c == '/' || c < 0x20 || c == 0x7F; };
@@ -39,7 +39,7 @@ std::optional<std::string> why_bad_name(std::string_view name) {
 
 Outcome<std::string> source_path(std::string_view text) {
   const std::string quoted = "'" + std::string(text) + "'";
-  constexpr auto hint = "give folders or files of the repository, such as 'provider'";
+  constexpr auto hint = "give directories or files of the repository, such as 'provider'";
   if (text.empty()) return Error("a path is empty", hint);
   if (text.starts_with('/')) return Error(quoted + " is an absolute path", hint);
   while (text.ends_with('/')) text.remove_suffix(1);
@@ -55,7 +55,7 @@ Outcome<std::string> source_path(std::string_view text) {
 std::optional<std::string> why_bad_link(std::string_view link, std::string_view target) {
   if (target.empty()) return "it points nowhere";
   if (target.starts_with('/')) return "it points to an absolute path";
-  if (target.size() > longest_link) return "its target is longer than a path can be";
+  if (target.size() > max_link) return "its target is longer than a path can be";
   if (target.find('\0') != std::string_view::npos) return "its target holds a zero byte";
   auto depth = static_cast<std::ptrdiff_t>(components(link).size()) - 1;
   bool down = false;
@@ -64,7 +64,7 @@ std::optional<std::string> why_bad_link(std::string_view link, std::string_view 
       if (down) return "its target goes down and up again";
       if (--depth < 0) return "it points outside of the tree";
     } else if (name != "." && !name.empty()) {
-      if (means_git_folder(name)) return "it points into .git";
+      if (means_git_directory(name)) return "it points into .git";
       if (climbs_by_backslash(name)) return "it points upwards on Windows";
       down = true;
     }

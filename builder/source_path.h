@@ -1,4 +1,4 @@
-// What may be the name of a file or folder in a source tree. Pure; safe from any thread.
+// What may be the name of a file or directory in a source tree. Pure; safe from any thread.
 //
 // Trees come from repositories that are not trusted: a name here becomes a path on this machine.
 #pragma once
@@ -20,7 +20,7 @@ namespace kms::builder {
 /// empty, longer than 255 bytes, a slash or control characters inside.
 [[nodiscard]] std::optional<std::string> why_bad_name(std::string_view name);
 
-inline constexpr std::size_t longest_link = 4095;  ///< bytes of a symlink's target: PATH_MAX - 1
+inline constexpr std::size_t max_link = 4095;  ///< bytes of a symlink's target: PATH_MAX - 1
 
 /// Why a symlink is refused: `link` is its path below the tree's root, `target` what it points to. It may go
 /// up with leading "../" only as far as the root. A ".." further on is refused too: after another link's name

@@ -9,7 +9,7 @@ SourceTree::SourceTree(git_repository* objects, const git_oid& commit) : objects
 
 git::TreeEntry SourceTree::entry(const std::string& path) const {
   const std::size_t slash = path.rfind('/');
-  const git_tree* tree = slash == std::string::npos ? root_.get() : folder(path.substr(0, slash));
+  const git_tree* tree = slash == std::string::npos ? root_.get() : directory(path.substr(0, slash));
   const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
   const git_tree_entry* found = tree == nullptr ? nullptr : git_tree_entry_byname(tree, name.c_str());
   git_tree_entry* copy = nullptr;
@@ -17,7 +17,7 @@ git::TreeEntry SourceTree::entry(const std::string& path) const {
   return git::TreeEntry(copy);
 }
 
-const git_tree* SourceTree::folder(const std::string& path) const {
+const git_tree* SourceTree::directory(const std::string& path) const {
   if (latest_path_ == path) return latest_.get();
   latest_.reset();
   latest_path_ = path;

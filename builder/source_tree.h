@@ -19,7 +19,8 @@ class SourceTree {
   /// A file's content; nothing where there is none, where it is no plain file, and where it was not fetched.
   [[nodiscard]] std::optional<std::string> read(const std::string& path) const;
 
-  /// Whether the tree holds a file or folder of this name, as far as its folders were fetched. "." always.
+  /// Whether the tree holds a file or directory of this name, as far as its directories were fetched. "."
+  /// always.
   [[nodiscard]] bool has(const std::string& path) const;
 
   [[nodiscard]] bool is_file(const std::string& path) const;
@@ -28,7 +29,7 @@ class SourceTree {
   [[nodiscard]] git::TreeEntry entry(const std::string& path) const;
 
   /// Null where there is none. The latest one is kept: libgit2 itself parses a large tree anew for each name.
-  [[nodiscard]] const git_tree* folder(const std::string& path) const;
+  [[nodiscard]] const git_tree* directory(const std::string& path) const;
 
   git_repository* objects_;
   git::Tree root_;

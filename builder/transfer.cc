@@ -36,7 +36,7 @@ Fetched transfer_source(const FetchRequest& request, const Interruption& interru
   progress.clear();
   const std::string commit = git::hex(fetched.commit);
   log::info("fetched", {{"commit", commit},
-                        {"way", fetched.way},
+                        {"strategy", fetched.strategy},
                         {"bytes", fetched.bytes},
                         {"requests", fetched.requests},
                         {"duration", human_duration(Clock::now() - begin)}});
@@ -53,7 +53,7 @@ void transfer_more(const FetchRequest& request, const std::vector<std::string>& 
 }
 
 void record_transfer(const Fetched& fetched, mock_kms::v1::BuildInfo& info) {
-  info.mutable_transfer()->set_way(fetched.way);
+  info.mutable_transfer()->set_strategy(fetched.strategy);
   info.mutable_transfer()->set_bytes(static_cast<std::uint32_t>(
       std::min<std::uint64_t>(fetched.bytes, std::numeric_limits<std::uint32_t>::max())));
   info.mutable_transfer()->set_requests(fetched.requests);

@@ -49,11 +49,11 @@ void take(int lock, const fs::path& path, const Interruption& interruption) {
   write_holder(lock);
 }
 
-/// Gives its owner all rights on a folder and on those below it.
-void open_up(const fs::path& folder) {
+/// Gives its owner all rights on a directory and on those below it.
+void open_up(const fs::path& directory) {
   std::error_code error;
-  fs::permissions(folder, fs::perms::owner_all, fs::perm_options::add, error);
-  for (fs::directory_iterator entry(folder, error); !error && entry != fs::end(entry);
+  fs::permissions(directory, fs::perms::owner_all, fs::perm_options::add, error);
+  for (fs::directory_iterator entry(directory, error); !error && entry != fs::end(entry);
        entry.increment(error)) {
     std::error_code gone;
     if (entry->symlink_status(gone).type() == fs::file_type::directory) open_up(entry->path());
@@ -61,15 +61,15 @@ void open_up(const fs::path& folder) {
 }
 
 /// Also where what was compiled has taken the rights on it away.
-void remove_folder(const fs::path& folder) {
+void remove_directory(const fs::path& directory) {
   std::error_code error;
-  fs::remove_all(folder, error);
-  if (error && fs::is_directory(fs::symlink_status(folder))) {
-    open_up(folder);
+  fs::remove_all(directory, error);
+  if (error && fs::is_directory(fs::symlink_status(directory))) {
+    open_up(directory);
     error.clear();
-    fs::remove_all(folder, error);
+    fs::remove_all(directory, error);
   }
-  if (error) throw Error("cannot remove " + folder.string() + ": " + error.message(), hint);
+  if (error) throw Error("cannot remove " + directory.string() + ": " + error.message(), hint);
 }
 
 }  // namespace
@@ -84,17 +84,17 @@ WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption)
   if (!lock_) throw_errno("open " + lock.string(), hint);
   take(lock_.get(), lock, interruption);
   if (fs::exists(fs::symlink_status(root_))) {
-    log::info("removing what a killed builder left", {{"folder", root_.string()}});
-    remove_folder(root_);
+    log::info("removing what a killed builder left", {{"directory", root_.string()}});
+    remove_directory(root_);
   }
-  for (const fs::path& folder : {root_, source(), build()}) {
-    if (::mkdir(folder.c_str(), 0755) < 0) throw_errno("make " + folder.string(), hint);
+  for (const fs::path& directory : {root_, source(), build()}) {
+    if (::mkdir(directory.c_str(), 0755) < 0) throw_errno("make " + directory.string(), hint);
   }
 }
 
 WorkArea::~WorkArea() {
   try {
-    remove_folder(root_);
+    remove_directory(root_);
   } catch (const std::exception& error) {
     log::warning(error.what());
   }

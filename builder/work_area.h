@@ -1,10 +1,10 @@
-// WorkArea is the folder that one build uses and leaves empty.
+// WorkArea is the directory that one build uses and leaves empty.
 //
 // It lives below --build-dir, always at the same place so that paths in compiler caches repeat, under a lock
 // that one builder holds at a time. Children inherit the lock: those of a builder that was killed keep it
 // until they are gone, so that they never write into the next build. What a killed builder left is removed
 // when the next one has the lock. Used on one thread. It never touches anything in --build-dir but its own
-// lock file and folder.
+// lock file and directory.
 #pragma once
 
 #include <filesystem>
@@ -36,7 +36,7 @@ class WorkArea {
   std::filesystem::path root_;
 };
 
-/// $XDG_CACHE_HOME/mock-kms-builder, else ~/.cache/mock-kms-builder, else "": a name in a folder that all
+/// $XDG_CACHE_HOME/mock-kms-builder, else ~/.cache/mock-kms-builder, else "": a name in a directory that all
 /// users write to could be taken by another one.
 [[nodiscard]] std::filesystem::path default_build_dir();
 

@@ -35,7 +35,7 @@ CLI::App& add_serve(kms::CommandLine& line, ServeOptions& options) {
   kms::add_duration(serve, "--drain-grace", options.drain_grace,
                     "Time that calls in flight have after SIGTERM or SIGINT; a second signal ends it");
   serve.add_option("--state-dir", options.state_dir,
-                   "Folder that keeps the current version of the key across restarts");
+                   "Directory that keeps the current version of the key across restarts");
   serve.add_option("--control-socket", options.control_socket,
                    "Socket for commands such as rotate, mode 0600 [beside the KMS socket: PATH.control]");
   serve

@@ -26,7 +26,7 @@ Outcome<> refuse_file(const std::string& option, const std::string& path) {
   if (!fd) return refused("cannot open it: " + errno_text(errno), "mount the file where the option says");
   struct stat found {};
   if (::fstat(fd.get(), &found) != 0 || S_ISDIR(found.st_mode))
-    return refused("it is a folder", "name the file in it");
+    return refused("it is a directory", "name the file in it");
   SecretBytes content(4096);
   const ssize_t size = ::read(fd.get(), content.data(), content.size());
   if (size < 0) return refused("cannot read it: " + errno_text(errno), "");
@@ -97,7 +97,7 @@ Outcome<> refuse(const VaultOptions& vault) {
   if (vault.approle_secret_id_path.empty()) {
     return Error("--approle-secret-id-path is missing", "vault-kube-kms needs it");
   }
-  if (auto failure = refuse_file("--approle-secret-id-path", vault.approle_secret_id_path)) return failure;
+  if (auto file = refuse_file("--approle-secret-id-path", vault.approle_secret_id_path); !file) return file;
   if (!vault.tls_ca_file.empty()) return refuse_file("--tls-ca-file", vault.tls_ca_file);
   return {};
 }
@@ -114,7 +114,7 @@ Outcome<> apply(const VaultOptions& vault, ServeOptions& options) {
     return Error("--compat: '" + vault.compat + "' is not known",
                  std::string("the one that is: ") + compat_name);
   }
-  if (auto failure = refuse(vault)) return failure;
+  if (auto checked = refuse(vault); !checked) return checked;
   if (!vault.listen_address.empty()) {
     options.listen_addr = vault.listen_address;
   } else if (options.listen_addr == ServeOptions().listen_addr) {

@@ -7,7 +7,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=scripts/$(basename "$0")
-# Nothing is written outside the build folder; who wants a cache elsewhere says so.
+# Nothing is written outside the build directory; who wants a cache elsewhere says so.
 export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache} CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 
 # kind:name:Debian package
@@ -73,7 +73,7 @@ group_lives() { # group_lives PGID: whether more than zombies is left of a proce
   return 1
 }
 
-half_made= # a file or folder that is only of use whole
+half_made= # a file or directory that is only of use whole
 end_step() {
   local tries
   remove_policy
@@ -140,7 +140,7 @@ install_packages() { # install_packages SUDO PACKAGE...
 
 # Held until the script ends; the file holds its pid. The descriptor is closed for what outlives it (8>&-).
 lock() { # lock FILE: fails where another script holds it
-  { mkdir -p "$(dirname "$1")" && exec 8<>"$1"; } 2>/dev/null || fail 1 "cannot write $1; run as the user who owns its folder"
+  { mkdir -p "$(dirname "$1")" && exec 8<>"$1"; } 2>/dev/null || fail 1 "cannot write $1; run as the user who owns its directory"
   flock -n 8 && echo $$ >"$1"
 }
 
@@ -156,10 +156,10 @@ new_log() { # new_log FILE
   fi
 }
 
-# A package of npm's, unpacked into build/npm/FOLDER: read or run from there, never installed.
-get_npm() { # get_npm PACKAGE@VERSION FOLDER
-  local folder=$root/build/npm/$2 work=$root/build/npm/.$2.$$
-  [ ! -d "$folder" ] || return 0
+# A package of npm's, unpacked into build/npm/DIRECTORY: read or run from there, never installed.
+get_npm() { # get_npm PACKAGE@VERSION DIRECTORY
+  local directory=$root/build/npm/$2 work=$root/build/npm/.$2.$$
+  [ ! -d "$directory" ] || return 0
   require command:npm:npm
   say "getting $1 from npm"
   half_made=$work
@@ -168,7 +168,7 @@ get_npm() { # get_npm PACKAGE@VERSION FOLDER
     mv "$work/log" "$root/build/npm/log"
     fail 1 "cannot get $1 from npm; see build/npm/log"
   }
-  mv -T "$work/package" "$folder" 2>/dev/null || [ -d "$folder" ] # another one may have been quicker
+  mv -T "$work/package" "$directory" 2>/dev/null || [ -d "$directory" ] # another one may have been quicker
   rm -rf "$work"
 }
 

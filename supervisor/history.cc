@@ -6,7 +6,7 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr std::size_t longest_text = 1024;
+constexpr std::size_t max_text = 1024;
 
 }  // namespace
 
@@ -17,9 +17,9 @@ void History::add(mock_kms::v1::EventKind kind, unsigned instance, const std::st
   *event.mutable_at() = timestamp(now);
   event.set_instance(instance);
   event.set_kind(kind);
-  event.set_text(utf8_text(text.substr(0, longest_text)));
+  event.set_text(utf8_text(text.substr(0, max_text)));
   for (const log::Field& detail : details) {
-    (*event.mutable_details())[detail.key()] = utf8_text(detail.value().substr(0, longest_text));
+    (*event.mutable_details())[detail.key()] = utf8_text(detail.value().substr(0, max_text));
   }
   if (events_.size() > kept_events) events_.pop_front();
 }

@@ -53,7 +53,7 @@ void Instance::check_socket_in(Duration wait) {
   });
 }
 
-/// Called when something has happened in the socket's folder, and after each probe.
+/// Called when something has happened in the socket's directory, and after each probe.
 void Instance::check_socket() {
   if (supervision_.socket.abstract()) return;
   if (!handover_.hand_down()) return check_own_socket();

@@ -21,8 +21,8 @@ using kms::Endpoint;
 using kms::Error;
 using kms::supervisor::Order;
 
-/// Root's control socket is where a container's `exec` finds it; another user has a runtime folder of its own
-/// (XDG Base Directory Specification).
+/// Root's control socket is where a container's `exec` finds it; another user has a runtime directory of its
+/// own (XDG Base Directory Specification).
 std::string default_control_socket() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   const bool own = ::geteuid() != 0 && runtime != nullptr && *runtime != '\0';

@@ -36,7 +36,7 @@ std::string cgroup_of(const fs::path& root, const std::string& controller) {
   return "";
 }
 
-/// In a container the cgroup's own folder is mounted in place of the hierarchy's root.
+/// In a container the cgroup's own directory is mounted in place of the hierarchy's root.
 fs::path counter_of(const fs::path& root) {
   const fs::path mounted = root / "sys/fs/cgroup";
   for (const fs::path& file : {mounted / cgroup_of(root, "") / "memory.events", mounted / "memory.events",

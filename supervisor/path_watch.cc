@@ -31,24 +31,24 @@ PathWatch::PathWatch(asio::io_context& loop) : lost_timer_(loop) {
   wait();
 }
 
-/// Once, and not of a folder that is just not there.
+/// Once, and not of a directory that is just not there.
 void PathWatch::warn(int error) {
   if (error == ENOENT || error == ENOTDIR || std::exchange(warned_, true)) return;
-  log::warning("cannot watch folders by inotify; they are looked at each second",
+  log::warning("cannot watch directories by inotify; they are looked at each second",
                {{"cause", errno_text(error)}});
 }
 
-/// inotify's number of the folder; lost where it cannot be watched.
-int PathWatch::watch(const std::string& folder) {
+/// inotify's number of the directory; lost where it cannot be watched.
+int PathWatch::watch(const std::string& directory) {
   if (!inotify_) return lost;
-  const int number = ::inotify_add_watch(inotify_->native_handle(), folder.c_str(), changes);
+  const int number = ::inotify_add_watch(inotify_->native_handle(), directory.c_str(), changes);
   if (number < 0) warn(errno);
   return number;
 }
 
 void PathWatch::add(const std::string& path, std::function<void()> sink) {
-  const std::string folder = std::filesystem::absolute(path).parent_path().string();
-  watches_.push_back({folder, watch(folder), std::move(sink)});
+  const std::string directory = std::filesystem::absolute(path).parent_path().string();
+  watches_.push_back({directory, watch(directory), std::move(sink)});
   if (watches_.back().number == lost) look_at_lost_later();
 }
 
@@ -60,7 +60,7 @@ void PathWatch::wait() {
   });
 }
 
-/// Many events of one folder, as they come when many sockets go at once, are told once.
+/// Many events of one directory, as they come when many sockets go at once, are told once.
 void PathWatch::read_events() {
   std::set<int> changed;
   std::set<int> gone;
@@ -90,7 +90,7 @@ void PathWatch::look_at_lost() {
   bool missing = false;
   for (std::size_t i = 0; i < watches_.size(); ++i) {  // NOLINT(modernize-loop-convert): a sink may add one
     if (watches_[i].number != lost) continue;
-    watches_[i].number = watch(watches_[i].folder);
+    watches_[i].number = watch(watches_[i].directory);
     missing |= watches_[i].number == lost;
     std::function(watches_[i].sink)();
   }

@@ -1,10 +1,10 @@
-// PathWatch tells when something happens to a path, by inotify(7) on its folder: it came, went, was replaced
-// or written.
+// PathWatch tells when something happens to a path, by inotify(7) on its directory: it came, went, was
+// replaced or written.
 //
 // One for the whole program, since a user has few inotify instances (128 by default). On the loop's thread.
-// It does not say what happened, nor to which file of the folder: the sink looks for itself. A folder that is
-// not there, is removed or moved away, or that inotify has no room for is looked at each second instead, and
-// its sinks are told as often.
+// It does not say what happened, nor to which file of the directory: the sink looks for itself. A directory
+// that is not there, is removed or moved away, or that inotify has no room for is looked at each second
+// instead, and its sinks are told as often.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -28,14 +28,14 @@ class PathWatch {
   static constexpr int lost = -1;
 
   struct Watch {
-    std::string folder;
-    int number;  ///< inotify's of the folder; lost where there is none
+    std::string directory;
+    int number;  ///< inotify's of the directory; lost where there is none
     std::function<void()> sink;
   };
 
   void wait();
   void read_events();
-  [[nodiscard]] int watch(const std::string& folder);
+  [[nodiscard]] int watch(const std::string& directory);
   void warn(int error);
   void look_at_lost();
   void look_at_lost_later();

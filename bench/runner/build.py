@@ -9,14 +9,14 @@ import subprocess
 import time
 
 from runner import figures
-from runner.programs import short_folder
+from runner.programs import short_directory
 
 ROUNDS = 5
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PHASES = ("fetch", "checkout", "configure", "compile", "prove", "publish")
+PHASES = ("fetch", "checkout", "configure", "compile", "smoke-test", "publish")
 KINDS = {
-    "cold": "cold: an empty folder, no cache of any kind",
-    "objects": "an empty folder, all objects in ccache",
+    "cold": "cold: an empty directory, no cache of any kind",
+    "objects": "an empty directory, all objects in ccache",
     "up to date": "the output is up to date",
     "cache": "the output is gone, the binary in the build cache",
     "pinned": "the same, pinned by `--commit`: nothing is asked",
@@ -29,14 +29,14 @@ def _cpu_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-def _build(programs, folder, kind, *options, environment=None):
+def _build(programs, directory, kind, *options, environment=None):
     begin, cpu = time.monotonic(), _cpu_seconds()
     subprocess.run(
-        [programs.builder, "build", "--repo", str(ROOT), "--ref", "HEAD", "--build-dir", f"{folder}/work",
-         "--output", f"{folder}/out/mock-kms-provider", *options],
+        [programs.builder, "build", "--repo", str(ROOT), "--ref", "HEAD", "--build-dir", f"{directory}/work",
+         "--output", f"{directory}/out/mock-kms-provider", *options],
         check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
     total = (time.monotonic() - begin) * 1000
-    info = json.loads(pathlib.Path(folder, "out", "build-info.json").read_text(encoding="utf-8"))
+    info = json.loads(pathlib.Path(directory, "out", "build-info.json").read_text(encoding="utf-8"))
     compiled = kind in ("cold", "objects")
     phases = {phase["name"]: float(phase["duration"].rstrip("s")) * 1000 for phase in info["phases"]} if compiled else {}
     return {"kind": kind, "total_ms": total, "cpu_s": _cpu_seconds() - cpu, "phases_ms": phases}
@@ -46,17 +46,17 @@ def measure(programs, _quick, rounds):
     head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     runs = []
     for _ in range(rounds):
-        with short_folder() as folder:
+        with short_directory() as directory:
             off = {"CCACHE_DISABLE": "1"}
-            runs.append(_build(programs, folder, "cold", environment=off))
-            runs.append(_build(programs, folder, "up to date", environment=off))
+            runs.append(_build(programs, directory, "cold", environment=off))
+            runs.append(_build(programs, directory, "up to date", environment=off))
             for kind, options in (("cache", []), ("pinned", ["--commit", head])):
-                shutil.rmtree(f"{folder}/out")
-                runs.append(_build(programs, folder, kind, *options, environment=off))
-        with short_folder() as folder:
-            cache = {"CCACHE_DIR": f"{folder}/ccache"}
-            _build(programs, folder, "fill", "--cache-max", "0", environment=cache)
-            runs.append(_build(programs, folder, "objects", "--force", environment=cache))
+                shutil.rmtree(f"{directory}/out")
+                runs.append(_build(programs, directory, kind, *options, environment=off))
+        with short_directory() as directory:
+            cache = {"CCACHE_DIR": f"{directory}/ccache"}
+            _build(programs, directory, "fill", "--cache-max", "0", environment=cache)
+            runs.append(_build(programs, directory, "objects", "--force", environment=cache))
     return {"runs": runs}
 
 

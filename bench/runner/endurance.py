@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 from runner import figures, keepers, machine
-from runner.programs import short_folder, wait_for
+from runner.programs import short_directory, wait_for
 
 ROUNDS = 1
 KILLS = 1000
@@ -38,7 +38,7 @@ def _state(programs, keeper):
 def measure(programs, quick, _rounds):
     kills = 2 if quick else KILLS
     states = {}
-    with short_folder() as folder, HurriedSupervisor(programs, folder).started() as keeper:
+    with short_directory() as directory, HurriedSupervisor(programs, directory).started() as keeper:
         pid = keeper.plugin_pid()
         for kill in range(1, kills + 1):
             pid = _kill_and_wait(keeper, pid)

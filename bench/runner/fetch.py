@@ -1,4 +1,4 @@
-"""fetch: one folder of a huge repository, by `builder fetch` and by git's own sparse clone, from the same server."""
+"""fetch: one directory of a huge repository, by `builder fetch` and by git's own sparse clone, from the same server."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import time
 
 from runner import figures
 from runner.distance import Distance
-from runner.programs import short_folder
+from runner.programs import short_directory
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
 
@@ -21,30 +21,30 @@ ROUNDS = 9
 FILES = 30_000
 SIZES = (1_000, 10_000, FILES, 100_000)
 ROUND_TRIP_MS = 40
-FOLDER = huge_repository.PLUGIN
+DIRECTORY = huge_repository.PLUGIN
 
 
 def _ours(programs, url, into):
-    return [[programs.builder, "fetch", "--repo", url, "--path", FOLDER, "--into", into, "--log-level", "error"]]
+    return [[programs.builder, "fetch", "--repo", url, "--path", DIRECTORY, "--into", into, "--log-level", "error"]]
 
 
 def _git(_programs, url, into):
     return [["git", "clone", "-q", "--filter=blob:none", "--no-checkout", "--depth", "1", "--sparse", url, into],
-            ["git", "-C", into, "sparse-checkout", "set", FOLDER], ["git", "-C", into, "checkout", "-q"]]
+            ["git", "-C", into, "sparse-checkout", "set", DIRECTORY], ["git", "-C", into, "checkout", "-q"]]
 
 
 WAYS = {"builder fetch": _ours, "git sparse clone": _git}
 
 
-def _fetch(way, programs, url, folder, started=lambda command: command):
+def _fetch(way, programs, url, directory, started=lambda command: command):
     """How long it took, in ms; requires that the files are there. `started` gives a command as it is to be started."""
-    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": folder}
-    with short_folder() as into:
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": directory}
+    with short_directory() as into:
         begin = time.monotonic()
         for command in WAYS[way](programs, url, f"{into}/x"):
             subprocess.run(started(command), check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         took = (time.monotonic() - begin) * 1000
-        files = sum(1 for file in pathlib.Path(into, "x", FOLDER).rglob("*") if file.is_file())
+        files = sum(1 for file in pathlib.Path(into, "x", DIRECTORY).rglob("*") if file.is_file())
         if files != huge_repository.PLUGIN_FILES:
             raise RuntimeError(f"{way} brought {files} files")
     return took
@@ -52,30 +52,30 @@ def _fetch(way, programs, url, folder, started=lambda command: command):
 
 @contextlib.contextmanager
 def _server(programs, files):
-    with short_folder() as folder:
-        root = pathlib.Path(folder, "srv")
+    with short_directory() as directory:
+        root = pathlib.Path(directory, "srv")
         huge_repository.generate(root / "huge.git", files=files, realistic=True)
         with GitHttp(root) as server:
             for way in WAYS:
-                _fetch(way, programs, server.url("huge.git"), folder)  # warms the page cache
-            yield server, folder
+                _fetch(way, programs, server.url("huge.git"), directory)  # warms the page cache
+            yield server, directory
 
 
-def _moved(way, programs, server, folder):
+def _moved(way, programs, server, directory):
     before = len(server.requests())
     with Relay(server.port) as relay:
-        _fetch(way, programs, server.url("huge.git", port=relay.port), folder)
+        _fetch(way, programs, server.url("huge.git", port=relay.port), directory)
         return {"bytes": relay.received, "requests": len(server.requests()) - before}
 
 
-def _pairs(programs, url, folder, rounds, round_trip, started):
+def _pairs(programs, url, directory, rounds, round_trip, started):
     for turn in range(rounds):
         for way in list(WAYS)[::1 if turn % 2 else -1]:
-            yield {"round_trip_ms": round_trip, "way": way, "ms": _fetch(way, programs, url, folder, started)}
+            yield {"round_trip_ms": round_trip, "way": way, "ms": _fetch(way, programs, url, directory, started)}
 
 
-def _timed(programs, server, folder, rounds):
-    runs = list(_pairs(programs, server.url("huge.git"), folder, rounds, 0, lambda command: command))
+def _timed(programs, server, directory, rounds):
+    runs = list(_pairs(programs, server.url("huge.git"), directory, rounds, 0, lambda command: command))
     try:
         distance = Distance(ROUND_TRIP_MS / 1000)
     except OSError as error:
@@ -83,16 +83,16 @@ def _timed(programs, server, folder, rounds):
         return runs
     with distance, Relay(server.port, listener=listening_socket(distance.address)) as relay:
         url = f"http://{distance.address}:{relay.port}/huge.git"
-        return runs + list(_pairs(programs, url, folder, rounds, ROUND_TRIP_MS, distance.command))
+        return runs + list(_pairs(programs, url, directory, rounds, ROUND_TRIP_MS, distance.command))
 
 
 def measure(programs, quick, rounds):
     sizes, times = [], []
     for files in SIZES[:1] if quick else SIZES:
-        with _server(programs, files) as (server, folder):
-            sizes += [{"files": files, "way": way, **_moved(way, programs, server, folder)} for way in WAYS]
+        with _server(programs, files) as (server, directory):
+            sizes += [{"files": files, "way": way, **_moved(way, programs, server, directory)} for way in WAYS]
             if quick or files == FILES:
-                times = _timed(programs, server, folder, rounds)
+                times = _timed(programs, server, directory, rounds)
     return {"sizes": sizes, "times": times}
 
 

@@ -4,7 +4,7 @@ import contextlib
 import time
 
 from runner import figures, keepers, machine
-from runner.programs import OutageClient, results_of, running, short_folder
+from runner.programs import OutageClient, results_of, running, short_directory
 
 ROUNDS = 1
 
@@ -26,18 +26,18 @@ def measure(programs, quick, _rounds):
     """All of them idle side by side through one window; then the servers are loaded, one after the other."""
     idle_seconds, load_seconds = (0.2, 0.1) if quick else (60, 5)
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(short_folder())
+        directory = stack.enter_context(short_directory())
         pids, sockets = {}, {}
         for kind in [*keepers.ALL, keepers.FleetOfFifty]:
-            keeper = stack.enter_context(kind(programs, folder).started())
+            keeper = stack.enter_context(kind(programs, directory).started())
             with OutageClient(programs, keeper.socket):
                 pass  # it has answered
             pids[keeper.name] = keeper.pid
             if kind is keepers.Supervisor:
                 pids["mock-kms-provider"], sockets["mock-kms-provider"] = keeper.plugin_pid(), keeper.socket
-        sockets["plain gRPC C++"] = f"unix://{folder}/echo.sock"
+        sockets["plain gRPC C++"] = f"unix://{directory}/echo.sock"
         pids["plain gRPC C++"] = stack.enter_context(
-            running([programs.bench_echo_server, "--listen-addr", sockets["plain gRPC C++"]], f"{folder}/log")).pid
+            running([programs.bench_echo_server, "--listen-addr", sockets["plain gRPC C++"]], f"{directory}/log")).pid
         time.sleep(0.1 if quick else 3)
         result = _idle(pids, idle_seconds)
         for name, socket in sockets.items():

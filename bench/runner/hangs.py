@@ -4,14 +4,14 @@ import signal
 import time
 
 from runner import figures, keepers
-from runner.programs import OutageClient, short_folder
+from runner.programs import OutageClient, short_directory
 
 ROUNDS = 10
 KINDS = [keepers.Supervisor, keepers.SupervisorWithStandby, keepers.ClassicSupervisor]
 
 
 def _hang(programs, kind):
-    with short_folder() as folder, kind(programs, folder).started() as keeper:
+    with short_directory() as directory, kind(programs, directory).started() as keeper:
         with OutageClient(programs, keeper.socket) as client:
             time.sleep(1.5)  # so that the standby is up, and no probe is the first
             return client.ask(f"kill {keeper.plugin_pid()} {int(signal.SIGSTOP)}")

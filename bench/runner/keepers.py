@@ -37,16 +37,16 @@ def descendants(root, name):
 
 
 class Keeper:
-    """One program that keeps a plugin alive on `socket`, with all of its files in `folder`."""
+    """One program that keeps a plugin alive on `socket`, with all of its files in `directory`."""
 
     name = ""
 
-    def __init__(self, programs, folder):
+    def __init__(self, programs, directory):
         self.programs = programs
-        self.folder = pathlib.Path(folder, self.name.replace(" ", ""))
-        self.folder.mkdir()
-        self.socket = f"unix://{self.folder}/kms.sock"
-        self.log = self.folder / "log"
+        self.directory = pathlib.Path(directory, self.name.replace(" ", ""))
+        self.directory.mkdir()
+        self.socket = f"unix://{self.directory}/kms.sock"
+        self.log = self.directory / "log"
         self.pid = 0
 
     def plugin(self):
@@ -73,7 +73,7 @@ class Supervisor(Keeper):
 
     @property
     def control(self):
-        return f"unix://{self.folder}/control.sock"
+        return f"unix://{self.directory}/control.sock"
 
     def command(self):
         # A life of a second counts as stable, so that each kill is a first one to its back-off: the others here forgive
@@ -102,9 +102,9 @@ class FleetOfFifty(Supervisor):
 
     name = "supervisor --instances 50"
 
-    def __init__(self, programs, folder):
-        super().__init__(programs, folder)
-        self.sockets = f"unix://{self.folder}/{{n}}.sock"
+    def __init__(self, programs, directory):
+        super().__init__(programs, directory)
+        self.sockets = f"unix://{self.directory}/{{n}}.sock"
         self.socket = self.sockets.replace("{n}", "1")
 
     def command(self):
@@ -124,10 +124,10 @@ class Runsv(Keeper):
     script = "run"
 
     def command(self):
-        script = self.folder / self.script
+        script = self.directory / self.script
         script.write_text("#!/bin/sh\nexec " + " ".join(self.plugin()) + "\n", encoding="utf-8")
         script.chmod(0o755)
-        return [self.name, str(self.folder)]
+        return [self.name, str(self.directory)]
 
 
 class S6Supervise(Runsv):
@@ -138,9 +138,9 @@ class Supervisord(Keeper):
     name = "supervisord"
 
     def command(self):
-        settings = self.folder / "supervisord.conf"
+        settings = self.directory / "supervisord.conf"
         settings.write_text(
-            f"[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={self.folder}/pid\n"
+            f"[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={self.directory}/pid\n"
             f"[program:kms]\ncommand={' '.join(self.plugin())}\nautorestart=true\n"
             "stdout_logfile=NONE\nstderr_logfile=NONE\n", encoding="utf-8")
         return [self.name, "-c", str(settings)]

@@ -1,7 +1,7 @@
 """load: Encrypt calls a second and their latency, the provider against the plain gRPC server, in pairs."""
 
 from runner import figures
-from runner.programs import results_of, running, short_folder, wait_for
+from runner.programs import results_of, running, short_directory, wait_for
 
 ROUNDS = 9
 SHAPES = ((1, 1), (16, 1), (64, 1), (64, 8))
@@ -17,10 +17,10 @@ def _one(programs, server, shape, window):
 
 def measure(programs, quick, rounds):
     window = 0.1 if quick else 2
-    with short_folder() as folder:
-        provider, echo = f"unix://{folder}/provider.sock", f"unix://{folder}/echo.sock"
-        with running([programs.mock_kms_provider, "serve", "--listen-addr", provider], f"{folder}/log") as ours, \
-             running([programs.bench_echo_server, "--listen-addr", echo], f"{folder}/log") as plain:
+    with short_directory() as directory:
+        provider, echo = f"unix://{directory}/provider.sock", f"unix://{directory}/echo.sock"
+        with running([programs.mock_kms_provider, "serve", "--listen-addr", provider], f"{directory}/log") as ours, \
+             running([programs.bench_echo_server, "--listen-addr", echo], f"{directory}/log") as plain:
             servers = [{"name": "provider", "socket": provider, "pid": ours.pid},
                        {"name": "plain", "socket": echo, "pid": plain.pid}]
             runs = []

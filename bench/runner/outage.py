@@ -6,7 +6,7 @@ import statistics
 import time
 
 from runner import figures, keepers
-from runner.programs import OutageClient, short_folder
+from runner.programs import OutageClient, short_directory
 
 ROUNDS = 10
 KILLS = 100  # of the plugin under each of our own ways, in all rounds together
@@ -16,7 +16,7 @@ CALLERS = 1
 
 def _kills(programs, kind, count, callers):
     """`count` kills in a row, each of a plugin that has been well for more than a second."""
-    with short_folder() as folder, kind(programs, folder).started() as keeper:
+    with short_directory() as directory, kind(programs, directory).started() as keeper:
         with OutageClient(programs, keeper.socket, callers) as client:
             for _ in range(count):
                 # Keepers throttle restarts that follow each other within a second; no phase is to be favoured either.

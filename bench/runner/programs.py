@@ -11,11 +11,11 @@ import time
 class Programs:
     """Where the built programs are."""
 
-    def __init__(self, folder):
-        self.folder = pathlib.Path(folder).resolve()
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory).resolve()
 
     def __getattr__(self, name):
-        path = self.folder / name.replace("_", "-")
+        path = self.directory / name.replace("_", "-")
         if not path.exists():
             raise SystemExit(f"bench/run: cannot find {path}; build it with: cmake --build build/bench")
         return str(path)
@@ -53,8 +53,8 @@ def results_of(command):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def short_folder():
-    """A folder whose sockets' addresses are short enough for a Unix socket."""
+def short_directory():
+    """A directory whose sockets' addresses are short enough for a Unix socket."""
     return tempfile.TemporaryDirectory(prefix="kms-bench.", dir="/tmp")
 
 

@@ -4,7 +4,7 @@ import subprocess
 import time
 
 from runner import figures, keepers
-from runner.programs import OutageClient, short_folder
+from runner.programs import OutageClient, short_directory
 
 ROUNDS = 10
 CALLERS = 16
@@ -12,7 +12,7 @@ KINDS = [keepers.Supervisor, keepers.SupervisorWithStandby]
 
 
 def _restarts(programs, kind, count):
-    with short_folder() as folder, kind(programs, folder).started() as keeper:
+    with short_directory() as directory, kind(programs, directory).started() as keeper:
         with OutageClient(programs, keeper.socket, CALLERS) as client:
             client.ask("mark")
             for _ in range(count):

@@ -1,7 +1,7 @@
 """soak: promises of the provider under many clients and many rotations. It measures no speed."""
 
 from runner import figures
-from runner.programs import results_of, running, short_folder
+from runner.programs import results_of, running, short_directory
 
 ROUNDS = 1
 SECONDS = 60
@@ -11,9 +11,9 @@ def measure(programs, quick, rounds):
     seconds = 0.3 if quick else SECONDS
     runs = []
     for _ in range(rounds):
-        with short_folder() as folder:
-            socket = f"unix://{folder}/kms.sock"
-            with running([programs.mock_kms_provider, "serve", "--listen-addr", socket], f"{folder}/log") as server:
+        with short_directory() as directory:
+            socket = f"unix://{directory}/kms.sock"
+            with running([programs.mock_kms_provider, "serve", "--listen-addr", socket], f"{directory}/log") as server:
                 runs += results_of([programs.bench_soak, "--socket", socket, "--server-pid", str(server.pid),
                                     "--window", f"{seconds}s"])
     return {"runs": runs}

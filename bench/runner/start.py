@@ -3,25 +3,25 @@
 import tempfile
 
 from runner import figures, keepers
-from runner.programs import results_of, short_folder, wait_for
+from runner.programs import results_of, short_directory, wait_for
 
 ROUNDS = 25
 
 
-def _commands(programs, folder):
+def _commands(programs, directory):
     """What is started, by name: the servers alone, then each keeper with the provider."""
-    yield "plain gRPC C++ alone", f"unix://{folder}/e.sock", [
-        programs.bench_echo_server, "--listen-addr", f"unix://{folder}/e.sock"]
-    yield "mock-kms-provider alone", f"unix://{folder}/p.sock", [
-        programs.mock_kms_provider, "serve", "--listen-addr", f"unix://{folder}/p.sock"]
+    yield "plain gRPC C++ alone", f"unix://{directory}/e.sock", [
+        programs.bench_echo_server, "--listen-addr", f"unix://{directory}/e.sock"]
+    yield "mock-kms-provider alone", f"unix://{directory}/p.sock", [
+        programs.mock_kms_provider, "serve", "--listen-addr", f"unix://{directory}/p.sock"]
     for kind in keepers.ALL:
-        keeper = kind(programs, folder)
+        keeper = kind(programs, directory)
         yield f"{keeper.name} with mock-kms-provider", keeper.socket, keeper.command()
 
 
-def _own_view(programs, folder):
+def _own_view(programs, directory):
     """What the supervisor itself saw: from the launch of the plugin to its first good Status."""
-    with keepers.Supervisor(programs, folder).started() as keeper:
+    with keepers.Supervisor(programs, directory).started() as keeper:
         status = wait_for(keeper.status, "the supervisor's status")
     return float(status["probe"]["timeToReady"].rstrip("s")) * 1000
 
@@ -29,12 +29,12 @@ def _own_view(programs, folder):
 def measure(programs, _quick, rounds):
     runs, own_view = [], []
     for _ in range(rounds):
-        with short_folder() as folder:
-            for name, socket, command in _commands(programs, folder):
+        with short_directory() as directory:
+            for name, socket, command in _commands(programs, directory):
                 runs.append({"name": name, **results_of([programs.bench_first_answer, "--socket", socket, "--",
                                                          *command])[0]})
-        with short_folder() as folder:
-            own_view.append(_own_view(programs, tempfile.mkdtemp(dir=folder)))
+        with short_directory() as directory:
+            own_view.append(_own_view(programs, tempfile.mkdtemp(dir=directory)))
     return {"runs": runs, "time_to_ready_ms": own_view}
 
 

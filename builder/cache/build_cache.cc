@@ -23,20 +23,20 @@ using mock_kms::v1::BuildInfo;
 using namespace std::chrono_literals;
 
 constexpr auto binary_name = "binary";
-constexpr std::size_t most_sources = 1000;
+constexpr std::size_t max_sources = 1000;
 constexpr auto leftover_age = 1min;  ///< since when an unlocked new.* is nobody's
 
-/// A folder being filled, locked as long as its maker lives.
-class NewFolder {
+/// A directory being filled, locked as long as its maker lives.
+class NewDirectory {
  public:
-  explicit NewFolder(const fs::path& parent) : path_((parent / "new.XXXXXX").string()) {
+  explicit NewDirectory(const fs::path& parent) : path_((parent / "new.XXXXXX").string()) {
     if (::mkdtemp(path_.data()) == nullptr) throw_errno("make " + path_);
     lock_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!lock_ || ::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) throw_errno("lock " + path_);
   }
-  NewFolder(const NewFolder&) = delete;
-  NewFolder& operator=(const NewFolder&) = delete;
-  ~NewFolder() {
+  NewDirectory(const NewDirectory&) = delete;
+  NewDirectory& operator=(const NewDirectory&) = delete;
+  ~NewDirectory() {
     std::error_code ignored;  // the next eviction tries again
     if (!path_.empty()) fs::remove_all(path_, ignored);
   }
@@ -73,10 +73,10 @@ struct Aged {
 };
 
 /// The oldest first. What another builder removes meanwhile is left out.
-std::vector<Aged> by_age(const fs::path& folder) {
+std::vector<Aged> by_age(const fs::path& directory) {
   std::vector<Aged> found;
   std::error_code error;
-  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+  for (fs::directory_iterator entry(directory, error); !error && entry != fs::directory_iterator();
        entry.increment(error)) {
     std::error_code gone;
     Aged aged{entry->path(), fs::last_write_time(entry->path(), gone)};
@@ -94,41 +94,43 @@ std::vector<Aged> by_age(const fs::path& folder) {
 
 /// Runs what may fail: the build goes on without the cache.
 template <class Work>
-void or_warn(const fs::path& folder, Work work) {
+void or_warn(const fs::path& directory, Work work) {
   try {
     work();
   } catch (const std::exception& error) {
-    log::warning("cannot use the build cache: " + std::string(error.what()), {{"folder", folder.string()}});
+    log::warning("cannot use the build cache: " + std::string(error.what()),
+                 {{"directory", directory.string()}});
   }
 }
 
 }  // namespace
 
 std::optional<CacheHit> BuildCache::find(const std::string& key) const {
-  if (most_bytes_ == 0) return std::nullopt;
-  const fs::path place = folder_ / "entries" / key;
-  const UniqueFd folder(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  if (!folder) return std::nullopt;
+  if (max_bytes_ == 0) return std::nullopt;
+  const fs::path place = directory_ / "entries" / key;
+  const UniqueFd directory(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!directory) return std::nullopt;
   // Binary and record are of one entry, also where another builder puts a new one in its place meanwhile.
-  CacheHit hit{UniqueFd(::openat(folder.get(), binary_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
+  CacheHit hit{UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
   if (!hit.binary) return std::nullopt;
-  const auto info = read_build_info("/proc/self/fd/" + std::to_string(folder.get()) + "/" + build_info_name);
+  const auto info =
+      read_build_info("/proc/self/fd/" + std::to_string(directory.get()) + "/" + build_info_name);
   if (!info) {
     set_aside(key, "a damaged entry");
     return std::nullopt;
   }
   hit.info = *info;
-  (void)::futimens(folder.get(), nullptr);  // on a read-only cache nothing is evicted either
+  (void)::futimens(directory.get(), nullptr);  // on a read-only cache nothing is evicted either
   return hit;
 }
 
 bool BuildCache::holds(const std::string& key) const {
-  return most_bytes_ != 0 && fs::exists(folder_ / "entries" / key / binary_name);
+  return max_bytes_ != 0 && fs::exists(directory_ / "entries" / key / binary_name);
 }
 
 void BuildCache::set_aside(const std::string& key, const std::string& what) const {
-  const fs::path place = folder_ / "entries" / key;
-  const fs::path aside = folder_ / ("damaged." + key.substr(0, 12) + "." + std::to_string(::getpid()));
+  const fs::path place = directory_ / "entries" / key;
+  const fs::path aside = directory_ / ("damaged." + key.substr(0, 12) + "." + std::to_string(::getpid()));
   std::error_code error;
   fs::rename(place, aside, error);
   log::warning("the build cache held " + what,
@@ -136,8 +138,8 @@ void BuildCache::set_aside(const std::string& key, const std::string& what) cons
 }
 
 void BuildCache::store(const std::string& key, const fs::path& binary, const BuildInfo& info) const {
-  if (most_bytes_ == 0) return;
-  or_warn(folder_, [&] {
+  if (max_bytes_ == 0) return;
+  or_warn(directory_, [&] {
     add_entry(key, binary, info);
     evict();
     remove_leftovers();
@@ -147,23 +149,23 @@ void BuildCache::store(const std::string& key, const fs::path& binary, const Bui
 void BuildCache::add_entry(const std::string& key, const fs::path& binary, const BuildInfo& info) const {
   const UniqueFd source(::open(binary.c_str(), O_RDONLY | O_CLOEXEC));
   if (!source) throw_errno("open " + binary.string());
-  fs::create_directories(folder_ / "entries");
-  NewFolder entry(folder_);
+  fs::create_directories(directory_ / "entries");
+  NewDirectory entry(directory_);
   copy_to_new_file(source.get(), entry.path() / binary_name, 0755, "give --cache-dir on a larger disk");
   BuildInfo record = info;
   record.clear_previous();
   write_text(entry.path() / build_info_name, build_info_json(record));
-  if (!entry.move_to(folder_ / "entries" / key)) return;
+  if (!entry.move_to(directory_ / "entries" / key)) return;
   log::debug("kept in the build cache", {{"key", key}});
 }
 
 void BuildCache::evict() const {
-  const std::vector<Aged> entries = by_age(folder_ / "entries");
+  const std::vector<Aged> entries = by_age(directory_ / "entries");
   std::uint64_t total = 0;
   for (const Aged& entry : entries) total += entry.bytes;
   for (const Aged& entry : entries) {
-    if (total <= most_bytes_) break;
-    const NewFolder grave(folder_);  // out of sight at once, then removed
+    if (total <= max_bytes_) break;
+    const NewDirectory grave(directory_);  // out of sight at once, then removed
     std::error_code another_did;
     fs::rename(entry.path, grave.path() / "evicted", another_did);
     total -= entry.bytes;
@@ -173,7 +175,7 @@ void BuildCache::evict() const {
 
 void BuildCache::remove_leftovers() const {
   const auto now = fs::file_time_type::clock::now();
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory_)) {
     const std::string name = entry.path().filename();
     std::error_code gone;
     if (!name.starts_with("new.") && !name.starts_with("damaged.")) continue;
@@ -184,8 +186,8 @@ void BuildCache::remove_leftovers() const {
 }
 
 std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std::string& question) const {
-  if (most_bytes_ == 0) return std::nullopt;
-  const fs::path file = folder_ / "sources" / (commit + "-" + question);
+  if (max_bytes_ == 0) return std::nullopt;
+  const fs::path file = directory_ / "sources" / (commit + "-" + question);
   auto record = read_build_info(file);
   if (!record || record->commit() != commit || record->paths().empty()) return std::nullopt;
   (void)::utimensat(AT_FDCWD, file.c_str(), nullptr, 0);
@@ -195,8 +197,8 @@ std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std
 std::set<std::string> BuildCache::commits(const std::string& question) const {
   std::set<std::string> found;
   std::error_code error;
-  for (fs::directory_iterator entry(folder_ / "sources", error); !error && entry != fs::directory_iterator();
-       entry.increment(error)) {
+  for (fs::directory_iterator entry(directory_ / "sources", error);
+       !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename();
     if (name.ends_with("-" + question)) found.insert(name.substr(0, name.size() - question.size() - 1));
   }
@@ -204,23 +206,23 @@ std::set<std::string> BuildCache::commits(const std::string& question) const {
 }
 
 void BuildCache::remember_source(const std::string& question, const BuildInfo& info) const {
-  if (most_bytes_ == 0) return;
-  or_warn(folder_, [&] {
+  if (max_bytes_ == 0) return;
+  or_warn(directory_, [&] {
     BuildInfo record;
     record.set_commit(info.commit());
     record.set_build_system(info.build_system());
     *record.mutable_paths() = info.paths();
-    fs::create_directories(folder_ / "sources");
-    const NewFolder folder(folder_);
-    write_text(folder.path() / "source", build_info_json(record));
-    fs::rename(folder.path() / "source", folder_ / "sources" / (info.commit() + "-" + question));
+    fs::create_directories(directory_ / "sources");
+    const NewDirectory directory(directory_);
+    write_text(directory.path() / "source", build_info_json(record));
+    fs::rename(directory.path() / "source", directory_ / "sources" / (info.commit() + "-" + question));
     forget_old_sources();
   });
 }
 
 void BuildCache::forget_old_sources() const {
-  const std::vector<Aged> sources = by_age(folder_ / "sources");
-  for (std::size_t i = 0; i + most_sources < sources.size(); ++i) {
+  const std::vector<Aged> sources = by_age(directory_ / "sources");
+  for (std::size_t i = 0; i + max_sources < sources.size(); ++i) {
     std::error_code another_did;
     fs::remove(sources[i].path, another_did);
   }

@@ -1,9 +1,9 @@
 // BuildCache keeps published binaries by their build key, and which sources a commit stands for.
 //
-// A folder that any number of builders may use at once, also from several pods on one node. Every entry is a
-// folder that is filled under another name and then renamed, so that nobody sees half of one; a reader holds
-// descriptors, which outlive an eviction. Whoever can write the folder is trusted. Used on one thread. A
-// cache that cannot be used costs a warning and time, never a build.
+// A directory that any number of builders may use at once, also from several pods on one node. Every entry is
+// a directory that is filled under another name and then renamed, so that nobody sees half of one; a reader
+// holds descriptors, which outlive an eviction. Whoever can write the directory is trusted. Used on one
+// thread. A cache that cannot be used costs a warning and time, never a build.
 //   entries/KEY/{binary,build-info.json}   used last when its time of modification says
 //   sources/COMMIT-QUESTION                a record with paths and their ids: see SourceQuestion
 //   new.*, damaged.*                       being filled; set aside until the next eviction
@@ -27,9 +27,9 @@ struct CacheHit {
 
 class BuildCache {
  public:
-  /// `most_bytes` 0: nothing is kept and nothing found.
-  BuildCache(std::filesystem::path folder, std::uint64_t most_bytes)
-      : folder_(std::move(folder)), most_bytes_(most_bytes) {}
+  /// `max_bytes` 0: nothing is kept and nothing found.
+  BuildCache(std::filesystem::path directory, std::uint64_t max_bytes)
+      : directory_(std::move(directory)), max_bytes_(max_bytes) {}
 
   /// The entry, its binary's digest not yet compared with its record. It counts as used now.
   [[nodiscard]] std::optional<CacheHit> find(const std::string& key) const;
@@ -60,8 +60,8 @@ class BuildCache {
   void forget_old_sources() const;
   void remove_leftovers() const;
 
-  std::filesystem::path folder_;
-  std::uint64_t most_bytes_;
+  std::filesystem::path directory_;
+  std::uint64_t max_bytes_;
 };
 
 }  // namespace kms::builder

@@ -22,9 +22,9 @@ constexpr auto recipe_version = "2";
 
 constexpr std::array<std::string_view, 4> wanted_sections{"libs", "libdevel", "devel", "golang"};
 
-constexpr std::array local_folders{"usr/local/lib", "usr/local/lib64", "usr/local/lib/pkgconfig",
-                                   "usr/local/include"};
-constexpr std::array library_folders{"usr/lib", "usr/lib64", "usr/lib64/pkgconfig", "usr/include"};
+constexpr std::array local_directories{"usr/local/lib", "usr/local/lib64", "usr/local/lib/pkgconfig",
+                                       "usr/local/include"};
+constexpr std::array library_directories{"usr/lib", "usr/lib64", "usr/lib64/pkgconfig", "usr/include"};
 
 std::string stamp(const fs::path& file) {
   struct stat status {};
@@ -44,10 +44,10 @@ std::string exact_stamp(const fs::path& file) {
          std::to_string(status.st_mtim.tv_nsec) + " " + target + "\n";
 }
 
-std::string listing(const fs::path& folder) {
+std::string listing(const fs::path& directory) {
   std::vector<std::string> lines;
   std::error_code error;
-  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+  for (fs::directory_iterator entry(directory, error); !error && entry != fs::directory_iterator();
        entry.increment(error))
     lines.push_back(stamp(entry->path()));
   std::sort(lines.begin(), lines.end());
@@ -90,9 +90,9 @@ std::string architecture() {
 std::string installed_libraries(const std::string& root) {
   std::string text = packages(fs::path(root) / "var/lib/dpkg/status");
   if (text.empty()) {
-    for (const char* folder : library_folders) text += listing(fs::path(root) / folder);
+    for (const char* directory : library_directories) text += listing(fs::path(root) / directory);
   }
-  for (const char* folder : local_folders) text += listing(fs::path(root) / folder);
+  for (const char* directory : local_directories) text += listing(fs::path(root) / directory);
   return text;
 }
 

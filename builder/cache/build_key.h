@@ -1,7 +1,7 @@
 // The build key names everything that decides a binary: two builds with one key give the same binary.
 //
-// Functions without state, any thread. They read the system's list of packages and a few folders' names, and
-// write nothing.
+// Functions without state, any thread. They read the system's list of packages and a few directories' names,
+// and write nothing.
 #pragma once
 
 #include <string>
@@ -17,8 +17,8 @@ namespace kms::builder {
 /// against. Throws Error.
 [[nodiscard]] std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe);
 
-/// A digest of names, sizes, modes and ages of all that is in these folders and files; "" for none. What is
-/// not there counts as that. Throws Error where a folder cannot be read.
+/// A digest of names, sizes, modes and ages of all that is in these directories and files; "" for none. What
+/// is not there counts as that. Throws Error where a directory cannot be read.
 [[nodiscard]] std::string stamp_of_inputs(const std::vector<std::string>& paths);
 
 /// What is installed to compile with and to link against, a line each: on Debian the versions of all packages

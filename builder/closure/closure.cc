@@ -15,18 +15,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t most_files = 50'000;         ///< of CMake, once for each folder they are included from
-constexpr std::uint64_t most_bytes = 100'000'000;  ///< of their text
+constexpr std::size_t max_files = 50'000;  ///< of CMake, once for each directory they are included from
+constexpr std::uint64_t max_bytes = 100'000'000;  ///< of their text
 
-std::string joined(const std::string& folder, const std::string& name) {
-  std::string path = (fs::path(folder) / name).lexically_normal().string();
+std::string joined(const std::string& directory, const std::string& name) {
+  std::string path = (fs::path(directory) / name).lexically_normal().string();
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   return path.empty() ? "." : path;
 }
 
 std::string parent(const std::string& path) {
-  const std::string folder = fs::path(path).parent_path().string();
-  return folder.empty() ? "." : folder;
+  const std::string directory = fs::path(path).parent_path().string();
+  return directory.empty() ? "." : directory;
 }
 
 bool leads_out(const std::string& path) { return path == ".." || path.starts_with("../"); }
@@ -39,32 +39,32 @@ class Search {
   void follow_go() {
     const std::string& project = paths_.front();
     std::vector<std::string> modules{project};
-    for (std::string folder = project;; folder = parent(folder)) {
-      const std::string work = joined(folder, "go.work");
+    for (std::string directory = project;; directory = parent(directory)) {
+      const std::string work = joined(directory, "go.work");
       if (const auto text = is_covered(work, paths_) ? tree_.read(work) : std::nullopt) {
-        const GoFolders said = go_folders(*text);
+        const GoDirectories said = go_directories(*text);
         for (const std::string& module : said.modules) {
-          need(work, "use " + module, joined(folder, module), true);
-          modules.push_back(joined(folder, module));
+          need(work, "use " + module, joined(directory, module), true);
+          modules.push_back(joined(directory, module));
         }
         for (const std::string& target : said.replacements)
-          need(work, "replace ... => " + target, joined(folder, target), true);
+          need(work, "replace ... => " + target, joined(directory, target), true);
         break;  // the nearest one counts
       }
-      if (folder == ".") break;
+      if (directory == ".") break;
     }
     for (const std::string& module : modules) {
       const std::string file = joined(module, "go.mod");
       const auto text = tree_.read(file);
       if (!text) continue;
-      for (const std::string& target : go_folders(*text).replacements)
+      for (const std::string& target : go_directories(*text).replacements)
         need(file, "replace ... => " + target, joined(module, target), true);
     }
   }
 
   /// From file to file by a list, not by recursion: a hostile chain of them may be long.
   void follow_cmake(const Interruption& interruption) {
-    enter_folder(paths_.front());
+    enter_directory(paths_.front());
     while (!open_.empty()) {
       interruption.check();
       const CMakeFile next = std::move(open_.front());
@@ -84,11 +84,13 @@ class Search {
     }
   };
 
-  void enter_folder(const std::string& folder) { enter({joined(folder, "CMakeLists.txt"), folder}); }
+  void enter_directory(const std::string& directory) {
+    enter({joined(directory, "CMakeLists.txt"), directory});
+  }
 
   void enter(CMakeFile file) {
     if (!visited_.insert(file).second) return;
-    if (visited_.size() > most_files) give_up();
+    if (visited_.size() > max_files) give_up();
     open_.push_back(std::move(file));
   }
 
@@ -96,15 +98,15 @@ class Search {
     const auto text = tree_.read(at.file);
     if (!text) return;
     bytes_ += text->size();
-    if (bytes_ > most_bytes) give_up();
+    if (bytes_ > max_bytes) give_up();
     for (const CMakeReference& reference :
          cmake_references(*text, {paths_.front(), at.current, parent(at.file)})) {
-      const bool folder = reference.kind == CMakeReference::Kind::folder;
-      need(at.file, (folder ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path,
+      const bool directory = reference.kind == CMakeReference::Kind::directory;
+      need(at.file, (directory ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path,
            false);
       if (leads_out(reference.path)) continue;
-      if (folder) {
-        enter_folder(reference.path);
+      if (directory) {
+        enter_directory(reference.path);
       } else {
         enter({reference.path, at.current});
       }
@@ -113,7 +115,7 @@ class Search {
 
   [[noreturn]] void give_up() const {
     throw Error("cannot find out what " + paths_.front() + " needs: its CMake files name others without end",
-                "give the folders by --path and --closure off, or another --ref");
+                "give the directories by --path and --dependencies off, or another --ref");
   }
 
   void need(const std::string& file, const std::string& words, const std::string& path, bool certain) {
@@ -122,7 +124,7 @@ class Search {
       if (certain)
         throw Error("cannot compile " + paths_.front() + ": " + file + " says '" + words +
                         "', which leads out of the repository",
-                    "give another --ref, or --closure off");
+                    "give another --ref, or --dependencies off");
       return;
     }
     if (is_covered(path, paths_) || !needed_.insert(path).second) return;
@@ -161,7 +163,7 @@ BuildSystem detect_system(const SourceTree& tree, const std::string& project) {
     if (tree.is_file(joined(project, name))) return BuildSystem::make;
   }
   throw Error("cannot compile " + project + ": it holds no CMakeLists.txt, go.mod or Makefile",
-              "the first --path is the folder that is compiled; --build command takes a --build-command");
+              "the first --path is the directory that is compiled; --build command takes a --build-command");
 }
 
 }  // namespace kms::builder

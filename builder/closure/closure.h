@@ -22,12 +22,12 @@ struct Need {
 [[nodiscard]] bool is_covered(const std::string& path, const std::vector<std::string>& paths);
 
 /// What the project (the first of `paths`) needs that `paths` do not cover, as far as the files tell that
-/// were fetched; each path once. Throws Error where a Go module is replaced by a folder outside of the
+/// were fetched; each path once. Throws Error where a Go module is replaced by a directory outside of the
 /// repository, and where CMake's files lead to others without end; Interrupted.
 [[nodiscard]] std::vector<Need> uncovered_needs(const SourceTree& tree, const std::vector<std::string>& paths,
                                                 BuildSystem system, const Interruption& interruption);
 
-/// What `project` is built by, by the files that its folder holds. Throws Error where it holds none known.
+/// What `project` is built by, by the files that its directory holds. Throws Error where it holds none known.
 [[nodiscard]] BuildSystem detect_system(const SourceTree& tree, const std::string& project);
 
 }  // namespace kms::builder

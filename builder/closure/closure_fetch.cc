@@ -10,17 +10,17 @@
 namespace kms::builder {
 namespace {
 
-constexpr std::size_t most_paths =
+constexpr std::size_t max_paths =
     500;  ///< that a closure may come to: a source could name others without end
 
-constexpr std::size_t most_named = 50;  ///< in one message
+constexpr std::size_t max_named = 50;  ///< in one message
 
 [[noreturn]] void refuse(const std::vector<Need>& needs) {
   std::string list;
-  for (std::size_t i = 0; i < std::min(needs.size(), most_named); ++i)
+  for (std::size_t i = 0; i < std::min(needs.size(), max_named); ++i)
     list += (list.empty() ? "" : ", ") + needs[i].path + " (" + needs[i].why + ")";
-  if (needs.size() > most_named) list += " and " + std::to_string(needs.size() - most_named) + " more";
-  throw Error("cannot compile without " + list, "give these by --path too, or --closure fetch");
+  if (needs.size() > max_named) list += " and " + std::to_string(needs.size() - max_named) + " more";
+  throw Error("cannot compile without " + list, "give these by --path too, or --dependencies fetch");
 }
 
 class ClosureFetch {
@@ -34,8 +34,9 @@ class ClosureFetch {
     const std::vector<Need> needs = missing();
     if (needs.empty()) return false;
     if (request_.mode == Closure::refuse) refuse(needs);
-    if (request_.paths.size() + needs.size() > most_paths)
-      throw Error("cannot fetch what the source needs: it names too many folders", "give --closure off");
+    if (request_.paths.size() + needs.size() > max_paths)
+      throw Error("cannot fetch what the source needs: it names too many directories",
+                  "give --dependencies off");
     std::vector<std::string> paths;
     paths.reserve(needs.size());
     for (const Need& need : needs) paths.push_back(need.path);

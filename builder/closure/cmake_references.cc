@@ -113,16 +113,16 @@ class Reader {
 };
 
 /// `argument` as a path in the repository; nothing where it cannot be told or leads out by being absolute.
-std::optional<std::string> resolve(std::string argument, const CMakeFolders& folders) {
+std::optional<std::string> resolve(std::string argument, const CMakeDirectories& directories) {
   const std::array<std::pair<std::string_view, const std::string*>, 4> known{
-      {{"${CMAKE_CURRENT_SOURCE_DIR}", &folders.current},
-       {"${CMAKE_CURRENT_LIST_DIR}", &folders.file},
-       {"${CMAKE_SOURCE_DIR}", &folders.project},
-       {"${PROJECT_SOURCE_DIR}", &folders.project}}};
-  const std::string* base = &folders.current;
-  for (const auto& [variable, folder] : known) {
+      {{"${CMAKE_CURRENT_SOURCE_DIR}", &directories.current},
+       {"${CMAKE_CURRENT_LIST_DIR}", &directories.file},
+       {"${CMAKE_SOURCE_DIR}", &directories.project},
+       {"${PROJECT_SOURCE_DIR}", &directories.project}}};
+  const std::string* base = &directories.current;
+  for (const auto& [variable, directory] : known) {
     if (!argument.starts_with(variable)) continue;
-    base = folder;
+    base = directory;
     argument.erase(0, variable.size());
     argument.erase(0, argument.find_first_not_of('/'));
     break;
@@ -135,18 +135,19 @@ std::optional<std::string> resolve(std::string argument, const CMakeFolders& fol
 
 }  // namespace
 
-std::vector<CMakeReference> cmake_references(std::string_view text, const CMakeFolders& folders) {
+std::vector<CMakeReference> cmake_references(std::string_view text, const CMakeDirectories& directories) {
   std::vector<CMakeReference> found;
   Reader reader(text);
   while (const auto command = reader.next()) {
     const auto& [name, argument] = *command;
-    const bool folder = name == "add_subdirectory";
+    const bool directory = name == "add_subdirectory";
     // include() of a bare word is a module of CMake's own.
     const bool file =
         name == "include" && (argument.find('/') != std::string::npos || argument.ends_with(".cmake"));
-    if (argument.empty() || (!folder && !file)) continue;
-    if (auto path = resolve(argument, folders))
-      found.push_back({folder ? CMakeReference::Kind::folder : CMakeReference::Kind::file, std::move(*path)});
+    if (argument.empty() || (!directory && !file)) continue;
+    if (auto path = resolve(argument, directories))
+      found.push_back(
+          {directory ? CMakeReference::Kind::directory : CMakeReference::Kind::file, std::move(*path)});
   }
   return found;
 }

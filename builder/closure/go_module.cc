@@ -34,24 +34,24 @@ std::vector<std::string> words_of(std::string_view line) {
   return words;
 }
 
-/// A replacement by a folder begins with ./ or ../; anything else is a module's path. Absolute ones lead to
-/// what no repository holds.
-bool is_folder(const std::string& word) {
+/// A replacement by a directory begins with ./ or ../; anything else is a module's path. Absolute ones lead
+/// to what no repository holds.
+bool is_directory(const std::string& word) {
   return word == "." || word == ".." || word.starts_with("./") || word.starts_with("../");
 }
 
-void take(const std::string& verb, const std::vector<std::string>& words, GoFolders& folders) {
+void take(const std::string& verb, const std::vector<std::string>& words, GoDirectories& directories) {
   if (words.empty()) return;
-  if (verb == "use") folders.modules.push_back(words.front());
+  if (verb == "use") directories.modules.push_back(words.front());
   const auto arrow = std::find(words.begin(), words.end(), "=>");
-  if (verb == "replace" && arrow != words.end() && arrow + 1 != words.end() && is_folder(arrow[1]))
-    folders.replacements.push_back(arrow[1]);
+  if (verb == "replace" && arrow != words.end() && arrow + 1 != words.end() && is_directory(arrow[1]))
+    directories.replacements.push_back(arrow[1]);
 }
 
 }  // namespace
 
-GoFolders go_folders(std::string_view text) {
-  GoFolders folders;
+GoDirectories go_directories(std::string_view text) {
+  GoDirectories directories;
   std::string block;  // the verb of the block that a line is in
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -62,17 +62,17 @@ GoFolders go_folders(std::string_view text) {
       if (words.front() == ")") {
         block.clear();
       } else {
-        take(block, words, folders);
+        take(block, words, directories);
       }
     } else if (words.size() > 1 && words[1] == "(") {
       block = words.front();
     } else {
       const std::string verb = words.front();
       words.erase(words.begin());
-      take(verb, words, folders);
+      take(verb, words, directories);
     }
   }
-  return folders;
+  return directories;
 }
 
 }  // namespace kms::builder

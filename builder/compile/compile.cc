@@ -32,7 +32,7 @@ std::string hint_for(const CompilerOutput& output, const std::string& target) {
     return "the compiler had too little memory: give it more, or raise --max-memory";
   }
   if (output.mentions("module lookup disabled by GOPROXY=off"))
-    return "give --modules download, or the modules' folder by --input and --env GOMODCACHE=...";
+    return "give --modules download, or the modules' directory by --input and --env GOMODCACHE=...";
   if (output.mentions("(find_package)") || output.mentions("cannot find ")) {
     return "install the -dev package of what is missing";
   }
@@ -41,13 +41,13 @@ std::string hint_for(const CompilerOutput& output, const std::string& target) {
 
 /// Opens a file below `root` without following any link; nothing where it is not there or no plain file.
 UniqueFd open_beneath(const fs::path& root, const fs::path& file) {
-  UniqueFd folder(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  UniqueFd directory(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const fs::path relative = file.lexically_relative(root);
   for (const fs::path& name : relative.parent_path()) {
-    folder.reset(::openat(folder.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!folder) return {};
+    directory.reset(::openat(directory.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!directory) return {};
   }
-  UniqueFd found(::openat(folder.get(), relative.filename().c_str(),
+  UniqueFd found(::openat(directory.get(), relative.filename().c_str(),
                           O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   struct stat status {};
   if (!found || ::fstat(found.get(), &status) < 0 || !S_ISREG(status.st_mode)) return {};
@@ -57,9 +57,9 @@ UniqueFd open_beneath(const fs::path& root, const fs::path& file) {
 std::vector<std::string> environment(const BuildStep& step, const StepSurroundings& around) {
   std::vector<std::string> result =
       build_environment(around.recipe, around.place, around.tools, step.network);
-  if (!around.ccache_folder.empty()) {
+  if (!around.ccache_directory.empty()) {
     std::erase_if(result, [](const std::string& entry) { return entry.starts_with("CCACHE_DIR="); });
-    result.push_back("CCACHE_DIR=" + around.ccache_folder);
+    result.push_back("CCACHE_DIR=" + around.ccache_directory);
   }
   return result;
 }

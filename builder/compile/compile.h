@@ -22,7 +22,7 @@ struct StepSurroundings {
   const Workplace& place;
   const Toolchain& tools;
   const Isolation& isolation;
-  std::string ccache_folder;  ///< "": ccache's own choice
+  std::string ccache_directory;  ///< "": ccache's own choice
   std::chrono::steady_clock::time_point deadline;
 };
 

@@ -23,7 +23,7 @@ struct Step {
 class CompilerOutput {
  public:
   /// The paths below `source` lose it: they read as in the repository. CMake tells some as relative to the
-  /// project's folder, `project`, which is put before these.
+  /// project's directory, `project`, which is put before these.
   CompilerOutput(std::string source, std::string project)
       : source_(std::move(source)), project_(std::move(project)) {}
 

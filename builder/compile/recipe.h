@@ -25,11 +25,11 @@ struct Recipe {
   std::string inputs;                    ///< a digest of what stands beside the source: stamp_of_inputs()
 };
 
-/// The folders of one build. The binary never names them.
+/// The directories of one build. The binary never names them.
 struct Workplace {
   std::filesystem::path root;     ///< holds all others
   std::filesystem::path source;   ///< where the checkout stands
-  std::filesystem::path project;  ///< the folder in it that is compiled
+  std::filesystem::path project;  ///< the directory in it that is compiled
   std::filesystem::path build;    ///< what the tools write
   int lock_fd = -1;               ///< kept open in children where they are not waited for otherwise
 };

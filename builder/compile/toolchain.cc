@@ -74,27 +74,27 @@ std::string version_of(const std::string& compiler, const char* question, const 
 
 std::string find_program(const std::string& name) {
   const auto usable = [](const std::string& path) {
-    std::error_code ignored;  // a folder that may not be read holds nothing for us
+    std::error_code ignored;  // a directory that may not be read holds nothing for us
     return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
   };
   if (name.find('/') != std::string::npos)
     return usable(name) ? std::filesystem::absolute(name).string() : "";
   const char* path = std::getenv("PATH");
-  std::istringstream folders(path == nullptr ? "" : path);
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    if (!folder.starts_with('/')) continue;
-    folder.append("/").append(name);
-    if (usable(folder)) return folder;
+  std::istringstream directories(path == nullptr ? "" : path);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    if (!directory.starts_with('/')) continue;
+    directory.append("/").append(name);
+    if (usable(directory)) return directory;
   }
   return "";
 }
 
-std::filesystem::path ccache_folder(const std::filesystem::path& build_dir, bool isolated) {
+std::filesystem::path ccache_directory(const std::filesystem::path& build_dir, bool isolated) {
   if (find_program("ccache").empty() || std::getenv("CCACHE_DISABLE") != nullptr) return "";
   const char* chosen = std::getenv("CCACHE_DIR");
   const bool own = chosen == nullptr || *chosen != '/';
-  const std::filesystem::path folder = own ? build_dir / "ccache" : std::filesystem::path(chosen);
-  return isolated && ::geteuid() == 0 ? folder / "isolated" : folder;
+  const std::filesystem::path directory = own ? build_dir / "ccache" : std::filesystem::path(chosen);
+  return isolated && ::geteuid() == 0 ? directory / "isolated" : directory;
 }
 
 Toolchain Toolchain::find(BuildSystem system, const Interruption& interruption) {

@@ -24,9 +24,10 @@ struct Toolchain {
   [[nodiscard]] static Toolchain find(BuildSystem system, const Interruption& interruption);
 };
 
-/// Where ccache keeps its objects: $CCACHE_DIR, or a folder in `build_dir`; "" where ccache is not there or
-/// off. What fetched code may write to is a folder of its own in it, or it could change what others compile.
-[[nodiscard]] std::filesystem::path ccache_folder(const std::filesystem::path& build_dir, bool isolated);
+/// Where ccache keeps its objects: $CCACHE_DIR, or a directory in `build_dir`; "" where ccache is not there
+/// or off. What fetched code may write to is a directory of its own in it, or it could change what others
+/// compile.
+[[nodiscard]] std::filesystem::path ccache_directory(const std::filesystem::path& build_dir, bool isolated);
 
 /// The absolute path of a program in PATH, "" where there is none.
 [[nodiscard]] std::string find_program(const std::string& name);

@@ -54,7 +54,7 @@ bool of_connection(const git::GitError& error) {
 Fetched fetch_on_thread(FetchState& state) {
   try {
     git::prepare_library();
-    state.meter.most_bytes = state.request.limits.bytes;
+    state.meter.max_bytes = state.request.limits.bytes;
     if (!state.request.login.ca_file.empty()) git::trust_authorities(state.request.login.ca_file);
     return fetch_remote(state);
   } catch (const git::GitError& error) {

@@ -33,10 +33,10 @@ class PersistentFetch {
   }
 
  private:
-  /// The state belongs to the thread that was left alone, and so does its folder.
+  /// The state belongs to the thread that was left alone, and so does its directory.
   void start_anew(unsigned tries) {
-    const std::string folder = "source-" + std::to_string(tries) + ".git";
-    auto state = std::make_shared<FetchState>(state_->request, state_->request.scratch / folder);
+    const std::string directory = "source-" + std::to_string(tries) + ".git";
+    auto state = std::make_shared<FetchState>(state_->request, state_->request.scratch / directory);
     state->meter.bytes = state_->meter.bytes.load();
     state->meter.requests = state_->meter.requests.load();
     state_ = std::move(state);
@@ -97,7 +97,7 @@ void fetch_more(const FetchRequest& request, const std::vector<std::string>& pat
   state->meter.bytes = fetched.bytes;
   state->meter.requests = fetched.requests;
   Fetched more = fetch_from_server(std::move(state), interruption, draw);
-  more.way = fetched.way;
+  more.strategy = fetched.strategy;
   more.signature = fetched.signature;
   fetched = std::move(more);
 }

@@ -41,7 +41,7 @@ struct Persistence {
 struct FetchRequest {
   RepositoryUrl repository;
   RefName ref;
-  std::filesystem::path scratch;                 ///< a folder that exists, for a temporary bare repository
+  std::filesystem::path scratch;                 ///< a directory that exists, for a temporary bare repository
   std::vector<std::string> paths{};              ///< what is wanted of the commit's tree; none: all of it
   Duration patience = std::chrono::seconds(60);  ///< how long a server may say nothing
   Login login{};
@@ -56,7 +56,7 @@ struct Fetched {
   git::Repository objects;  ///< where the commit and its trees can be read; null where that was enough
   git_oid commit{};
   git_oid tip{};                         ///< what the ref itself stands for: an annotated tag, or the commit
-  std::string way;                       ///< how it was done: "local", "v2, whole commit", ...
+  std::string strategy;                  ///< how it was done: "local", "v2, whole commit", ...
   std::uint64_t bytes = 0;               ///< received from the server: see FetchMeter
   std::uint32_t requests = 0;            ///< sent to the server, the greeting included
   std::optional<Signature> signature{};  ///< where one was demanded
@@ -72,9 +72,10 @@ using DrawProgress = std::function<void(const FetchMeter&)>;
 [[nodiscard]] Fetched fetch(const FetchRequest& request, const Interruption& interruption,
                             const DrawProgress& draw);
 
-/// Adds `paths` of the commit to `fetched`, which came from the same request and scratch folder: one request
-/// to connect anew and one or a few for what is missing; none where nothing is. Its bytes and requests grow.
-/// A path that the commit does not hold adds nothing: check_out() says so. Throws as fetch() does.
+/// Adds `paths` of the commit to `fetched`, which came from the same request and scratch directory: one
+/// request to connect anew and one or a few for what is missing; none where nothing is. Its bytes and
+/// requests grow. A path that the commit does not hold adds nothing: check_out() says so. Throws as fetch()
+/// does.
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
                 const Interruption& interruption, const DrawProgress& draw);
 

@@ -1,7 +1,7 @@
 // KnownHosts makes libgit2 read the host keys of a chosen file.
 //
-// libgit2 reads known_hosts in $HOME/.ssh only, whenever it connects: as long as this lives, that is a folder
-// which holds the chosen file. Made and destroyed while no other thread reads the environment.
+// libgit2 reads known_hosts in $HOME/.ssh only, whenever it connects: as long as this lives, that is a
+// directory which holds the chosen file. Made and destroyed while no other thread reads the environment.
 #pragma once
 
 #include <filesystem>

@@ -187,7 +187,7 @@ int LibgitWire::read_greeting() {
     greeting_.append(buffer.data(), n);
     try {
       if (!stateless() && end.add({buffer.data(), n})) return 0;
-      if (greeting_.size() > longest_advertisement) throw Error("the server's list of refs does not end");
+      if (greeting_.size() > max_advertisement) throw Error("the server's list of refs does not end");
     } catch (const Error& error) {
       git_error_set_str(GIT_ERROR_NET, error.what());
       return -1;

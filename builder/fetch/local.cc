@@ -45,7 +45,7 @@ Fetched open_local(const FetchRequest& request) {
   const int code = git_repository_open_ext(&raw, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr);
   if (code == GIT_ENOTFOUND) {
     const bool exists = std::filesystem::exists(path);
-    throw Error("cannot open " + path + ": " + (exists ? "it is no git repository" : "no such folder"),
+    throw Error("cannot open " + path + ": " + (exists ? "it is no git repository" : "no such directory"),
                 "give --repo a checkout or a bare repository");
   }
   git::check(code, "open " + path);
@@ -66,13 +66,13 @@ std::string enclosing_repository(const std::filesystem::path& start) {
   git::prepare_library();
   git_buf found{};
   if (git_repository_discover(&found, start.c_str(), 0, nullptr) < 0) return "";
-  const std::string git_folder(found.ptr, found.size);
+  const std::string git_directory(found.ptr, found.size);
   git_buf_dispose(&found);
   git_repository* raw = nullptr;
-  if (git_repository_open(&raw, git_folder.c_str()) < 0) return "";
+  if (git_repository_open(&raw, git_directory.c_str()) < 0) return "";
   const git::Repository repository(raw);
   const char* checkout = git_repository_workdir(raw);
-  std::string path = checkout == nullptr ? git_folder : checkout;
+  std::string path = checkout == nullptr ? git_directory : checkout;
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   return path;
 }

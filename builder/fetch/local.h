@@ -10,7 +10,7 @@ namespace kms::builder {
 /// The commit that the request's ref names in the repository at its path. Throws Error.
 [[nodiscard]] Fetched open_local(const FetchRequest& request);
 
-/// The repository that encloses `start` (a file or a folder, or one above), "" where there is none.
+/// The repository that encloses `start` (a file or a directory, or one above), "" where there is none.
 [[nodiscard]] std::string enclosing_repository(const std::filesystem::path& start);
 
 }  // namespace kms::builder

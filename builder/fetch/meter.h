@@ -14,7 +14,7 @@ struct FetchMeter {
   std::atomic<std::uint32_t> requests{0};  ///< sent to the server, the greeting included
   std::atomic<std::uint64_t> beats{0};     ///< grows at every sign of life of the server
   std::atomic<bool> hung_up{false};        ///< the server's end of the latest connection is closed
-  std::uint64_t most_bytes = std::numeric_limits<std::uint64_t>::max();  ///< the fetching thread's own
+  std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();  ///< the fetching thread's own
   std::atomic<bool> cancelled{false};  ///< set by the drawing thread: stop as soon as possible
 };
 

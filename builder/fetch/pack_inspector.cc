@@ -38,7 +38,7 @@ std::uint64_t take_size(std::string_view& bytes) {
 
 }  // namespace
 
-PackInspector::PackInspector(std::uint64_t most_bytes) : most_bytes_(most_bytes) {
+PackInspector::PackInspector(std::uint64_t max_bytes) : max_bytes_(max_bytes) {
   if (inflateInit(&zlib_) != Z_OK) throw Error("cannot set zlib up");
 }
 
@@ -80,8 +80,8 @@ void PackInspector::add_pack_header(unsigned char byte) {
   if (header_.size() < pack_header_bytes) return;
   if (!header_.starts_with("PACK")) refuse("is none");
   left_ = big_endian(std::string_view(header_).substr(8));
-  if (left_ > most_objects)
-    refuse("has " + std::to_string(left_) + " objects, and more than " + std::to_string(most_objects) +
+  if (left_ > max_objects)
+    refuse("has " + std::to_string(left_) + " objects, and more than " + std::to_string(max_objects) +
            " are not taken");
   header_.clear();
   at_ = left_ == 0 ? At::trailer : At::object_header;
@@ -193,8 +193,8 @@ void PackInspector::count_result() {
 }
 
 void PackInspector::count(std::uint64_t size) {
-  if (size > most_bytes_ - bytes_) {
-    throw Error("the server's pack unpacks to more than " + std::to_string(most_bytes_) + " bytes",
+  if (size > max_bytes_ - bytes_) {
+    throw Error("the server's pack unpacks to more than " + std::to_string(max_bytes_) + " bytes",
                 "give narrower --path options, or raise --max-bytes");
   }
   bytes_ += size;

@@ -20,11 +20,11 @@ namespace kms::builder {
 
 class PackInspector {
  public:
-  static constexpr std::uint32_t most_objects = 8'000'000;  ///< ten times what Kubernetes' whole history has
-  static constexpr std::uint32_t deepest_chain = 4096;      ///< of deltas; git itself makes no deeper ones
+  static constexpr std::uint32_t max_objects = 8'000'000;  ///< ten times what Kubernetes' whole history has
+  static constexpr std::uint32_t deepest_chain = 4096;     ///< of deltas; git itself makes no deeper ones
 
-  /// `most_bytes` is what all objects may have together when unpacked, deltas and what they make alike.
-  explicit PackInspector(std::uint64_t most_bytes);
+  /// `max_bytes` is what all objects may have together when unpacked, deltas and what they make alike.
+  explicit PackInspector(std::uint64_t max_bytes);
   PackInspector(const PackInspector&) = delete;
   PackInspector& operator=(const PackInspector&) = delete;
   ~PackInspector();
@@ -52,7 +52,7 @@ class PackInspector {
     std::uint32_t depth;
   };
 
-  std::uint64_t most_bytes_;
+  std::uint64_t max_bytes_;
   std::uint64_t bytes_ = 0;   ///< unpacked so far
   std::uint64_t offset_ = 0;  ///< of the next byte
   At at_ = At::pack_header;

@@ -3,7 +3,7 @@
 namespace kms::builder {
 
 PackSink::PackSink(git_repository* repository, FetchMeter& meter)
-    : meter_(meter), inspector_(meter.most_bytes) {
+    : meter_(meter), inspector_(meter.max_bytes) {
   git_odb* objects = nullptr;
   git::check(git_repository_odb(&objects, repository), "open the temporary repository");
   objects_.reset(objects);

@@ -41,7 +41,7 @@ class PathWalk {
       if (!tree) {
         const auto further = static_cast<std::size_t>(std::count(path.begin(), path.end(), '/'));
         missing_.levels_below = std::max(missing_.levels_below, further);
-        return add(missing_.folders, id);
+        return add(missing_.directories, id);
       }
       const std::size_t slash = path.find('/');
       const git_tree_entry* entry =

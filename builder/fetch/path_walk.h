@@ -11,12 +11,12 @@
 namespace kms::builder {
 
 struct Missing {
-  bool commit = false;           ///< nothing is known yet
-  std::vector<git_oid> folders;  ///< trees on the way to a path that are not there
+  bool commit = false;               ///< nothing is known yet
+  std::vector<git_oid> directories;  ///< trees on the way to a path that are not there
   std::size_t levels_below = 0;  ///< that those ways go on below them, the longest one's, its end not counted
   std::vector<git_oid> targets;  ///< what the paths mean, where something of it is not there
 
-  [[nodiscard]] bool way_is_known() const { return !commit && folders.empty(); }
+  [[nodiscard]] bool way_is_known() const { return !commit && directories.empty(); }
   [[nodiscard]] bool nothing() const { return way_is_known() && targets.empty(); }
 };
 

@@ -19,26 +19,26 @@ namespace {
 constexpr std::size_t enough_refs = std::size_t{16} * 1024 * 1024;  ///< bytes of a version 2 list
 constexpr std::size_t some_refs = std::size_t{256} * 1024;          ///< enough to suggest a name from
 
-/// A combined filter has the server walk all folders below what is wanted, so the commit comes with its root
-/// alone. The depth of a wanted tree does not count the tree itself, that of a commit does
+/// A combined filter has the server walk all directories below what is wanted, so the commit comes with its
+/// root alone. The depth of a wanted tree does not count the tree itself, that of a commit does
 /// (list-objects-filter.c).
 struct Rung {
   const char* way;
   const char* commit_filter;
-  const char* folder_filter;  ///< null: as leap_filter() has it
+  const char* directory_filter;  ///< null: as leap_filter() has it
 };
 
-constexpr std::array<Rung, 3> filtered_rungs{{{"three folder levels a request", "tree:1", nullptr},
-                                              {"one folder level a request", "tree:0", "tree:0"},
-                                              {"all folders at once", "blob:none", "blob:none"}}};
+constexpr std::array<Rung, 3> filtered_rungs{{{"three directory levels a request", "tree:1", nullptr},
+                                              {"one directory level a request", "tree:0", "tree:0"},
+                                              {"all directories at once", "blob:none", "blob:none"}}};
 
-/// Below a folder on the way: deeper ones are likely to bring much that is not asked for.
-constexpr std::size_t most_levels_below = 2;
+/// Below a directory on the way: deeper ones are likely to bring much that is not asked for.
+constexpr std::size_t max_levels_below = 2;
 
 /// Filters are combined since `tree:N` alone sends the blobs of the levels above the last.
 std::string leap_filter(std::size_t levels_below) {
   if (levels_below == 0) return "tree:0";
-  return "combine:tree:" + std::to_string(std::min(levels_below, most_levels_below)) + "+blob:none";
+  return "combine:tree:" + std::to_string(std::min(levels_below, max_levels_below)) + "+blob:none";
 }
 
 class RemoteFetch {
@@ -126,7 +126,7 @@ class RemoteFetch {
       } catch (const ServerRefusal& refusal) {
         if (refusal.kind() == ServerRefusal::Kind::other) throw;
         log::info("the server cannot do this, trying another way",
-                  {{"way", rung.way}, {"cause", refusal.what()}});
+                  {{"strategy", rung.way}, {"cause", refusal.what()}});
         if (refusal.kind() != ServerRefusal::Kind::filter) return false;
       }
     }
@@ -143,13 +143,14 @@ class RemoteFetch {
     }
     while (!left.way_is_known()) {
       if (left.commit) throw Error(no_such_commit());
-      fetch({left.folders,
-             rung.folder_filter == nullptr ? leap_filter(left.levels_below) : rung.folder_filter, false});
-      const std::vector<git_oid> before = std::move(left.folders);
+      fetch({left.directories,
+             rung.directory_filter == nullptr ? leap_filter(left.levels_below) : rung.directory_filter,
+             false});
+      const std::vector<git_oid> before = std::move(left.directories);
       left = missing();
-      if (!left.folders.empty() && git_oid_equal(&before.front(), &left.folders.front()) != 0) {
+      if (!left.directories.empty() && git_oid_equal(&before.front(), &left.directories.front()) != 0) {
         throw Error("cannot fetch from " + request_.repository.display() +
-                    ": the server does not send the folders that it is asked for");
+                    ": the server does not send the directories that it is asked for");
       }
     }
     if (!left.targets.empty()) fetch({left.targets, "", false});

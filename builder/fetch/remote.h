@@ -1,5 +1,5 @@
-// The way from a server: the objects of the wanted paths and of the folders above them, as little else as the
-// server can be talked into.
+// The way from a server: the objects of the wanted paths and of the directories above them, as little else as
+// the server can be talked into.
 //
 // Called on the fetching thread. It writes a bare repository and nothing else.
 #pragma once
@@ -27,9 +27,9 @@ struct FetchState {
   FetchMeter meter;
 };
 
-/// Goes down the rungs of a ladder, as far as the server makes it: three levels of folders per request, one
-/// level per request, all folders at once, the whole commit; without its history where the server can. Asks
-/// for nothing that the repository holds. Throws Error.
+/// Goes down the rungs of a ladder, as far as the server makes it: three levels of directories per request,
+/// one level per request, all directories at once, the whole commit; without its history where the server
+/// can. Asks for nothing that the repository holds. Throws Error.
 [[nodiscard]] Fetched fetch_remote(FetchState& state);
 
 }  // namespace kms::builder

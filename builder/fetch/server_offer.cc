@@ -110,7 +110,7 @@ git_oid parse_id(std::string_view hex) {
 
 bool AdvertisementEnd::add(std::string_view bytes) {
   size_ += bytes.size();
-  if (size_ > longest_advertisement) throw Error("the server's list of refs does not end");
+  if (size_ > max_advertisement) throw Error("the server's list of refs does not end");
   bool complete = false;
   packets_.feed(bytes, [&](const Packet& packet) {
     const bool flush = packet.kind == Packet::Kind::flush;

@@ -39,7 +39,7 @@ struct ServerOffer {
 };
 
 /// More than a million refs; what is longer does not end.
-inline constexpr std::size_t longest_advertisement = std::size_t{256} * 1024 * 1024;
+inline constexpr std::size_t max_advertisement = std::size_t{256} * 1024 * 1024;
 
 /// Finds the end of an advertisement as it comes, for connections that stay open: a flush packet, after
 /// HTTP's head has had its own. Used on one thread.

@@ -20,8 +20,7 @@ void UploadPack::connect() {
   connected_ = true;
 }
 
-std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& prefixes,
-                                            std::size_t most_bytes) {
+std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& prefixes, std::size_t max_bytes) {
   if (offer().version != 2) return offer().refs;
   std::vector<AdvertisedRef> refs;
   std::size_t bytes = 0;
@@ -31,7 +30,7 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
     if (packet.payload.starts_with("ERR ")) throw ServerRefusal::of(packet.payload.substr(4));
     refs.push_back(parse_ref_line(packet.line()));
     bytes += packet.payload.size();
-    cut = bytes > most_bytes;
+    cut = bytes > max_bytes;
     return !cut;
   });
   if (cut) connected_ = false;
@@ -78,8 +77,8 @@ std::size_t UploadPack::exchange(const std::string& request,
     const std::size_t n = wire_.receive(buffer.data(), buffer.size());
     if (n == 0) break;
     total += n;
-    if (meter_.bytes > meter_.most_bytes) {
-      throw Error("the server sends more than " + std::to_string(meter_.most_bytes) + " bytes",
+    if (meter_.bytes > meter_.max_bytes) {
+      throw Error("the server sends more than " + std::to_string(meter_.max_bytes) + " bytes",
                   "give narrower --path options, or raise --max-bytes");
     }
     if (!more) continue;

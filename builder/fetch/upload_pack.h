@@ -24,9 +24,9 @@ class UploadPack {
   const ServerOffer& offer();
 
   /// The refs whose names begin with one of `prefixes`, under version 0 all; at most as many as fit into
-  /// `most_bytes`.
+  /// `max_bytes`.
   [[nodiscard]] std::vector<AdvertisedRef> refs(const std::vector<std::string>& prefixes,
-                                                std::size_t most_bytes);
+                                                std::size_t max_bytes);
 
   /// Asks for a pack and gives its bytes to `on_pack`. Throws ServerRefusal, Error.
   void fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack);

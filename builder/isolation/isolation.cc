@@ -55,18 +55,18 @@ void add_readable(const fs::path& path, std::vector<std::string>& readable) {
   if (const fs::path real = real_path(path); real != path) readable.push_back(real.string());
 }
 
-/// Somebody's home, a folder above one, or the ~/.local that everything of a user may lie in: not to be shown
-/// for a single program.
-bool holds_a_home(const fs::path& folder) {
+/// Somebody's home, a directory above one, or the ~/.local that everything of a user may lie in: not to be
+/// shown for a single program.
+bool holds_a_home(const fs::path& directory) {
   const char* variable = std::getenv("HOME");
   const passwd* entry = ::getpwuid(::geteuid());
   const fs::path common = real_path("/home");
   std::vector<fs::path> homes{"/root", common / "somebody"};
   if (variable != nullptr && *variable == '/') homes.emplace_back(variable);
   if (entry != nullptr && entry->pw_dir != nullptr) homes.emplace_back(entry->pw_dir);
-  if (folder.parent_path() == common || folder.filename() == ".local") return true;
+  if (directory.parent_path() == common || directory.filename() == ".local") return true;
   return std::any_of(homes.begin(), homes.end(), [&](const fs::path& home) {
-    return folder == "/" || (real_path(home).string() + "/").starts_with(folder.string() + "/");
+    return directory == "/" || (real_path(home).string() + "/").starts_with(directory.string() + "/");
   });
 }
 
@@ -77,13 +77,13 @@ fs::path surroundings(const fs::path& tool) {
   return holds_a_home(bin) ? tool : bin;
 }
 
-/// The folders of PATH, and the tools.
+/// The directories of PATH, and the tools.
 void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& readable) {
   const char* path = std::getenv("PATH");
-  std::istringstream folders(path == nullptr ? "" : path);
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    if (folder.starts_with('/') && !is_system_path(folder) && !holds_a_home(real_path(folder)))
-      add_readable(folder, readable);
+  std::istringstream directories(path == nullptr ? "" : path);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    if (directory.starts_with('/') && !is_system_path(directory) && !holds_a_home(real_path(directory)))
+      add_readable(directory, readable);
   }
   for (const std::string& tool : tools) {
     std::error_code error;
@@ -155,11 +155,11 @@ void give(const fs::path& path, uid_t user) {
   if (::lchown(path.c_str(), user, user) < 0) throw_errno("give " + path.string() + " to the compiling user");
 }
 
-void give(const ToolFolders& folders, uid_t user) {
-  for (const fs::path& folder : folders.kept) give(folder, user);
-  for (const fs::path& folder : folders.work) {
-    give(folder, user);
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder))
+void give(const ToolDirectories& directories, uid_t user) {
+  for (const fs::path& directory : directories.kept) give(directory, user);
+  for (const fs::path& directory : directories.work) {
+    give(directory, user);
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory))
       give(entry.path(), user);
   }
 }
@@ -185,7 +185,7 @@ void report(const std::vector<std::string>& in_force, const std::string& why, bo
 }  // namespace
 
 Isolation Isolation::establish(const IsolationRequest& request, const std::vector<std::string>& tools,
-                               const ToolFolders& folders, const Interruption& interruption) {
+                               const ToolDirectories& directories, const Interruption& interruption) {
   Isolation isolation;
   if (!request.wanted) {
     log::warning("the compiler is not isolated", {{"why", "--isolation off"}});
@@ -196,8 +196,8 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
   base.readable = system_paths;
   for (const std::string& path : request.readable) add_readable(path, base.readable);
   add_tools(tools, base.readable);
-  for (const auto& list : {folders.work, folders.kept}) {
-    for (const fs::path& folder : list) base.writable.push_back(folder.string());
+  for (const auto& list : {directories.work, directories.kept}) {
+    for (const fs::path& directory : list) base.writable.push_back(directory.string());
   }
   const uid_t self = ::geteuid();
   std::string why;
@@ -206,7 +206,7 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
     std::string denied;
     try {
       const uid_t wanted = rung.user == 0 ? self : rung.user;
-      if (wanted != owner) give(folders, wanted);
+      if (wanted != owner) give(directories, wanted);
       owner = wanted;
       denied = why_denied(rung, interruption);
     } catch (const Error& error) {

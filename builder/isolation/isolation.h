@@ -24,8 +24,8 @@ struct IsolationRequest {
   ProcessLimits limits;
 };
 
-/// Folders that the tools write to.
-struct ToolFolders {
+/// Directories that the tools write to.
+struct ToolDirectories {
   std::vector<std::filesystem::path> work;  ///< given to the compiling user with all that is in them
   std::vector<std::filesystem::path> kept;  ///< from build to build: only they themselves are given
 };
@@ -38,7 +38,8 @@ class Isolation {
   /// `tools` are absolute paths of programs. Says in one log line what is in force. Throws Error where
   /// something is required and denied, Interrupted.
   [[nodiscard]] static Isolation establish(const IsolationRequest& request,
-                                           const std::vector<std::string>& tools, const ToolFolders& folders,
+                                           const std::vector<std::string>& tools,
+                                           const ToolDirectories& directories,
                                            const Interruption& interruption);
 
   /// The words that run `command` under it, without the builder's descriptors even where it is off.

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where the new root is put together. Every system has the folder; nothing of it is needed any more.
+/// Where the new root is put together. Every system has the directory; nothing of it is needed any more.
 constexpr auto stage = "/proc";
 
 constexpr auto devices = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
@@ -28,8 +28,8 @@ enum class Access { read_only, read_write, device };
 
 fs::path staged(const fs::path& path) { return fs::path(stage) += path; }
 
-bool covers(const std::string& folder, const std::string& path) {
-  return path == folder || path.starts_with(folder + "/");
+bool covers(const std::string& directory, const std::string& path) {
+  return path == directory || path.starts_with(directory + "/");
 }
 
 /// A mount of its own of what `path` is now, not yet at a place.
@@ -45,11 +45,12 @@ UniqueFd detached(const std::string& path, Access access) {
   return tree;
 }
 
-void place(const UniqueFd& tree, const std::string& path, bool folder) {
+void place(const UniqueFd& tree, const std::string& path, bool directory) {
   const fs::path target = staged(path);
   std::error_code ignored;  // below a read-only mount it is there already
-  fs::create_directories(folder ? target : target.parent_path(), ignored);
-  if (!folder && !fs::exists(target)) UniqueFd(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+  fs::create_directories(directory ? target : target.parent_path(), ignored);
+  if (!directory && !fs::exists(target))
+    UniqueFd(::open(target.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
   if (::move_mount(tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0)
     throw_errno("mount " + path + " for the compiler");
 }
@@ -64,7 +65,7 @@ void mount_new(const char* type, const std::string& path, const char* options) {
 
 struct Piece {
   std::string path;
-  bool folder = false;
+  bool directory = false;
   UniqueFd tree;     ///< none where it is a link
   std::string link;  ///< where it leads then
 };
@@ -100,7 +101,7 @@ void furnish(const std::vector<Piece>& pieces) {
   mount_new("tmpfs", "/dev/shm", tmpfs_options);
   for (const Piece& piece : pieces) {
     if (piece.tree) {
-      place(piece.tree, piece.path, piece.folder);
+      place(piece.tree, piece.path, piece.directory);
     } else {
       fs::create_directories(staged(piece.path).parent_path());
       fs::create_symlink(piece.link, staged(piece.path));

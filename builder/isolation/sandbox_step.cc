@@ -92,20 +92,20 @@ void drop_privileges() {
   check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "rule out new privileges");
 }
 
-/// An unprivileged user may be kept from folders on the way.
+/// An unprivileged user may be kept from directories on the way.
 void check_reach(const Sandbox& sandbox) {
   for (const std::string& path : sandbox.writable) {
     if (::access(path.c_str(), W_OK | X_OK) < 0) throw_errno("write to " + path + " as an unprivileged user");
   }
 }
 
-void enter(const Sandbox& sandbox, const std::string& folder) {
+void enter(const Sandbox& sandbox, const std::string& directory) {
   if (sandbox.files) enter_private_files(sandbox);
   set_limits(sandbox.limits);
   if (sandbox.user != 0 && !sandbox.user_namespace) become(sandbox.user);
   drop_privileges();
   check_reach(sandbox);
-  check(::chdir(folder.c_str()), "enter the folder to compile");
+  check(::chdir(directory.c_str()), "enter the directory to compile");
 }
 
 int start(char** command) {
@@ -157,11 +157,11 @@ int wait_for(pid_t first, pid_t builder) {
 
 /// Starts the command in a process of its own that has nothing of the builder's but the first three
 /// descriptors.
-int run(const Sandbox& sandbox, const std::string& folder, char** command) {
+int run(const Sandbox& sandbox, const std::string& directory, char** command) {
   const pid_t builder = ::getppid();
   const sigset_t signals = watched_signals();
   check(::sigprocmask(SIG_BLOCK, &signals, nullptr), "block signals");
-  // A builder that is killed takes a namespace along; the lock of its folder is held until that is done.
+  // A builder that is killed takes a namespace along; the lock of its directory is held until that is done.
   if (sandbox.processes) {
     check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
   } else {
@@ -172,7 +172,7 @@ int run(const Sandbox& sandbox, const std::string& folder, char** command) {
   const pid_t first = ::fork();
   check(first, "make a process");
   if (first > 0) return sandbox.processes ? wait_for_namespace(first, signals) : wait_for(first, builder);
-  if (!sandbox.open) enter(sandbox, folder);
+  if (!sandbox.open) enter(sandbox, directory);
   if (sandbox.processes)  // enter() has cleared it
     check(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "watch the builder");
   check(static_cast<long>(::close_range(first_inherited_fd, ~0U, 0)), "close descriptors");
@@ -186,10 +186,10 @@ int run_sandbox_step(int argc, char** argv) {
   try {
     int command = 0;
     const Sandbox sandbox = read_sandbox(argc, argv, command);
-    const std::string folder = std::filesystem::current_path();
+    const std::string directory = std::filesystem::current_path();
     if (sandbox.user != 0 && sandbox.user_namespace) become(sandbox.user);
     if (!sandbox.open) enter_namespaces(sandbox);
-    return run(sandbox, folder, argv + command);
+    return run(sandbox, directory, argv + command);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return cannot_enter;

@@ -9,7 +9,7 @@
 namespace kms::builder {
 namespace {
 
-constexpr std::size_t longest_line = 16384;
+constexpr std::size_t max_line = 16384;
 constexpr std::string_view blanks = " \t\r";
 
 void skip_blanks(std::string_view& text) {
@@ -148,7 +148,7 @@ std::string AllowedSigners::read_option(std::string_view option, Entry& entry) {
 
 /// "" or why it cannot be read.
 std::string AllowedSigners::read(std::string_view line, Entry& entry) {
-  if (line.size() > longest_line) return "it is too long";
+  if (line.size() > max_line) return "it is too long";
   const auto principals = take_word(line);
   auto word = take_word(line);
   if (!principals || !word) return "a quote is not closed";

@@ -10,7 +10,7 @@ namespace kms::builder {
 namespace {
 
 constexpr std::string_view git_namespace = "git";
-constexpr int most_tags = 10;  ///< tags of tags
+constexpr int max_tags = 10;  ///< tags of tags
 constexpr auto hint = "have it signed, with gpg.format=ssh, by a key that --allowed-signers names";
 
 using RawObject = std::unique_ptr<git_odb_object, git::Deleter<git_odb_object_free>>;
@@ -93,7 +93,7 @@ Signature required_signature(git_repository* objects, const SignedWay& way, cons
   };
   git_oid id = way.tip;
   for (int depth = 0; git_oid_equal(&id, &way.commit) == 0; ++depth) {
-    const Tag tag = depth < most_tags ? find_tag(objects, id) : nullptr;
+    const Tag tag = depth < max_tags ? find_tag(objects, id) : nullptr;
     if (!tag) {
       throw Error("cannot trust the source: " + git::hex(way.tip) + " does not lead to commit " +
                       git::hex(way.commit) + ", whatever the server says",

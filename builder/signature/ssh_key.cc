@@ -11,9 +11,9 @@
 namespace kms::builder {
 namespace {
 
-constexpr int least_rsa_bits = 2048;
-constexpr int most_rsa_bits = 8192;
-constexpr std::size_t most_exponent_bytes = 8;
+constexpr int min_rsa_bits = 2048;
+constexpr int max_rsa_bits = 8192;
+constexpr std::size_t max_exponent_bytes = 8;
 
 struct Curve {
   std::string_view type;
@@ -68,13 +68,12 @@ openssl::Key read_ecdsa(SshWire& wire, const Curve& curve) {
 openssl::Key read_rsa(SshWire& wire) {
   const auto exponent = wire.positive_integer();
   const auto modulus = wire.positive_integer();
-  if (!exponent || !modulus || exponent->size() > most_exponent_bytes ||
-      modulus->size() > most_rsa_bits / 8) {
+  if (!exponent || !modulus || exponent->size() > max_exponent_bytes || modulus->size() > max_rsa_bits / 8) {
     return nullptr;
   }
   const openssl::Number e = openssl::number(*exponent);
   const openssl::Number n = openssl::number(*modulus);
-  if (BN_num_bits(n.get()) < least_rsa_bits) return nullptr;
+  if (BN_num_bits(n.get()) < min_rsa_bits) return nullptr;
   const openssl::ParameterBuilder builder(OSSL_PARAM_BLD_new());
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, n.get());
   OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, e.get());

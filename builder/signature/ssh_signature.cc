@@ -11,7 +11,7 @@ namespace {
 constexpr std::string_view magic = "SSHSIG";
 constexpr std::string_view begin_line = "-----BEGIN SSH SIGNATURE-----";
 constexpr std::string_view end_line = "-----END SSH SIGNATURE-----";
-constexpr std::size_t longest_armor = 32768;  ///< RSA's of 8192 bits with its key is 3 kB
+constexpr std::size_t max_armor = 32768;  ///< RSA's of 8192 bits with its key is 3 kB
 
 Error malformed(const std::string& what) {
   return {"the signature is malformed: " + what, "sign it again, with gpg.format=ssh"};
@@ -20,7 +20,7 @@ Error malformed(const std::string& what) {
 /// The base64 between the two lines, without line ends.
 std::string armored_base64(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.remove_suffix(1);
-  if (text.size() > longest_armor || !text.starts_with(begin_line) || !text.ends_with(end_line) ||
+  if (text.size() > max_armor || !text.starts_with(begin_line) || !text.ends_with(end_line) ||
       text.size() < begin_line.size() + end_line.size()) {
     return "";
   }

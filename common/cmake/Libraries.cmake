@@ -28,8 +28,8 @@ if(KMS_STATIC)
   # the libraries that gRPC bundles elsewhere: upb, c-ares, address_sorting, re2.
   kms_archives(archives grpc++_unsecure grpc_unsecure gpr upb cares address_sorting re2 protobuf z)
   list(GET archives 0 grpc)
-  get_filename_component(folder ${grpc} DIRECTORY)
-  file(GLOB abseil ${folder}/libabsl_*.a)
+  get_filename_component(directory ${grpc} DIRECTORY)
+  file(GLOB abseil ${directory}/libabsl_*.a)
   target_link_libraries(kms_grpc INTERFACE -Wl,--start-group ${archives} ${abseil} -Wl,--end-group Threads::Threads rt m)
   # At a fixed address, since the libraries' 32,000 pointers would be relocated at each start: 0.7 ms, and half a MB that
   # no process shares with another.

@@ -35,7 +35,7 @@ Outcome<Endpoint> Endpoint::parse(std::string_view text) {
   const bool abstract = path.starts_with("/@");
   const std::string_view name = abstract ? path.substr(2) : path;
   if (name.empty() || name == "/") return bad(text, "names no socket");
-  if (!abstract && name.ends_with('/')) return bad(text, "ends with '/', which is a folder's name");
+  if (!abstract && name.ends_with('/')) return bad(text, "ends with '/', which is a directory's name");
   if (name.size() > longest) {
     return Error("endpoint '" + std::string(text) + "' is " + std::to_string(name.size()) +
                      " bytes long, and a Unix socket address holds " + std::to_string(longest),

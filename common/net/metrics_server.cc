@@ -19,7 +19,7 @@ namespace {
 
 constexpr auto client_patience = std::chrono::seconds(5);
 constexpr auto pause_without_descriptors = std::chrono::seconds(1);
-constexpr std::size_t longest_request = 8192;
+constexpr std::size_t max_request = 8192;
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
 
@@ -145,7 +145,7 @@ void MetricsServer::serve(int connection) const try {
   std::string request;
   while (request.find("\r\n\r\n") == std::string::npos) {
     std::array<char, 1024> part{};
-    if (request.size() > longest_request || !wait_for(connection, POLLIN, until)) return;
+    if (request.size() > max_request || !wait_for(connection, POLLIN, until)) return;
     const ssize_t got = ::recv(connection, part.data(), part.size(), 0);
     if (got <= 0) return;
     request.append(part.data(), static_cast<std::size_t>(got));

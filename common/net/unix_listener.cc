@@ -22,7 +22,7 @@ namespace {
 
 constexpr int backlog = 4096;
 
-/// How long another program's lock on the socket's folder is waited for. Ours are held for microseconds.
+/// How long another program's lock on the socket's directory is waited for. Ours are held for microseconds.
 constexpr std::chrono::seconds lock_patience{2};
 
 UniqueFd new_socket() {
@@ -56,18 +56,18 @@ Outcome<Listening> listen_abstract(const Endpoint& endpoint) {
   return Listening{std::move(fd), {}};
 }
 
-/// A name in a folder that is open as `folder`, short whatever the folder's own path is.
-std::string name_within(const UniqueFd& folder, const std::string& name) {
-  return "/proc/self/fd/" + std::to_string(folder.get()) + "/" + name;
+/// A name in a directory that is open as `directory`, short whatever the directory's own path is.
+std::string name_within(const UniqueFd& directory, const std::string& name) {
+  return "/proc/self/fd/" + std::to_string(directory.get()) + "/" + name;
 }
 
 enum class Locking { done, held_by_others, failed };
 
-/// Whoever puts a socket into a folder or takes one away looks first and acts then: the folder's lock makes
-/// that one step against all others who do so. It is held until `folder` is closed.
-Locking lock(const UniqueFd& folder) {
+/// Whoever puts a socket into a directory or takes one away looks first and acts then: the directory's lock
+/// makes that one step against all others who do so. It is held until `directory` is closed.
+Locking lock(const UniqueFd& directory) {
   using Clock = std::chrono::steady_clock;
-  for (const auto end = Clock::now() + lock_patience; ::flock(folder.get(), LOCK_EX | LOCK_NB) != 0;) {
+  for (const auto end = Clock::now() + lock_patience; ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0;) {
     if (errno != EWOULDBLOCK && errno != EINTR) return Locking::failed;
     if (Clock::now() > end) return Locking::held_by_others;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -75,17 +75,17 @@ Locking lock(const UniqueFd& folder) {
   return Locking::done;
 }
 
-UniqueFd open_folder(const std::filesystem::path& socket) {
+UniqueFd open_directory(const std::filesystem::path& socket) {
   return UniqueFd(::open(socket.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 /// Listens under a name of its own first and is renamed into place when it is complete, so that a client sees
 /// either the old socket or the new one, and none without its mode.
-Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& folder, const std::string& name,
+Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& directory, const std::string& name,
                             const SocketAccess& access) {
   const std::string draft = ".kms-" + std::to_string(::getpid());
-  const std::string draft_path = name_within(folder, draft);
-  ::unlinkat(folder.get(), draft.c_str(), 0);
+  const std::string draft_path = name_within(directory, draft);
+  ::unlinkat(directory.get(), draft.c_str(), 0);
   Listening socket{new_socket(), {}};
   if (bind_to(socket.fd, Endpoint::parse(draft_path)->address()) != 0) {
     throw_errno("bind " + endpoint.uri());
@@ -93,20 +93,20 @@ Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& folder, co
   try {
     const auto owner = access.user.value_or(static_cast<uid_t>(-1));
     const auto group = access.group.value_or(static_cast<gid_t>(-1));
-    if ((access.user || access.group) && ::fchownat(folder.get(), draft.c_str(), owner, group, 0) != 0) {
+    if ((access.user || access.group) && ::fchownat(directory.get(), draft.c_str(), owner, group, 0) != 0) {
       throw_errno("give " + endpoint.uri() + " its owner", "only root may give a socket to another user");
     }
-    if (::fchmodat(folder.get(), draft.c_str(), access.mode, 0) != 0)
+    if (::fchmodat(directory.get(), draft.c_str(), access.mode, 0) != 0)
       throw_errno("set the mode of " + endpoint.uri());
     if (::listen(socket.fd.get(), backlog) != 0) throw_errno("listen on " + endpoint.uri());
-    if (::fstatat(folder.get(), draft.c_str(), &socket.file, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (::fstatat(directory.get(), draft.c_str(), &socket.file, AT_SYMLINK_NOFOLLOW) != 0) {
       throw_errno("look at " + endpoint.uri());
     }
-    if (::renameat(folder.get(), draft.c_str(), folder.get(), name.c_str()) != 0) {
+    if (::renameat(directory.get(), draft.c_str(), directory.get(), name.c_str()) != 0) {
       throw_errno("put " + endpoint.uri() + " in place");
     }
   } catch (...) {
-    ::unlinkat(folder.get(), draft.c_str(), 0);
+    ::unlinkat(directory.get(), draft.c_str(), 0);
     throw;
   }
   return socket;
@@ -115,18 +115,18 @@ Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& folder, co
 Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& access, Incumbent incumbent) {
   const std::filesystem::path path(endpoint.name());
   const std::string parent = path.parent_path().string();
-  const UniqueFd folder = open_folder(path);
-  if (!folder) {
+  const UniqueFd directory = open_directory(path);
+  if (!directory) {
     return Error(
-        "cannot listen on " + endpoint.uri() + ": cannot open folder " + parent + ": " + errno_text(errno),
-        "create the folder first");
+        "cannot listen on " + endpoint.uri() + ": cannot open directory " + parent + ": " + errno_text(errno),
+        "create the directory first");
   }
-  const Locking locking = lock(folder);
-  if (locking == Locking::failed) throw_errno("lock folder " + parent);
+  const Locking locking = lock(directory);
+  if (locking == Locking::failed) throw_errno("lock directory " + parent);
   if (locking == Locking::held_by_others) {
     return Error(
-        "cannot listen on " + endpoint.uri() + ": another program holds the lock of folder " + parent,
-        "find it by 'fuser " + parent + "', or choose another folder");
+        "cannot listen on " + endpoint.uri() + ": another program holds the lock of directory " + parent,
+        "find it by 'fuser " + parent + "', or choose another directory");
   }
   struct stat found {};
   if (::lstat(endpoint.name().c_str(), &found) == 0) {
@@ -138,7 +138,7 @@ Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& 
       if (const auto holder = live_holder(endpoint)) return taken(endpoint, *holder);
     }
   }
-  return listen_and_rename(endpoint, folder, path.filename().string(), access);
+  return listen_and_rename(endpoint, directory, path.filename().string(), access);
 }
 
 /// A user or group id from a number or a name. `look_up` gives -1 for an unknown name.
@@ -229,14 +229,14 @@ bool UnixListener::in_place() const {
 UnixListener::~UnixListener() {
   if (!fd_ || endpoint_.abstract()) return;
   // Without the lock the path could lead to a successor's socket between the look and the removal.
-  const UniqueFd folder = open_folder(endpoint_.name());
-  if (folder && lock(folder) == Locking::done && in_place()) ::unlink(endpoint_.name().c_str());
+  const UniqueFd directory = open_directory(endpoint_.name());
+  if (directory && lock(directory) == Locking::done && in_place()) ::unlink(endpoint_.name().c_str());
 }
 
 void remove_stale_socket(const Endpoint& endpoint) {
   if (endpoint.abstract()) return;
-  const UniqueFd folder = open_folder(endpoint.name());
-  if (!folder || lock(folder) != Locking::done) return;
+  const UniqueFd directory = open_directory(endpoint.name());
+  if (!directory || lock(directory) != Locking::done) return;
   struct stat found {};
   if (::lstat(endpoint.name().c_str(), &found) == 0 && S_ISSOCK(found.st_mode) && !live_holder(endpoint)) {
     ::unlink(endpoint.name().c_str());

@@ -46,7 +46,7 @@ class UnixListener {
  public:
   /// Binds and listens (non-blocking, CLOEXEC, backlog 4096 so that clients of a slow server wait instead of
   /// failing). A path left by a dead process is replaced in one step. A live socket, a path that is something
-  /// else or a missing folder is a Error; a live one's names the process that holds it.
+  /// else or a missing directory is a Error; a live one's names the process that holds it.
   [[nodiscard]] static Outcome<UnixListener> claim(const Endpoint& endpoint, const SocketAccess& access = {},
                                                    Incumbent incumbent = Incumbent::stays);
 

@@ -57,7 +57,7 @@ const char* prepare(const Becoming& child) {
   const Launch& launch = child.launch;
   if (launch.new_session && ::setsid() < 0) return "begin a session";
   if (!launch.working_directory.empty() && ::chdir(launch.working_directory.c_str()) != 0)
-    return "enter its folder";
+    return "enter its directory";
   if (launch.memory && !set_limit(RLIMIT_DATA, *launch.memory)) return "limit its memory";
   if (child.own_pid != nullptr) write_number(child.own_pid, ::getpid());
   if (launch.identity && !take_identity(*launch.identity)) return "become its user";

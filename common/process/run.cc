@@ -21,7 +21,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t longest_line = std::size_t{64} * 1024;
+constexpr std::size_t max_line = std::size_t{64} * 1024;
 
 /// Cuts a stream into lines.
 class Lines {
@@ -30,7 +30,7 @@ class Lines {
 
   void add(std::string_view text) {
     for (const char c : text) {
-      if (c == '\n' || partial_.size() == longest_line) finish();
+      if (c == '\n' || partial_.size() == max_line) finish();
       if (c != '\n' && c != '\r') partial_ += c;
     }
   }

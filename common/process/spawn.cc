@@ -47,12 +47,12 @@ std::vector<UniqueFd> copies_above(const std::vector<int>& fds) {
 }
 
 /// Why the kernel did not take `program`; what errno says of a script without its interpreter, and of a
-/// folder, names neither.
+/// directory, names neither.
 Error cause_of(const std::string& program, int error, bool as_another_user) {
   const std::string what = "cannot start " + program + ": ";
   struct stat file {};
   if (::stat(program.c_str(), &file) == 0) {
-    if (S_ISDIR(file.st_mode)) return {what + "it is a folder", "name the program's file"};
+    if (S_ISDIR(file.st_mode)) return {what + "it is a directory", "name the program's file"};
     if (error == ENOENT)
       return {what + "the interpreter that its first line names, or its dynamic linker, is missing",
               "install it"};
@@ -151,9 +151,9 @@ pid_t spawn(const Launch& launch) {
 std::string find_program(const std::string& program) {
   if (program.find('/') != std::string::npos) return program;
   const char* variable = std::getenv("PATH");
-  std::istringstream folders(variable == nullptr ? "/usr/bin:/bin" : variable);
-  for (std::string folder; std::getline(folders, folder, ':');) {
-    std::string path = (folder.empty() ? "." : folder) + "/" + program;
+  std::istringstream directories(variable == nullptr ? "/usr/bin:/bin" : variable);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    std::string path = (directory.empty() ? "." : directory) + "/" + program;
     if (::access(path.c_str(), X_OK) == 0 && !std::filesystem::is_directory(path)) return path;
   }
   return "";

@@ -113,7 +113,7 @@ CLI::App& add_fault_add(CLI::App& fault, FaultOptions& options) {
   add.add_option("--code", options.code, "Of error: gRPC's code, UNAVAILABLE where it is not given");
   add.add_option("--text", options.text, "Of error, healthz and version: the text");
   add_duration(add, "--latency", options.latency, "Of latency: the least");
-  add_duration(add, "--latency-most", options.latency_most, "Of latency: the most; 0: the least");
+  add_duration(add, "--latency-max", options.latency_max, "Of latency: the most; 0: the least");
   add.add_flag("--long-tail", options.long_tail, "Of latency: mostly near the least, rarely near the most");
   add.add_option("--per-second", options.per_second, "Of rate-limit: calls that pass");
   add.add_option("--burst", options.burst, "Of rate-limit: calls that pass at once [1]");

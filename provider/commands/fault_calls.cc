@@ -39,9 +39,9 @@ Outcome<> set_error(const FaultOptions& options, Fault& fault) {
 bool set_effect(const FaultOptions& options, Fault& fault) {
   const std::string& what = options.what;
   if (what == "latency") {
-    *fault.mutable_latency()->mutable_least() = to_proto(options.latency);
-    if (options.latency_most > Duration{0}) {
-      *fault.mutable_latency()->mutable_most() = to_proto(options.latency_most);
+    *fault.mutable_latency()->mutable_min() = to_proto(options.latency);
+    if (options.latency_max > Duration{0}) {
+      *fault.mutable_latency()->mutable_max() = to_proto(options.latency_max);
     }
     if (options.long_tail) fault.mutable_latency()->set_long_tail(true);
   } else if (what == "hang") {
@@ -116,7 +116,7 @@ Outcome<> refuse_misplaced(const FaultOptions& options) {
       Of{"--code", !options.code.empty(), is_one_of("error")},
       Of{"--text", !options.text.empty(), is_one_of("error", "healthz", "version")},
       Of{"--latency", options.latency > Duration{0}, is_one_of("latency")},
-      Of{"--latency-most", options.latency_most > Duration{0}, is_one_of("latency")},
+      Of{"--latency-max", options.latency_max > Duration{0}, is_one_of("latency")},
       Of{"--long-tail", options.long_tail, is_one_of("latency")},
       Of{"--per-second", options.per_second != 0, is_one_of("rate-limit")},
       Of{"--burst", options.burst > 0, is_one_of("rate-limit")},
@@ -128,7 +128,7 @@ Outcome<> refuse_misplaced(const FaultOptions& options) {
                                       [](const Of& option) { return option.given && !option.has_place; });
   if (misplaced == all.end()) return {};
   return Error(std::string(misplaced->name) + " says nothing about '" + options.what + "'",
-               R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"most": "9s"}}')");
+               R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"max": "9s"}}')");
 }
 
 /// The fault that the options ask for, not completed; a Error names what is wrong.
@@ -152,7 +152,7 @@ std::string fault_words() {
   std::string words =
       "Effects:\n"
       "  error              the call fails with --code and --text\n"
-      "  latency            the answer comes later by --latency, up to --latency-most, with a --long-tail or "
+      "  latency            the answer comes later by --latency, up to --latency-max, with a --long-tail or "
       "evenly\n"
       "  hang               no answer until the client gives up\n"
       "  rate-limit         RESOURCE_EXHAUSTED for what comes faster than --per-second\n"

@@ -27,7 +27,7 @@ struct FaultOptions {
   std::string code;
   std::string text;
   Duration latency{0};
-  Duration latency_most{0};
+  Duration latency_max{0};
   bool long_tail = false;
   double per_second = 0;
   std::uint32_t burst = 0;

@@ -23,7 +23,7 @@ namespace {
 using mock_kms::v1::InspectReport;
 
 /// etcd refuses values above 1.5 MiB unless told otherwise; base64 and hex make more of them.
-constexpr std::size_t most_input = std::size_t{64} * 1024 * 1024;
+constexpr std::size_t max_input = std::size_t{64} * 1024 * 1024;
 
 InspectInput read_input(const InspectOptions& options) {
   const std::string name = options.file.empty() ? "standard input" : options.file;
@@ -32,8 +32,8 @@ InspectInput read_input(const InspectOptions& options) {
     file.reset(::open(options.file.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) throw Unanswered{exit_code::usage, "cannot read " + name + ": " + errno_text(errno)};
   }
-  const std::string text = read_at_most(file ? file.get() : STDIN_FILENO, most_input, name);
-  if (text.size() > most_input) throw Unanswered{exit_code::usage, name + " holds more than 64 MiB"};
+  const std::string text = read_at_most(file ? file.get() : STDIN_FILENO, max_input, name);
+  if (text.size() > max_input) throw Unanswered{exit_code::usage, name + " holds more than 64 MiB"};
   auto input = decode_input(text, options.encoding);
   if (!input) {
     throw Unanswered{exit_code::usage, name + ": " + input.error().line()};

@@ -56,8 +56,8 @@ void print(const ScenarioStatus& status, const std::string& output) {
 }
 
 Outcome<std::string> read_standard_input() {
-  std::string text = read_at_most(STDIN_FILENO, largest_text_file, "standard input");
-  if (text.size() > largest_text_file) return Error("standard input is larger than 1 MiB");
+  std::string text = read_at_most(STDIN_FILENO, max_text_file, "standard input");
+  if (text.size() > max_text_file) return Error("standard input is larger than 1 MiB");
   return text;
 }
 

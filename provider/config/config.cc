@@ -45,7 +45,7 @@ Outcome<> complete(Scenario::Step& step, const std::string& number, std::set<std
     return Error(what + " ends before it begins", "'until' counts from the scenario's begin, as 'at' does");
   }
   Fault& fault = *step.mutable_action()->mutable_fault();
-  if (auto failure = complete(fault, what, "step-" + number, names)) return failure;
+  if (auto completed = complete(fault, what, "step-" + number, names); !completed) return completed;
   if (!fault.has_late_start()) return {};
   return Error(what + ": a late start has passed when a scenario is played",
                "declare it under 'faults' or by serve --fault");
@@ -92,8 +92,8 @@ Outcome<ProviderConfig> parse_config(const std::string& text) {
 Outcome<std::string> read_text_file(const std::string& path) try {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd) return Error("cannot open " + path + ": " + errno_text(errno));
-  std::string content = read_at_most(fd.get(), largest_text_file, path);
-  if (content.size() > largest_text_file) return Error(path + " is larger than 1 MiB");
+  std::string content = read_at_most(fd.get(), max_text_file, path);
+  if (content.size() > max_text_file) return Error(path + " is larger than 1 MiB");
   return content;
 } catch (const Error& error) {
   return error;

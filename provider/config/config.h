@@ -22,9 +22,9 @@ namespace kms::provider {
 /// Fills presets in, names the faults of steps ("step-1" where none is given) and checks all.
 [[nodiscard]] Outcome<mock_kms::v1::Scenario> complete_scenario(const mock_kms::v1::Scenario& scenario);
 
-inline constexpr std::size_t largest_text_file = std::size_t{1} << 20U;
+inline constexpr std::size_t max_text_file = std::size_t{1} << 20U;
 
-/// The content of a file, `largest_text_file` at most; a Error where it cannot be read, or is larger.
+/// The content of a file, `max_text_file` at most; a Error where it cannot be read, or is larger.
 [[nodiscard]] Outcome<std::string> read_text_file(const std::string& path);
 
 }  // namespace kms::provider

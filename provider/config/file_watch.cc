@@ -14,21 +14,21 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE;
-constexpr int most_links = 40;  // as many as the kernel follows, path_resolution(7)
+constexpr int max_links = 40;  // as many as the kernel follows, path_resolution(7)
 
 }  // namespace
 
 FileWatch::FileWatch(std::string path)
     : path_(fs::absolute(path)), fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
   if (!fd_) throw_errno("watch " + path_);
-  watch_folders();
+  watch_directories();
 }
 
-void FileWatch::watch_folders() {
+void FileWatch::watch_directories() {
   names_.clear();
   fs::path way = path_;
-  for (int links = 0; links < most_links; ++links) {
-    // Each part of the way may be a link, which is replaced in the folder that it stands in.
+  for (int links = 0; links < max_links; ++links) {
+    // Each part of the way may be a link, which is replaced in the directory that it stands in.
     fs::path reached;
     fs::path target;
     for (auto part = way.begin(); part != way.end() && target.empty(); ++part) {
@@ -37,10 +37,10 @@ void FileWatch::watch_folders() {
       const fs::path leads_to = fs::read_symlink(at, not_a_link);
       const bool is_last = std::next(part) == way.end();
       if (!not_a_link || is_last) {
-        // A folder that is not there has no events; what leads to it has.
+        // A directory that is not there has no events; what leads to it has.
         const int watched = ::inotify_add_watch(fd_.get(), reached.c_str(), events | IN_ONLYDIR);
         if (watched < 0 && links == 0 && errno != ENOENT && errno != ENOTDIR) {
-          throw_errno("watch folder " + reached.string());
+          throw_errno("watch directory " + reached.string());
         }
         names_.insert(part->string());
       }
@@ -71,7 +71,7 @@ bool FileWatch::changed() {
       at += sizeof event + event.len;
     }
   }
-  if (concerns_us) watch_folders();
+  if (concerns_us) watch_directories();
   return concerns_us;
 }
 

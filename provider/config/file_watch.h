@@ -14,7 +14,7 @@ namespace kms::provider {
 
 class FileWatch {
  public:
-  /// Watches from now on; the file need not be there, its folder must be. Throws Error.
+  /// Watches from now on; the file need not be there, its directory must be. Throws Error.
   explicit FileWatch(std::string path);
 
   /// Readable when changed() has something to look at.
@@ -24,11 +24,11 @@ class FileWatch {
   [[nodiscard]] bool changed();
 
  private:
-  void watch_folders();
+  void watch_directories();
 
   std::string path_;
   UniqueFd fd_;
-  std::set<std::string> names_;  ///< of files and links on the way to the content, in the folders watched
+  std::set<std::string> names_;  ///< of files and links on the way to the content, in the directories watched
 };
 
 }  // namespace kms::provider

@@ -13,7 +13,7 @@ namespace {
 using google::protobuf::util::MessageDifferencer;
 using mock_kms::v1::Fault;
 
-constexpr std::uint32_t default_most_mib = 1024;
+constexpr std::uint32_t default_max_mib = 1024;
 
 /// SplitMix64's finisher (Steele, Lea and Flood, 2014): every bit of the input changes half of the output's.
 std::uint64_t mix(std::uint64_t x) {
@@ -198,17 +198,17 @@ bool FaultPlan::hits(const Planned& planned) const {
 
 Duration FaultPlan::delay_of(const Planned& planned) const {
   const auto& latency = planned.fault.latency();
-  const Duration least = from_proto(latency.least());
-  if (!latency.has_most()) return least;
-  const Duration most = from_proto(latency.most());
+  const Duration min = from_proto(latency.min());
+  if (!latency.has_max()) return min;
+  const Duration max = from_proto(latency.max());
   const double drawn = chance(planned, 2);
   if (!latency.long_tail()) {
-    return least + Duration{std::llround(drawn * static_cast<double>((most - least).count()))};
+    return min + Duration{std::llround(drawn * static_cast<double>((max - min).count()))};
   }
-  // Pareto's distribution with exponent 1: half of all below twice the least, one of a hundred above a
+  // Pareto's distribution with exponent 1: half of all below twice the minimum, one of a hundred above a
   // hundredfold.
-  const double scale = std::max(1.0, static_cast<double>(least.count()));
-  return Duration{std::llround(std::min(static_cast<double>(most.count()), scale / (1 - drawn)))};
+  const double scale = std::max(1.0, static_cast<double>(min.count()));
+  return Duration{std::llround(std::min(static_cast<double>(max.count()), scale / (1 - drawn)))};
 }
 
 bool FaultPlan::takes_token(Planned& planned, Time now) {
@@ -262,9 +262,9 @@ bool FaultPlan::apply(Planned& planned, Time now, FaultDecision& decision) const
       break;
     case Fault::kMemoryGrowth:
       decision.grow_mib += fault.memory_growth().mib_per_call();
-      decision.grow_most_mib = std::max(decision.grow_most_mib, fault.memory_growth().most_mib() > 0
-                                                                    ? fault.memory_growth().most_mib()
-                                                                    : default_most_mib);
+      decision.grow_max_mib =
+          std::max(decision.grow_max_mib,
+                   fault.memory_growth().max_mib() > 0 ? fault.memory_growth().max_mib() : default_max_mib);
       break;
     case Fault::kLateStart:
     case Fault::EFFECT_NOT_SET:

@@ -38,7 +38,7 @@ struct FaultDecision {
   std::optional<mock_kms::v1::Fault::Crash> crash;
   bool freeze = false;
   std::uint32_t grow_mib = 0;
-  std::uint32_t grow_most_mib = 0;
+  std::uint32_t grow_max_mib = 0;
 };
 
 class FaultPlan {

@@ -33,8 +33,8 @@ std::optional<std::string> refuse_durations(const Fault& fault) {
   const std::array<std::pair<const char*, const Duration*>, 5> durations{{
       {"after", &fault.after()},
       {"for", &fault.lasting()},
-      {"latency.least", &fault.latency().least()},
-      {"latency.most", &fault.latency().most()},
+      {"latency.min", &fault.latency().min()},
+      {"latency.max", &fault.latency().max()},
       {"lateStart", &fault.late_start()},
   }};
   for (const auto& [name, duration] : durations) {
@@ -50,8 +50,8 @@ void make_room(const Fault& fault, Fault& preset) {
   if (fault.methods_size() > 0) preset.clear_methods();
   if (fault.has_late_start() && preset.has_late_start()) preset.clear_late_start();
   if (!fault.has_latency() || !preset.has_latency()) return;
-  if (fault.latency().has_least()) preset.mutable_latency()->clear_least();
-  if (fault.latency().has_most()) preset.mutable_latency()->clear_most();
+  if (fault.latency().has_min()) preset.mutable_latency()->clear_min();
+  if (fault.latency().has_max()) preset.mutable_latency()->clear_max();
 }
 
 std::optional<std::string> refuse_effect(const Fault& fault) {
@@ -63,12 +63,12 @@ std::optional<std::string> refuse_effect(const Fault& fault) {
       if (!Fault::Code_IsValid(fault.error().code())) return "gRPC has no such code";
       break;
     case Fault::kLatency:
-      if (fault.latency().long_tail() && !fault.latency().has_most()) return "a long tail needs latency.most";
-      if (fault.latency().has_most() &&
-          from_proto(fault.latency().most()) < from_proto(fault.latency().least())) {
-        return "latency.most is less than latency.least";
+      if (fault.latency().long_tail() && !fault.latency().has_max()) return "a long tail needs latency.max";
+      if (fault.latency().has_max() &&
+          from_proto(fault.latency().max()) < from_proto(fault.latency().min())) {
+        return "latency.max is less than latency.min";
       }
-      if (from_proto(fault.latency().least()) <= Duration{0} && !fault.latency().has_most()) {
+      if (from_proto(fault.latency().min()) <= Duration{0} && !fault.latency().has_max()) {
         return "the latency is 0";
       }
       break;
@@ -127,9 +127,9 @@ const std::vector<Preset>& presets() {
       {"network-partition", "the KMS cannot be reached: calls hang until the client gives up",
        R"({"hang": {}})"},
       {"slow", "answers take 2 to 4 s, about the API server's deadline of 3 s",
-       R"({"latency": {"least": "2s", "most": "4s"}})"},
+       R"({"latency": {"min": "2s", "max": "4s"}})"},
       {"long-tail", "most answers take 5 ms, a few take seconds",
-       R"({"latency": {"least": "0.005s", "most": "10s", "longTail": true}})"},
+       R"({"latency": {"min": "0.005s", "max": "10s", "longTail": true}})"},
       {"unhealthy", "Status answers, and its healthz is not ok",
        R"({"methods": ["STATUS"], "healthz": "the KMS reports an internal fault"})"},
       {"wrong-key", "Decrypt is done under another key and refuses every ciphertext",

@@ -50,10 +50,10 @@ class Faults {
     return plan_.decide(question, Clock::now());
   }
 
-  /// Takes memory, up to `most_mib` in all, until no fault asks for it.
-  void grow(std::uint32_t mib, std::uint32_t most_mib) {
+  /// Takes memory, up to `max_mib` in all, until no fault asks for it.
+  void grow(std::uint32_t mib, std::uint32_t max_mib) {
     const std::lock_guard lock(mutex_);
-    while (mib-- > 0 && ballast_.size() < most_mib) ballast_.emplace_back(one_mib, '\1');
+    while (mib-- > 0 && ballast_.size() < max_mib) ballast_.emplace_back(one_mib, '\1');
   }
 
  private:

@@ -9,7 +9,7 @@ namespace {
 using mock_kms::v1::EncryptedObject;
 
 constexpr std::size_t info_size = 32;
-constexpr std::size_t least_seed_size = 32;
+constexpr std::size_t min_seed_size = 32;
 
 Outcome<SecretBytes> open_under(const SecretBytes& key, Bytes data, std::string_view etcd_key) {
   if (key.size() != aes_gcm::key_size) {
@@ -31,7 +31,7 @@ Outcome<SecretBytes> open_object(const SecretBytes& dek_source, const EncryptedO
                                  std::string_view etcd_key) {
   const Bytes data = bytes_of(object.encrypted_data());
   if (object.dek_source_type() == EncryptedObject::AES_GCM_KEY) return open_under(dek_source, data, etcd_key);
-  if (dek_source.size() < least_seed_size) {
+  if (dek_source.size() < min_seed_size) {
     return Error("the seed has " + std::to_string(dek_source.size()) +
                  " bytes, and the API server's have 32");
   }

@@ -13,13 +13,12 @@ constexpr std::string_view encrypted = "k8s:enc:";
 constexpr std::string_view kms_v2 = "k8s:enc:kms:v2:";
 constexpr std::string_view kms_v1 = "k8s:enc:kms:v1:";
 constexpr std::string_view stored_protobuf{"k8s\0", 4};  // runtime/serializer/protobuf of k8s.io/apimachinery
-constexpr std::size_t largest_key_id = 1024;
-constexpr std::size_t largest_dek_source = 1024;
-constexpr std::size_t most_quoted = 32;
+constexpr std::size_t max_key_id = 1024;
+constexpr std::size_t max_dek_source = 1024;
+constexpr std::size_t max_quoted = 32;
 
 std::string quoted(std::string_view text) {
-  return "'" + visible_text(utf8_text(text.substr(0, most_quoted))) +
-         (text.size() > most_quoted ? "…'" : "'");
+  return "'" + visible_text(utf8_text(text.substr(0, max_quoted))) + (text.size() > max_quoted ? "…'" : "'");
 }
 
 NotKmsV2 foreign(std::string_view stored) {
@@ -45,11 +44,11 @@ Outcome<> refuse(const EncryptedObject& object) {
   }
   if (object.encrypted_data().empty()) return damaged("it has no encrypted data");
   if (object.encrypted_dek_source().empty()) return damaged("it has no encrypted DEK source");
-  if (object.encrypted_dek_source().size() > largest_dek_source) {
+  if (object.encrypted_dek_source().size() > max_dek_source) {
     return damaged("its encrypted DEK source is larger than 1024 bytes");
   }
   if (object.key_id().empty()) return damaged("it has no key_id");
-  if (object.key_id().size() > largest_key_id) return damaged("its key_id is longer than 1024 bytes");
+  if (object.key_id().size() > max_key_id) return damaged("its key_id is longer than 1024 bytes");
   return {};
 }
 

@@ -20,7 +20,7 @@ std::string code_name(int code) {
 }
 
 /// Cuts between characters, so that what is valid UTF-8 stays so.
-void assign_text(std::string& to, std::string_view from, std::size_t longest = Journal::longest_text) {
+void assign_text(std::string& to, std::string_view from, std::size_t longest = Journal::max_text) {
   to.assign(from.substr(0, longest));
   if (from.size() > to.size()) {
     while (!to.empty() && (static_cast<unsigned char>(from[to.size()]) & 0xC0U) == 0x80U) to.pop_back();
@@ -39,8 +39,8 @@ google::protobuf::Timestamp wall_time(Journal::Clock::time_point time) {
 /// The place of the oldest. Calls are kept in the order of their ends: the latest that came may not be the
 /// last.
 Journal::Entry& Journal::next_entry() {
-  Entry& entry = ring_[total_++ % most_calls];
-  if (total_ > most_calls && entry.event.empty()) latest_forgotten_ = std::max(latest_forgotten_, entry.came);
+  Entry& entry = ring_[total_++ % max_calls];
+  if (total_ > max_calls && entry.event.empty()) latest_forgotten_ = std::max(latest_forgotten_, entry.came);
   return entry;
 }
 
@@ -103,7 +103,7 @@ void Journal::note(std::string_view event) {
     Entry& entry = next_entry();
     entry = {};
     entry.came = Clock::now();
-    assign_text(entry.event, event, longest_event);
+    assign_text(entry.event, event, max_event);
   }
   added_.notify_all();
 }
@@ -114,7 +114,7 @@ void Journal::remember(Method method, std::string_view uid, Bytes plaintext) {
   assign_text(kept.uid, uid);
   kept.size = plaintext.size();
   kept.is_there = true;
-  const Bytes keep = plaintext.size() <= largest_plaintext ? plaintext : Bytes();
+  const Bytes keep = plaintext.size() <= max_plaintext ? plaintext : Bytes();
   if (kept.plaintext.size() != keep.size()) kept.plaintext = SecretBytes(keep.size());
   std::copy(keep.begin(), keep.end(), kept.plaintext.data());
 }
@@ -187,7 +187,7 @@ void Journal::count_since(Clock::time_point since, mock_kms::v1::CallCounts& cou
     if (!one.fault.empty()) ++count.faulted;
   }
   write(found, counts);
-  counts.set_incomplete(total_ > most_calls && latest_forgotten_ >= since);
+  counts.set_incomplete(total_ > max_calls && latest_forgotten_ >= since);
 }
 
 void Journal::last_plaintexts(bool reveal, mock_kms::v1::LastPlaintextsReply& reply) const {

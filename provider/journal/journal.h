@@ -1,6 +1,6 @@
 // Journal remembers the last calls, with what changed in the provider in between, and counts all calls.
 //
-// Called from any thread. Its memory is bounded: `most_calls` entries, with texts cut at `longest_text`. The
+// Called from any thread. Its memory is bounded: `max_calls` entries, with texts cut at `max_text`. The
 // journal never holds a plaintext; apart from it, the last one that Encrypt was given and the last one that
 // Decrypt gave are kept until the next or the end, and then wiped.
 #pragma once
@@ -25,10 +25,10 @@ class Journal {
   using Clock = std::chrono::steady_clock;
   enum class Method { status, encrypt, decrypt };
 
-  static constexpr std::size_t most_calls = 1000;
-  static constexpr std::size_t longest_text = 128;
-  static constexpr std::size_t longest_event = 1024;
-  static constexpr std::size_t largest_plaintext = std::size_t{64} * 1024;  ///< a larger one is not kept
+  static constexpr std::size_t max_calls = 1000;
+  static constexpr std::size_t max_text = 128;
+  static constexpr std::size_t max_event = 1024;
+  static constexpr std::size_t max_plaintext = std::size_t{64} * 1024;  ///< a larger one is not kept
   static constexpr int hung = 17;  ///< a code of its own, beside gRPC's 0 to 16
 
   /// Upper bounds of the histograms' buckets, in seconds; one more bucket is above them all.
@@ -112,12 +112,12 @@ class Journal {
   void measure(const Entry& entry);
   static void write(const Counts& from, mock_kms::v1::CallCounts& to);
   static void write(const Entry& from, mock_kms::v1::CallRecord& to);
-  [[nodiscard]] std::uint64_t oldest() const { return total_ > most_calls ? total_ - most_calls + 1 : 1; }
-  [[nodiscard]] const Entry& entry(std::uint64_t number) const { return ring_[(number - 1) % most_calls]; }
+  [[nodiscard]] std::uint64_t oldest() const { return total_ > max_calls ? total_ - max_calls + 1 : 1; }
+  [[nodiscard]] const Entry& entry(std::uint64_t number) const { return ring_[(number - 1) % max_calls]; }
 
   mutable std::mutex mutex_;  ///< guards all below
   std::condition_variable added_;
-  std::vector<Entry> ring_ = std::vector<Entry>(most_calls);
+  std::vector<Entry> ring_ = std::vector<Entry>(max_calls);
   std::uint64_t total_ = 0;  ///< entries so far; the last one's number
   bool waits_are_over_ = false;
   Clock::time_point latest_forgotten_;  ///< when the latest came of the calls that the ring holds no more

@@ -6,7 +6,7 @@
 namespace kms::provider {
 namespace {
 
-constexpr std::size_t longest_instance = 63;
+constexpr std::size_t max_instance = 63;
 constexpr std::size_t check_digits = 8;
 
 bool is_alphanumeric(char c) {
@@ -14,7 +14,7 @@ bool is_alphanumeric(char c) {
 }
 
 bool is_instance(std::string_view name) {
-  return !name.empty() && name.size() <= longest_instance && is_alphanumeric(name.front()) &&
+  return !name.empty() && name.size() <= max_instance && is_alphanumeric(name.front()) &&
          std::all_of(name.begin(), name.end(),
                      [](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }

@@ -37,7 +37,7 @@ std::shared_ptr<const Key> KeyRing::at(KeyVersion version) {
   auto key = derive(version);
   const std::lock_guard lock(mutex_);
   if (cache_.emplace(version, key).second) oldest_first_.push_back(version);
-  if (oldest_first_.size() > most_cached) {
+  if (oldest_first_.size() > max_cached) {
     cache_.erase(oldest_first_.front());
     oldest_first_.pop_front();
   }

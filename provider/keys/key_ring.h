@@ -28,7 +28,7 @@ struct Key {
 class KeyRing {
  public:
   /// How many keys are kept ready besides the current one; deriving one takes about 8 us.
-  static constexpr std::size_t most_cached = 64;
+  static constexpr std::size_t max_cached = 64;
 
   /// `seed` is 32 bytes; `instance` is one that refuse_instance() has nothing against; `current` is 1 or
   /// more.

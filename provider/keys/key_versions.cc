@@ -13,7 +13,7 @@ using mock_kms::v1::KeyState;
 using mock_kms::v1::KeyUse;
 
 namespace {
-constexpr auto longest_wait_for_turn = std::chrono::milliseconds(250);
+constexpr auto max_wait_for_turn = std::chrono::milliseconds(250);
 }
 
 KeyVersions::KeyVersions(KeyRing& keys, std::optional<StateFile> file, OnRotation on_rotation)
@@ -36,7 +36,7 @@ KeyState KeyVersions::with(KeyVersion version) const {
   use.set_current(true);
   *use.mutable_since() = TimeUtil::TimeTToTimestamp(::time(nullptr));
   for (const KeyUse& earlier : state_.uses()) {
-    if (next.uses_size() == most_uses) break;
+    if (next.uses_size() == max_uses) break;
     *next.add_uses() = earlier;
     next.mutable_uses(next.uses_size() - 1)->set_current(false);
   }
@@ -58,7 +58,7 @@ void KeyVersions::take_up_stored() {
 }
 
 void KeyVersions::begin_turn() {
-  if (file_) turn_ = file_->lock(longest_wait_for_turn);
+  if (file_) turn_ = file_->lock(max_wait_for_turn);
   take_up_stored();
 }
 

@@ -18,7 +18,7 @@ namespace kms::provider {
 class KeyVersions {
  public:
   /// How many versions are remembered as having been current.
-  static constexpr std::size_t most_uses = 64;
+  static constexpr std::size_t max_uses = 64;
 
   struct Rotation {
     KeyVersion from;
@@ -51,7 +51,7 @@ class KeyVersions {
   /// Makes `least` the current version unless one as high was current already. Throws as rotate() does.
   void rotate_up_to(KeyVersion least);
 
-  /// What was current, newest first, `most_uses` at most.
+  /// What was current, newest first, `max_uses` at most.
   [[nodiscard]] mock_kms::v1::KeyState state() const;
 
  private:

@@ -82,7 +82,7 @@ Outcome<SecretBytes> read_seed_file(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat found {};
   if (!fd || ::fstat(fd.get(), &found) != 0) return cannot_read(path);
-  if (S_ISDIR(found.st_mode)) return refused(path, "is a folder", "name the file in it");
+  if (S_ISDIR(found.st_mode)) return refused(path, "is a directory", "name the file in it");
   // Room for one byte more than any form that is told apart, so that a longer file is known to be longer.
   SecretBytes content(4096);
   std::size_t size = 0;

@@ -41,13 +41,13 @@ void write_to_disk(const UniqueFd& fd, std::string_view text, const std::filesys
 
 }  // namespace
 
-StateFile::StateFile(const std::filesystem::path& folder, std::string instance)
-    : folder_(folder), path_(folder / (instance + ".json")), instance_(std::move(instance)) {
-  if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) {
-    throw_errno("make the state folder " + folder.string(), "choose another --state-dir");
+StateFile::StateFile(const std::filesystem::path& directory, std::string instance)
+    : directory_(directory), path_(directory / (instance + ".json")), instance_(std::move(instance)) {
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    throw_errno("make the state directory " + directory.string(), "choose another --state-dir");
   }
-  if (::access(folder.c_str(), W_OK | X_OK) != 0) {
-    throw_errno("write to the state folder " + folder.string(), "choose another --state-dir");
+  if (::access(directory.c_str(), W_OK | X_OK) != 0) {
+    throw_errno("write to the state directory " + directory.string(), "choose another --state-dir");
   }
 }
 
@@ -73,7 +73,7 @@ std::optional<KeyState> StateFile::read() const {
 
 UniqueFd StateFile::lock(Duration patience) const {
   using Clock = std::chrono::steady_clock;
-  const std::filesystem::path path = folder_ / ("." + instance_ + ".lock");
+  const std::filesystem::path path = directory_ / ("." + instance_ + ".lock");
   UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   if (!fd) throw_errno("open " + path.string());
   for (const auto end = Clock::now() + patience; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;) {
@@ -99,7 +99,7 @@ void StateFile::set_aside(const std::string& why) const {
 }
 
 void StateFile::write(const KeyState& state) const {
-  const std::filesystem::path draft = folder_ / ("." + instance_ + ".json." + std::to_string(::getpid()));
+  const std::filesystem::path draft = directory_ / ("." + instance_ + ".json." + std::to_string(::getpid()));
   const UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd) throw_errno("make " + draft.string());
   try {
@@ -109,8 +109,8 @@ void StateFile::write(const KeyState& state) const {
     ::unlink(draft.c_str());
     throw;
   }
-  const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder) (void)::fsync(folder.get());  // without it a power cut may bring the old version back
+  const UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory) (void)::fsync(directory.get());  // without it a power cut may bring the old version back
 }
 
 }  // namespace kms::provider

@@ -18,9 +18,9 @@ namespace kms::provider {
 
 class StateFile {
  public:
-  /// <folder>/<instance>.json. The folder is made where it is missing (mode 0700). Throws Error where it
-  /// cannot be.
-  StateFile(const std::filesystem::path& folder, std::string instance);
+  /// <directory>/<instance>.json. The directory is made where it is missing (mode 0700). Throws Error where
+  /// it cannot be.
+  StateFile(const std::filesystem::path& directory, std::string instance);
 
   /// What was written last; nothing where nothing was, or it was damaged. Throws Error where it cannot be
   /// read.
@@ -36,7 +36,7 @@ class StateFile {
  private:
   void set_aside(const std::string& why) const;
 
-  std::filesystem::path folder_;
+  std::filesystem::path directory_;
   std::filesystem::path path_;
   std::string instance_;
 };

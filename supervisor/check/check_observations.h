@@ -68,7 +68,7 @@ struct Replica {
 
 /// Whom the kernel lets connect.
 enum class SocketSeen {
-  guarded,      ///< by the mode of the socket or of a folder above it
+  guarded,      ///< by the mode of the socket or of a directory above it
   open_to_all,  ///< every user of the machine
   abstract,     ///< everyone in the network namespace; the plugin may still turn them away
 };

@@ -6,8 +6,8 @@
 namespace kms::supervisor::check {
 namespace {
 
-constexpr std::size_t most_quoted = 80;
-constexpr std::size_t longest_key_id = 1024;
+constexpr std::size_t max_quoted = 80;
+constexpr std::size_t max_key_id = 1024;
 
 Finding needs_a_restart(const Observations&) { return not_visible("it shows when the plugin restarts"); }
 Finding needs_a_death(const Observations&) {
@@ -24,8 +24,8 @@ constexpr Rule life_cycle[] = {
 }  // namespace
 
 std::string quoted(std::string_view words) {
-  const bool cut = words.size() > most_quoted;
-  return "'" + visible_text(utf8_text(words.substr(0, most_quoted))) + (cut ? "…'" : "'");
+  const bool cut = words.size() > max_quoted;
+  return "'" + visible_text(utf8_text(words.substr(0, max_quoted))) + (cut ? "…'" : "'");
 }
 
 std::string bytes(std::size_t count) { return std::to_string(count) + (count == 1 ? " byte" : " bytes"); }
@@ -36,7 +36,7 @@ std::string without_answer(const CallSeen& call) {
 
 std::string key_id_problem(std::string_view key_id) {
   if (key_id.empty()) return "key_id is empty";
-  if (key_id.size() > longest_key_id) return "key_id has " + bytes(key_id.size());
+  if (key_id.size() > max_key_id) return "key_id has " + bytes(key_id.size());
   if (utf8_text(key_id) != key_id) return "key_id " + quoted(key_id) + " is not UTF-8";
   return "";
 }

@@ -9,10 +9,10 @@
 namespace kms::supervisor::check {
 namespace {
 
-constexpr std::size_t largest_ciphertext = 1024;
-constexpr std::size_t largest_annotations = std::size_t{32} * 1024;
-constexpr std::size_t longest_label = 63;
-constexpr std::size_t longest_name = 253;
+constexpr std::size_t max_ciphertext = 1024;
+constexpr std::size_t max_annotations = std::size_t{32} * 1024;
+constexpr std::size_t max_label = 63;
+constexpr std::size_t max_name = 253;
 
 using Response = kms_v2_bytes::EncryptResponse;
 
@@ -33,7 +33,7 @@ Finding each_answer(const Observations& seen, std::string (*problem)(const Obser
 
 std::string size_problem(const Observations&, const Response& answer) {
   const std::size_t size = answer.ciphertext().size();
-  return size == 0 || size > largest_ciphertext ? "the ciphertext has " + bytes(size) : "";
+  return size == 0 || size > max_ciphertext ? "the ciphertext has " + bytes(size) : "";
 }
 
 Finding ciphertext_has_a_good_size(const Observations& seen) {
@@ -64,7 +64,7 @@ Finding encrypt_key_id_is_good(const Observations& seen) {
 
 bool is_label(std::string_view label) {
   const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !label.empty() && label.size() <= longest_label && alphanumeric(label.front()) &&
+  return !label.empty() && label.size() <= max_label && alphanumeric(label.front()) &&
          alphanumeric(label.back()) &&
          std::all_of(label.begin(), label.end(), [&](char c) { return alphanumeric(c) || c == '-'; });
 }
@@ -73,7 +73,7 @@ bool is_label(std::string_view label) {
 /// validation.IsFullyQualifiedDomainName).
 bool is_domain_name(std::string_view name) {
   if (name.ends_with('.')) name.remove_suffix(1);
-  if (name.size() > longest_name) return false;
+  if (name.size() > max_name) return false;
   std::size_t labels = 0;
   for (;; ++labels) {
     const auto point = name.find('.');
@@ -96,7 +96,7 @@ std::string annotations_problem(const Observations&, const Response& answer) {
       return "the key " + quoted(annotation.key()) + " is no domain name";
   }
   const std::size_t size = size_of_annotations(answer);
-  return size > largest_annotations ? "they have " + bytes(size) : "";
+  return size > max_annotations ? "they have " + bytes(size) : "";
 }
 
 Finding annotations_are_good(const Observations& seen) {

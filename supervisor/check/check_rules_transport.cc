@@ -100,7 +100,7 @@ Finding keeps_others_out(const Observations& seen) {
     return not_visible(
         "an abstract socket has no mode; whether the plugin looks at who connects shows to others");
   }
-  return pass("its mode, or a folder's above it, keeps other users out");
+  return pass("its mode, or a directory's above it, keeps other users out");
 }
 
 constexpr Rule table[] = {

@@ -19,7 +19,7 @@ constexpr auto connect_again_after = std::chrono::milliseconds(20);
 
 std::unique_ptr<grpc::GenericStub> stub_over(UniqueFd connection, const std::string& authority) {
   grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(Session::most_bytes);
+  arguments.SetMaxReceiveMessageSize(Session::max_bytes);
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, authority);
   return std::make_unique<grpc::GenericStub>(
       grpc::CreateCustomInsecureChannelFromFd(authority, connection.release(), arguments));

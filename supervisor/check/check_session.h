@@ -33,7 +33,7 @@ class Session {
   using Clock = std::chrono::steady_clock;
 
   /// The largest answer that is read, in bytes: what gRPC takes by default, in the API server too.
-  static constexpr int most_bytes = 4 * 1024 * 1024;
+  static constexpr int max_bytes = 4 * 1024 * 1024;
 
   /// Each call has `timeout`; none is made after `until`.
   Session(Endpoint endpoint, Duration timeout, Clock::time_point until);

@@ -75,13 +75,13 @@ std::string random_bytes(std::size_t size) {
   return bytes;
 }
 
-/// Connecting needs the right to write to the socket and to search every folder above it (unix(7)).
+/// Connecting needs the right to write to the socket and to search every directory above it (unix(7)).
 bool any_user_may_connect(const Endpoint& endpoint) {
   struct stat found {};
   if (::stat(endpoint.name().c_str(), &found) != 0 || (found.st_mode & S_IWOTH) == 0) return false;
-  for (auto folder = std::filesystem::path(endpoint.name()).parent_path(); folder.has_relative_path();
-       folder = folder.parent_path()) {
-    if (::stat(folder.c_str(), &found) == 0 && (found.st_mode & S_IXOTH) == 0) return false;
+  for (auto directory = std::filesystem::path(endpoint.name()).parent_path(); directory.has_relative_path();
+       directory = directory.parent_path()) {
+    if (::stat(directory.c_str(), &found) == 0 && (found.st_mode & S_IXOTH) == 0) return false;
   }
   return true;
 }

@@ -105,7 +105,7 @@ void add_restart_options(CLI::App& run, RunOptions& options) {
                at_least_one);
 }
 
-/// Makes the control socket's folder where it is missing, open to this user only.
+/// Makes the control socket's directory where it is missing, open to this user only.
 void make_parent(const Endpoint& endpoint) {
   if (endpoint.abstract()) return;
   const auto parent = std::filesystem::path(endpoint.name()).parent_path();
@@ -113,7 +113,7 @@ void make_parent(const Endpoint& endpoint) {
   if (std::filesystem::exists(parent, error)) return;
   std::filesystem::create_directories(parent.parent_path(), error);
   if (::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) {
-    throw_errno("make folder " + parent.string(), "choose another --control-socket");
+    throw_errno("make directory " + parent.string(), "choose another --control-socket");
   }
 }
 

@@ -69,8 +69,8 @@ bool ControlPeers::admit(int fd) {
     return false;
   }
   forget_closed();
-  if (connections_.size() >= most_connections) {
-    refused(fd, "there are " + std::to_string(most_connections) + " already");
+  if (connections_.size() >= max_connections) {
+    refused(fd, "there are " + std::to_string(max_connections) + " already");
     return false;
   }
   connections_.push_back({fd, inode_of(fd), address_of(fd), name_of_peer(fd)});

@@ -17,7 +17,7 @@ namespace kms::supervisor {
 
 class ControlPeers {
  public:
-  static constexpr std::size_t most_connections = 64;  ///< open at once
+  static constexpr std::size_t max_connections = 64;  ///< open at once
 
   /// Whether an accepted connection may be served: it is its own user's or root's, and not one too many.
   [[nodiscard]] bool admit(int fd);

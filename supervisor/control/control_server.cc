@@ -17,8 +17,8 @@ namespace kms::supervisor {
 namespace {
 
 constexpr int patience_milliseconds = 5000;  ///< with a client that does not begin to speak
-constexpr int most_calls = 16;               ///< at once on one connection
-constexpr int longest_message = 8 * 1024;    ///< bytes of a request, or of its metadata
+constexpr int max_calls = 16;                ///< at once on one connection
+constexpr int max_message = 8 * 1024;        ///< bytes of a request, or of its metadata
 constexpr int accepted_at_once = 16;
 
 int duplicate(int fd) {
@@ -136,9 +136,9 @@ ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Comm
   acceptor_ =
       builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, grpc::InsecureServerCredentials());
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, patience_milliseconds);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, most_calls);
-  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, longest_message);
-  builder.SetMaxReceiveMessageSize(longest_message);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_calls);
+  builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, max_message);
+  builder.SetMaxReceiveMessageSize(max_message);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
   if (!server_) throw Error("cannot serve on " + listener_.endpoint().uri());

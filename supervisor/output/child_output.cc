@@ -60,7 +60,7 @@ void ChildOutput::take(std::string_view bytes) {
       continue;
     }
     line_ += c;
-    if (line_.size() == longest_line) finish_line();
+    if (line_.size() == max_line) finish_line();
   }
 }
 

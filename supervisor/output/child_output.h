@@ -1,7 +1,7 @@
 // ChildOutput reads what a plugin writes, passes it on line by line and keeps the last lines for `status`.
 //
 // Owned by a Child; all of it runs on the loop's thread. Both of the child's streams come through one pipe,
-// so that their order is kept. A line longer than longest_line bytes is cut into several.
+// so that their order is kept. A line longer than max_line bytes is cut into several.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ namespace kms::supervisor {
 class ChildOutput {
  public:
   static constexpr std::size_t kept_lines = 20;
-  static constexpr std::size_t longest_line = 4096;
+  static constexpr std::size_t max_line = 4096;
 
   /// `pass_on` gets each line.
   ChildOutput(asio::io_context& loop, std::function<void(std::string)> pass_on)

@@ -31,7 +31,7 @@ void Health::note_answer(const ProbeAnswer& answer, WallTime wall_now, Time now)
   fault_ = fault_of(answer);
   for (std::string* text : {answer_->status.mutable_version(), answer_->status.mutable_healthz(),
                             answer_->status.mutable_key_id(), &answer_->error}) {
-    if (text->size() > longest_text) text->resize(longest_text);
+    if (text->size() > max_text) text->resize(max_text);
   }
   answered_ |= answer.error.empty();
   silent_in_a_row_ = 0;
@@ -48,7 +48,7 @@ void Health::note_answer(const ProbeAnswer& answer, WallTime wall_now, Time now)
 void Health::note_deep(const DeepAnswer& answer, WallTime now) {
   deep_answer_ = answer;
   for (std::string* text : {&deep_answer_->key_id, &deep_answer_->problem}) {
-    if (text->size() > longest_text) text->resize(longest_text);
+    if (text->size() > max_text) text->resize(max_text);
   }
   deep_at_ = now;
 }

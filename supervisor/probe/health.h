@@ -18,7 +18,7 @@ class Health {
   using Time = std::chrono::steady_clock::time_point;  ///< of what durations are counted from
   static constexpr std::size_t kept_latencies = 256;
   static constexpr std::size_t recent_latencies = 32;  ///< of these, the ones that a status lists
-  static constexpr std::size_t longest_text = 2048;    ///< of what a plugin answered, as far as it is kept
+  static constexpr std::size_t max_text = 2048;        ///< of what a plugin answered, as far as it is kept
 
   /// An answer that takes longer than `slow_after` is a slow one; 0: none is.
   explicit Health(Duration slow_after) : slow_after_(slow_after) {}

@@ -18,15 +18,15 @@ from runner import figures, load  # noqa: E402
 
 
 @pytest.fixture
-def folder():
-    made = processes.short_folder()
+def directory():
+    made = processes.short_directory()
     yield made
     processes.remove(made)
 
 
 @pytest.fixture
-def endpoint(folder):
-    return f"unix://{folder}/kms.sock"
+def endpoint(directory):
+    return f"unix://{directory}/kms.sock"
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_load_counts_calls_and_no_errors(provider, endpoint):
     assert seen["server_cpu_seconds"] > 0
 
 
-def test_load_fails_where_no_call_succeeds(folder):
-    (seen,) = lines_of("bench-load", "--socket", f"unix://{folder}/none", "--warm-up", "0s", "--window", "10ms", code=1)
+def test_load_fails_where_no_call_succeeds(directory):
+    (seen,) = lines_of("bench-load", "--socket", f"unix://{directory}/none", "--warm-up", "0s", "--window", "10ms", code=1)
     assert seen["calls"] == 0 and seen["errors"] == 1 and seen["first_error"].startswith("DEADLINE_EXCEEDED")
 
 

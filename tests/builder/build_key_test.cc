@@ -4,7 +4,7 @@
 
 #include <set>
 
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 using kms::builder::installed_libraries;
 using kms::builder::Recipe;
@@ -92,31 +92,31 @@ TEST_CASE("a flag and a variable that read the same make two keys") {
 }
 
 TEST_CASE("inputs count by what is in them") {
-  const kms::test::TempFolder folder;
-  folder.write("in/a/x", "1");
-  const std::vector<std::string> paths{folder.path() / "in"};
+  const kms::test::TempDirectory directory;
+  directory.write("in/a/x", "1");
+  const std::vector<std::string> paths{directory.path() / "in"};
   std::set<std::string> stamps{stamp_of_inputs({}), stamp_of_inputs(paths)};
   CHECK(stamp_of_inputs(paths) == stamp_of_inputs(paths));
-  folder.write("in/a/x", "12");
+  directory.write("in/a/x", "12");
   stamps.insert(stamp_of_inputs(paths));
-  folder.write("in/a/y", "");
+  directory.write("in/a/y", "");
   stamps.insert(stamp_of_inputs(paths));
-  std::filesystem::permissions(folder.path() / "in/a/y", std::filesystem::perms::owner_all);
+  std::filesystem::permissions(directory.path() / "in/a/y", std::filesystem::perms::owner_all);
   stamps.insert(stamp_of_inputs(paths));
-  std::filesystem::create_symlink("x", folder.path() / "in/l");
+  std::filesystem::create_symlink("x", directory.path() / "in/l");
   stamps.insert(stamp_of_inputs(paths));
-  stamps.insert(stamp_of_inputs({folder.path() / "none"}));
+  stamps.insert(stamp_of_inputs({directory.path() / "none"}));
   CHECK(stamps.size() == 7);
 }
 
 TEST_CASE("only packages that are compiled with or linked count") {
-  const kms::test::TempFolder root;
+  const kms::test::TempDirectory root;
   root.write("var/lib/dpkg/status", status);
   CHECK(installed_libraries(root.path()) == "libssl-dev 3.0.1\ng++ 12.2\n");
 }
 
 TEST_CASE("a library in /usr/local counts by name, size and age, and all do where there is no dpkg") {
-  const kms::test::TempFolder root;
+  const kms::test::TempDirectory root;
   CHECK(installed_libraries(root.path()).empty());
   root.write("usr/local/lib/libx.a", "12345");
   const std::string with_local = installed_libraries(root.path());

@@ -7,20 +7,20 @@
 #include "builder/fetch/fetch.h"
 #include "builder/fetch/local.h"
 #include "common/process/run.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using namespace kms::builder;
-using kms::test::TempFolder;
+using kms::test::TempDirectory;
 
-/// A repository in a temporary folder, made by the git command line, and its opened HEAD.
+/// A repository in a temporary directory, made by the git command line, and its opened HEAD.
 class Repository {
  public:
   explicit Repository(const std::string& script) {
     fs::create_directory(root());
-    fs::create_directory(folder_.path() / "out");
+    fs::create_directory(directory_.path() / "out");
     shell("git init -q -b main . && git config user.name t && git config user.email t@example.org");
     shell(script);
   }
@@ -36,7 +36,8 @@ class Repository {
   }
 
   [[nodiscard]] Fetched head() const {
-    return open_local({*RepositoryUrl::parse(root().string()), *RefName::parse("HEAD"), folder_.path(), {}});
+    return open_local(
+        {*RepositoryUrl::parse(root().string()), *RefName::parse("HEAD"), directory_.path(), {}});
   }
 
   [[nodiscard]] CheckoutResult check_out(const std::vector<std::string>& paths) const {
@@ -55,18 +56,18 @@ class Repository {
     return "";
   }
 
-  [[nodiscard]] fs::path root() const { return folder_.path() / "repo"; }
-  [[nodiscard]] fs::path out() const { return folder_.path() / "out"; }
+  [[nodiscard]] fs::path root() const { return directory_.path() / "repo"; }
+  [[nodiscard]] fs::path out() const { return directory_.path() / "out"; }
 
  private:
-  TempFolder folder_;
+  TempDirectory directory_;
 };
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-/// Commits `tree entries` as git-mktree(1) reads them, as folder "bad" of the root.
+/// Commits `tree entries` as git-mktree(1) reads them, as directory "bad" of the root.
 std::string commit_bad_tree(const std::string& entries) {
   return "blob=$(printf content | git hash-object -w --stdin)\n"
          "link() { printf %s \"$1\" | git hash-object -w --stdin; }\n"
@@ -80,24 +81,24 @@ std::string commit_bad_tree(const std::string& entries) {
 struct RawEntry {
   std::string mode;
   std::string name;
-  std::string content = "content";  ///< of its blob; for mode 40000 it is an empty folder
+  std::string content = "content";  ///< of its blob; for mode 40000 it is an empty directory
 };
 
 /// Commits trees that git-mktree(1) would refuse, written byte by byte.
 class RawTree : public Repository {
  public:
-  /// The folder "bad" of the root.
+  /// The directory "bad" of the root.
   explicit RawTree(const std::vector<RawEntry>& entries) : RawTree() {
     std::string tree;
     for (const RawEntry& entry : entries) {
-      const bool folder = entry.mode == "40000";
+      const bool directory = entry.mode == "40000";
       tree += line(entry.mode, entry.name,
-                   store(folder ? "" : entry.content, folder ? GIT_OBJECT_TREE : GIT_OBJECT_BLOB));
+                   store(directory ? "" : entry.content, directory ? GIT_OBJECT_TREE : GIT_OBJECT_BLOB));
     }
     commit(store(line("40000", "bad", store(tree, GIT_OBJECT_TREE)), GIT_OBJECT_TREE));
   }
 
-  /// As many folders "d", each in the one before.
+  /// As many directories "d", each in the one before.
   explicit RawTree(int levels) : RawTree() {
     git_oid tree = store("", GIT_OBJECT_TREE);
     for (int i = 0; i < levels; ++i) tree = store(line("40000", "d", tree), GIT_OBJECT_TREE);
@@ -192,10 +193,10 @@ TEST_CASE("hostile names are refused before anything is written") {
   }
 }
 
-TEST_CASE("what is neither a file nor a folder nor a link is refused") {
+TEST_CASE("what is neither a file nor a directory nor a link is refused") {
   for (const char* mode : {"20644", "60644", "10644", "140644", "100000", "0"}) {
     CAPTURE(mode);
-    CHECK(contains(refusal_of({{mode, "x"}}), "neither a file nor a folder nor a link"));
+    CHECK(contains(refusal_of({{mode, "x"}}), "neither a file nor a directory nor a link"));
   }
   CHECK(RawTree({RawEntry{"100664", "x"}}).check_out({"bad"}).files == 1);
 }
@@ -206,7 +207,7 @@ TEST_CASE("a tree that holds one name twice is refused") {
   CHECK(contains(refusal_of({{"100644", "x"}, {"100755", "x"}}), "holds this name twice"));
 }
 
-TEST_CASE("a link may not stand for a folder of another case, other names may") {
+TEST_CASE("a link may not stand for a directory of another case, other names may") {
   CHECK(contains(refusal_of({{"120000", "A", "elsewhere"}, {"40000", "a"}}),
                  "differs from 'bad/A' in case alone"));
   CHECK(contains(refusal_of({{"100644", "B"}, {"120000", "b", "x"}}), "differs from 'bad/B' in case alone"));

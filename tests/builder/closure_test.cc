@@ -8,7 +8,7 @@
 #include <string>
 
 #include "common/process/run.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace {
 
@@ -24,12 +24,12 @@ class Source {
               "; git add .; git commit -qm x"},
          kms::process::own_environment(),
          {},
-         folder_.path(),
+         directory_.path(),
          true},
         {}, [](std::string_view) {});
     REQUIRE(std::get<kms::process::ExitStatus>(end).success());
     git::prepare_library();
-    repository_ = git::make<git::Repository>("open", git_repository_open, folder_.path().c_str());
+    repository_ = git::make<git::Repository>("open", git_repository_open, directory_.path().c_str());
     git_oid head{};
     git::check(git_reference_name_to_id(&head, repository_.get(), "HEAD"), "read HEAD");
     tree_.emplace(repository_.get(), head);
@@ -40,12 +40,12 @@ class Source {
   }
 
  private:
-  kms::test::TempFolder folder_;
+  kms::test::TempDirectory directory_;
   git::Repository repository_;
   std::optional<SourceTree> tree_;
 };
 
-/// p/CMakeLists.txt includes p/0.cmake, that p/1.cmake, and so on; the last one names a folder.
+/// p/CMakeLists.txt includes p/0.cmake, that p/1.cmake, and so on; the last one names a directory.
 std::string chain(int length) {
   const std::string last = std::to_string(length);
   return "mkdir p; echo 'include(0.cmake)' > p/CMakeLists.txt; seq 1 " + last +
@@ -65,7 +65,7 @@ TEST_CASE("a chain of twenty thousand includes is followed to its end") {
 }
 
 TEST_CASE("files that name others without end are given up") {
-  // Each of 300 files is included from each of 300 folders.
+  // Each of 300 files is included from each of 300 directories.
   const Source source(
       "mkdir p; cd p; for i in $(seq 300); do mkdir $i; echo \"include(../all.cmake)\" > $i/CMakeLists.txt; "
       "echo \"include(\\${CMAKE_CURRENT_LIST_DIR}/$i.cmake)\" >> all.cmake; touch $i.cmake; "

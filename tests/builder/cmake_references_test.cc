@@ -6,19 +6,20 @@ namespace {
 
 using namespace kms::builder;
 
-/// "d:" before a folder, "f:" before a file, by blanks.
-std::string references(std::string_view text, const CMakeFolders& folders = {"p", "p/sub", "p/sub/cmake"}) {
+/// "d:" before a directory, "f:" before a file, by blanks.
+std::string references(std::string_view text,
+                       const CMakeDirectories& directories = {"p", "p/sub", "p/sub/cmake"}) {
   std::string all;
-  for (const CMakeReference& reference : cmake_references(text, folders)) {
+  for (const CMakeReference& reference : cmake_references(text, directories)) {
     all += (all.empty() ? "" : " ") +
-           std::string(reference.kind == CMakeReference::Kind::folder ? "d:" : "f:") + reference.path;
+           std::string(reference.kind == CMakeReference::Kind::directory ? "d:" : "f:") + reference.path;
   }
   return all;
 }
 
 }  // namespace
 
-TEST_CASE("relative folders and files are told from the current folder") {
+TEST_CASE("relative directories and files are told from the current directory") {
   CHECK(references("add_subdirectory(../../proto proto)") == "d:proto");
   CHECK(references("ADD_SUBDIRECTORY( # why\n  lib/\n)") == "d:p/sub/lib");
   CHECK(references("include(cmake/Fast.cmake)\ninclude(\"x y.cmake\" OPTIONAL)") ==
@@ -27,7 +28,7 @@ TEST_CASE("relative folders and files are told from the current folder") {
   CHECK(references("add_subdirectory(../..)") == "d:.");
 }
 
-TEST_CASE("the variables of a project's own folders are known") {
+TEST_CASE("the variables of a project's own directories are known") {
   CHECK(references("add_subdirectory(${CMAKE_CURRENT_SOURCE_DIR}/../../proto proto)") == "d:proto");
   CHECK(references("include(${CMAKE_CURRENT_LIST_DIR}/a.cmake)") == "f:p/sub/cmake/a.cmake");
   CHECK(references("add_subdirectory(${PROJECT_SOURCE_DIR}/a) add_subdirectory(${CMAKE_SOURCE_DIR}/../b)") ==

@@ -1,4 +1,4 @@
-"""What all of the builder's end-to-end tests stand on: the program under test, small projects and a workshop folder."""
+"""What all of the builder's end-to-end tests stand on: the program under test, small projects and a workshop directory."""
 import os
 import pathlib
 import re
@@ -51,27 +51,27 @@ def cxx_project(main=CXX_MAIN):
 
 
 class Workshop:
-    """A folder with a repository `source`, a build folder and an output folder."""
+    """A directory with a repository `source`, a build directory and an output directory."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.build_dir = folder / "build"
-        self.output = folder / "out" / "mock-kms-provider"
-        self.build_log = folder / "built"
+    def __init__(self, directory):
+        self.directory = directory
+        self.build_dir = directory / "build"
+        self.output = directory / "out" / "mock-kms-provider"
+        self.build_log = directory / "built"
         self.environment = {name: os.environ[name] for name in ("PATH", "ASAN_OPTIONS", "LSAN_OPTIONS")
                             if name in os.environ}
         # Most tests watch the compile from outside, and count compiles: isolation and cache have tests of their own.
-        self.environment.update(HOME=str(folder), BUILDER_ENV=f"BUILD_LOG={self.build_log}", CCACHE_DISABLE="1",
+        self.environment.update(HOME=str(directory), BUILDER_ENV=f"BUILD_LOG={self.build_log}", CCACHE_DISABLE="1",
                                 GIT_CONFIG_NOSYSTEM="1", BUILDER_FETCH_RETRIES="0", BUILDER_ISOLATION="off",
                                 BUILDER_CACHE_MAX="0")
-        self.source = git_servers.Repository(folder / "srv" / "source")
+        self.source = git_servers.Repository(directory / "srv" / "source")
 
     def command(self, *options, repo=None):
         return [BUILDER, "build", "--repo", str(repo or self.source.path), "--build-dir", str(self.build_dir),
                 "--output", str(self.output), *options]
 
     def start(self, *options, repo=None, environment=None, wrapper=()):
-        return subprocess.Popen([*wrapper, *self.command(*options, repo=repo)], text=True, cwd=self.folder,
+        return subprocess.Popen([*wrapper, *self.command(*options, repo=repo)], text=True, cwd=self.directory,
                                 env={**self.environment, **(environment or {})},
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
@@ -96,22 +96,22 @@ class Workshop:
         return done.err.splitlines()[-1]
 
     def fetch(self, *options, repo=None, environment=None, into=None):
-        """Runs `builder fetch`; the finished process has `.folder`, where the result is to be."""
-        into = into or self.folder / "fetched"
+        """Runs `builder fetch`; the finished process has `.directory`, where the result is to be."""
+        into = into or self.directory / "fetched"
         done = subprocess.run([BUILDER, "fetch", "--repo", str(repo or self.source.path), "--into", into, *options],
-                              text=True, cwd=self.folder, env={**self.environment, **(environment or {})},
+                              text=True, cwd=self.directory, env={**self.environment, **(environment or {})},
                               capture_output=True, timeout=120)
-        done.folder = into
+        done.directory = into
         assert not [name for name in names(into.parent) if name.endswith(".builder-new")], f"something temporary is left: {done.stderr}"
         return done
 
     def fetched(self, *options, **more):
-        """Fetches, requires success, and returns the finished process with `.way`, `.bytes` and `.requests`."""
+        """Fetches, requires success, and returns the finished process with `.strategy`, `.bytes` and `.requests`."""
         done = self.fetch(*options, **more)
         assert done.returncode == 0, done.err if hasattr(done, "err") else done.stderr
         line = next(line for line in done.stderr.splitlines() if "builder: fetched " in line)
-        done.way = re.search(r' way=(?:"([^"]*)"|(\S+))', line)
-        done.way = done.way.group(1) or done.way.group(2)
+        done.strategy = re.search(r' strategy=(?:"([^"]*)"|(\S+))', line)
+        done.strategy = done.strategy.group(1) or done.strategy.group(2)
         done.bytes, done.requests = (int(re.search(rf" {name}=(\d+)", line).group(1)) for name in ("bytes", "requests"))
         return done
 
@@ -119,44 +119,44 @@ class Workshop:
         """Fetches, requires a failure without a result, and returns the last line on stderr."""
         done = self.fetch(*options, **more)
         assert done.returncode == 1, f"exit code {done.returncode}: {done.stderr}"
-        assert not done.folder.exists()
+        assert not done.directory.exists()
         return done.stderr.splitlines()[-1]
 
     def compilations(self):
         return len(self.build_log.read_text().splitlines()) if self.build_log.exists() else 0
 
     def assert_clean(self):
-        """Nothing temporary is left in the build folder and beside the output."""
+        """Nothing temporary is left in the build directory and beside the output."""
         assert names(self.build_dir) <= {"mock-kms-build.lock", "cache"}
         assert names(self.output.parent) <= {"mock-kms-provider", "build-info.json"}
 
 
 def tools_without_ninja(workshop):
-    tools = workshop.folder / "tools"
+    tools = workshop.directory / "tools"
     tools.mkdir()
     for name in ("cmake", "make", "c++", "sh", "cp", "mkdir", "chmod", "dirname", "uname", "as", "ld", "ar"):
         (tools / name).symlink_to(shutil.which(name))
     return {"PATH": str(tools)}
 
 
-def names(folder):
-    return {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+def names(directory):
+    return {entry.name for entry in directory.iterdir()} if directory.exists() else set()
 
 
 @pytest.fixture
 def workshop():
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="kms."))
-    yield Workshop(folder)
-    shutil.rmtree(folder)
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="kms."))
+    yield Workshop(directory)
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
 def git_http(workshop):
-    with git_servers.GitHttp(workshop.folder / "srv") as server:
+    with git_servers.GitHttp(workshop.directory / "srv") as server:
         yield server
 
 
 @pytest.fixture
 def git_daemon(workshop):
-    with git_servers.GitDaemon(workshop.folder / "srv") as server:
+    with git_servers.GitDaemon(workshop.directory / "srv") as server:
         yield server

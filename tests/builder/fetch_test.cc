@@ -11,7 +11,7 @@
 
 #include "builder/checkout.h"
 #include "common/process/run.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace {
 
@@ -82,25 +82,25 @@ class Shop {
           "git tag -a -m v1 v1"},
          own_environment(),
          {},
-         folder_.path(),
+         directory_.path(),
          true},
         {}, [](std::string_view) {});
     REQUIRE(std::get<kms::process::ExitStatus>(end).success());
-    fs::create_directory(folder_.path() / "scratch");
-    fs::create_directory(folder_.path() / "out");
+    fs::create_directory(directory_.path() / "scratch");
+    fs::create_directory(directory_.path() / "out");
   }
 
   [[nodiscard]] FetchRequest request(const std::vector<std::string>& paths) const {
     return {*RepositoryUrl::parse(daemon_.url("repo/.git")), *RefName::parse("v1"),
-            folder_.path() / "scratch", paths};
+            directory_.path() / "scratch", paths};
   }
 
   [[nodiscard]] const GitDaemon& daemon() const { return daemon_; }
-  [[nodiscard]] fs::path out() const { return folder_.path() / "out"; }
+  [[nodiscard]] fs::path out() const { return directory_.path() / "out"; }
 
  private:
-  kms::test::TempFolder folder_;
-  GitDaemon daemon_{folder_.path()};
+  kms::test::TempDirectory directory_;
+  GitDaemon daemon_{directory_.path()};
 };
 
 const auto draw_nothing = [](const FetchMeter&) {};
@@ -119,7 +119,7 @@ TEST_CASE("further paths come by themselves, and what is there is asked for no m
   CHECK(shop.daemon().connections() == 2);
   CHECK(fetched.requests <= requests + 4);  // the greeting, d, d/e, the files
   CHECK(fetched.bytes > bytes);
-  CHECK(fetched.way == "v2, three folder levels a request");
+  CHECK(fetched.strategy == "v2, three directory levels a request");
 
   const std::vector<std::string> all{"a/b/c", "d/e/f/two", "d/e/three"};
   fetch_more(request, all, fetched, interruption, draw_nothing);

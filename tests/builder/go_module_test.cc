@@ -2,11 +2,11 @@
 
 #include <doctest/doctest.h>
 
-using kms::builder::go_folders;
+using kms::builder::go_directories;
 using Paths = std::vector<std::string>;
 
-TEST_CASE("replacements by folders are found in lines and in blocks") {
-  const auto found = go_folders(R"(module example.org/plugin // replace a => ./not
+TEST_CASE("replacements by directories are found in lines and in blocks") {
+  const auto found = go_directories(R"(module example.org/plugin // replace a => ./not
 
 go 1.19
 
@@ -27,15 +27,15 @@ replace example.org/d => .
 }
 
 TEST_CASE("a workspace's modules are found") {
-  const auto found = go_folders("go 1.22\nuse .\nuse (\n\t./tools\n\t`../other`\n)\nreplace a => ../a\n");
+  const auto found = go_directories("go 1.22\nuse .\nuse (\n\t./tools\n\t`../other`\n)\nreplace a => ../a\n");
   CHECK(found.modules == Paths{".", "./tools", "../other"});
   CHECK(found.replacements == Paths{"../a"});
 }
 
-TEST_CASE("absolute replacements and broken lines name no folder") {
+TEST_CASE("absolute replacements and broken lines name no directory") {
   const auto found =
-      go_folders("replace a => /abs\nreplace a =>\nreplace => ./x\nreplace\nuse\n\"\nreplace (\nb =>");
+      go_directories("replace a => /abs\nreplace a =>\nreplace => ./x\nreplace\nuse\n\"\nreplace (\nb =>");
   CHECK(found.replacements == Paths{"./x"});
   CHECK(found.modules.empty());
-  CHECK(go_folders("").replacements.empty());
+  CHECK(go_directories("").replacements.empty());
 }

@@ -8,10 +8,10 @@
 #include <fstream>
 
 #include "common/error.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 using namespace kms::builder;
-using kms::test::TempFolder;
+using kms::test::TempDirectory;
 
 namespace {
 
@@ -37,24 +37,24 @@ class ShortFiles {
 }  // namespace
 
 TEST_CASE("a plugin's configuration is made once, for its owner alone, and never overwritten") {
-  const TempFolder folder;
-  const auto file = folder.path() / openshift().companion;
-  write_companion(openshift(), folder.path());
+  const TempDirectory directory;
+  const auto file = directory.path() / openshift().companion;
+  write_companion(openshift(), directory.path());
   struct stat status {};
   REQUIRE(stat(file.c_str(), &status) == 0);
   CHECK((status.st_mode & 0777) == 0600);
   std::ofstream(file) << "mine";
-  write_companion(openshift(), folder.path());
+  write_companion(openshift(), directory.path());
   CHECK(std::filesystem::file_size(file) == 4);
 }
 
 TEST_CASE("a configuration that does not fit leaves nothing, so that the next build makes it whole") {
-  const TempFolder folder;
+  const TempDirectory directory;
   for (const rlim_t bytes : {rlim_t{0}, rlim_t{5}}) {
     const ShortFiles full(bytes);
-    CHECK_THROWS_AS(write_companion(openshift(), folder.path()), kms::Error);
-    CHECK(std::filesystem::is_empty(folder.path()));
+    CHECK_THROWS_AS(write_companion(openshift(), directory.path()), kms::Error);
+    CHECK(std::filesystem::is_empty(directory.path()));
   }
-  write_companion(openshift(), folder.path());
-  CHECK(std::filesystem::file_size(folder.path() / openshift().companion) > 50);
+  write_companion(openshift(), directory.path());
+  CHECK(std::filesystem::file_size(directory.path() / openshift().companion) > 50);
 }

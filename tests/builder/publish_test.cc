@@ -7,34 +7,34 @@
 #include <set>
 
 #include "common/error.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 using kms::builder::Interruption;
 using kms::builder::Output;
-using kms::test::TempFolder;
+using kms::test::TempDirectory;
 using mock_kms::v1::BuildInfo;
 
 kms::UniqueFd opened(const fs::path& file) {
   return kms::UniqueFd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
 }
 
-BuildInfo published(const TempFolder& folder, const std::string& content, const std::string& commit) {
+BuildInfo published(const TempDirectory& directory, const std::string& content, const std::string& commit) {
   const Interruption interruption;
-  const fs::path built = folder.write("built", content);
+  const fs::path built = directory.write("built", content);
   BuildInfo info;
   info.set_commit(commit);
-  Output output(folder.path() / "out" / "plugin", interruption);
+  Output output(directory.path() / "out" / "plugin", interruption);
   output.stage(opened(built).get(), info);
   output.publish(info);
   return info;
 }
 
-std::set<std::string> files_in(const fs::path& folder) {
+std::set<std::string> files_in(const fs::path& directory) {
   std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(directory)) names.insert(entry.path().filename().string());
   return names;
 }
 
@@ -42,66 +42,66 @@ std::set<std::string> files_in(const fs::path& folder) {
 
 TEST_CASE("a binary is published executable, with a record that has its digest and size") {
   const Interruption interruption;
-  const TempFolder folder;
-  const BuildInfo info = published(folder, "abc", "1");
+  const TempDirectory directory;
+  const BuildInfo info = published(directory, "abc", "1");
   // FIPS 180-2, appendix B.1
   CHECK(info.binary().sha256() == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   CHECK(info.binary().size() == 3);
-  const fs::path binary = folder.path() / "out" / "plugin";
+  const fs::path binary = directory.path() / "out" / "plugin";
   struct stat status {};
   REQUIRE(::stat(binary.c_str(), &status) == 0);
   CHECK((status.st_mode & 07777) == 0755);
   CHECK(Output(binary, interruption).current()->commit() == "1");
-  CHECK(files_in(folder.path() / "out") == std::set<std::string>{"plugin", "build-info.json"});
+  CHECK(files_in(directory.path() / "out") == std::set<std::string>{"plugin", "build-info.json"});
 }
 
 TEST_CASE("between the two renames the new record still describes the old binary") {
   const Interruption interruption;
-  const TempFolder folder;
-  published(folder, "old", "1");
-  const fs::path binary = folder.path() / "out" / "plugin";
-  fs::copy_file(binary, folder.path() / "kept");
-  published(folder, "new", "2");
+  const TempDirectory directory;
+  published(directory, "old", "1");
+  const fs::path binary = directory.path() / "out" / "plugin";
+  fs::copy_file(binary, directory.path() / "kept");
+  published(directory, "new", "2");
   CHECK(Output(binary, interruption).current()->commit() == "2");
-  fs::rename(folder.path() / "kept", binary);  // as if the second rename had never been
+  fs::rename(directory.path() / "kept", binary);  // as if the second rename had never been
   CHECK(Output(binary, interruption).current()->commit() == "1");
-  published(folder, "newer", "3");
-  const auto file = kms::read_build_info(folder.path() / "out" / "build-info.json");
+  published(directory, "newer", "3");
+  const auto file = kms::read_build_info(directory.path() / "out" / "build-info.json");
   CHECK(file->previous().commit() == "1");
   CHECK_FALSE(file->previous().has_previous());
 }
 
 TEST_CASE("a binary that is not the one recorded has no record") {
   const Interruption interruption;
-  const TempFolder folder;
-  published(folder, "abc", "1");
-  folder.write("out/plugin", "abd");
-  CHECK_FALSE(Output(folder.path() / "out" / "plugin", interruption).current());
-  folder.write("out/build-info.json", "{ damaged");
-  CHECK_FALSE(Output(folder.path() / "out" / "plugin", interruption).current());
+  const TempDirectory directory;
+  published(directory, "abc", "1");
+  directory.write("out/plugin", "abd");
+  CHECK_FALSE(Output(directory.path() / "out" / "plugin", interruption).current());
+  directory.write("out/build-info.json", "{ damaged");
+  CHECK_FALSE(Output(directory.path() / "out" / "plugin", interruption).current());
 }
 
 TEST_CASE("left-overs of a killed builder go when the next one begins, staged files when this one ends") {
   const Interruption interruption;
-  const TempFolder folder;
-  folder.write("out/.plugin.builder-new", "half");
-  folder.write("out/.build-info.json.builder-new", "half");
-  folder.write("out/.plugin.other", "not ours");
+  const TempDirectory directory;
+  directory.write("out/.plugin.builder-new", "half");
+  directory.write("out/.build-info.json.builder-new", "half");
+  directory.write("out/.plugin.other", "not ours");
   {
-    Output output(folder.path() / "out" / "plugin", interruption);
-    CHECK(files_in(folder.path() / "out") == std::set<std::string>{".plugin.other"});
+    Output output(directory.path() / "out" / "plugin", interruption);
+    CHECK(files_in(directory.path() / "out") == std::set<std::string>{".plugin.other"});
     BuildInfo info;
-    output.stage(opened(folder.write("built", "abc")).get(), info);
+    output.stage(opened(directory.write("built", "abc")).get(), info);
   }
-  CHECK(files_in(folder.path() / "out") == std::set<std::string>{".plugin.other"});
+  CHECK(files_in(directory.path() / "out") == std::set<std::string>{".plugin.other"});
 }
 
 TEST_CASE("an output that cannot be is refused with its cause") {
   const Interruption interruption;
-  const TempFolder folder;
-  folder.write("file", "");
-  CHECK_THROWS_AS(Output(folder.path() / "file" / "plugin", interruption), kms::Error);
+  const TempDirectory directory;
+  directory.write("file", "");
+  CHECK_THROWS_AS(Output(directory.path() / "file" / "plugin", interruption), kms::Error);
   CHECK_THROWS_AS(Output("/proc/plugin", interruption), kms::Error);  // nobody writes there, root neither
-  fs::create_directories(folder.path() / "out" / "plugin");
-  CHECK_THROWS_AS(Output(folder.path() / "out" / "plugin", interruption), kms::Error);
+  fs::create_directories(directory.path() / "out" / "plugin");
+  CHECK_THROWS_AS(Output(directory.path() / "out" / "plugin", interruption), kms::Error);
 }

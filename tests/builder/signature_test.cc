@@ -9,7 +9,7 @@
 #include "builder/signature/ssh_key.h"
 #include "builder/signature/ssh_signature.h"
 #include "common/process/run.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace {
 
@@ -32,7 +32,7 @@ class Signer {
   [[nodiscard]] std::string commit(const std::string& name_space = "git",
                                    const std::string& options = "") const {
     const std::string payload = head + "\nmessage\n";
-    std::ofstream(folder_.path() / "payload") << payload;
+    std::ofstream(directory_.path() / "payload") << payload;
     shell("rm -f payload.sig; ssh-keygen -q -Y sign -f key -n " + name_space + " " + options + " payload");
     std::string folded;
     std::istringstream lines(read("payload.sig"));
@@ -52,18 +52,18 @@ class Signer {
 
  private:
   void shell(const std::string& script) const {
-    const auto end =
-        kms::process::run({{"sh", "-ec", script}, kms::process::own_environment(), {}, folder_.path(), true},
-                          {}, [](std::string_view) {});
+    const auto end = kms::process::run(
+        {{"sh", "-ec", script}, kms::process::own_environment(), {}, directory_.path(), true}, {},
+        [](std::string_view) {});
     REQUIRE(std::get<kms::process::ExitStatus>(end).success());
   }
   [[nodiscard]] std::string read(const std::string& name) const {
     std::ostringstream text;
-    text << std::ifstream(folder_.path() / name, std::ios::binary).rdbuf();
+    text << std::ifstream(directory_.path() / name, std::ios::binary).rdbuf();
     return text.str();
   }
 
-  kms::test::TempFolder folder_;
+  kms::test::TempDirectory directory_;
   std::string type_;
   std::string base64_;
 };

@@ -5,7 +5,7 @@
 #include "builder/reserved_name.h"
 
 using kms::builder::means_device;
-using kms::builder::means_git_folder;
+using kms::builder::means_git_directory;
 using kms::builder::source_path;
 using kms::builder::why_bad_link;
 using kms::builder::why_bad_name;
@@ -35,12 +35,12 @@ TEST_CASE(".git is known in all the forms that file systems take for it") {
                            ".git:stream", ".git\\hooks", "a\\.git", "a\\b\\git~1", ".g\u200cit",
                            ".gi\u202at\u206f", "\ufeff.git", ".git\u200c", ".git\xff", ".Gi\u200dT"}) {
     CAPTURE(form);
-    CHECK(means_git_folder(form));
+    CHECK(means_git_directory(form));
   }
   for (const char* other : {"git", ".gitignore", ".gitmodules", ".github", "git~2", "git~11", "agit~1",
                             ".git-x", ".git.x", "x.git", ".g\u00edt", "\xff.git", "..git", ".gi", ""}) {
     CAPTURE(other);
-    CHECK_FALSE(means_git_folder(other));
+    CHECK_FALSE(means_git_directory(other));
   }
 }
 

@@ -38,22 +38,22 @@ def test_a_compiled_binary_is_published_with_its_record(workshop):
     assert info["binary"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert info["binary"]["size"] == len(content)
     assert info["binary"]["version"] == "compiled 1.0"
-    assert [phase["name"] for phase in info["phases"]] == ["fetch", "checkout", "configure", "compile", "prove", "publish"]
+    assert [phase["name"] for phase in info["phases"]] == ["fetch", "checkout", "configure", "compile", "smoke-test", "publish"]
     assert stat.S_IMODE(workshop.output.stat().st_mode) == 0o755
-    for phase in ("fetch", "checkout", "configure", "compile", "prove", "publish"):
+    for phase in ("fetch", "checkout", "configure", "compile", "smoke-test", "publish"):
         assert re.search(rf"phase done phase={phase} duration=", done.err)
     workshop.assert_clean()
 
 
-def test_two_builds_in_different_folders_give_the_same_binary(workshop):
+def test_two_builds_in_different_directories_give_the_same_binary(workshop):
     workshop.source.commit(cxx_project())
     workshop.built("--force")
     first = workshop.output.read_bytes()
-    workshop.build_dir = workshop.folder / "another" / "build-folder"
+    workshop.build_dir = workshop.directory / "another" / "build-directory"
     workshop.built("--force")
     assert workshop.output.read_bytes() == first
     assert output_of(workshop).splitlines()[1].endswith("src/provider/main.cc")
-    assert str(workshop.folder) not in output_of(workshop)
+    assert str(workshop.directory) not in output_of(workshop)
 
 
 def test_make_is_used_where_ninja_is_missing(workshop):
@@ -62,19 +62,19 @@ def test_make_is_used_where_ninja_is_missing(workshop):
     assert "-GUnix Makefiles" in info_of(workshop)["flags"]
 
 
-def test_a_folder_of_path_that_cannot_be_read_is_passed_over(workshop):
+def test_a_directory_of_path_that_cannot_be_read_is_passed_over(workshop):
     workshop.source.commit(project())
-    loop = workshop.folder / "loop"
-    loop.symlink_to(loop)  # root may read any folder, but not follow this
+    loop = workshop.directory / "loop"
+    loop.symlink_to(loop)  # root may read any directory, but not follow this
     workshop.built(environment={"PATH": f"{loop}:{workshop.environment['PATH']}"})
 
 
 @pytest.mark.parametrize("generator", ["ninja", "make"])
 @pytest.mark.parametrize("name", ["with space", "it's", "a$HOME", "all of 'them' $$"])
-def test_folders_may_have_names_that_a_shell_would_take_apart(workshop, name, generator):
+def test_directories_may_have_names_that_a_shell_would_take_apart(workshop, name, generator):
     workshop.source.commit({f"{name}/{file}": text for file, text in
                             {"CMakeLists.txt": CXX_CMAKE_LISTS, "main.cc": CXX_MAIN}.items()})
-    workshop.build_dir = workshop.folder / name
+    workshop.build_dir = workshop.directory / name
     workshop.built("--path", name, environment=tools_without_ninja(workshop) if generator == "make" else {})
     assert output_of(workshop).splitlines()[1] == f"src/{name}/main.cc"
     assert any(flag.endswith("-ffile-prefix-map=$WORK/=") for flag in info_of(workshop)["flags"])
@@ -183,7 +183,7 @@ def test_a_branch_goes_before_a_tag_of_its_name(workshop, place):
 
 def test_a_password_in_the_url_is_used_and_never_shown(workshop):
     workshop.source.commit(project())
-    with GitHttp(workshop.folder / "srv", users={"me": "s3cr/t"}) as server:
+    with GitHttp(workshop.directory / "srv", users={"me": "s3cr/t"}) as server:
         done = workshop.built("-o", "json", "--log-level", "debug", repo=server.url("source/.git", "me:s3cr%2Ft"))
         for text in (done.out, done.err, json.dumps(info_of(workshop))):
             assert "s3cr" not in text and "me:" not in text and "me@" not in text
@@ -258,7 +258,7 @@ def test_another_target_is_another_binary(workshop):
 
 
 def test_a_binary_that_runs_no_more_is_compiled_again(workshop):
-    library = workshop.folder / "library"
+    library = workshop.directory / "library"
     library.write_text("")
     workshop.source.commit(project(**{"provider/plugin.sh": plugin("1.0", f"test -e {library} || {{ echo no library >&2; exit 1; }}")}))
     workshop.built()

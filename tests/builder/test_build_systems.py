@@ -11,7 +11,7 @@ from test_build import info_of, output_of
 
 MOCK = "staging/src/k8s.io/kms/internal/plugins/_mock"
 
-# A plugin in the upstream layout: a module that replaces the one around it, four folders up.
+# A plugin in the upstream layout: a module that replaces the one around it, four directories up.
 UPSTREAM = {
     f"{MOCK}/go.mod": """module k8s.io/kms/plugins/mock
 
@@ -57,7 +57,7 @@ def shop(workshop):
 # --- Go --------------------------------------------------------------------------------------------------------------
 
 @needs_go
-def test_the_upstream_layout_builds_from_the_plugin_s_path_alone_and_alike_in_any_folder(shop, git_http):
+def test_the_upstream_layout_builds_from_the_plugin_s_path_alone_and_alike_in_any_directory(shop, git_http):
     shop.source.commit(UPSTREAM)
     done = shop.built("--path", MOCK, repo=git_http.url("source/.git"))
     assert output_of(shop) == "upstream 1.0\n"
@@ -66,10 +66,10 @@ def test_the_upstream_layout_builds_from_the_plugin_s_path_alone_and_alike_in_an
     assert info["buildSystem"] == "go" and info["compiler"]["version"].startswith("go version go")
     assert f"path=staging/src/k8s.io/kms why=\"{MOCK}/go.mod says replace ... => ../../../../kms\"" in done.err
     first = shop.output.read_bytes()
-    assert str(shop.folder).encode() not in first
+    assert str(shop.directory).encode() not in first
     shutil.rmtree(shop.output.parent)
     assert shop.built("--path", MOCK, repo=git_http.url("source/.git")).out.startswith("From the cache:")
-    shop.build_dir = shop.folder / "another" / "place"
+    shop.build_dir = shop.directory / "another" / "place"
     shop.built("--path", MOCK, "--force")
     assert shop.output.read_bytes() == first
 
@@ -78,9 +78,9 @@ def test_the_upstream_layout_builds_from_the_plugin_s_path_alone_and_alike_in_an
 def test_the_openshift_profile_builds_the_upstream_layout_and_makes_its_configuration(shop):
     """Its plugin has no --version: --help has to do. The modules come from nowhere, since none is needed."""
     shop.source.commit({**UPSTREAM, f"{MOCK}/plugin.go": UPSTREAM[f"{MOCK}/plugin.go"].replace("--version", "--help")})
-    out = shop.folder / "plugin"
+    out = shop.directory / "plugin"
     done = subprocess.run([BUILDER, "build", "--profile", "openshift", "--repo", shop.source.path, "--build-dir", shop.build_dir,
-                           "--output", f"{out}/"], env=shop.environment, cwd=shop.folder, capture_output=True, text=True)
+                           "--output", f"{out}/"], env=shop.environment, cwd=shop.directory, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "phase done phase=modules" in done.stderr
     configuration = out / "softhsm-config.json"
@@ -90,14 +90,14 @@ def test_the_openshift_profile_builds_the_upstream_layout_and_makes_its_configur
     assert "CGO_ENABLED=1" in json.loads((out / "build-info.json").read_text())["flags"]
     configuration.write_text('{"pin": "my own"}')
     subprocess.run([BUILDER, "build", "--profile", "openshift", "--repo", shop.source.path, "--build-dir", shop.build_dir,
-                    "--output", f"{out}/"], env=shop.environment, cwd=shop.folder, capture_output=True, check=True)
+                    "--output", f"{out}/"], env=shop.environment, cwd=shop.directory, capture_output=True, check=True)
     assert configuration.read_text() == '{"pin": "my own"}'
 
 
 @needs_go
 def test_modules_are_downloaded_by_a_step_of_its_own_and_compiled_without_network(shop):
-    """GOPROXY may be a folder: the same code path as a server, without one."""
-    proxy = shop.folder / "proxy" / "example.org" / "dep" / "@v"
+    """GOPROXY may be a directory: the same code path as a server, without one."""
+    proxy = shop.directory / "proxy" / "example.org" / "dep" / "@v"
     proxy.mkdir(parents=True)
     (proxy / "list").write_text("v1.0.0\n")
     (proxy / "v1.0.0.info").write_text('{"Version": "v1.0.0", "Time": "2026-01-01T00:00:00Z"}')
@@ -108,8 +108,8 @@ def test_modules_are_downloaded_by_a_step_of_its_own_and_compiled_without_networ
     shop.source.commit({
         "plugin/go.mod": "module example.org/p\n\ngo 1.19\n\nrequire example.org/dep v1.0.0\n",
         "plugin/main.go": 'package main\n\nimport "example.org/dep"\n\nfunc main() { println(dep.Name()) }\n'})
-    options = ["--path", "plugin", "--env", f"GOPROXY=file://{shop.folder}/proxy", "--env", "GOSUMDB=off", "--input",
-               str(shop.folder / "proxy")]
+    options = ["--path", "plugin", "--env", f"GOPROXY=file://{shop.directory}/proxy", "--env", "GOSUMDB=off", "--input",
+               str(shop.directory / "proxy")]
     shop.built(*options, "--modules", "download")
     assert subprocess.run([shop.output], capture_output=True, text=True).stderr == "with module\n"
     assert "modules" in [phase["name"] for phase in info_of(shop)["phases"]]
@@ -125,7 +125,7 @@ MAKEFILE = """plugin: main.c
 C_MAIN = '#include <stdio.h>\nint main(void) { puts(TEXT " " __FILE__ " " __DATE__); }\n'
 
 
-def test_make_builds_a_target_in_the_source_folder(shop):
+def test_make_builds_a_target_in_the_source_directory(shop):
     shop.source.commit({"src/Makefile": MAKEFILE, "src/main.c": C_MAIN})
     shop.built("--path", "src", "--target", "plugin", "--flag", "TEXT=from make")
     assert output_of(shop) == "from make main.c Jan  1 1980\n"
@@ -146,7 +146,7 @@ def test_a_command_leaves_the_executable_where_it_is_told(shop):
     (["--build-command", "true"], "need each other"),
     (["--build", "bazel"], "bazel"),
     (["--env", "X"], "no NAME=VALUE"),
-    (["--closure", "maybe"], "maybe"),
+    (["--dependencies", "maybe"], "maybe"),
     (["--profile", "other"], "other"),
 ])
 def test_a_recipe_that_cannot_be_is_a_usage_error(shop, options, words):
@@ -158,7 +158,7 @@ def test_a_recipe_that_cannot_be_is_a_usage_error(shop, options, words):
 
 @pytest.mark.parametrize("isolation", ["on", "off"])
 def test_the_same_source_gives_the_same_binary_at_another_time_and_place(shop, isolation):
-    """__DATE__, __TIME__, __FILE__, debug information with the folder, and an assert's path."""
+    """__DATE__, __TIME__, __FILE__, debug information with the directory, and an assert's path."""
     lists = "cmake_minimum_required(VERSION 3.22)\nproject(plugin C CXX)\nset(CMAKE_BUILD_RPATH_USE_ORIGIN ON)\nadd_library(part STATIC part.cc)\n" \
             "add_executable(mock-kms-provider main.cc)\ntarget_link_libraries(mock-kms-provider part)\n"
     part = '#include <cassert>\n#include <cstdio>\nvoid part(int n) { assert(n > 0); std::puts(__FILE__ " " __DATE__ " " __TIME__); }\n'
@@ -167,12 +167,12 @@ def test_the_same_source_gives_the_same_binary_at_another_time_and_place(shop, i
     options = ["--force", "--isolation", isolation, "--define", "CMAKE_BUILD_TYPE=Debug"]
     shop.built(*options)
     first = shop.output.read_bytes()
-    shop.build_dir = shop.folder / "a much longer name of" / "another folder"
+    shop.build_dir = shop.directory / "a much longer name of" / "another directory"
     shop.source.commit({"README": "another commit, a second later or more"})
     shop.built(*options)
     assert shop.output.read_bytes() == first
     assert output_of(shop) == "src/provider/part.cc Jan  1 1980 00:00:00\n"
-    assert str(shop.folder).encode() not in first
+    assert str(shop.directory).encode() not in first
 
 
 def test_isolated_or_not_the_binary_is_the_same(shop):
@@ -210,17 +210,17 @@ def test_what_cmake_lists_name_is_fetched_until_nothing_is_missing(needy, place,
 
 
 def test_what_is_missing_is_refused_with_the_list(needy):
-    line = needy.failure("--path", "provider", "--closure", "refuse")
-    assert line == ("builder: closure: cannot compile without proto (provider/CMakeLists.txt says add_subdirectory(proto)), "
+    line = needy.failure("--path", "provider", "--dependencies", "refuse")
+    assert line == ("builder: dependencies: cannot compile without proto (provider/CMakeLists.txt says add_subdirectory(proto)), "
                     "cmake/a.cmake (provider/CMakeLists.txt says include(cmake/a.cmake)), "
                     "deep/er (proto/CMakeLists.txt says add_subdirectory(deep/er)), "
-                    "cmake/b.cmake (cmake/a.cmake says include(cmake/b.cmake)); give these by --path too, or --closure fetch")
+                    "cmake/b.cmake (cmake/a.cmake says include(cmake/b.cmake)); give these by --path too, or --dependencies fetch")
     assert needy.compilations() == 0
-    needy.built("--path", "provider,proto,cmake,deep", "--closure", "refuse")
+    needy.built("--path", "provider,proto,cmake,deep", "--dependencies", "refuse")
 
 
 def test_without_a_closure_the_compiler_finds_out(needy):
-    assert needy.failure("--path", "provider", "--closure", "off").startswith("builder: configure: ")
+    assert needy.failure("--path", "provider", "--dependencies", "off").startswith("builder: configure: ")
 
 
 def test_what_the_commit_does_not_hold_is_left_to_cmake(workshop):
@@ -236,15 +236,15 @@ def test_what_the_commit_does_not_hold_is_left_to_cmake(workshop):
 def test_a_replacement_outside_of_the_repository_is_refused(shop):
     shop.source.commit({"plugin/go.mod": "module p\n\nreplace x => ../../x\n", "plugin/main.go": "package main\nfunc main() {}\n"})
     assert shop.failure("--path", "plugin") == (
-        "builder: closure: cannot compile plugin: plugin/go.mod says 'replace ... => ../../x', which leads out of the repository; "
-        "give another --ref, or --closure off")
+        "builder: dependencies: cannot compile plugin: plugin/go.mod says 'replace ... => ../../x', which leads out of the repository; "
+        "give another --ref, or --dependencies off")
 
 
 @needs_go
 def test_a_workspace_s_modules_are_needed(shop):
     shop.source.commit({"plugin/go.mod": "module example.org/p\n", "plugin/go.work": "go 1.19\n\nuse (\n\t.\n\t../lib\n)\n",
                         "lib/go.mod": "module example.org/lib\n\nreplace example.org/more => ../more\n", "more/go.mod": "module example.org/more\n"})
-    line = shop.failure("--path", "plugin", "--closure", "refuse")
+    line = shop.failure("--path", "plugin", "--dependencies", "refuse")
     assert "lib (plugin/go.work says use ../lib)" in line and "more (lib/go.mod says replace ... => ../more)" in line
 
 
@@ -252,9 +252,9 @@ def test_a_workspace_s_modules_are_needed(shop):
 
 def test_the_cause_goes_to_the_termination_log_and_everything_to_the_log_file(workshop):
     workshop.source.commit(project(**{"provider/build.sh": "echo words of the compiler; exit 3\n"}))
-    message = workshop.folder / "termination-log"
+    message = workshop.directory / "termination-log"
     message.write_text("")
-    log = workshop.folder / "log"
+    log = workshop.directory / "log"
     line = workshop.failure("--termination-log", str(message), "--log-file", str(log), "--log-level", "error")
     assert message.read_text() == line + "\n"
     assert line.startswith("builder: compile: ")
@@ -274,10 +274,10 @@ def test_the_cause_goes_to_the_termination_log_and_everything_to_the_log_file(wo
 @pytest.mark.parametrize("command", ["build", "fetch"])
 def test_a_file_that_is_wrong_is_named_in_the_termination_log_too(workshop, command, option, content, words):
     workshop.source.commit(project())
-    message = workshop.folder / "termination-log"
+    message = workshop.directory / "termination-log"
     message.write_text("")
     if content:
-        (workshop.folder / "given").write_text(content)
+        (workshop.directory / "given").write_text(content)
     done = (workshop.fetch if command == "fetch" else workshop.build)("--termination-log", str(message), option, "given")
     last = (done.stderr if command == "fetch" else done.err).splitlines()[-1]
     assert done.returncode == 2
@@ -289,7 +289,7 @@ def test_a_file_that_is_wrong_is_named_in_the_termination_log_too(workshop, comm
 @pytest.mark.parametrize("by_variable", [False, True])
 @pytest.mark.parametrize("command", ["build", "fetch"])
 def test_so_is_an_option_that_is_wrong(workshop, command, by_variable, words):
-    message = workshop.folder / "termination-log"
+    message = workshop.directory / "termination-log"
     message.write_text("")
     variables = {"BUILDER_TERMINATION_LOG": str(message)} if by_variable else {}
     words = words if by_variable else ["--termination-log", str(message), *words]
@@ -301,18 +301,18 @@ def test_so_is_an_option_that_is_wrong(workshop, command, by_variable, words):
 
 def test_no_termination_log_is_made_where_there_is_none(workshop):
     workshop.source.commit(project(**{"provider/build.sh": "exit 3\n"}))
-    workshop.failure("--termination-log", str(workshop.folder / "none"))
-    assert not (workshop.folder / "none").exists()
+    workshop.failure("--termination-log", str(workshop.directory / "none"))
+    assert not (workshop.directory / "none").exists()
 
 
 def test_a_log_file_that_cannot_be_written_is_a_usage_error(workshop):
-    done = workshop.build("--log-file", str(workshop.folder / "none" / "log"))
+    done = workshop.build("--log-file", str(workshop.directory / "none" / "log"))
     assert done.returncode == 2 and "--log-file" in done.err
 
 
 def test_a_fetch_leaves_its_words_there_too(workshop):
     workshop.source.commit(project())
-    message = workshop.folder / "termination-log"
+    message = workshop.directory / "termination-log"
     message.write_text("")
     line = workshop.fetch_failure("--path", "none", "--termination-log", str(message))
     assert message.read_text() == line + "\n"

@@ -38,7 +38,7 @@ def test_a_binary_that_was_made_before_is_published_without_a_compile(cached):
     info = info_of(cached)
     assert info["fromCache"] is True
     assert info["binary"]["path"] == str(cached.output)
-    assert [phase["name"] for phase in info["phases"]] == ["fetch", "checkout", "configure", "compile", "prove", "publish"]
+    assert [phase["name"] for phase in info["phases"]] == ["fetch", "checkout", "configure", "compile", "smoke-test", "publish"]
     assert cached.built().out.startswith("Up to date:")
 
 
@@ -69,7 +69,7 @@ def test_a_pinned_commit_needs_no_network(cached, git_http, pin):
     with RefusedPort() as server:
         done = cached.built(pin, commit, repo=f"http://127.0.0.1:{server.port}/source/.git")
     assert done.out.startswith("From the cache:")
-    assert info_of(cached)["transfer"] == {"way": "none"}
+    assert info_of(cached)["transfer"] == {"strategy": "none"}
     assert info_of(cached)["commit"] == commit
     assert cached.compilations() == 1
 
@@ -83,7 +83,7 @@ def test_a_ref_is_looked_up_and_nothing_else(cached, git_http):
             cached.gone()
         done = cached.built("--ref", "main", repo=url)
         transfer = info_of(cached)["transfer"]
-        assert transfer["way"] == "ref alone" and transfer["requests"] == 2, done.err  # the greeting and the look-up
+        assert transfer["strategy"] == "ref alone" and transfer["requests"] == 2, done.err  # the greeting and the look-up
         assert transfer["bytes"] < 2000
     assert info_of(cached)["commit"] == commit
     cached.source.commit({"provider/plugin.sh": plugin("2.0")})
@@ -135,7 +135,7 @@ def test_a_flag_is_not_taken_for_a_variable_of_the_same_words(cached):
 
 
 def test_another_content_of_an_input_is_another_binary(cached):
-    shown = cached.folder / "shown"
+    shown = cached.directory / "shown"
     shown.write_text("one")
     cached.source.commit({"provider/Makefile": f'plugin:\n\tprintf "#!/bin/sh\\necho $$(cat {shown})\\n" > $$OUTPUT; chmod +x $$OUTPUT\n'})
     for word, verb in (("one", "Published:"), ("one", "From the cache:"), ("other", "Published:")):
@@ -170,7 +170,7 @@ def test_a_damaged_entry_is_noticed_set_aside_and_made_anew(cached, git_http, da
 
 
 def test_an_entry_that_runs_no_more_is_compiled_again(cached):
-    needed = cached.folder / "library"
+    needed = cached.directory / "library"
     needed.write_text("")
     cached.source.commit(project(**{"provider/plugin.sh": plugin("1.0", f"test -e {needed} || exit 1")}))
     cached.built()
@@ -205,8 +205,8 @@ def test_no_cache_is_made_where_it_may_hold_nothing(cached):
 
 def test_a_cache_that_cannot_be_written_costs_a_warning_alone(cached):
     cached.source.commit(project())
-    (cached.folder / "file").write_text("")
-    done = cached.built("--cache-dir", str(cached.folder / "file" / "cache"))
+    (cached.directory / "file").write_text("")
+    done = cached.built("--cache-dir", str(cached.directory / "file" / "cache"))
     assert "cannot use the build cache" in done.err
 
 
@@ -222,17 +222,17 @@ def test_builders_of_one_cache_at_once_all_publish_whole_binaries(cached):
     commits = [cached.source.commit(project(version)) for version in ("1", "2")]
     builders = []
     for number in range(6):
-        out = cached.folder / f"out{number}" / "mock-kms-provider"
+        out = cached.directory / f"out{number}" / "mock-kms-provider"
         builders.append((out, subprocess.Popen(
             [BUILDER, "build", "--repo", cached.source.path, "--ref", commits[number % 2], "--output", out,
-             "--build-dir", cached.folder / f"b{number}", "--cache-dir", cached.folder / "shared"],
-            env=cached.environment, cwd=cached.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)))
+             "--build-dir", cached.directory / f"b{number}", "--cache-dir", cached.directory / "shared"],
+            env=cached.environment, cwd=cached.directory, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)))
     for number, (out, builder) in enumerate(builders):
         _, err = builder.communicate(timeout=120)
         assert builder.returncode == 0, err
         assert out.read_text() == plugin("12"[number % 2])
         assert not [line for line in err.splitlines() if " warning " in line and "not isolated" not in line], err
-    shared = cached.folder / "shared"
+    shared = cached.directory / "shared"
     assert sorted(path.name for path in shared.iterdir()) == ["entries", "sources"]
     assert len(list((shared / "entries").iterdir())) == 2
 
@@ -251,8 +251,8 @@ def test_a_demanded_signature_is_looked_at_though_all_is_cached(cached, git_http
     commit = cached.source.commit(project())
     cached.built(repo=git_http.url("source/.git"))
     cached.gone()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", cached.folder / "key"], check=True)
-    (cached.folder / "signers").write_text(f"me@example.org {(cached.folder / 'key.pub').read_text()}")
-    done = cached.build("--ref", commit, "--allowed-signers", str(cached.folder / "signers"), repo=git_http.url("source/.git"))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", cached.directory / "key"], check=True)
+    (cached.directory / "signers").write_text(f"me@example.org {(cached.directory / 'key.pub').read_text()}")
+    done = cached.build("--ref", commit, "--allowed-signers", str(cached.directory / "signers"), repo=git_http.url("source/.git"))
     assert done.returncode == 1 and "cannot trust" in done.err.splitlines()[-1]
     assert not cached.output.exists()

@@ -36,12 +36,12 @@ def test_no_such_repository_on_a_server(shop, way, git_http, git_daemon):
 
 
 def test_no_such_repository_here(shop):
-    assert shop.failure(repo=shop.folder / "nothing").startswith("builder: fetch: cannot open ")
-    assert "it is no git repository; give --repo" in shop.failure(repo=shop.folder)
+    assert shop.failure(repo=shop.directory / "nothing").startswith("builder: fetch: cannot open ")
+    assert "it is no git repository; give --repo" in shop.failure(repo=shop.directory)
 
 
 def test_authentication(shop):
-    with GitHttp(shop.folder / "srv", users={"me": "right-one"}) as server:
+    with GitHttp(shop.directory / "srv", users={"me": "right-one"}) as server:
         line = shop.failure(repo=server.url("source/.git"))
         assert "cannot reach" in line and "asks for a user and a password" in line and "; give the right --user" in line
         line = shop.failure(repo=server.url("source/.git", "me:wr%6Fng"))
@@ -91,13 +91,13 @@ def test_a_link_out_of_the_tree(shop):
 
 @pytest.fixture
 def small_disk(shop):
-    """A tmpfs of 256 KiB at shop.folder/small."""
-    folder = shop.folder / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True).returncode:
+    """A tmpfs of 256 KiB at shop.directory/small."""
+    directory = shop.directory / "small"
+    directory.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", directory], capture_output=True).returncode:
         pytest.skip("mounting a tmpfs is refused here: run as root with CAP_SYS_ADMIN")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    yield directory
+    subprocess.run(["umount", "-l", directory], check=True)
 
 
 @pytest.mark.parametrize("way", ["path", "http"])
@@ -135,7 +135,7 @@ def test_no_compiler(shop):
 
 
 def test_no_cmake(shop):
-    tools = shop.folder / "tools"
+    tools = shop.directory / "tools"
     tools.mkdir()
     (tools / "c++").symlink_to("/usr/bin/c++")
     line = shop.failure(environment={"PATH": str(tools)})
@@ -196,8 +196,8 @@ def test_a_target_without_an_executable(shop):
 def test_a_binary_that_does_not_run(shop, body, cause):
     shop.built()  # the old one stays
     shop.source.commit({"provider/plugin.sh": plugin("2.0", body)})
-    line = shop.failure(*(["--proof-timeout", "300ms"] if "300.0 ms" in cause else []))
-    assert line.startswith("builder: prove: cannot run mock-kms-provider --version: " + cause)
+    line = shop.failure(*(["--smoke-test-timeout", "300ms"] if "300.0 ms" in cause else []))
+    assert line.startswith("builder: smoke-test: cannot run mock-kms-provider --version: " + cause)
     assert subprocess.run([shop.output, "--version"], capture_output=True, text=True).stdout == "plugin 1.0\n"
 
 
@@ -205,14 +205,14 @@ def test_a_binary_that_does_not_run(shop, body, cause):
 def test_a_result_that_cannot_be_printed(shop, format):
     with open("/dev/full", "w") as full:
         for command in (shop.command("-o", format), [BUILDER, "fetch", "--repo", shop.source.path, "--into",
-                                                     shop.folder / "fetched", "-o", format]):
+                                                     shop.directory / "fetched", "-o", format]):
             done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=shop.environment)
             assert done.returncode == 1
             assert done.stderr.splitlines()[-1].startswith("builder: cannot print the result: No space left on device; the ")
     assert shop.output.exists()
 
 
-def test_an_output_folder_that_cannot_be_written_is_found_before_anything_is_fetched(shop):
+def test_an_output_directory_that_cannot_be_written_is_found_before_anything_is_fetched(shop):
     shop.output = pathlib.Path("/proc/mock-kms-provider")  # not by root either
     done = shop.build()
     assert done.returncode == 1
@@ -222,9 +222,9 @@ def test_an_output_folder_that_cannot_be_written_is_found_before_anything_is_fet
 
 
 def test_an_output_that_cannot_be_written(shop):
-    (shop.folder / "file").write_text("")
-    shop.output = shop.folder / "file" / "plugin"
+    (shop.directory / "file").write_text("")
+    shop.output = shop.directory / "file" / "plugin"
     done = shop.build()
     assert done.returncode == 1
     assert done.err.splitlines()[-1].startswith("builder: publish: cannot make ")
-    assert pathlib.Path(shop.folder / "file").read_text() == ""
+    assert pathlib.Path(shop.directory / "file").read_text() == ""

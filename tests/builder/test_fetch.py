@@ -14,7 +14,7 @@ from support.git_servers import GitDaemon, GitHttp, git
 from support.relay import Relay
 from support.sshd import Sshd
 
-LEAPS = "v2, three folder levels a request"
+LEAPS = "v2, three directory levels a request"
 
 
 def exported(repository, commit, *paths):
@@ -32,10 +32,10 @@ def exported(repository, commit, *paths):
     return tree
 
 
-def on_disk(folder):
+def on_disk(directory):
     tree = {}
-    for path in sorted(folder.rglob("*")):
-        name = str(path.relative_to(folder))
+    for path in sorted(directory.rglob("*")):
+        name = str(path.relative_to(directory))
         if path.is_symlink():
             tree[name] = ("link", os.readlink(path))
         elif path.is_file():
@@ -44,7 +44,7 @@ def on_disk(folder):
 
 
 def fill(repository):
-    """Deep folders with all that a tree can hold; returns the commit."""
+    """Deep directories with all that a tree can hold; returns the commit."""
     deep = repository.path / "a" / "b" / "c" / "d" / "e"
     deep.mkdir(parents=True)
     (deep / "binary").write_bytes(bytes(range(256)) * 40)
@@ -68,7 +68,7 @@ def place(request, shop):
     if request.param == "path":
         return shop.source.path
     if request.param == "ssh":
-        server = Sshd(shop.folder / "sshd", shop.folder)
+        server = Sshd(shop.directory / "sshd", shop.directory)
         request.addfinalizer(lambda: server.__exit__())
         return server.url(shop.source.path)
     return request.getfixturevalue(f"git_{'daemon' if request.param == 'git' else 'http'}").url("source/.git")
@@ -81,20 +81,20 @@ def place(request, shop):
     ["a/b/c/d/e", "a/b/c/d"], ["other/1/2/3/4/5", "a/b/x"]], ids=" ".join)
 def test_what_is_fetched_equals_git_archive(shop, place, paths):
     done = shop.fetched(*[word for path in paths for word in ("--path", path)], repo=place)
-    assert on_disk(done.folder) == exported(shop.source.path, shop.commit, *paths)
-    assert done.stdout.startswith(f"Fetched: {done.folder}\n")
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, *paths)
+    assert done.stdout.startswith(f"Fetched: {done.directory}\n")
 
 
 def test_without_paths_everything_is_fetched(shop, git_http):
     done = shop.fetched(repo=git_http.url("source/.git"))
-    assert on_disk(done.folder) == exported(shop.source.path, shop.commit)
-    assert done.way == "v2, whole commit"
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit)
+    assert done.strategy == "v2, whole commit"
 
 
 def test_attributes_of_the_repository_do_not_apply(shop, git_http):
     shop.source.commit({".gitattributes": "* text eol=crlf\n"})
     done = shop.fetched("--path", "top", repo=git_http.url("source/.git"))
-    assert (done.folder / "top").read_bytes() == b"top\n"
+    assert (done.directory / "top").read_bytes() == b"top\n"
 
 
 @pytest.mark.parametrize("path, words", [
@@ -111,35 +111,35 @@ def test_a_submodule_is_refused(shop, git_http):
         assert "'a/b/module': it is a submodule" in shop.fetch_failure("--path", path, repo=git_http.url("source/.git"))
 
 
-def test_an_empty_folder_comes_as_one(shop, place):
+def test_an_empty_directory_comes_as_one(shop, place):
     """git's command line never stores one, but other tools do."""
     empty = shop.source.git("mktree", stdin="")
     tree = shop.source.git("mktree", stdin=f"040000 tree {empty}\tvoid\n100644 blob {shop.source.id('HEAD:top')}\tfile\n")
     root = shop.source.git("mktree", stdin=f"040000 tree {tree}\touter\n")
     shop.source.git("update-ref", "refs/heads/void", shop.source.git("commit-tree", "-m", "x", root))
     done = shop.fetched("--ref", "void", "--path", "outer", repo=place)
-    assert (done.folder / "outer" / "void").is_dir() and not list((done.folder / "outer" / "void").iterdir())
-    assert on_disk(done.folder) == exported(shop.source.path, "void", "outer")
+    assert (done.directory / "outer" / "void").is_dir() and not list((done.directory / "outer" / "void").iterdir())
+    assert on_disk(done.directory) == exported(shop.source.path, "void", "outer")
 
 
-def test_a_folder_that_is_not_empty_is_left_alone(shop):
-    (shop.folder / "full").mkdir()
-    (shop.folder / "full" / "x").write_text("mine")
-    done = shop.fetch(into=shop.folder / "full")
-    assert done.returncode == 1 and "not an empty folder" in done.stderr
-    (shop.folder / "void").mkdir()
-    assert shop.fetched("--path", "top", into=shop.folder / "void").returncode == 0
+def test_a_directory_that_is_not_empty_is_left_alone(shop):
+    (shop.directory / "full").mkdir()
+    (shop.directory / "full" / "x").write_text("mine")
+    done = shop.fetch(into=shop.directory / "full")
+    assert done.returncode == 1 and "not an empty directory" in done.stderr
+    (shop.directory / "void").mkdir()
+    assert shop.fetched("--path", "top", into=shop.directory / "void").returncode == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a folder of somebody else's")
-def test_a_folder_of_somebody_else_is_not_filled(shop):
-    stage = shop.folder / ".into.builder-new"
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a directory of somebody else's")
+def test_a_directory_of_somebody_else_is_not_filled(shop):
+    stage = shop.directory / ".into.builder-new"
     stage.mkdir(mode=0o777)
     os.chown(stage, 12345, 12345)
-    done = subprocess.run([BUILDER, "fetch", "--repo", shop.source.path, "--into", shop.folder / "into"], env=shop.environment,
+    done = subprocess.run([BUILDER, "fetch", "--repo", shop.source.path, "--into", shop.directory / "into"], env=shop.environment,
                           capture_output=True, text=True)
     assert done.returncode == 1 and f"{stage} belongs to somebody else; remove it, or give another --into" in done.stderr
-    assert not (shop.folder / "into").exists()
+    assert not (shop.directory / "into").exists()
 
 
 # --- refs ------------------------------------------------------------------------------------------------------------
@@ -149,8 +149,8 @@ def test_annotated_tags_even_of_tags_and_ids_lead_to_their_commit(shop, place):
     shop.source.git("tag", "-a", "-m", "two", "two", "one")
     shop.source.commit({"top": "changed"})
     for number, ref in enumerate(("one", "two", shop.commit)):
-        done = shop.fetched("--ref", ref, "--path", "top", repo=place, into=shop.folder / str(number))
-        assert (done.folder / "top").read_text() == "top\n"
+        done = shop.fetched("--ref", ref, "--path", "top", repo=place, into=shop.directory / str(number))
+        assert (done.directory / "top").read_text() == "top\n"
 
 
 @pytest.mark.parametrize("ref", ["HEAD", "main", "refs/heads/main", "release/1.0", "light", "refs/tags/light"])
@@ -173,14 +173,14 @@ def test_a_head_that_is_not_born(workshop, git_http):
 
 
 def test_sixty_thousand_refs_and_as_many_commits_cost_nothing(workshop, git_http, git_daemon):
-    repository = huge_repository.generate(workshop.folder / "srv" / "long.git", files=600, history=60_000)
+    repository = huge_repository.generate(workshop.directory / "srv" / "long.git", files=600, history=60_000)
     head = git(repository, "rev-parse", "HEAD")
     (repository / "packed-refs").write_text("# pack-refs with: peeled fully-peeled sorted \n" + "".join(
         sorted(f"{head} refs/heads/branch-{n:05}\n" for n in range(60_000))) + f"{head} refs/heads/main\n")
     for number, server in enumerate((git_http, git_daemon)):
         done = workshop.fetched("--ref", "main", "--path", huge_repository.PLUGIN, repo=server.url("long.git"),
-                                into=workshop.folder / str(number))
-        assert len(on_disk(done.folder)) == huge_repository.PLUGIN_FILES
+                                into=workshop.directory / str(number))
+        assert len(on_disk(done.directory)) == huge_repository.PLUGIN_FILES
         assert done.bytes < 60_000
 
 
@@ -188,17 +188,17 @@ def test_sixty_thousand_refs_and_as_many_commits_cost_nothing(workshop, git_http
 
 RUNGS = {
     "leaps": ({}, 2, LEAPS),
-    "depths banned": ({"uploadpackfilter.tree.maxDepth": "0"}, 2, "v2, one folder level a request"),
-    "combinations banned": ({"uploadpackfilter.combine.allow": "false"}, 2, "v2, one folder level a request"),
-    "trees banned": ({"uploadpackfilter.tree.allow": "false"}, 2, "v2, all folders at once"),
+    "depths banned": ({"uploadpackfilter.tree.maxDepth": "0"}, 2, "v2, one directory level a request"),
+    "combinations banned": ({"uploadpackfilter.combine.allow": "false"}, 2, "v2, one directory level a request"),
+    "trees banned": ({"uploadpackfilter.tree.allow": "false"}, 2, "v2, all directories at once"),
     "all filters banned": ({"uploadpackfilter.allow": "false"}, 2, "v2, whole commit"),
     "no filters": ({"uploadpack.allowFilter": "false"}, 2, "v2, whole commit"),
     "v0": ({}, 0, "v0, whole commit"),
-    "v0, any object": ({"uploadpack.allowAnySHA1InWant": "true"}, 0, "v0, three folder levels a request"),
+    "v0, any object": ({"uploadpack.allowAnySHA1InWant": "true"}, 0, "v0, three directory levels a request"),
     "v0, depths banned": ({"uploadpack.allowAnySHA1InWant": "true", "uploadpackfilter.tree.maxDepth": "0"}, 0,
-                          "v0, one folder level a request"),
+                          "v0, one directory level a request"),
     "v0, trees banned": ({"uploadpack.allowAnySHA1InWant": "true", "uploadpackfilter.tree.allow": "false"}, 0,
-                         "v0, all folders at once"),
+                         "v0, all directories at once"),
     "v0, no filters": ({"uploadpack.allowFilter": "false"}, 0, "v0, whole commit"),
 }
 
@@ -209,10 +209,10 @@ def test_every_rung_brings_the_same(shop, rung, transport):
     configuration, version, way = RUNGS[rung]
     for name, value in configuration.items():
         shop.source.git("config", name, value)
-    with {"http": GitHttp, "git": GitDaemon}[transport](shop.folder / "srv", version=version) as server:
+    with {"http": GitHttp, "git": GitDaemon}[transport](shop.directory / "srv", version=version) as server:
         done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=server.url("source/.git"))
-        assert done.way == way
-        assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
+        assert done.strategy == way
+        assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
 
 
 def http_answer(body):
@@ -220,7 +220,7 @@ def http_answer(body):
             b"Content-Length: %d\r\n\r\n" % len(body)) + body
 
 
-@pytest.mark.parametrize("what", ["a filter is answered by nothing", "a folder is not given by its id"])
+@pytest.mark.parametrize("what", ["a filter is answered by nothing", "a directory is not given by its id"])
 def test_what_a_server_will_not_do_after_all_leads_to_the_next_way(shop, git_http, what):
     if what.startswith("a filter"):
         replies, cause = {b"filter ": http_answer(b"")}, "the server's answer is empty"
@@ -230,35 +230,35 @@ def test_what_a_server_will_not_do_after_all_leads_to_the_next_way(shop, git_htt
         cause = f"the server says: upload-pack: not our ref {shop.source.id('HEAD:a')}"
     with Relay(git_http.port, replies=replies) as relay:
         done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=git_http.url("source/.git", port=relay.port))
-    assert f'the server cannot do this, trying another way way="three folder levels a request" cause="{cause}"' in done.stderr
+    assert f'the server cannot do this, trying another way strategy="three directory levels a request" cause="{cause}"' in done.stderr
     assert "trying the fetch again" not in done.stderr
-    assert done.way == "v2, whole commit"
-    assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
+    assert done.strategy == "v2, whole commit"
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
 
 
 def test_ssh_walks_by_version_0_where_it_may(shop):
-    with Sshd(shop.folder / "sshd", shop.folder) as server:
+    with Sshd(shop.directory / "sshd", shop.directory) as server:
         done = shop.fetched("--path", "a/b/c", repo=server.url(shop.source.path))
-        assert done.way == "v0, whole commit"
+        assert done.strategy == "v0, whole commit"
         shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
-        done = shop.fetched("--path", "a/b/c", repo=server.url(shop.source.path), into=shop.folder / "again")
-        assert done.way == "v0, three folder levels a request"
-        assert on_disk(done.folder) == exported(shop.source.path, shop.commit, "a/b/c")
+        done = shop.fetched("--path", "a/b/c", repo=server.url(shop.source.path), into=shop.directory / "again")
+        assert done.strategy == "v0, three directory levels a request"
+        assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c")
 
 
 def test_a_commit_that_version_0_does_not_give_is_found_in_the_history(shop):
     shop.source.commit({"top": "newer"})
-    with Sshd(shop.folder / "sshd", shop.folder) as server:
+    with Sshd(shop.directory / "sshd", shop.directory) as server:
         done = shop.fetched("--ref", shop.commit, "--path", "top", repo=server.url(shop.source.path))
-        assert done.way == "v0, whole history"
-        assert (done.folder / "top").read_text() == "top\n"
+        assert done.strategy == "v0, whole history"
+        assert (done.directory / "top").read_text() == "top\n"
 
 
 def test_a_repository_of_sha256_is_refused_by_name(workshop, git_http):
-    folder = pathlib.Path(tempfile.mkdtemp(dir=workshop.folder / "srv", prefix="sha256-"))
-    git(folder, "init", "-q", "--object-format=sha256", "-b", "main", ".")
-    git(folder, "commit", "-q", "--allow-empty", "-m", "x")
-    assert "SHA-256" in workshop.fetch_failure(repo=git_http.url(f"{folder.name}/.git"))
+    directory = pathlib.Path(tempfile.mkdtemp(dir=workshop.directory / "srv", prefix="sha256-"))
+    git(directory, "init", "-q", "--object-format=sha256", "-b", "main", ".")
+    git(directory, "commit", "-q", "--allow-empty", "-m", "x")
+    assert "SHA-256" in workshop.fetch_failure(repo=git_http.url(f"{directory.name}/.git"))
 
 
 # --- budgets ---------------------------------------------------------------------------------------------------------
@@ -266,10 +266,10 @@ def test_a_repository_of_sha256_is_refused_by_name(workshop, git_http):
 def test_few_requests_and_bytes_are_enough_whatever_the_repository_holds(workshop, git_http):
     moved = {}
     for files in (1_000, 30_000):
-        huge_repository.generate(workshop.folder / "srv" / f"{files}.git", files=files)
+        huge_repository.generate(workshop.directory / "srv" / f"{files}.git", files=files)
         done = workshop.fetched("--path", huge_repository.PLUGIN, repo=git_http.url(f"{files}.git"),
-                                into=workshop.folder / str(files))
-        assert len(on_disk(done.folder)) == huge_repository.PLUGIN_FILES
+                                into=workshop.directory / str(files))
+        assert len(on_disk(done.directory)) == huge_repository.PLUGIN_FILES
         assert done.requests == 5
         moved[files] = done.bytes
     assert moved[30_000] < 60_000

@@ -13,13 +13,13 @@ POINTS = 12  # spread over the whole transfer
 
 @pytest.fixture
 def shop(workshop):
-    huge_repository.generate(workshop.folder / "srv" / "some.git", files=600)
+    huge_repository.generate(workshop.directory / "srv" / "some.git", files=600)
     return workshop
 
 
 @pytest.fixture(params=[GitHttp, GitDaemon])
 def server(request, shop):
-    with request.param(shop.folder / "srv") as running:
+    with request.param(shop.directory / "srv") as running:
         yield running
 
 
@@ -30,8 +30,8 @@ def url(server, relay):
 def whole(shop, server):
     """How many bytes a fetch takes, and what it gives."""
     with Relay(server.port) as relay:
-        done = shop.fetched("--path", huge_repository.PLUGIN, repo=url(server, relay), into=shop.folder / "whole")
-        return relay.received, sorted(p.read_bytes() for p in done.folder.rglob("*") if p.is_file())
+        done = shop.fetched("--path", huge_repository.PLUGIN, repo=url(server, relay), into=shop.directory / "whole")
+        return relay.received, sorted(p.read_bytes() for p in done.directory.rglob("*") if p.is_file())
 
 
 def test_a_transfer_that_is_cut_anywhere_fails_cleanly(shop, server):
@@ -46,7 +46,7 @@ def test_a_byte_that_is_flipped_never_changes_a_file(shop, server):
     total, content = whole(shop, server)
     refused = 0
     for point in range(POINTS):
-        into = shop.folder / f"flip{point}"
+        into = shop.directory / f"flip{point}"
         with Relay(server.port, flip_at=total * point // POINTS + 7) as relay:
             done = shop.fetch("--path", huge_repository.PLUGIN, "--fetch-timeout", "2s", repo=url(server, relay), into=into)
         if done.returncode == 0:  # a byte that means nothing, such as one of a date
@@ -69,11 +69,11 @@ def test_a_cancel_leaves_nothing(shop, server):
     total, _ = whole(shop, server)
     with Relay(server.port, stall_after=total // 2) as relay:
         process = subprocess.Popen(
-            [BUILDER, "fetch", "--repo", url(server, relay), "--path", huge_repository.PLUGIN, "--into", shop.folder / "into"],
+            [BUILDER, "fetch", "--repo", url(server, relay), "--path", huge_repository.PLUGIN, "--into", shop.directory / "into"],
             env=shop.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         assert relay.stalled.wait(20)
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert err.splitlines()[-1] == "builder: ended by SIGTERM; nothing was published"
-    assert not [name for name in names(shop.folder) if "into" in name]
+    assert not [name for name in names(shop.directory) if "into" in name]

@@ -15,7 +15,7 @@ def shop(workshop):
 
 def fetch(shop, url, **more):
     done = shop.fetched("--path", "provider", repo=url, **more)
-    assert (done.folder / "provider" / "plugin.sh").exists()
+    assert (done.directory / "provider" / "plugin.sh").exists()
     return done
 
 
@@ -28,7 +28,7 @@ def test_one_connection_is_enough(shop, git_http):
 
 
 def test_a_server_that_closes_after_each_answer(shop):
-    with GitHttp(shop.folder / "srv", lines="keepalive_timeout 0;") as server, Relay(server.port) as relay:
+    with GitHttp(shop.directory / "srv", lines="keepalive_timeout 0;") as server, Relay(server.port) as relay:
         done = fetch(shop, server.url("source/.git", port=relay.port))
         assert relay.connections == done.requests == 4
 
@@ -41,17 +41,17 @@ def test_a_kept_connection_that_is_gone_is_made_anew(shop, git_http):
 
 def test_a_redirect_is_followed(shop, git_http):
     to = git_http.url("source/.git")
-    with GitHttp(shop.folder / "srv", lines=f"rewrite ^/moved/(.*)$ {to}/$1 redirect;") as server:
+    with GitHttp(shop.directory / "srv", lines=f"rewrite ^/moved/(.*)$ {to}/$1 redirect;") as server:
         fetch(shop, server.url("moved"))
         assert len(server.requests()) == 1
 
 
 def test_a_password_that_is_right_and_one_that_is_wrong(shop):
-    with GitHttp(shop.folder / "srv", users={"me": "right-one"}) as server:
+    with GitHttp(shop.directory / "srv", users={"me": "right-one"}) as server:
         fetch(shop, server.url("source/.git", "me:right-one"))
-        line = shop.fetch_failure(repo=server.url("source/.git", "me:wrong-one"), into=shop.folder / "other")
+        line = shop.fetch_failure(repo=server.url("source/.git", "me:wrong-one"), into=shop.directory / "other")
         assert "refuses" in line and "wrong-one" not in line
-        assert "asks for a user" in shop.fetch_failure(repo=server.url("source/.git"), into=shop.folder / "other")
+        assert "asks for a user" in shop.fetch_failure(repo=server.url("source/.git"), into=shop.directory / "other")
 
 
 def test_not_found(shop, git_http):
@@ -62,7 +62,7 @@ def test_a_page_that_is_no_git(shop):
     """Neither by what it says it is, nor by what it is."""
     pages = "".join(f'location /{name} {{ default_type {kind}; return 200 "<html>"; }}' for name, kind in
                     (("page", "text/html"), ("lie", "application/x-git-upload-pack-advertisement")))
-    with GitHttp(shop.folder / "srv", lines=pages) as server:
+    with GitHttp(shop.directory / "srv", lines=pages) as server:
         page, lie = server.url("page"), server.url("lie")
         assert shop.fetch_failure(repo=page) == f"builder: cannot reach {page}: invalid content-type: 'text/html'"
         assert shop.fetch_failure(repo=lie) == \
@@ -70,7 +70,7 @@ def test_a_page_that_is_no_git(shop):
 
 
 def test_trouble_in_the_server(shop):
-    with GitHttp(shop.folder / "srv", lines="location /down { return 503; }") as server:
+    with GitHttp(shop.directory / "srv", lines="location /down { return 503; }") as server:
         assert "503; the server is in trouble" in shop.fetch_failure(repo=server.url("down"))
 
 
@@ -87,8 +87,8 @@ def test_a_proxy_of_the_environment_is_used(shop, git_http):
 @pytest.fixture
 def https(shop):
     """A server whose certificate is for the name localhost alone, and the CA that signed it."""
-    tls = Authority(shop.folder / "tls")
-    with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost")) as server:
+    tls = Authority(shop.directory / "tls")
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost")) as server:
         server.ca = tls.ca
         yield server
 
@@ -101,7 +101,7 @@ def test_an_unknown_authority_is_refused(shop, https):
 
 def test_an_own_authority_is_trusted_where_it_is_named(shop, https):
     done = shop.fetched("--ca-file", https.ca, "--path", "provider", repo=https.url("source/.git", host="localhost"))
-    assert done.way == "v2, three folder levels a request"
+    assert done.strategy == "v2, three directory levels a request"
 
 
 def test_a_certificate_for_another_host_is_refused(shop, https):
@@ -111,8 +111,8 @@ def test_a_certificate_for_another_host_is_refused(shop, https):
 
 
 def test_a_certificate_that_is_expired_is_refused(shop):
-    tls = Authority(shop.folder / "tls")
-    with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost", days=-1)) as server:
+    tls = Authority(shop.directory / "tls")
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost", days=-1)) as server:
         line = shop.fetch_failure("--ca-file", tls.ca, repo=server.url("source/.git", host="localhost"))
         assert "certificate" in line
         assert server.requests() == []
@@ -125,15 +125,15 @@ def test_https_goes_through_a_tunnel_of_the_proxy(shop, https, variable):
     with ConnectProxy() as proxy:
         done = shop.fetched("--ca-file", https.ca, "--path", "provider", repo=https.url("source/.git", host="localhost"),
                             environment={variable: proxy.url()})
-        assert (done.folder / "provider" / "plugin.sh").exists()
+        assert (done.directory / "provider" / "plugin.sh").exists()
         assert proxy.targets == [f"localhost:{https.port}"]
 
 
 def test_the_proxys_own_login_is_sent_to_it_alone_and_never_shown(shop):
-    tls = Authority(shop.folder / "tls")
-    record = shop.folder / "sent"  # what the server is told
+    tls = Authority(shop.directory / "tls")
+    record = shop.directory / "sent"  # what the server is told
     lines = f"access_log {record} told; "
-    with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost"), lines=lines,
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost"), lines=lines,
                  log_format='told "$http_authorization|$http_proxy_authorization"') as server, ConnectProxy(login="me:prox-y") as proxy:
         repo = server.url("source/.git", host="localhost")
         done = shop.fetched("--ca-file", tls.ca, "--path", "provider", "--log-level", "debug", repo=repo,
@@ -142,7 +142,7 @@ def test_the_proxys_own_login_is_sent_to_it_alone_and_never_shown(shop):
         assert proxy.targets == [f"localhost:{server.port}"], "a tunnel is made with the login alone"
         assert set(record.read_text().split()) == {"-|-"}
         line = shop.fetch_failure("--ca-file", tls.ca, repo=repo, environment={"https_proxy": proxy.url("me:wr-ong")},
-                                  into=shop.folder / "other")
+                                  into=shop.directory / "other")
         assert line.startswith(f"builder: cannot reach {repo}: ") and "wr-ong" not in line
         assert len(proxy.targets) == 1
 

@@ -16,7 +16,7 @@ AGAIN = "trying the fetch again"
 
 @pytest.fixture
 def shop(workshop):
-    workshop.repository = huge_repository.generate(workshop.folder / "srv" / "some.git", files=600)
+    workshop.repository = huge_repository.generate(workshop.directory / "srv" / "some.git", files=600)
     workshop.environment["BUILDER_PATH"] = huge_repository.PLUGIN
     workshop.environment["BUILDER_FETCH_RETRIES"] = "3"
     return workshop
@@ -24,7 +24,7 @@ def shop(workshop):
 
 @pytest.fixture
 def http(shop):
-    with GitHttp(shop.folder / "srv") as server:
+    with GitHttp(shop.directory / "srv") as server:
         yield server
 
 
@@ -32,14 +32,14 @@ def http(shop):
 def served(request, shop):
     """The server's port, and its URL at another port."""
     if request.param == "https":
-        tls = Authority(shop.folder / "tls")
+        tls = Authority(shop.directory / "tls")
         shop.environment["BUILDER_CA_FILE"] = str(tls.ca)
-        with GitHttp(shop.folder / "srv", tls=tls.certificate("localhost")) as server:
+        with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost")) as server:
             yield server.port, lambda port: server.url("some.git", host="localhost", port=port)
         return
     if request.param == "ssh":
-        with Sshd(shop.folder / "sshd", shop.folder) as server:
-            known = shop.folder / ".ssh" / "known_hosts"
+        with Sshd(shop.directory / "sshd", shop.directory) as server:
+            known = shop.directory / ".ssh" / "known_hosts"
             keys = known.read_text().split(" ", 1)[1]
 
             def url(port):
@@ -48,12 +48,12 @@ def served(request, shop):
 
             yield server.port, url
     else:
-        with {"http": GitHttp, "git": GitDaemon}[request.param](shop.folder / "srv") as server:
+        with {"http": GitHttp, "git": GitDaemon}[request.param](shop.directory / "srv") as server:
             yield server.port, lambda port: server.url("some.git").replace(str(server.port), str(port))
 
 
 def content(done):
-    return sorted(file.read_bytes() for file in done.folder.rglob("*") if file.is_file())
+    return sorted(file.read_bytes() for file in done.directory.rglob("*") if file.is_file())
 
 
 # --- what passes -----------------------------------------------------------------------------------------------------
@@ -61,12 +61,12 @@ def content(done):
 def test_a_transfer_that_is_cut_once_anywhere_is_completed_without_fetching_twice_what_is_there(shop, served):
     port, url = served
     with Relay(port) as relay:
-        whole = shop.fetched(repo=url(relay.port), into=shop.folder / "whole")
+        whole = shop.fetched(repo=url(relay.port), into=shop.directory / "whole")
         total = relay.received
     longest = 0
     for point in range(POINTS):
         with Relay(port, cut_after=total * point // POINTS, recovers=True) as relay:
-            done = shop.fetched(repo=url(relay.port), into=shop.folder / f"into{point}")
+            done = shop.fetched(repo=url(relay.port), into=shop.directory / f"into{point}")
             assert content(done) == content(whole)
             assert done.stderr.count(AGAIN) <= 1  # none where a kept connection is cut before its answer begins
             assert done.requests <= whole.requests + 2, "a greeting and the request that was cut are all that is repeated"
@@ -78,7 +78,7 @@ def test_a_transfer_that_is_cut_once_anywhere_is_completed_without_fetching_twic
 def test_a_server_that_falls_silent_once_is_asked_again(shop, served):
     port, url = served
     with Relay(port) as relay:
-        total = shop.fetched(repo=url(relay.port), into=shop.folder / "whole") and relay.received
+        total = shop.fetched(repo=url(relay.port), into=shop.directory / "whole") and relay.received
     with Relay(port, stall_after=total // 2, recovers=True) as relay:
         done = shop.fetched("--fetch-timeout", "6s", repo=url(relay.port))  # what a busy machine needs is less
         assert relay.stalled.is_set()
@@ -87,14 +87,14 @@ def test_a_server_that_falls_silent_once_is_asked_again(shop, served):
 
 
 def test_a_name_that_holds_the_word_of_a_final_failure_changes_nothing(shop, http):
-    shop.repository.rename(shop.folder / "srv" / "certificate-manager.git")
+    shop.repository.rename(shop.directory / "srv" / "certificate-manager.git")
     with Relay(http.port, cut_after=100, recovers=True) as relay:
         done = shop.fetched(repo=http.url("certificate-manager.git", port=relay.port))
     assert done.stderr.count(AGAIN) == 1
 
 
 def start(shop, repo, *options):
-    return subprocess.Popen([BUILDER, "fetch", "--repo", repo, "--into", shop.folder / "into", *options], cwd=shop.folder,
+    return subprocess.Popen([BUILDER, "fetch", "--repo", repo, "--into", shop.directory / "into", *options], cwd=shop.directory,
                             env=shop.environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
@@ -110,7 +110,7 @@ def test_a_server_that_starts_later_is_found(shop, served):
         with Relay(port, listener=refused.take()):
             _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert (shop.folder / "into" / huge_repository.PLUGIN).exists()
+    assert (shop.directory / "into" / huge_repository.PLUGIN).exists()
 
 
 def answer(status):
@@ -157,14 +157,14 @@ def test_what_cannot_pass_ends_at_once(shop, http, options, place, words):
 
 @pytest.mark.parametrize("login", ["", "me:wrong"])
 def test_a_login_that_is_refused_is_not_offered_again(shop, login):
-    with GitHttp(shop.folder / "srv", users={"me": "right"}) as server:
+    with GitHttp(shop.directory / "srv", users={"me": "right"}) as server:
         done = shop.fetch(repo=server.url("some.git", login))
         assert done.returncode == 1 and AGAIN not in done.stderr
         assert len(server.requests()) <= 3  # without a password, with the URL's, and as libgit2 asks for it
 
 
 def test_forbidden_is_final(shop):
-    with GitHttp(shop.folder / "srv", lines="location /shut { return 403; }") as server:
+    with GitHttp(shop.directory / "srv", lines="location /shut { return 403; }") as server:
         done = shop.fetch(repo=server.url("shut"))
         assert "status code: 403; ask for the right" in done.stderr.splitlines()[-1]
         assert len(server.requests()) == 1
@@ -196,7 +196,7 @@ def test_a_signal_ends_the_waiting(shop):
         _, err = process.communicate(timeout=20)
     assert process.returncode == 1
     assert err.splitlines()[-1] == "builder: ended by SIGTERM; nothing was published"
-    assert not [name for name in names(shop.folder) if "into" in name]
+    assert not [name for name in names(shop.directory) if "into" in name]
 
 
 def test_options_come_from_the_environment(shop):

@@ -13,8 +13,8 @@ KEYS = {"ed25519": ["-t", "ed25519"], "ecdsa-256": ["-t", "ecdsa", "-b", "256"],
 
 
 class Key:
-    def __init__(self, folder, name, *kind):
-        self.file = folder / name
+    def __init__(self, directory, name, *kind):
+        self.file = directory / name
         subprocess.run(["ssh-keygen", "-q", *(kind or KEYS["ed25519"]), "-N", "", "-C", "", "-f", self.file], check=True)
         self.public = self.file.with_suffix(".pub").read_text().strip()
         self.signing = ["-c", "gpg.format=ssh", "-c", f"user.signingkey={self.file}"]
@@ -27,8 +27,8 @@ class Key:
 def shop(workshop):
     workshop.source.git("config", "uploadpack.allowFilter", "true")
     workshop.source.commit(project())
-    workshop.key = Key(workshop.folder, "mine")
-    workshop.signers = workshop.folder / "signers"
+    workshop.key = Key(workshop.directory, "mine")
+    workshop.signers = workshop.directory / "signers"
     workshop.environment["BUILDER_ALLOWED_SIGNERS"] = str(workshop.signers)
     workshop.environment["BUILDER_PATH"] = "provider"
     allow(workshop, workshop.key)
@@ -47,7 +47,7 @@ def signed(shop, key=None, *more):
 
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_commit_is_taken_by_the_key_that_signed_it(shop, kind):
-    key = Key(shop.folder, "other", *KEYS[kind])
+    key = Key(shop.directory, "other", *KEYS[kind])
     allow(shop, key)
     signed(shop, key)
     done = shop.fetched("-o", "json")
@@ -61,19 +61,19 @@ def test_a_tag_is_taken_over_every_way(shop, way, request):
     shop.source.git(*shop.key.signing, "tag", "-s", "-m", "signed", "v1")
     shop.source.git(*shop.key.signing, "tag", "-s", "-m", "a tag of a tag", "outer", "v1")
     if way == "ssh":
-        server = Sshd(shop.folder / "sshd", shop.folder)
+        server = Sshd(shop.directory / "sshd", shop.directory)
         repo = server.url(shop.source.path)
     elif way == "git":
         server, repo = None, request.getfixturevalue("git_daemon").url("source/.git")
     else:
         shop.source.git("config", "uploadpack.allowFilter", str(way != "whole").lower())
-        server = GitHttp(shop.folder / "srv", version=0 if way == "v0" else 2)
+        server = GitHttp(shop.directory / "srv", version=0 if way == "v0" else 2)
         server.__enter__()
         repo = server.url("source/.git")
     for number, ref in enumerate(("v1", "outer")):
-        done = shop.fetched("--ref", ref, "-o", "json", repo=repo, into=shop.folder / str(number))
+        done = shop.fetched("--ref", ref, "-o", "json", repo=repo, into=shop.directory / str(number))
         assert json.loads(done.stdout)["signature"]["object"] == "tag"
-        assert (done.folder / "provider").exists()
+        assert (done.directory / "provider").exists()
     assert "is not signed" in shop.fetch_failure("--ref", "main", repo=repo)
     if server:
         server.__exit__()
@@ -95,7 +95,7 @@ def test_what_is_not_signed_is_refused(shop, git_http):
 
 
 def test_the_wrong_key_is_refused_by_its_name(shop):
-    stranger = Key(shop.folder, "stranger")
+    stranger = Key(shop.directory, "stranger")
     signed(shop, stranger)
     refused(shop, f"key {stranger.fingerprint()} may not sign it: it is not in {shop.signers}")
 
@@ -121,7 +121,7 @@ def test_a_tag_that_was_moved_to_another_commit_is_refused(shop):
     refused(shop, "its signature does not fit", "--ref", "v1")
 
 
-LIARS = {"http": lambda folder: GitHttp(folder), "git": lambda folder: GitDaemon(folder), "v0": lambda folder: GitHttp(folder, version=0)}
+LIARS = {"http": lambda directory: GitHttp(directory), "git": lambda directory: GitDaemon(directory), "v0": lambda directory: GitHttp(directory, version=0)}
 
 
 @pytest.mark.parametrize("signed_object", ["tag", "commit"])
@@ -134,7 +134,7 @@ def test_a_server_that_lies_about_where_a_signed_tag_leads_is_refused(shop, way,
     shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
     marks = (b"%s refs/tags/v1^{}", b"peeled:%s")
     lies = {mark % good.encode(): mark % evil.encode() for mark in marks}
-    with LIARS[way](shop.folder / "srv") as server, Relay(server.port, swaps=lies) as relay:
+    with LIARS[way](shop.directory / "srv") as server, Relay(server.port, swaps=lies) as relay:
         line = shop.fetch_failure("--ref", "v1", repo=server.url("source/.git").replace(str(server.port), str(relay.port)))
         assert f"cannot trust the source: {shop.source.id('v1')} does not lead to commit {evil}, whatever the server says" in line
         done = shop.fetched("--ref", "v1", repo=server.url("source/.git"))
@@ -195,7 +195,7 @@ def test_git_agrees(shop):
 def test_a_file_that_cannot_be_read_is_a_usage_error(shop, text, words):
     shop.signers.write_text(text)
     done = shop.fetch()
-    assert done.returncode == 2 and words in done.stderr and not done.folder.exists()
+    assert done.returncode == 2 and words in done.stderr and not done.directory.exists()
 
 
 def test_builds_demand_it_too(shop):

@@ -24,8 +24,8 @@ PASSWORD = "s3cr/t-w@rd"
 
 @pytest.fixture
 def locked(shop):
-    with GitHttp(shop.folder / "srv", users={"me": PASSWORD, "git": PASSWORD}) as server:
-        (shop.folder / "password").write_text(PASSWORD + "\n")
+    with GitHttp(shop.directory / "srv", users={"me": PASSWORD, "git": PASSWORD}) as server:
+        (shop.directory / "password").write_text(PASSWORD + "\n")
         yield server
 
 
@@ -39,7 +39,7 @@ def locked(shop):
 def test_a_password_is_used_and_never_shown(shop, locked, options, environment):
     done = shop.fetched("--log-level", "debug", "-o", "json", *options, repo=locked.url("source/.git"), environment=environment)
     assert PASSWORD not in done.stdout + done.stderr
-    assert (done.folder / "provider").exists()
+    assert (done.directory / "provider").exists()
 
 
 def test_the_url_goes_before_other_logins(shop, locked):
@@ -49,27 +49,27 @@ def test_the_url_goes_before_other_logins(shop, locked):
 
 
 def test_a_password_is_not_told_to_another_server(shop, locked):
-    with GitHttp(shop.folder / "srv", lines=f"rewrite ^/(.*)$ {locked.url('source/.git')}/$1 redirect;") as server:
+    with GitHttp(shop.directory / "srv", lines=f"rewrite ^/(.*)$ {locked.url('source/.git')}/$1 redirect;") as server:
         line = shop.fetch_failure("--user", "me", "--password-file", "password", repo=server.url("moved"))
     assert "another server than that of --repo asks for a user" in line
     assert all(" - me " not in request for request in locked.requests())
 
 
 def test_a_password_of_the_url_is_not_told_to_another_server(shop, locked):
-    with GitHttp(shop.folder / "srv", lines=f"rewrite ^/(.*)$ {locked.url('source/.git')}/$1 redirect;") as server:
+    with GitHttp(shop.directory / "srv", lines=f"rewrite ^/(.*)$ {locked.url('source/.git')}/$1 redirect;") as server:
         shop.fetch_failure(repo=server.url("moved", "me:s3cr%2Ft-w%40rd"))
     assert locked.requests() and all(" - me " not in request for request in locked.requests())
 
 
 def test_a_password_goes_through_a_tunnel_to_its_own_server_alone(shop):
     """libgit2 1.5 fails at a redirect out of a tunnel; later ones may not."""
-    tls = Authority(shop.folder / "tls")
+    tls = Authority(shop.directory / "tls")
     certificate = tls.certificate("localhost")
-    (shop.folder / "password").write_text(PASSWORD + "\n")
+    (shop.directory / "password").write_text(PASSWORD + "\n")
     options = ["--ca-file", tls.ca, "--user", "me", "--password-file", "password"]
-    with GitHttp(shop.folder / "srv", users={"me": PASSWORD}, tls=certificate) as other:
+    with GitHttp(shop.directory / "srv", users={"me": PASSWORD}, tls=certificate) as other:
         to = other.url("source/.git", host="localhost")
-        with GitHttp(shop.folder / "srv", tls=certificate, lines=f"keepalive_timeout 0; rewrite ^/(.*)$ {to}/$1 redirect;") as server, \
+        with GitHttp(shop.directory / "srv", tls=certificate, lines=f"keepalive_timeout 0; rewrite ^/(.*)$ {to}/$1 redirect;") as server, \
                 ConnectProxy() as proxy:
             environment = {"https_proxy": proxy.url()}
             shop.fetch_failure(*options, repo=server.url("moved", host="localhost"), environment=environment)
@@ -80,10 +80,10 @@ def test_a_password_goes_through_a_tunnel_to_its_own_server_alone(shop):
 
 def test_a_password_is_not_told_to_another_server_by_a_plain_proxy_either(shop):
     """nginx takes requests for any host, as a proxy does."""
-    (shop.folder / "password").write_text(PASSWORD + "\n")
+    (shop.directory / "password").write_text(PASSWORD + "\n")
     options = ["--user", "me", "--password-file", "password"]
     lines = "rewrite ^/moved/(.*)$ http://other.invalid/source/.git/$1 redirect;"
-    with GitHttp(shop.folder / "srv", users={"me": PASSWORD}, lines=lines) as server, Relay(server.port) as proxy:
+    with GitHttp(shop.directory / "srv", users={"me": PASSWORD}, lines=lines) as server, Relay(server.port) as proxy:
         environment = {"http_proxy": f"http://127.0.0.1:{proxy.port}"}
         line = shop.fetch_failure(*options, repo="http://own.invalid/moved", environment=environment)
         assert "another server than that of --repo asks for a user" in line
@@ -98,17 +98,17 @@ def test_a_password_is_kept_from_the_compiler(shop):
 
 
 def test_ssh_keys_and_host_keys_come_from_files(shop):
-    with Sshd(shop.folder / "sshd", shop.folder) as server:
-        ssh = shop.folder / ".ssh"
-        ssh.rename(shop.folder / "keys")
+    with Sshd(shop.directory / "sshd", shop.directory) as server:
+        ssh = shop.directory / ".ssh"
+        ssh.rename(shop.directory / "keys")
         options = ["--ssh-key", "keys/id_ed25519", "--known-hosts", "keys/known_hosts"]
-        assert (shop.fetched(*options, repo=server.url(shop.source.path)).folder / "provider").exists()
-        other = shop.folder / "other"
+        assert (shop.fetched(*options, repo=server.url(shop.source.path)).directory / "provider").exists()
+        other = shop.directory / "other"
         line = shop.fetch_failure(*options[:2], repo=server.url(shop.source.path), into=other)
         assert "add the host to known_hosts" in line
         line = shop.fetch_failure(*options[2:], repo=server.url(shop.source.path), into=other)
         assert "none of the keys" in line
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", shop.folder / "stranger"], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", shop.directory / "stranger"], check=True)
         line = shop.fetch_failure("--ssh-key", "stranger", *options[2:], repo=server.url(shop.source.path), into=other)
         assert "does not take the key of --ssh-key" in line
 
@@ -118,15 +118,15 @@ def test_ssh_keys_and_host_keys_come_from_files(shop):
 @pytest.mark.parametrize("way", ["path", "http", "v0", "git"])
 def test_a_pin_lets_one_commit_pass(shop, way):
     shop.source.git("tag", "-a", "-m", "x", "v1")
-    server = {"http": GitHttp, "git": GitDaemon, "v0": lambda folder: GitHttp(folder, version=0)}.get(way, lambda folder: None)
-    server = server(shop.folder / "srv")
+    server = {"http": GitHttp, "git": GitDaemon, "v0": lambda directory: GitHttp(directory, version=0)}.get(way, lambda directory: None)
+    server = server(shop.directory / "srv")
     if server:
         server.__enter__()
     repo = server.url("source/.git") if server else shop.source.path
     done = shop.fetched("--commit", shop.commit.upper(), "--ref", "v1", repo=repo)
     assert "ref=v1 pinned=true" in done.stderr
     moved = shop.source.commit({"x": "y"})
-    into = shop.folder / "again"
+    into = shop.directory / "again"
     line = shop.fetch_failure("--commit", shop.commit, "--ref", "main", repo=repo, into=into)
     assert f"cannot use main of {repo}: it is commit {moved}, and --commit demands {shop.commit}; " in line
     assert "pinned=false" in shop.fetched("--ref", "main", repo=repo, into=into).stderr
@@ -148,7 +148,7 @@ def test_the_pin_holds_for_builds_too(shop):
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 def test_a_server_that_sends_too_much_is_cut_off(workshop, git_http):
-    repository = huge_repository.generate(workshop.folder / "srv" / "some.git", files=3_000)
+    repository = huge_repository.generate(workshop.directory / "srv" / "some.git", files=3_000)
     git(repository, "config", "uploadpack.allowFilter", "false")
     with Relay(git_http.port) as relay:
         line = workshop.fetch_failure("--max-bytes", "50000", "--path", huge_repository.PLUGIN,
@@ -167,14 +167,14 @@ def test_a_file_that_unpacks_to_too_much_is_never_unpacked(shop, place, request)
 
 @pytest.mark.parametrize("place", ["path", "http"])
 def test_a_tree_that_holds_itself_over_and_over_ends_at_the_limit(shop, place, request):
-    """Five levels of ten times the same folder are 10^5 files in a kilobyte."""
+    """Five levels of ten times the same directory are 10^5 files in a kilobyte."""
     tree = shop.source.git("write-tree")
     for _ in range(5):
         tree = shop.source.git("mktree", stdin="".join(f"040000 tree {tree}\tf{i}\n" for i in range(10)))
     shop.source.git("update-ref", "refs/heads/bomb", shop.source.git("commit-tree", "-m", "bomb", tree))
     repo = shop.source.path if place == "path" else request.getfixturevalue("git_http").url("source/.git")
     line = shop.fetch_failure("--ref", "bomb", "--path", "f0", "--max-files", "5000", repo=repo)
-    assert "there are more than 5000 files and folders; give narrower --path options, or raise --max-files" in line
+    assert "there are more than 5000 files and directories; give narrower --path options, or raise --max-files" in line
 
 
 # --- hostile trees ---------------------------------------------------------------------------------------------------
@@ -183,8 +183,8 @@ def raw_tree(repository, *entries):
     """Stores a tree of (mode, name, content or id) as its bytes are: nothing that git refuses is refused."""
     stored = b""
     for mode, name, content in entries:
-        folder = mode == "40000"
-        id = content if folder else repository.git("hash-object", "-w", "--stdin", stdin=content)
+        directory = mode == "40000"
+        id = content if directory else repository.git("hash-object", "-w", "--stdin", stdin=content)
         stored += mode.encode() + b" " + name.encode() + b"\0" + bytes.fromhex(id)
     (repository.path / ".git" / "raw").write_bytes(stored)
     return repository.git("hash-object", "-w", "--literally", "-t", "tree", ".git/raw")
@@ -192,11 +192,11 @@ def raw_tree(repository, *entries):
 
 @pytest.fixture
 def hostile(shop, git_http):
-    """hostile(entries...) commits them as the folder `sub`; the last line of a fetch that fails."""
+    """hostile(entries...) commits them as the directory `sub`; the last line of a fetch that fails."""
     def refusal(*entries):
         outer = raw_tree(shop.source, ("40000", "sub", raw_tree(shop.source, *entries)))
         shop.source.git("update-ref", "refs/heads/hostile", shop.source.git("commit-tree", "-m", "x", outer))
-        into = shop.folder / "into"
+        into = shop.directory / "into"
         line = shop.fetch_failure("--ref", "hostile", "--path", "sub", repo=git_http.url("source/.git"), into=into)
         for repo in (shop.source.path, git_http.url("source/.git")):  # nor does a build write anything
             assert shop.failure("--ref", "hostile", "--path", "sub", "--build", "cmake", repo=repo).removeprefix("builder: checkout: ") == \
@@ -229,7 +229,7 @@ def test_links_through_links_cannot_escape(hostile):
     assert "goes down and up again" in hostile(("120000", "down", "a"), ("120000", "out", "down/../../../etc"))
 
 
-def test_a_link_that_stands_for_a_folder_of_another_case_is_refused(hostile):
+def test_a_link_that_stands_for_a_directory_of_another_case_is_refused(hostile):
     assert "in case alone, and one of them is a symbolic link" in hostile(("120000", "A", "../elsewhere"), ("40000", "a", EMPTY_TREE))
 
 
@@ -237,9 +237,9 @@ def test_names_that_differ_in_case_alone_are_named(shop, git_http):
     shop.source.commit({"provider/README": "1", "provider/readme": "2"})
     done = shop.fetched("--path", "provider", repo=git_http.url("source/.git"))
     assert ' one=provider/README other=provider/readme pairs=1' in done.stderr
-    assert (done.folder / "provider" / "README").read_text() == "1"
+    assert (done.directory / "provider" / "README").read_text() == "1"
 
 
 @pytest.mark.parametrize("mode", ["20644", "60644", "10644"])
 def test_devices_and_pipes_are_refused(hostile, mode):
-    assert "neither a file nor a folder nor a link" in hostile((mode, "x", "y"))
+    assert "neither a file nor a directory nor a link" in hostile((mode, "x", "y"))

@@ -28,8 +28,8 @@ def source(*more, tree=SMALL_TREE):
 
 def attempt(workshop, what, commit, *options, **more):
     """The last line of a fetch that fails, within bounded memory."""
-    into = workshop.folder / "into"
-    with PackServer(what, commit, **more) as server, open(workshop.folder / "log", "w+") as log:
+    into = workshop.directory / "into"
+    with PackServer(what, commit, **more) as server, open(workshop.directory / "log", "w+") as log:
         process = subprocess.Popen([BUILDER, "fetch", "--repo", server.url(), "--into", into, *options],
                                    env=workshop.environment, stdout=subprocess.DEVNULL, stderr=log)
         _, status, usage = os.wait4(process.pid, 0)
@@ -37,7 +37,7 @@ def attempt(workshop, what, commit, *options, **more):
         log.seek(0)
         text = log.read()
     assert process.returncode == 1, text
-    assert not [name for name in os.listdir(workshop.folder) if "into" in name], "something is left"
+    assert not [name for name in os.listdir(workshop.directory) if "into" in name], "something is left"
     assert SANITIZED or usage.ru_maxrss < MOST_MEMORY, f"{usage.ru_maxrss} KiB"
     return text.splitlines()[-1]
 
@@ -46,7 +46,7 @@ def test_the_server_of_these_tests_serves_what_can_be_fetched(workshop):
     objects, commit = source()
     with PackServer(pack(*objects), commit) as server:
         done = workshop.fetched("--path", ".", repo=server.url())
-    assert (done.folder / "x").read_text() == "content"
+    assert (done.directory / "x").read_text() == "content"
 
 
 UNPACKED = "unpacks to more than 1000000000 bytes; give narrower --path options, or raise --max-bytes"
@@ -134,26 +134,26 @@ def test_a_pack_without_end(workshop):
     assert "50000000 bytes; give narrower --path options, or raise --max-bytes" in line
 
 
-def test_a_folder_of_a_million_files(workshop):
+def test_a_directory_of_a_million_files(workshop):
     tree = b"".join(entry(b"100644", b"%07d" % i, ONE_BLOB) for i in range(1_000_000))
     objects, commit = source(tree=entry(b"40000", b"d", object_id(TREE, tree)))
     what = pack(*objects, stored(TREE, tree))
-    assert "there are more than 200000 files and folders" in attempt(workshop, what, commit, "--path", "d")
+    assert "there are more than 200000 files and directories" in attempt(workshop, what, commit, "--path", "d")
     assert "cannot find 'e' in" in attempt(workshop, what, commit, "--path", "e")
 
 
-def test_a_million_entries_that_hide_in_six_folders(workshop):
+def test_a_million_entries_that_hide_in_six_directories(workshop):
     trees, id = [], ONE_BLOB
     for level in range(6):
         tree = b"".join(entry(b"40000" if level else b"100644", b"%d" % i, id) for i in range(10))
         trees.append(stored(TREE, tree))
         id = object_id(TREE, tree)
     objects, commit = source(*trees, tree=entry(b"40000", b"d", id))
-    assert "there are more than 200000 files and folders" in attempt(workshop, pack(*objects), commit, "--path", "d")
+    assert "there are more than 200000 files and directories" in attempt(workshop, pack(*objects), commit, "--path", "d")
 
 
 def test_paths_that_are_all_as_long_as_they_may_be(workshop):
-    """Fifteen folders of 250 bytes in each other, a folder of many files at the end, and all that again and again."""
+    """Fifteen directories of 250 bytes in each other, a directory of many files at the end, and all that again and again."""
     files = b"".join(entry(b"100644", b"%05d" % i, ONE_BLOB) for i in range(10_000))
     trees, id = [stored(TREE, files)], object_id(TREE, files)
     for _ in range(15):
@@ -170,10 +170,10 @@ def test_a_chain_of_deltas_by_ids_that_is_short_enough_is_taken(workshop):
     objects, commit = source(*chain_by_ids(200))
     with PackServer(pack(*objects), commit) as server:
         done = workshop.fetched("--path", ".", repo=server.url())
-    assert (done.folder / "x").read_text() == "content"
+    assert (done.directory / "x").read_text() == "content"
 
 
-def test_folders_a_hundred_thousand_levels_deep(workshop):
+def test_directories_a_hundred_thousand_levels_deep(workshop):
     trees, id = [], object_id(TREE, SMALL_TREE)
     for _ in range(100_000):
         tree = entry(b"40000", b"d", id)

@@ -66,7 +66,7 @@ def test_a_signal_while_a_server_is_silent(workshop):
 
 
 def test_a_signal_while_the_binary_is_proven(workshop):
-    fifo = workshop.folder / "fifo"
+    fifo = workshop.directory / "fifo"
     os.mkfifo(fifo)
     workshop.source.commit(project(**{"provider/plugin.sh": f"#!/bin/sh\necho $$ > {fifo}; exec sleep 1000\n"}))
     process = workshop.start()
@@ -96,7 +96,7 @@ def test_what_a_killed_builder_left_running_is_waited_for(workshop):
     workshop.assert_clean()
 
 
-def test_two_builders_with_one_build_folder_take_turns(workshop):
+def test_two_builders_with_one_build_directory_take_turns(workshop):
     workshop.source.commit(project())
     processes = [workshop.start("--force") for _ in range(3)]
     for process in processes:
@@ -109,13 +109,13 @@ def test_two_builders_with_one_build_folder_take_turns(workshop):
 def test_the_output_of_another_builder_is_waited_for_until_a_signal(workshop):
     workshop.source.commit(project())
     workshop.output.parent.mkdir()
-    folder = os.open(workshop.output.parent, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
+    directory = os.open(workshop.output.parent, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
     process = workshop.start()
-    assert f"waiting for another builder's output folder={workshop.output.parent}" in process.stderr.readline()
+    assert f"waiting for another builder's output directory={workshop.output.parent}" in process.stderr.readline()
     process.terminate()
     _, err = process.communicate(timeout=20)
-    os.close(folder)
+    os.close(directory)
     assert process.returncode == 1
     assert err.splitlines()[-1] == "builder: ended by SIGTERM; nothing was published"
 
@@ -126,7 +126,7 @@ def test_two_builders_with_one_output_leave_a_whole_pair(workshop):
     workshop.source.commit(project("2.0"))
     processes = []
     for number, ref in enumerate(["one", "main"] * 3):
-        workshop.build_dir = workshop.folder / f"build{number}"
+        workshop.build_dir = workshop.directory / f"build{number}"
         processes.append(workshop.start("--force", "--ref", ref))
     for process in processes:
         _, err = process.communicate(timeout=60)
@@ -185,16 +185,16 @@ def test_ended_at_a_hundred_moments_a_build_leaves_a_whole_binary_and_the_next_r
 
 
 def test_ended_at_a_hundred_moments_a_fetch_leaves_all_or_nothing_and_the_next_run_cleans_up(workshop):
-    huge_repository.generate(workshop.folder / "srv" / "some.git", files=600)
-    into = workshop.folder / "into"
+    huge_repository.generate(workshop.directory / "srv" / "some.git", files=600)
+    into = workshop.directory / "into"
 
     def content():
         return sorted(file.read_bytes() for file in into.rglob("*") if file.is_file())
 
     def left():
-        return {name for name in names(workshop.folder) if "into" in name}
+        return {name for name in names(workshop.directory) if "into" in name}
 
-    with GitHttp(workshop.folder / "srv") as server:
+    with GitHttp(workshop.directory / "srv") as server:
         command = [BUILDER, "fetch", "--repo", server.url("some.git"), "--path", huge_repository.PLUGIN, "--into", into]
 
         def start():

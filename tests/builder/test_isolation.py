@@ -48,7 +48,7 @@ def isolated(workshop):
 
 
 def test_a_token_beside_the_build_cannot_be_read(attacked):
-    token = attacked.folder / "token"
+    token = attacked.directory / "token"
     token.write_text("s3cret")
     token.chmod(0o644)  # its mode lets anybody
     found = attacked.attack(f'set(found nothing)\nif(EXISTS {token})\n  file(READ {token} found)\nendif()\n')
@@ -82,7 +82,7 @@ def test_nobody_can_be_called(attacked):
 
 
 def test_nothing_outside_can_be_written(attacked):
-    outside = attacked.folder / "outside"
+    outside = attacked.directory / "outside"
     outside.mkdir()
     outside.chmod(0o777)
     attacked.attack(f'execute_process(COMMAND sh -c "mkdir -p {outside}; echo x > {outside}/x; echo x > /usr/x-of-kms-test" ERROR_QUIET)\nset(found done)\n')
@@ -92,7 +92,7 @@ def test_nothing_outside_can_be_written(attacked):
 
 
 def test_a_link_to_a_secret_is_not_published(attacked):
-    secret = attacked.folder / "secret"
+    secret = attacked.directory / "secret"
     secret.write_text("#!/bin/sh\necho s3cret\n")
     secret.chmod(0o755)
     attacked.source.commit({"provider/CMakeLists.txt": LISTS + f"""
@@ -169,7 +169,7 @@ def test_no_descriptor_of_the_builder_is_inherited(isolated, mode):
     if "unshare" in done.err:
         pytest.skip("no user namespaces here")
     assert done.returncode == 0, done.err
-    assert output_of(isolated) == "0 1 2 3\n"  # 3 is the folder that ls reads
+    assert output_of(isolated) == "0 1 2 3\n"  # 3 is the directory that ls reads
 
 
 def test_the_lock_cannot_be_taken_from_the_process_that_keeps_it(isolated):
@@ -206,7 +206,7 @@ def test_the_compiler_is_nobody_s_user_and_root_is_not_in_sight(isolated):
 
 
 def test_the_proof_is_isolated_too(isolated):
-    token = isolated.folder / "token"
+    token = isolated.directory / "token"
     token.write_text("s3cret")
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"""
 file(WRITE ${{CMAKE_BINARY_DIR}}/bin/mock-kms-provider "#!/bin/sh\\ncat {token} 2>/dev/null || echo nothing\\n")
@@ -224,8 +224,8 @@ def test_what_is_in_force_is_logged_and_on_record(isolated):
     assert info_of(isolated)["isolation"] == ALL
 
 
-def test_more_folders_can_be_shown_to_the_compiler(isolated):
-    extra = isolated.folder / "extra"
+def test_more_directories_can_be_shown_to_the_compiler(isolated):
+    extra = isolated.directory / "extra"
     extra.mkdir()
     (extra / "x").write_text("shown")
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "proto/x": "x"})
@@ -233,25 +233,25 @@ def test_more_folders_can_be_shown_to_the_compiler(isolated):
     assert output_of(isolated) == "shown\n"
 
 
-def test_folders_behind_links_can_be_built_in_and_shown(isolated):
+def test_directories_behind_links_can_be_built_in_and_shown(isolated):
     """As on systems whose /home is a link."""
-    real = isolated.folder / "real"
+    real = isolated.directory / "real"
     (real / "extra").mkdir(parents=True)
     (real / "extra" / "x").write_text("shown")
-    link = isolated.folder / "link"
+    link = isolated.directory / "link"
     link.symlink_to(real)
-    (isolated.folder / "shortcut").symlink_to(link / "extra")
+    (isolated.directory / "shortcut").symlink_to(link / "extra")
     isolated.build_dir = link / "build"
-    for extra in (link / "extra", isolated.folder / "shortcut"):
+    for extra in (link / "extra", isolated.directory / "shortcut"):
         isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "proto/x": "x"})
         isolated.built("--require-isolation", "--input", extra)
         assert output_of(isolated) == "shown\n"
 
 
-@pytest.mark.parametrize("folder, shown", [("bin", False), (".local/bin", False), ("tools/bin", True), (".", False)])
-def test_a_tool_in_a_home_does_not_show_the_home(isolated, folder, shown):
+@pytest.mark.parametrize("directory, shown", [("bin", False), (".local/bin", False), ("tools/bin", True), (".", False)])
+def test_a_tool_in_a_home_does_not_show_the_home(isolated, directory, shown):
     """What stands beside a tool's bin is shown where it can only be the tool's."""
-    bin = isolated.folder / folder
+    bin = isolated.directory / directory
     bin.mkdir(parents=True, exist_ok=True)
     (bin / "c++").write_text('#!/bin/sh\nexec /usr/bin/c++ "$@"\n')
     (bin / "c++").chmod(0o755)
@@ -279,7 +279,7 @@ def harmless(workshop):
 @needs_root
 def test_root_without_the_right_to_namespaces_takes_a_user_namespace(isolated):
     harmless(isolated)
-    isolated.folder.chmod(0o755)
+    isolated.directory.chmod(0o755)
     isolated.built("--require-isolation", wrapper=["setpriv", DROPPED])
     assert info_of(isolated)["isolation"] == ALL
 
@@ -321,7 +321,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_root_of_a_normal_container_compiles_as_another_user_with_limits(isolated):
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND sh -c "id -u; ulimit -p" OUTPUT_VARIABLE found '
                             'OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "proto/x": "x"})
-    isolated.folder.chmod(0o755)
+    isolated.directory.chmod(0o755)
     done = isolated.build("--max-processes", "321", wrapper=["/usr/bin/python3", "-c", CONTAINER])
     if done.returncode == 77:
         pytest.skip("no user namespaces here")
@@ -331,10 +331,10 @@ def test_root_of_a_normal_container_compiles_as_another_user_with_limits(isolate
 
 
 @needs_root
-def test_a_folder_that_others_may_not_enter_is_compiled_in_by_root_where_nothing_hides_it(isolated):
+def test_a_directory_that_others_may_not_enter_is_compiled_in_by_root_where_nothing_hides_it(isolated):
     """Without namespaces another user could not reach it; the line says so."""
     harmless(isolated)
-    isolated.folder.chmod(0o700)
+    isolated.directory.chmod(0o700)
     done = isolated.build(wrapper=["/usr/bin/python3", "-c", CONTAINER])
     if done.returncode == 77:
         pytest.skip("no user namespaces here")
@@ -376,7 +376,7 @@ def test_somebody_else_than_root_has_all_of_it(isolated):
     try:
         os.chown(home, 12345, 12345)
         subprocess.run(["chown", "-R", "12345:12345", isolated.source.path], check=True)
-        isolated.folder.chmod(0o755)
+        isolated.directory.chmod(0o755)
         done = subprocess.run(
             ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", isolated.command()[0], "build", "--repo",
              isolated.source.path, "--build-dir", home / "b", "--output", home / "out" / "plugin", "--require-isolation"],

@@ -6,19 +6,19 @@
 #include <unistd.h>
 
 #include "common/error.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace fs = std::filesystem;
 using kms::builder::Interrupted;
 using kms::builder::Interruption;
 using kms::builder::WorkArea;
-using kms::test::TempFolder;
+using kms::test::TempDirectory;
 
 namespace {
 
 /// Makes another user the owner of all below.
-int give_all(const fs::path& folder) {
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+int give_all(const fs::path& directory) {
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     if (::lchown(entry.path().c_str(), 12345, 12345) < 0) return -1;
   }
   return 0;
@@ -26,48 +26,48 @@ int give_all(const fs::path& folder) {
 
 }  // namespace
 
-TEST_CASE("left-overs go, files of others in the folder stay, and at the end only the lock file is left") {
-  const TempFolder folder;
-  folder.write("mock-kms-build/src/left-over", "");
-  folder.write("mine", "");
+TEST_CASE("left-overs go, files of others in the directory stay, and at the end only the lock file is left") {
+  const TempDirectory directory;
+  directory.write("mock-kms-build/src/left-over", "");
+  directory.write("mine", "");
   const Interruption interruption;
   {
-    const WorkArea area(folder.path(), interruption);
+    const WorkArea area(directory.path(), interruption);
     CHECK(fs::is_empty(area.source()));
     CHECK(fs::is_empty(area.build()));
-    folder.write("mock-kms-build/build/object", "");
+    directory.write("mock-kms-build/build/object", "");
   }
-  CHECK_FALSE(fs::exists(folder.path() / "mock-kms-build"));
-  CHECK(fs::exists(folder.path() / "mine"));
-  CHECK(fs::exists(folder.path() / "mock-kms-build.lock"));
+  CHECK_FALSE(fs::exists(directory.path() / "mock-kms-build"));
+  CHECK(fs::exists(directory.path() / "mine"));
+  CHECK(fs::exists(directory.path() / "mock-kms-build.lock"));
 }
 
-TEST_CASE("a link in the place of the work folder is removed, not followed") {
-  const TempFolder folder;
-  folder.write("precious/file", "");
-  fs::create_symlink(folder.path() / "precious", folder.path() / "mock-kms-build");
+TEST_CASE("a link in the place of the work directory is removed, not followed") {
+  const TempDirectory directory;
+  directory.write("precious/file", "");
+  fs::create_symlink(directory.path() / "precious", directory.path() / "mock-kms-build");
   const Interruption interruption;
-  { const WorkArea area(folder.path(), interruption); }
-  CHECK(fs::exists(folder.path() / "precious" / "file"));
+  { const WorkArea area(directory.path(), interruption); }
+  CHECK(fs::exists(directory.path() / "precious" / "file"));
 }
 
-TEST_CASE("folders that were closed to their owner are removed") {
-  const TempFolder folder;
+TEST_CASE("directories that were closed to their owner are removed") {
+  const TempDirectory directory;
   for (const char* name : {"shut", "read-only"}) {
-    folder.write(std::string("mock-kms-build/build/") + name + "/below/file", "");
+    directory.write(std::string("mock-kms-build/build/") + name + "/below/file", "");
     for (const char* below : {"/below", ""})
-      fs::permissions(folder.path() / "mock-kms-build/build" / (name + std::string(below)),
+      fs::permissions(directory.path() / "mock-kms-build/build" / (name + std::string(below)),
                       std::string_view(name) == "shut" ? fs::perms::none : fs::perms::owner_read);
   }
   // Root needs no rights: a process without its capability to do without does.
   const pid_t child = ::fork();
   if (child == 0) {
-    if (::geteuid() == 0 && (::chown(folder.path().c_str(), 12345, 12345) < 0 ||
-                             give_all(folder.path()) < 0 || ::setresuid(12345, 12345, 12345) < 0))
+    if (::geteuid() == 0 && (::chown(directory.path().c_str(), 12345, 12345) < 0 ||
+                             give_all(directory.path()) < 0 || ::setresuid(12345, 12345, 12345) < 0))
       ::_exit(3);
     const Interruption interruption;
     try {
-      const WorkArea area(folder.path(), interruption);
+      const WorkArea area(directory.path(), interruption);
       ::_exit(fs::is_empty(area.build()) ? 0 : 2);
     } catch (const std::exception&) {
       ::_exit(1);
@@ -79,10 +79,10 @@ TEST_CASE("folders that were closed to their owner are removed") {
 }
 
 TEST_CASE("who waits for the lock stops waiting when asked to end") {
-  const TempFolder folder;
+  const TempDirectory directory;
   const Interruption interruption;
-  const WorkArea first(folder.path(), interruption);
+  const WorkArea first(directory.path(), interruption);
   ::kill(::getpid(), SIGTERM);
-  CHECK_THROWS_AS(WorkArea(folder.path(), interruption), Interrupted);
+  CHECK_THROWS_AS(WorkArea(directory.path(), interruption), Interrupted);
   CHECK(interruption.take_name() == "SIGTERM");
 }

@@ -44,7 +44,7 @@ TEST_CASE("what is no endpoint is refused with the reason") {
   CHECK(refusal("unix://kms.sock").find("'/' must follow") != std::string::npos);
   CHECK(refusal("unix:///").find("names no socket") != std::string::npos);
   CHECK(refusal("unix:///@").find("names no socket") != std::string::npos);
-  CHECK(refusal("unix:///run/").find("folder") != std::string::npos);
+  CHECK(refusal("unix:///run/").find("directory") != std::string::npos);
   CHECK(refusal(std::string("/a\nb")).find("control character") != std::string::npos);
 }
 

@@ -16,7 +16,7 @@
 #include "common/error.h"
 #include "common/io/fd.h"
 #include "common/process/exit_status.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace {
 
@@ -109,9 +109,9 @@ TEST_CASE("descriptors arrive in their order even where sources and targets over
 
 TEST_CASE("what is no program is an error that names the cause, with a next step") {
   const auto before = open_descriptors();
-  const kms::test::TempFolder folder;
-  const auto executable = [&folder](const std::string& name, const std::string& text) {
-    const std::string path = folder.write(name, text);
+  const kms::test::TempDirectory directory;
+  const auto executable = [&directory](const std::string& name, const std::string& text) {
+    const std::string path = directory.write(name, text);
     REQUIRE(::chmod(path.c_str(), 0755) == 0);
     return path;
   };
@@ -120,7 +120,7 @@ TEST_CASE("what is no program is an error that names the cause, with a next step
   CHECK(failure_of({"no-such-program"}) ==
         "cannot start no-such-program: not found in PATH; check the command's path");
   CHECK(failure_of({"/etc/passwd"}).find("Permission denied; make the file executable") != std::string::npos);
-  CHECK(failure_of({folder.path().string()}).find("it is a folder") != std::string::npos);
+  CHECK(failure_of({directory.path().string()}).find("it is a directory") != std::string::npos);
   CHECK(failure_of({executable("script", "#!/no/such/shell\n")})
             .find("the interpreter that its first line names") != std::string::npos);
   CHECK(failure_of({executable("text", "no program")}).find("no program for this machine") !=
@@ -164,10 +164,10 @@ TEST_CASE("limits and a user are the child's alone") {
 }
 
 TEST_CASE("a failure on the way is told by what could not be done") {
-  Launch launch{{"true"}, {}, {-1, -1, -1}, "/no/such/folder", true};
+  Launch launch{{"true"}, {}, {-1, -1, -1}, "/no/such/directory", true};
   CHECK_THROWS_WITH_AS((void)kms::process::spawn(launch),
                        ("cannot start " + kms::process::find_program("true") +
-                        ": cannot enter its folder: No such file or directory")
+                        ": cannot enter its directory: No such file or directory")
                            .c_str(),
                        kms::Error);
 }

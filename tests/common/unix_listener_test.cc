@@ -23,12 +23,12 @@ using kms::UnixListener;
 
 namespace {
 
-class Folder {
+class Directory {
  public:
-  Folder() { REQUIRE(::mkdtemp(name_.data()) != nullptr); }
-  ~Folder() { std::filesystem::remove_all(name_); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
+  Directory() { REQUIRE(::mkdtemp(name_.data()) != nullptr); }
+  ~Directory() { std::filesystem::remove_all(name_); }
+  Directory(const Directory&) = delete;
+  Directory& operator=(const Directory&) = delete;
   [[nodiscard]] std::string path(const std::string& name) const { return name_ + "/" + name; }
   [[nodiscard]] Endpoint endpoint(const std::string& name) const { return *Endpoint::parse(path(name)); }
 
@@ -58,36 +58,37 @@ mode_t mode_of(const std::string& path) {
 }  // namespace
 
 TEST_CASE("a claimed path listens with its mode and goes away with its owner") {
-  const Folder folder;
-  const Endpoint endpoint = folder.endpoint("s");
+  const Directory directory;
+  const Endpoint endpoint = directory.endpoint("s");
   {
     const auto listener = UnixListener::claim(endpoint, {0640, {}, {}});
     REQUIRE(listener.ok());
     CHECK(can_connect(endpoint));
-    CHECK(mode_of(folder.path("s")) == 0640);
-    CHECK(std::distance(std::filesystem::directory_iterator(folder.path("")), {}) == 1);  // no draft is left
+    CHECK(mode_of(directory.path("s")) == 0640);
+    CHECK(std::distance(std::filesystem::directory_iterator(directory.path("")), {}) ==
+          1);  // no draft is left
   }
-  CHECK_FALSE(std::filesystem::exists(folder.path("s")));
+  CHECK_FALSE(std::filesystem::exists(directory.path("s")));
 }
 
 TEST_CASE("a stale socket is taken over (rule 8)") {
-  const Folder folder;
-  leave_stale_socket(folder.endpoint("s"));
-  CHECK_FALSE(can_connect(folder.endpoint("s")));
-  const auto listener = UnixListener::claim(folder.endpoint("s"));
+  const Directory directory;
+  leave_stale_socket(directory.endpoint("s"));
+  CHECK_FALSE(can_connect(directory.endpoint("s")));
+  const auto listener = UnixListener::claim(directory.endpoint("s"));
   CHECK(listener.ok());
-  CHECK(can_connect(folder.endpoint("s")));
+  CHECK(can_connect(directory.endpoint("s")));
 }
 
 TEST_CASE("a live socket is refused with the name of its holder (rule 8)") {
-  const Folder folder;
-  const auto first = UnixListener::claim(folder.endpoint("s"));
+  const Directory directory;
+  const auto first = UnixListener::claim(directory.endpoint("s"));
   REQUIRE(first.ok());
-  const auto second = UnixListener::claim(folder.endpoint("s"));
+  const auto second = UnixListener::claim(directory.endpoint("s"));
   REQUIRE(!second);
   const std::string line = second.error().line();
   CHECK(line.find("in use by pid " + std::to_string(::getpid()) + " (") != std::string::npos);
-  CHECK(can_connect(folder.endpoint("s")));
+  CHECK(can_connect(directory.endpoint("s")));
 }
 
 TEST_CASE("an abstract name is claimed once and needs no file") {
@@ -101,35 +102,35 @@ TEST_CASE("an abstract name is claimed once and needs no file") {
   CHECK(second.error().line().find("in use by pid") != std::string::npos);
 }
 
-TEST_CASE("what is no socket is left alone and a missing folder is named") {
-  const Folder folder;
-  std::ofstream(folder.path("file")) << "precious";
-  const auto file = UnixListener::claim(folder.endpoint("file"));
+TEST_CASE("what is no socket is left alone and a missing directory is named") {
+  const Directory directory;
+  std::ofstream(directory.path("file")) << "precious";
+  const auto file = UnixListener::claim(directory.endpoint("file"));
   REQUIRE(!file);
   CHECK(file.error().line().find("is not a socket") != std::string::npos);
-  CHECK(std::filesystem::file_size(folder.path("file")) == 8);
-  const auto missing = UnixListener::claim(folder.endpoint("no/such/s"));
+  CHECK(std::filesystem::file_size(directory.path("file")) == 8);
+  const auto missing = UnixListener::claim(directory.endpoint("no/such/s"));
   REQUIRE(!missing);
-  CHECK(missing.error().line().find("create the folder first") != std::string::npos);
+  CHECK(missing.error().line().find("create the directory first") != std::string::npos);
 }
 
 TEST_CASE("an owner does not remove a socket that replaced its own") {
-  const Folder folder;
+  const Directory directory;
   {
-    const auto first = UnixListener::claim(folder.endpoint("s"));
+    const auto first = UnixListener::claim(directory.endpoint("s"));
     REQUIRE(first.ok());
-    std::filesystem::remove(folder.path("s"));
-    leave_stale_socket(folder.endpoint("s"));
+    std::filesystem::remove(directory.path("s"));
+    leave_stale_socket(directory.endpoint("s"));
   }
-  CHECK(std::filesystem::exists(folder.path("s")));
+  CHECK(std::filesystem::exists(directory.path("s")));
 }
 
 TEST_CASE("a path of the full 107 bytes can be claimed") {
-  const Folder folder;
-  const std::string name(Endpoint::longest - folder.path("").size(), 'x');
-  const auto listener = UnixListener::claim(folder.endpoint(name));
+  const Directory directory;
+  const std::string name(Endpoint::longest - directory.path("").size(), 'x');
+  const auto listener = UnixListener::claim(directory.endpoint(name));
   CHECK(listener.ok());
-  CHECK(can_connect(folder.endpoint(name)));
+  CHECK(can_connect(directory.endpoint(name)));
 }
 
 TEST_CASE("modes and owners are read as chmod and chown take them") {
@@ -149,8 +150,8 @@ TEST_CASE("modes and owners are read as chmod and chown take them") {
 }
 
 TEST_CASE("whoever leaves while another takes the place over never removes the successor's socket") {
-  const Folder folder;
-  const Endpoint endpoint = folder.endpoint("s");
+  const Directory directory;
+  const Endpoint endpoint = directory.endpoint("s");
   for (int round = 0; round < 300; ++round) {
     auto first = std::make_unique<Outcome<UnixListener>>(UnixListener::claim(endpoint));
     REQUIRE(first->ok());
@@ -167,11 +168,11 @@ TEST_CASE("whoever leaves while another takes the place over never removes the s
   }
 }
 
-TEST_CASE("a folder that another program keeps locked is a failure that says so") {
-  const Folder folder;
-  const UniqueFd held(::open(folder.path("").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+TEST_CASE("a directory that another program keeps locked is a failure that says so") {
+  const Directory directory;
+  const UniqueFd held(::open(directory.path("").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   REQUIRE(::flock(held.get(), LOCK_EX) == 0);
-  const auto listener = UnixListener::claim(folder.endpoint("s"));
+  const auto listener = UnixListener::claim(directory.endpoint("s"));
   REQUIRE(!listener);
-  CHECK(listener.error().line().find("another program holds the lock of folder") != std::string::npos);
+  CHECK(listener.error().line().find("another program holds the lock of directory") != std::string::npos);
 }

@@ -19,12 +19,12 @@ def why_not():
         return "podman is not installed (scripts/test installs it on Debian)"
     if os.geteuid() != 0:
         return "the base image and host paths of root need root"
-    folder = processes.short_folder()
-    (folder / "rootfs").mkdir()
-    shutil.copy("/sbin/ldconfig", folder / "rootfs/program")
-    trial = subprocess.run(["podman", "run", "--rm", "--net=none", "--rootfs", folder / "rootfs", "/program", "--version"],
-                           env=container_environment(folder), capture_output=True, text=True, timeout=120)
-    processes.remove(folder)
+    directory = processes.short_directory()
+    (directory / "rootfs").mkdir()
+    shutil.copy("/sbin/ldconfig", directory / "rootfs/program")
+    trial = subprocess.run(["podman", "run", "--rm", "--net=none", "--rootfs", directory / "rootfs", "/program", "--version"],
+                           env=container_environment(directory), capture_output=True, text=True, timeout=120)
+    processes.remove(directory)
     return "" if trial.returncode == 0 else f"podman cannot start any container here: {trial.stderr.strip()}"
 
 
@@ -39,18 +39,18 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def images():
     """The images of this checkout's commit, tagged `test`."""
-    folder = processes.short_folder()
+    directory = processes.short_directory()
     result = subprocess.run([ROOT / "scripts/image", "--engine=podman", "--tag=test"],
-                            env=container_environment(folder), capture_output=True, text=True, timeout=1500)
+                            env=container_environment(directory), capture_output=True, text=True, timeout=1500)
     assert result.returncode == 0, result.stderr
-    yield container_environment(folder)
-    processes.remove(folder)
+    yield container_environment(directory)
+    processes.remove(directory)
 
 
 @pytest.fixture
 def node(images):
-    folder = processes.short_folder()
-    made = Node(folder)
+    directory = processes.short_directory()
+    made = Node(directory)
     yield made
     made.close()
-    processes.remove(folder)
+    processes.remove(directory)

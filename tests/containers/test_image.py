@@ -98,9 +98,9 @@ def test_what_the_builder_image_compiles_needs_a_glibc_no_newer_than_its_own(nod
 
 
 def test_the_prebuilt_provider_is_the_one_that_its_record_describes(node):
-    folder = "/usr/libexec/mock-kms-plugin"
-    digest = node.podman("run", "--rm", "--network=none", "--entrypoint", "sha256sum", RUNTIME, f"{folder}/mock-kms-provider").stdout.split()[0]
-    record = json.loads(node.podman("run", "--rm", "--network=none", "--entrypoint", "cat", RUNTIME, f"{folder}/build-info.json").stdout)
+    directory = "/usr/libexec/mock-kms-plugin"
+    digest = node.podman("run", "--rm", "--network=none", "--entrypoint", "sha256sum", RUNTIME, f"{directory}/mock-kms-provider").stdout.split()[0]
+    record = json.loads(node.podman("run", "--rm", "--network=none", "--entrypoint", "cat", RUNTIME, f"{directory}/build-info.json").stdout)
     assert record["binary"]["sha256"] == digest
     assert record["commit"] == inspect(node, RUNTIME)["Labels"]["org.opencontainers.image.revision"]
 

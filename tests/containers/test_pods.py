@@ -18,8 +18,8 @@ SUPERVISOR, BUILD = f"{POD}-supervisor", f"{POD}-build-plugin"
 SOCKET = "/var/run/kmsplugin/kms.sock"
 
 
-def manifests(folder):
-    return render(ROOT / "manifests" / folder)
+def manifests(directory):
+    return render(ROOT / "manifests" / directory)
 
 
 def container(documents, name, workload=POD):
@@ -137,12 +137,12 @@ TINY = {
 }
 
 
-def make_repository(folder):
+def make_repository(directory):
     """Of a plugin that compiles in a second, and serves nobody."""
     for path, text in TINY.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    git = ["git", "-C", folder, "-c", "user.name=t", "-c", "user.email=t@localhost"]
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_text(text)
+    git = ["git", "-C", directory, "-c", "user.name=t", "-c", "user.email=t@localhost"]
     for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "tiny"]):
         subprocess.run([*git, *words], check=True)
 

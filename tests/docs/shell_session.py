@@ -3,8 +3,8 @@
 Conventions, for who writes documentation:
   - A fence tagged `console` is run. A line "$ COMMAND" is a command, lines "> ..." continue it, and what stands below is
     all that it prints, stderr included. "…" stands for any text within a line, a line of "…" alone for any lines.
-  - All console fences of a file share one bash and one temporary folder, from top to bottom.
-  - A fence with a second word, such as `python plugin.py`, is a file of that name in the folder.
+  - All console fences of a file share one bash and one temporary directory, from top to bottom.
+  - A fence with a second word, such as `python plugin.py`, is a file of that name in the directory.
   - Fences with any other tag are not run.
 
 A ShellSession is used by one thread. It ends what the examples left running, by the pids that bash knows.
@@ -70,17 +70,17 @@ def matches(expected, output):
 
 
 class ShellSession:
-    def __init__(self, folder, environment):
-        self._folder = folder
+    def __init__(self, directory, environment):
+        self._directory = directory
         self._shell = subprocess.Popen(
-            ["bash", "--norc", "--noprofile"], cwd=folder, env=environment, start_new_session=True,
+            ["bash", "--norc", "--noprofile"], cwd=directory, env=environment, start_new_session=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self._code = 0
         self._stuck = False
 
     def run(self, command):
         """The lines that the command prints; `$?` is the one before it left."""
-        script = self._folder.parent / f"{self._folder.name}.command"
+        script = self._directory.parent / f"{self._directory.name}.command"
         script.write_text(command)
         self._send(f"command=$(cat {script}); (exit {self._code}); "
                    f'eval "$command" </dev/null; printf "\\n{END} %d\\n" $?\n')

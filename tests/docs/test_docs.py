@@ -27,14 +27,14 @@ def name_of(path):
     return str(path.relative_to(ROOT))
 
 
-def git(folder, *arguments):
-    subprocess.run(["git", "-C", folder, "-c", "user.name=docs", "-c", "user.email=docs@localhost", *arguments],
+def git(directory, *arguments):
+    subprocess.run(["git", "-C", directory, "-c", "user.name=docs", "-c", "user.email=docs@localhost", *arguments],
                    check=True, capture_output=True)
 
 
-def make_needy_repository(folder):
+def make_needy_repository(directory):
     """needy.git of docs/compile.md: its provider needs its proto."""
-    source = folder / "needy.git"
+    source = directory / "needy.git"
     (source / "provider").mkdir(parents=True)
     (source / "proto").mkdir()
     git(source, "init", "-q", "-b", "main")
@@ -46,9 +46,9 @@ def make_needy_repository(folder):
     git(source, "commit", "-q", "-m", "main")
 
 
-def make_broken_repository(folder):
+def make_broken_repository(directory):
     """plugin.git of docs/troubleshooting.md and docs/builder.md: its branches fail in one phase each."""
-    source = folder / "plugin.git"
+    source = directory / "plugin.git"
     (source / "provider").mkdir(parents=True)
     (source / "proto").mkdir()
     git(source, "init", "-q", "-b", "main")
@@ -70,8 +70,8 @@ def make_broken_repository(folder):
 
 @pytest.fixture
 def session():
-    folder = processes.short_folder()
-    inside = folder / "d"
+    directory = processes.short_directory()
+    inside = directory / "d"
     inside.mkdir()
     make_broken_repository(inside)
     make_needy_repository(inside)
@@ -79,12 +79,12 @@ def session():
     for key in ("PYTHONPATH", "CXX", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"):
         environment.pop(key, None)
     environment.update(PATH=f"{os.environ['KMS_BIN_DIR']}:{environment['PATH']}", CHECKOUT=str(ROOT), LC_ALL="C.UTF-8",
-                       HOME=str(folder), CCACHE_DIR=str(folder / "ccache"))
+                       HOME=str(directory), CCACHE_DIR=str(directory / "ccache"))
     shell = ShellSession(inside, environment)
-    shell.folder = inside
+    shell.directory = inside
     yield shell
     shell.close()
-    processes.remove(folder)
+    processes.remove(directory)
 
 
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if examples(d.read_text())], ids=name_of)
@@ -92,7 +92,7 @@ def test_examples_print_what_the_document_says(session, document):
     text = document.read_text()
     for _, name, lines in fences(text):
         if name:
-            (session.folder / name).write_text("\n".join(lines) + "\n")
+            (session.directory / name).write_text("\n".join(lines) + "\n")
     for command, expected in examples(text):
         output = session.run(command)
         assert matches(expected, output), "\n".join(

@@ -5,15 +5,15 @@ from support.kms_client import KmsClient
 
 
 @pytest.fixture
-def folder():
-    made = processes.short_folder()
+def directory():
+    made = processes.short_directory()
     yield made
     processes.remove(made)
 
 
 @pytest.fixture
-def endpoint(folder):
-    return f"unix://{folder}/kms.sock"
+def endpoint(directory):
+    return f"unix://{directory}/kms.sock"
 
 
 @pytest.fixture

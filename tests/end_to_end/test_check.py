@@ -40,20 +40,20 @@ def test_the_provider_keeps_every_rule_that_can_be_seen(start_provider, endpoint
     assert [int(rule.split()[0]) for rule in results] == [*range(1, 11), 10, *range(11, 36)]
 
 
-def test_replicas_show_two_more_rules(start_provider, folder, endpoint):
+def test_replicas_show_two_more_rules(start_provider, directory, endpoint):
     start_provider(endpoint)
-    other = f"unix://{folder}/other.sock"
+    other = f"unix://{directory}/other.sock"
     start_provider(other)
     code, results = report_of(endpoint, "--replica", other)
     assert code == 0
     assert results["19 SHOULD"][0] == results["29 MUST"][0] == "PASS"
 
 
-def test_a_replica_with_other_keys_breaks_rules_19_and_29(start_provider, folder, endpoint):
+def test_a_replica_with_other_keys_breaks_rules_19_and_29(start_provider, directory, endpoint):
     start_provider(endpoint)
-    (folder / "seed").write_bytes(os.urandom(32))
-    other = f"unix://{folder}/other.sock"
-    start_provider(other, "--seed-file", folder / "seed")
+    (directory / "seed").write_bytes(os.urandom(32))
+    other = f"unix://{directory}/other.sock"
+    start_provider(other, "--seed-file", directory / "seed")
     code, results = report_of(endpoint, "--replica", other)
     assert code == 1
     assert with_verdict(results, "FAIL") == {"19 SHOULD", "29 MUST"}
@@ -121,8 +121,8 @@ def test_a_crash_without_a_supervisor_breaks_rule_6(start_provider, endpoint):
     assert "one broke under a call" in results["6 MUST"][1]
 
 
-def test_a_crash_under_a_supervisor_keeps_rule_6(folder):
-    with Supervised(folder, [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/kms.sock",
+def test_a_crash_under_a_supervisor_keeps_rule_6(directory):
+    with Supervised(directory, [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock",
                              '--fault={"first": 1, "methods": ["DECRYPT"], "crash": {"signal": "SIGKILL"}}']) as supervised:
         supervised.healthy()
         _, results = report_of(supervised.endpoint)
@@ -130,16 +130,16 @@ def test_a_crash_under_a_supervisor_keeps_rule_6(folder):
         assert "broke under" in results["6 MUST"][1]
 
 
-def test_a_socket_that_anyone_can_open_breaks_rule_9(start_provider, folder, endpoint):
-    os.chmod(folder, 0o755)
+def test_a_socket_that_anyone_can_open_breaks_rule_9(start_provider, directory, endpoint):
+    os.chmod(directory, 0o755)
     start_provider(endpoint, "--socket-mode", "0666")
     assert with_verdict(report_of(endpoint)[1], "FAIL") == {"9 SHOULD"}
-    os.chmod(folder, 0o750)
+    os.chmod(directory, 0o750)
     assert not with_verdict(report_of(endpoint)[1], "FAIL")
 
 
-def test_who_may_open_an_abstract_socket_is_not_visible(start_provider, folder):
-    endpoint = f"unix:///@{folder.name}"
+def test_who_may_open_an_abstract_socket_is_not_visible(start_provider, directory):
+    endpoint = f"unix:///@{directory.name}"
     start_provider(endpoint)
     code, results = report_of(endpoint)
     assert (code, with_verdict(results, "FAIL")) == (0, set())
@@ -160,14 +160,14 @@ def test_the_key_stays_and_nothing_is_injected(start_provider, endpoint):
     assert state() == before
 
 
-def test_the_table_and_the_junit_report_say_the_same(start_provider, folder, endpoint):
+def test_the_table_and_the_junit_report_say_the_same(start_provider, directory, endpoint):
     start_provider(endpoint, "--fault", "ciphertext-oversize", "--fault", "key-id-flapping")
-    done = check(endpoint, "--junit", folder / "report.xml", f"--timeout={PATIENT}")
+    done = check(endpoint, "--junit", directory / "report.xml", f"--timeout={PATIENT}")
     assert done.returncode == 1
     rows = done.stdout.splitlines()
     assert any(row.startswith("  20  MUST    FAIL            ") and "(the ciphertext has 1025 bytes)" in row for row in rows)
     assert rows[-1].startswith(f"{endpoint} DOES NOT CONFORM: ") and "1 MUST and 1 SHOULD fail" in rows[-1]
-    report = ElementTree.parse(folder / "report.xml").getroot()
+    report = ElementTree.parse(directory / "report.xml").getroot()
     assert (report.get("tests"), report.get("failures")) == ("36", "1")
     failed = [case.get("name") for case in report if case.find("failure") is not None]
     assert failed == ["rule 20 MUST: 32 bytes become a ciphertext of 1 to 1024"]
@@ -177,18 +177,18 @@ def test_the_table_and_the_junit_report_say_the_same(start_provider, folder, end
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_nothing_that_listens_is_exit_code_3(folder, endpoint, made):
+def test_nothing_that_listens_is_exit_code_3(directory, endpoint, made):
     if made:
         with Program(binary("mock-kms-provider"), "--listen-addr", endpoint) as provider:
             provider.wait_for_line(": started")
             provider.process.kill()
-    done = check(endpoint, "--junit", folder / "report.xml")
+    done = check(endpoint, "--junit", directory / "report.xml")
     assert done.returncode == 3
     assert done.stderr.startswith(f"supervisor: cannot connect to {endpoint}: ") and done.stderr.count("\n") == 1
-    assert not done.stdout and not (folder / "report.xml").exists()
+    assert not done.stdout and not (directory / "report.xml").exists()
 
 
-def test_bad_usage_is_exit_code_2(folder, endpoint):
+def test_bad_usage_is_exit_code_2(directory, endpoint):
     assert check("tcp://localhost:1").returncode == 2
     assert check().returncode == 2
     assert check(endpoint, "--replica", "nowhere").returncode == 2

@@ -55,11 +55,11 @@ HOSTILE = """
 
 
 @pytest.fixture
-def start_plugin(folder):
+def start_plugin(directory):
     with contextlib.ExitStack() as stack:
 
         def start(text, *args):
-            program = stack.enter_context(Program(*script(folder, text), f"{folder}/kms.sock", *args))
+            program = stack.enter_context(Program(*script(directory, text), f"{directory}/kms.sock", *args))
             program.wait_for_line("ready")
 
         yield start
@@ -169,22 +169,22 @@ class RawServer:
     (bytes(range(256)) * 100, False),
     (b"", True),
 ], ids=["http-1", "tls", "garbage", "closed"])
-def test_what_is_no_grpc_breaks_rule_1(folder, endpoint, greeting, close):
-    with RawServer(f"{folder}/kms.sock", greeting, close):
+def test_what_is_no_grpc_breaks_rule_1(directory, endpoint, greeting, close):
+    with RawServer(f"{directory}/kms.sock", greeting, close):
         code, results = check(endpoint, "--timeout=20s")
     assert code == 1
     assert "1 MUST" in failed(results) and failed(results) <= {"1 MUST", "6 MUST"}
     assert results["20 MUST"][0] == "NOT_APPLICABLE"
 
 
-def test_a_listener_that_says_nothing_breaks_rule_4(folder, endpoint):
-    with RawServer(f"{folder}/kms.sock", b"", False):
+def test_a_listener_that_says_nothing_breaks_rule_4(directory, endpoint):
+    with RawServer(f"{directory}/kms.sock", b"", False):
         code, results = check(endpoint, HASTY)
     assert (code, failed(results)) == (1, {"4 MUST"})
 
 
 def test_the_whole_check_has_a_deadline(start_provider, endpoint):
-    start_provider(endpoint, "--fault", '{"latency": {"least": "0.2s"}}')
+    start_provider(endpoint, "--fault", '{"latency": {"min": "0.2s"}}')
     done = run("supervisor", "check", endpoint, "--timeout=20s", "--deadline=1s", "-o", "json")
     assert done.returncode == 1
     assert done.stderr == "supervisor: the check was not finished within 1s; give it a longer --deadline\n"

@@ -15,23 +15,23 @@ CODE = grpc.StatusCode
 
 
 class ConfigMap:
-    """A folder as the kubelet mounts it: provider.json -> ..data/provider.json, ..data -> a folder per version."""
+    """A directory as the kubelet mounts it: provider.json -> ..data/provider.json, ..data -> a directory per version."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        self.file = folder / "provider.json"
+    def __init__(self, directory):
+        self.directory = directory
+        self.file = directory / "provider.json"
         self.version = 0
-        folder.mkdir()
+        directory.mkdir()
 
     def write(self, config):
         text = config if isinstance(config, str) else json.dumps(config)
         self.version += 1
-        old = self.folder / os.readlink(self.folder / "..data") if self.version > 1 else None
-        data = self.folder / f"..2026_11_22.{self.version}"
+        old = self.directory / os.readlink(self.directory / "..data") if self.version > 1 else None
+        data = self.directory / f"..2026_11_22.{self.version}"
         data.mkdir()
         (data / "provider.json").write_text(text)
-        (self.folder / "..data_tmp").symlink_to(data.name)
-        (self.folder / "..data_tmp").rename(self.folder / "..data")
+        (self.directory / "..data_tmp").symlink_to(data.name)
+        (self.directory / "..data_tmp").rename(self.directory / "..data")
         if old is None:
             self.file.symlink_to("..data/provider.json")
         else:
@@ -40,15 +40,15 @@ class ConfigMap:
 
 
 @pytest.fixture
-def config_map(folder):
-    return ConfigMap(folder / "config")
+def config_map(directory):
+    return ConfigMap(directory / "config")
 
 
-def replicas(start_provider, folder, config_file, *names):
+def replicas(start_provider, directory, config_file, *names):
     """(program, client, endpoint) of one provider per name, each on a node of its own."""
     started = []
     for name in names:
-        endpoint = f"unix://{folder}/{name}.sock"
+        endpoint = f"unix://{directory}/{name}.sock"
         program = start_provider(endpoint, "--config", config_file, env={"NODE_NAME": name})
         started.append((program, KmsClient(endpoint), endpoint))
     return started
@@ -59,9 +59,9 @@ def status_of(endpoint):
     return done.returncode, json.loads(done.stdout)
 
 
-def test_one_swap_of_the_mounted_file_rotates_every_replica_and_breaks_one(start_provider, folder, config_map):
+def test_one_swap_of_the_mounted_file_rotates_every_replica_and_breaks_one(start_provider, directory, config_map):
     config_map.write({"keyVersion": 2})
-    both = replicas(start_provider, folder, config_map.file, "master-0", "master-1")
+    both = replicas(start_provider, directory, config_map.file, "master-0", "master-1")
     (first, client, _), (second, other, _) = both
     assert "/v2/" in client.status().key_id and client.status().key_id == other.status().key_id
     marks = [len(first.stderr), len(second.stderr)]
@@ -79,8 +79,8 @@ def test_one_swap_of_the_mounted_file_rotates_every_replica_and_breaks_one(start
     assert "/v6/" in client.status().key_id and client.status().key_id == other.status().key_id
 
 
-def test_a_file_is_followed_through_writes_in_place_and_renames(start_provider, folder, endpoint):
-    file = folder / "provider.json"
+def test_a_file_is_followed_through_writes_in_place_and_renames(start_provider, directory, endpoint):
+    file = directory / "provider.json"
     file.write_text("{}")
     program = start_provider(endpoint, "--config", file)
     with KmsClient(endpoint) as client:
@@ -102,8 +102,8 @@ def replace(file, text):
     ('{"faults": [{"preset": "nope"}]}', "fault 1: there is no preset 'nope'"),
     (None, "No such file or directory"),
 ])
-def test_a_bad_file_changes_nothing_and_says_why(start_provider, folder, endpoint, bad, why):
-    file = folder / "provider.json"
+def test_a_bad_file_changes_nothing_and_says_why(start_provider, directory, endpoint, bad, why):
+    file = directory / "provider.json"
     file.write_text(json.dumps({"keyVersion": 3, "faults": [{"name": "h", "healthz": "declared"}]}))
     program = start_provider(endpoint, "--config", file)
     before = status_of(endpoint)[1]
@@ -130,8 +130,8 @@ def test_a_bad_file_changes_nothing_and_says_why(start_provider, folder, endpoin
 
 
 @pytest.mark.parametrize("text", ["{", '{"keyVersion": -1}', '{"faults": [{}]}'])
-def test_a_provider_does_not_start_with_a_bad_file(folder, endpoint, text):
-    file = folder / "provider.json"
+def test_a_provider_does_not_start_with_a_bad_file(directory, endpoint, text):
+    file = directory / "provider.json"
     file.write_text(text)
     started = run_provider("serve", "--listen-addr", endpoint, "--config", file)
     assert started.returncode == 2 and f"--config {file}: " in started.stderr and started.stderr.count("\n") == 1
@@ -139,14 +139,14 @@ def test_a_provider_does_not_start_with_a_bad_file(folder, endpoint, text):
     assert checked.returncode == 2 and checked.stderr.count("\n") == 1
 
 
-def test_a_file_can_be_checked_without_a_provider(folder):
-    (folder / "good.json").write_text('{"keyVersion": 2, "faults": [{"preset": "slow"}]}')
-    done = run_provider("config", "--check", folder / "good.json")
+def test_a_file_can_be_checked_without_a_provider(directory):
+    (directory / "good.json").write_text('{"keyVersion": 2, "faults": [{"preset": "slow"}]}')
+    done = run_provider("config", "--check", directory / "good.json")
     assert (done.returncode, done.stdout) == (0, "good: 1 faults, 0 steps of a scenario\n")
 
 
-def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by_the_file(start_provider, folder, endpoint):
-    file = folder / "provider.json"
+def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by_the_file(start_provider, directory, endpoint):
+    file = directory / "provider.json"
     file.write_text(json.dumps({"faults": [{"name": "declared", "healthz": "declared"}]}))
     program = start_provider(endpoint, "--config", file)
     with KmsClient(endpoint) as client:
@@ -162,10 +162,10 @@ def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by
         assert client.status().healthz == "declared anew"
 
 
-def test_a_declared_version_never_leads_back(start_provider, folder, endpoint):
-    file = folder / "provider.json"
+def test_a_declared_version_never_leads_back(start_provider, directory, endpoint):
+    file = directory / "provider.json"
     file.write_text('{"keyVersion": 2}')
-    program = start_provider(endpoint, "--config", file, "--state-dir", folder / "state")
+    program = start_provider(endpoint, "--config", file, "--state-dir", directory / "state")
     assert run_provider("rotate", "--to", 7, "--socket", endpoint).returncode == 0
     mark = len(program.stderr)
     file.write_text('{"keyVersion": 3}')
@@ -180,7 +180,7 @@ def scenario_status(endpoint):
     return json.loads(run_provider("scenario", "status", "--socket", endpoint, "-o", "json").stdout)
 
 
-def test_a_scenario_by_command_plays_to_its_end(start_provider, folder, endpoint):
+def test_a_scenario_by_command_plays_to_its_end(start_provider, directory, endpoint):
     start_provider(endpoint, env={"NODE_NAME": "master-0"})
     scenario = {"name": "outage", "steps": [
         {"at": "0s", "do": {"rotate": {"to": 4}}},
@@ -188,8 +188,8 @@ def test_a_scenario_by_command_plays_to_its_end(start_provider, folder, endpoint
         {"at": "0.2s", "node": "master-1", "do": {"rotate": {}}},
         {"at": "0.4s", "do": {"fault": {"name": "after", "healthz": "recovering"}}},
     ]}
-    (folder / "outage.json").write_text(json.dumps(scenario))
-    played = run_provider("scenario", "run", folder / "outage.json", "--wait", "--socket", endpoint, "-o", "json")
+    (directory / "outage.json").write_text(json.dumps(scenario))
+    played = run_provider("scenario", "run", directory / "outage.json", "--wait", "--socket", endpoint, "-o", "json")
     assert played.returncode == 0, played.stderr
     status = json.loads(played.stdout)
     assert (status["state"], status["name"], status["length"]) == ("PLAYED", "outage", "0.400s")
@@ -207,8 +207,8 @@ def test_a_scenario_by_command_plays_to_its_end(start_provider, folder, endpoint
         "scenario outage, step 2: clears fault step-2"]
 
 
-def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(start_provider, folder, endpoint):
-    file = folder / "provider.json"
+def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(start_provider, directory, endpoint):
+    file = directory / "provider.json"
     step = {"do": {"fault": {"name": "h", "healthz": "played"}}}
     file.write_text(json.dumps({"scenario": {"name": "one", "steps": [step]}}))
     program = start_provider(endpoint, "--config", file)
@@ -243,11 +243,11 @@ def test_a_bad_scenario_is_refused_with_the_reason(start_provider, endpoint):
     assert run_provider("scenario", "status", "--socket", endpoint).stdout == "there was no scenario yet\n"
 
 
-def test_the_same_seed_plays_a_scenario_with_the_same_outcome(start_provider, folder):
+def test_the_same_seed_plays_a_scenario_with_the_same_outcome(start_provider, directory):
     scenario = json.dumps({"steps": [{"do": {"fault": {"preset": "flaky"}}}]})
     outcomes = []
     for number, seed in enumerate((5, 5, 6)):
-        endpoint = f"unix://{folder}/{number}.sock"
+        endpoint = f"unix://{directory}/{number}.sock"
         start_provider(endpoint, "--random-seed", seed)
         assert run_provider("scenario", "run", "-", "--socket", endpoint, input=scenario).returncode == 0
         with KmsClient(endpoint) as client:
@@ -255,12 +255,12 @@ def test_the_same_seed_plays_a_scenario_with_the_same_outcome(start_provider, fo
     assert outcomes[0] == outcomes[1] != outcomes[2]
 
 
-def test_sighup_has_the_file_read_where_no_change_was_noticed(start_provider, folder, endpoint):
-    elsewhere = folder / "elsewhere"
+def test_sighup_has_the_file_read_where_no_change_was_noticed(start_provider, directory, endpoint):
+    elsewhere = directory / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "provider.json").write_text('{"keyVersion": 2}')
-    os.link(elsewhere / "provider.json", folder / "provider.json")  # inotify tells of writes by the name watched alone
-    program = start_provider(endpoint, "--config", folder / "provider.json")
+    os.link(elsewhere / "provider.json", directory / "provider.json")  # inotify tells of writes by the name watched alone
+    program = start_provider(endpoint, "--config", directory / "provider.json")
     for text, line in (('{"keyVersion": 3}', "took up the configuration"), ("{", "the configuration is bad"),
                        ("{", "the configuration is bad"), ('{"keyVersion": 3}', "took up the configuration")):
         (elsewhere / "provider.json").write_text(text)

@@ -18,10 +18,10 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
 
 
-def connect(folder):
+def connect(directory):
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(10)
-    connection.connect(f"{folder}/control.sock")
+    connection.connect(f"{directory}/control.sock")
     return connection
 
 
@@ -29,14 +29,14 @@ def open_descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def test_garbage_on_the_control_socket_does_no_harm(folder):
-    with Supervised(folder) as supervised:
+def test_garbage_on_the_control_socket_does_no_harm(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
         oversized_frame = preface + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01" + b"x" * 100000
         for number, bytes_ in enumerate([b"\0" * 100000, b"GET / HTTP/1.1\r\n\r\n", preface, oversized_frame,
                                          preface + os.urandom(200000)]):
-            with connect(folder) as connection:
+            with connect(directory) as connection:
                 try:
                     connection.sendall(bytes_)
                     connection.shutdown(socket.SHUT_WR)
@@ -47,10 +47,10 @@ def test_garbage_on_the_control_socket_does_no_harm(folder):
             assert supervised.healthy()["pid"] == pid, number
 
 
-def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repaired(folder):
-    with Supervised(folder, options=["--stable-after=1ms"]) as supervised:
+def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repaired(directory):
+    with Supervised(directory, options=["--stable-after=1ms"]) as supervised:
         pid = supervised.healthy()["pid"]
-        flood = [connect(folder) for _ in range(500)]
+        flood = [connect(directory) for _ in range(500)]
         mark = len(supervised.program.stderr)
         os.kill(pid, signal.SIGKILL)
         supervised.program.wait_for_line("after=", start=mark)
@@ -61,8 +61,8 @@ def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repair
         assert supervised.program.wait_for_line("refused a connection to the control socket: there are 64 already")
 
 
-def test_a_flood_of_calls_from_many_threads_is_answered(folder):
-    with Supervised(folder) as supervised:
+def test_a_flood_of_calls_from_many_threads_is_answered(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         failures = []
 
@@ -98,24 +98,24 @@ for _ in range(int(sys.argv[2])):
 """
 
 
-def greet_as(user, folder, times=1):
+def greet_as(user, directory, times=1):
     """How many bytes came back each time that the process of another user greeted the control socket."""
-    asked = subprocess.run([PYTHON, "-c", ASK, f"{folder}/control.sock", str(times)], user=user, extra_groups=[],
+    asked = subprocess.run([PYTHON, "-c", ASK, f"{directory}/control.sock", str(times)], user=user, extra_groups=[],
                            capture_output=True, text=True, timeout=60)
     assert asked.returncode == 0, asked.stderr
     return [int(line) for line in asked.stdout.split()]
 
 
 @as_root
-def test_another_user_is_kept_out_by_the_mode_and_refused_by_the_kernels_word_where_the_mode_was_opened(folder):
-    folder.chmod(0o755)
-    with Supervised(folder) as supervised:
+def test_another_user_is_kept_out_by_the_mode_and_refused_by_the_kernels_word_where_the_mode_was_opened(directory):
+    directory.chmod(0o755)
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
-        assert greet_as(NOBODY, folder) == [len("no way in")]
-        os.chmod(f"{folder}/control.sock", 0o666)
+        assert greet_as(NOBODY, directory) == [len("no way in")]
+        os.chmod(f"{directory}/control.sock", 0o666)
         before = open_descriptors(supervised.program.pid)
-        assert greet_as(0, folder) == [1], "root is answered"
-        assert greet_as(NOBODY, folder, times=200) == [0] * 200
+        assert greet_as(0, directory) == [1], "root is answered"
+        assert greet_as(NOBODY, directory, times=200) == [0] * 200
         line = supervised.program.wait_for_line("refused a connection to the control socket: it is another user's")
         assert 'from="nobody (uid 65534, ' in line
         assert supervised.healthy()["pid"] == pid
@@ -123,19 +123,19 @@ def test_another_user_is_kept_out_by_the_mode_and_refused_by_the_kernels_word_wh
 
 
 @as_root
-def test_a_supervisor_of_another_user_hears_that_user_and_root(folder):
-    folder.chmod(0o777)
-    program = Program(binary("supervisor"), f"--control-socket=unix://{folder}/control.sock", "run",
-                      f"--socket=unix://{folder}/kms.sock", "--", binary("mock-kms-provider"),
-                      f"--listen-addr=unix://{folder}/kms.sock", user=NOBODY, extra_groups=[])
+def test_a_supervisor_of_another_user_hears_that_user_and_root(directory):
+    directory.chmod(0o777)
+    program = Program(binary("supervisor"), f"--control-socket=unix://{directory}/control.sock", "run",
+                      f"--socket=unix://{directory}/kms.sock", "--", binary("mock-kms-provider"),
+                      f"--listen-addr=unix://{directory}/kms.sock", user=NOBODY, extra_groups=[])
     with program:
-        ask = [binary("supervisor"), f"--control-socket=unix://{folder}/control.sock", "status", "--wait=20s"]
+        ask = [binary("supervisor"), f"--control-socket=unix://{directory}/control.sock", "status", "--wait=20s"]
         assert subprocess.run(ask, capture_output=True).returncode == 0
         assert subprocess.run(ask, capture_output=True, user=NOBODY, extra_groups=[]).returncode == 0
         stranger = subprocess.run(ask[:-1], capture_output=True, text=True, user=NOBODY - 1, extra_groups=[])
         assert stranger.returncode == 3 and "Permission denied; run as the supervisor's user or as root" in stranger.stderr
-        os.chmod(f"{folder}/control.sock", 0o666)
-        assert greet_as(NOBODY - 1, folder) == [0] and greet_as(NOBODY, folder) == [1]
+        os.chmod(f"{directory}/control.sock", 0o666)
+        assert greet_as(NOBODY - 1, directory) == [0] and greet_as(NOBODY, directory) == [1]
         assert program.stop() == 0
 
 
@@ -199,8 +199,8 @@ def watch():
         watcher.go()
 
 
-def test_grpc_health_tells_readiness(folder):
-    with Supervised(folder) as supervised:
+def test_grpc_health_tells_readiness(directory):
+    with Supervised(directory) as supervised:
         supervised.healthy()
         assert check(supervised, "") == "SERVING" and check(supervised, supervised.endpoint) == "SERVING"
         supervised.told("stop")
@@ -210,8 +210,8 @@ def test_grpc_health_tells_readiness(folder):
         assert unknown.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-def test_watchers_of_grpc_health_are_told_of_deaths_pauses_and_recoveries(folder, watch):
-    with Supervised(folder, options=["--backoff-initial=2s"]) as supervised:
+def test_watchers_of_grpc_health_are_told_of_deaths_pauses_and_recoveries(directory, watch):
+    with Supervised(directory, options=["--backoff-initial=2s"]) as supervised:
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGKILL)  # the next death is followed by a back-off that nobody overlooks
         pid = supervised.healthy_after(pid)["pid"]
@@ -228,12 +228,12 @@ def test_watchers_of_grpc_health_are_told_of_deaths_pauses_and_recoveries(folder
         assert one.next() == "SERVING"
 
 
-def test_grpc_health_of_several_is_that_of_the_worst_and_each_has_its_own(folder, watch):
-    socket_uri = f"unix://{folder}/kms-{{n}}.sock"
+def test_grpc_health_of_several_is_that_of_the_worst_and_each_has_its_own(directory, watch):
+    socket_uri = f"unix://{directory}/kms-{{n}}.sock"
     command = [binary("mock-kms-provider"), f"--listen-addr={socket_uri}"]
-    with Supervised(folder, command, ["--instances=2"], socket_uri=socket_uri) as two:
+    with Supervised(directory, command, ["--instances=2"], socket_uri=socket_uri) as two:
         two.healthy()
-        whole, first, second = watch(two), *(watch(two, f"unix://{folder}/kms-{n}.sock") for n in (1, 2))
+        whole, first, second = watch(two), *(watch(two, f"unix://{directory}/kms-{n}.sock") for n in (1, 2))
         assert [watcher.next() for watcher in (whole, first, second)] == ["SERVING"] * 3
         two.told("stop", "--instance=2")
         assert (whole.next(), second.next()) == ("NOT_SERVING", "NOT_SERVING")
@@ -243,8 +243,8 @@ def test_grpc_health_of_several_is_that_of_the_worst_and_each_has_its_own(folder
         assert [watcher.next() for watcher in (whole, first, second)] == ["SERVING"] * 3
 
 
-def test_a_plugin_that_only_answers_badly_stays_serving_to_grpc_health(folder):
-    with Supervised(folder, options=["--probe-interval=50ms"]) as supervised:
+def test_a_plugin_that_only_answers_badly_stays_serving_to_grpc_health(directory):
+    with Supervised(directory, options=["--probe-interval=50ms"]) as supervised:
         supervised.healthy()
         fault = [binary("mock-kms-provider"), "fault", "add", "unhealthy", "--socket", supervised.endpoint]
         assert subprocess.run(fault, capture_output=True).returncode == 0
@@ -252,8 +252,8 @@ def test_a_plugin_that_only_answers_badly_stays_serving_to_grpc_health(folder):
         assert supervised.status()["healthy"] is False and check(supervised, "") == "SERVING"
 
 
-def test_watchers_do_not_hold_up_the_end_nor_leave_descriptors(folder, watch):
-    with Supervised(folder) as supervised:
+def test_watchers_do_not_hold_up_the_end_nor_leave_descriptors(directory, watch):
+    with Supervised(directory) as supervised:
         supervised.healthy()
         before = open_descriptors(supervised.program.pid)
         watchers = [watch(supervised) for _ in range(20)]

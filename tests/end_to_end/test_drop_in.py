@@ -19,8 +19,8 @@ def refusal_of(*args, env=None):
 
 
 @pytest.fixture
-def secret_id(folder):
-    path = folder / "secret-id"
+def secret_id(directory):
+    path = directory / "secret-id"
     path.write_text("1f2e3d4c\n")
     return path
 
@@ -45,7 +45,7 @@ def start(*args, env=None):
     return program
 
 
-def test_the_upstream_mocks_command_line_starts_it(folder, endpoint):
+def test_the_upstream_mocks_command_line_starts_it(directory, endpoint):
     with start(f"-listen-addr={endpoint}", "-timeout=5s", "-config-file-path=/etc/softhsm-config.json") as program:
         assert "/etc/softhsm-config.json" in program.wait_for_line("the SoftHSM configuration is not needed")
         with KmsClient(endpoint) as client:
@@ -115,14 +115,14 @@ def test_vaults_metrics_port_opens(endpoint, vault):
     raise AssertionError("no port stayed free")
 
 
-def test_the_credential_file_is_checked_as_vaults_plugin_does(folder, vault):
+def test_the_credential_file_is_checked_as_vaults_plugin_does(directory, vault):
     compat = ["--compat", "vault-kube-kms"]
-    empty = folder / "empty"
+    empty = directory / "empty"
     empty.write_text(" \n")
-    assert "cannot open it: No such file" in refusal_of(*compat, *vault(approle_secret_id_path=folder / "missing"))
+    assert "cannot open it: No such file" in refusal_of(*compat, *vault(approle_secret_id_path=directory / "missing"))
     assert "it is empty" in refusal_of(*compat, *vault(approle_secret_id_path=empty))
-    assert "it is a folder" in refusal_of(*compat, *vault(approle_secret_id_path=folder))
-    assert "--tls-ca-file" in refusal_of(*compat, *vault(tls_ca_file=folder / "ca.crt"))
+    assert "it is a directory" in refusal_of(*compat, *vault(approle_secret_id_path=directory))
+    assert "--tls-ca-file" in refusal_of(*compat, *vault(tls_ca_file=directory / "ca.crt"))
 
 
 @pytest.mark.parametrize("changes, says", [

@@ -113,11 +113,11 @@ def latencies(endpoint):
     return [float(entry["latency"].removesuffix("s")) for entry in entries if entry["method"]]
 
 
-def test_latency_is_drawn_evenly_or_with_a_long_tail(start_provider, folder):
+def test_latency_is_drawn_evenly_or_with_a_long_tail(start_provider, directory):
     for name, tail in (("even", []), ("tail", ["--long-tail"])):
-        endpoint = f"unix://{folder}/{name}.sock"
+        endpoint = f"unix://{directory}/{name}.sock"
         start_provider(endpoint, "--random-seed", 1)
-        assert run_provider("fault", "add", "latency", "--latency", "2ms", "--latency-most", "60ms", *tail, "--name", "slow",
+        assert run_provider("fault", "add", "latency", "--latency", "2ms", "--latency-max", "60ms", *tail, "--name", "slow",
                    "--socket", endpoint).returncode == 0
         with KmsClient(endpoint) as client:
             for _ in range(40):
@@ -249,10 +249,10 @@ def test_a_fault_of_another_node_does_nothing_here(start_provider, endpoint, fau
         assert code_of(client.status)[0] == CODE.FAILED_PRECONDITION
 
 
-def test_the_same_seed_gives_the_same_outcome(start_provider, folder):
+def test_the_same_seed_gives_the_same_outcome(start_provider, directory):
     outcomes = []
     for number, seed in enumerate((5, 5, 6)):
-        endpoint = f"unix://{folder}/{number}.sock"
+        endpoint = f"unix://{directory}/{number}.sock"
         start_provider(endpoint, "--random-seed", seed, "--fault", "flaky")
         with KmsClient(endpoint) as client:
             outcomes.append(outcomes_of(client, 60))
@@ -286,8 +286,8 @@ def test_to_clear_what_is_not_there_fails(provider, endpoint):
     assert done.returncode == 1 and "there is no fault 'nope'" in done.stderr
 
 
-def test_the_supervisor_sees_what_the_api_server_sees_and_restarts_only_what_is_silent(folder, endpoint):
-    control = f"unix://{folder}/supervisor.sock"
+def test_the_supervisor_sees_what_the_api_server_sees_and_restarts_only_what_is_silent(directory, endpoint):
+    control = f"unix://{directory}/supervisor.sock"
     with Program(
         binary("supervisor"), "--control-socket", control, "run", "--socket", endpoint, "--probe-interval", "50ms",
         "--probe-timeout", "500ms", "--failure-threshold", "2", "--", binary("mock-kms-provider"), "--listen-addr", endpoint,

@@ -50,21 +50,21 @@ class Load:
         self._client.close()
 
 
-def test_the_path_listens_without_a_gap_across_deaths(folder):
-    with Supervised(folder) as supervised:
+def test_the_path_listens_without_a_gap_across_deaths(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
-        inode = os.stat(f"{folder}/kms.sock").st_ino
+        inode = os.stat(f"{directory}/kms.sock").st_ino
         for _ in range(5):
             os.kill(pid, signal.SIGKILL)
             connection = socket.socket(socket.AF_UNIX)
-            connection.connect(f"{folder}/kms.sock")  # never refused: it waits in the supervisor's queue
+            connection.connect(f"{directory}/kms.sock")  # never refused: it waits in the supervisor's queue
             connection.close()
             pid = supervised.healthy_after(pid)["pid"]
-        assert os.stat(f"{folder}/kms.sock").st_ino == inode
+        assert os.stat(f"{directory}/kms.sock").st_ino == inode
 
 
-def test_a_planned_restart_loses_no_call(folder):
-    with Supervised(folder) as supervised:
+def test_a_planned_restart_loses_no_call(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         with Load(supervised.endpoint) as load:
             for _ in range(20):
@@ -80,13 +80,13 @@ def test_a_planned_restart_loses_no_call(folder):
         assert {end["cause"] for end in status["exits"]} == {"a planned restart replaced it"}
 
 
-def test_a_restart_to_a_broken_binary_keeps_the_old_process(folder):
-    plugin = folder / "plugin"
+def test_a_restart_to_a_broken_binary_keeps_the_old_process(directory):
+    plugin = directory / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
-    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command) as supervised:
+    command = [str(plugin), "serve", f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command) as supervised:
         pid = supervised.healthy()["pid"]
-        broken = folder / "broken"
+        broken = directory / "broken"
         broken.write_text("#!/bin/sh\necho 'no such key' >&2\nexit 3\n")
         broken.chmod(0o755)
         os.rename(broken, plugin)
@@ -100,8 +100,8 @@ def test_a_restart_to_a_broken_binary_keeps_the_old_process(folder):
         assert supervised.healthy()["pid"] == pid
 
 
-def test_restarts_asked_for_at_once_all_end_well(folder):
-    with Supervised(folder) as supervised:
+def test_restarts_asked_for_at_once_all_end_well(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         command = [binary("supervisor"), f"--control-socket={supervised.control}", "restart"]
         asking = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(5)]
@@ -112,11 +112,11 @@ def test_restarts_asked_for_at_once_all_end_well(folder):
         assert status["pid"] != pid and 1 <= status["restarts"] <= 5
 
 
-def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(folder):
-    plugin = folder / "plugin"
+def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(directory):
+    plugin = directory / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
-    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command, ["--handover=require", "--startup-timeout=3s"]) as supervised:
+    command = [str(plugin), "serve", f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command, ["--handover=require", "--startup-timeout=3s"]) as supervised:
         pid = supervised.healthy()["pid"]
         plugin.unlink()
         plugin.write_text("#!/bin/sh\nexec sleep 3600\n")
@@ -126,21 +126,21 @@ def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(fold
         assert supervised.healthy()["pid"] == pid
 
 
-def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_command_says_so(folder):
-    plugin = folder / "plugin"
+def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_command_says_so(directory):
+    plugin = directory / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
-    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command) as supervised:
+    command = [str(plugin), "serve", f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command) as supervised:
         pid = supervised.healthy()["pid"]
-        slow = folder / "slow"
-        slow.write_text(f'#!/bin/sh\nread go < {folder}/go\nexec {binary("mock-kms-provider")} "$@"\n')
+        slow = directory / "slow"
+        slow.write_text(f'#!/bin/sh\nread go < {directory}/go\nexec {binary("mock-kms-provider")} "$@"\n')
         slow.chmod(0o755)
         slow.rename(plugin)
-        os.mkfifo(folder / "go")
+        os.mkfifo(directory / "go")
         result = supervised.told("restart", "--timeout=2s")
         assert result.returncode == 1 and "restart: it is not done after 2s, and may still be; see 'supervisor status'" in result.stderr
         assert supervised.healthy()["pid"] == pid
-        (folder / "go").write_text("\n")
+        (directory / "go").write_text("\n")
         assert supervised.healthy_after(pid)
 
 
@@ -157,11 +157,11 @@ def publish(plugin, marker):
     return digest
 
 
-def test_a_newly_published_binary_is_started_without_a_lost_call(folder):
-    plugin = folder / "plugin"
+def test_a_newly_published_binary_is_started_without_a_lost_call(directory):
+    plugin = directory / "plugin"
     publish(plugin, b"first")
-    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command, ["--watch-binary"]) as supervised:
+    command = [str(plugin), "serve", f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command, ["--watch-binary"]) as supervised:
         pid = supervised.healthy()["pid"]
         with Load(supervised.endpoint) as load:
             digest = publish(plugin, b"second")
@@ -182,8 +182,8 @@ def wait_for_standby(supervised):
     return supervised.status()["standby"]["pid"]
 
 
-def test_a_standby_takes_over_a_death_and_is_refilled(folder):
-    with Supervised(folder, options=["--standby"]) as supervised:
+def test_a_standby_takes_over_a_death_and_is_refilled(directory):
+    with Supervised(directory, options=["--standby"]) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         assert standby != pid
@@ -198,9 +198,9 @@ def test_a_standby_takes_over_a_death_and_is_refilled(folder):
         assert supervised.status()["standby"]["pid"] not in (pid, standby)
 
 
-def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(folder):
+def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(directory):
     options = ["--standby", "--probe-interval=200ms", "--hang-grace=1h"]
-    with Supervised(folder, options=options) as supervised:
+    with Supervised(directory, options=options) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         os.kill(pid, signal.SIGSTOP)
@@ -209,8 +209,8 @@ def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(folder):
         wait_for_exit(pid)
 
 
-def test_the_standby_does_not_serve_before_its_turn(folder):
-    with Supervised(folder, options=["--standby"]) as supervised:
+def test_the_standby_does_not_serve_before_its_turn(directory):
+    with Supervised(directory, options=["--standby"]) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         stop_threads(pid)
@@ -222,8 +222,8 @@ def test_the_standby_does_not_serve_before_its_turn(folder):
         assert alive(standby)
 
 
-def test_the_death_of_a_standby_is_nobodys_outage(folder):
-    with Supervised(folder, options=["--standby"]) as supervised:
+def test_the_death_of_a_standby_is_nobodys_outage(directory):
+    with Supervised(directory, options=["--standby"]) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         seen = len(supervised.program.stderr)
@@ -233,8 +233,8 @@ def test_the_death_of_a_standby_is_nobodys_outage(folder):
         assert status["pid"] == pid and status["restarts"] == 0
 
 
-def test_stop_and_start_pause_on_purpose_and_status_says_who(folder):
-    with Supervised(folder, options=["--standby"]) as supervised:
+def test_stop_and_start_pause_on_purpose_and_status_says_who(directory):
+    with Supervised(directory, options=["--standby"]) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
         assert supervised.told("stop").returncode == 0
@@ -250,8 +250,8 @@ def test_stop_and_start_pause_on_purpose_and_status_says_who(folder):
         assert again.returncode == 1 and "is not paused" in again.stderr
 
 
-def test_a_command_without_a_supervisor_exits_3(folder):
-    result = subprocess.run([binary("supervisor"), f"--control-socket={folder}/c.sock", "restart"], capture_output=True, text=True)
+def test_a_command_without_a_supervisor_exits_3(directory):
+    result = subprocess.run([binary("supervisor"), f"--control-socket={directory}/c.sock", "restart"], capture_output=True, text=True)
     assert result.returncode == 3 and "start one with 'supervisor run'" in result.stderr
 
 
@@ -265,13 +265,13 @@ def put_socket_at(path):
 
 
 @pytest.mark.parametrize("act", ["removed", "replaced"])
-def test_a_socket_that_someone_takes_away_is_bound_anew(folder, act):
-    with Supervised(folder) as supervised:
+def test_a_socket_that_someone_takes_away_is_bound_anew(directory, act):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         if act == "removed":
-            os.unlink(f"{folder}/kms.sock")
+            os.unlink(f"{directory}/kms.sock")
         else:
-            put_socket_at(f"{folder}/kms.sock").close()
+            put_socket_at(f"{directory}/kms.sock").close()
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
         supervised.program.wait_for_line("bound the socket anew")
         supervised.program.wait_for_line("the waiting process takes over")
@@ -281,10 +281,10 @@ def test_a_socket_that_someone_takes_away_is_bound_anew(folder, act):
         assert status["pid"] != pid and status["socket"]["inPlace"] is True
 
 
-def test_a_socket_whose_whole_folder_was_removed_is_bound_anew_when_it_is_back_and_watched_again(folder):
-    sockets = folder / "sockets"
+def test_a_socket_whose_whole_directory_was_removed_is_bound_anew_when_it_is_back_and_watched_again(directory):
+    sockets = directory / "sockets"
     sockets.mkdir()
-    with Supervised(folder, socket_uri=f"unix://{sockets}/kms.sock") as supervised:
+    with Supervised(directory, socket_uri=f"unix://{sockets}/kms.sock") as supervised:
         supervised.healthy()
         while sockets.exists():  # the supervisor binds the socket anew meanwhile
             shutil.rmtree(sockets, ignore_errors=True)
@@ -292,7 +292,7 @@ def test_a_socket_whose_whole_folder_was_removed_is_bound_anew_when_it_is_back_a
         sockets.mkdir()
         supervised.program.wait_for_line("bound the socket anew")
         mark = len(supervised.program.stderr)
-        sockets.rename(folder / "elsewhere")
+        sockets.rename(directory / "elsewhere")
         sockets.mkdir()
         supervised.program.wait_for_line("bound the socket anew", start=mark)
         mark = len(supervised.program.stderr)
@@ -302,32 +302,32 @@ def test_a_socket_whose_whole_folder_was_removed_is_bound_anew_when_it_is_back_a
             assert client.status().healthz == "ok"
 
 
-def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(folder):
-    with Supervised(folder) as supervised:
+def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(directory):
+    with Supervised(directory) as supervised:
         supervised.healthy()
-        thief = put_socket_at(f"{folder}/kms.sock")
+        thief = put_socket_at(f"{directory}/kms.sock")
         supervised.program.wait_for_line("it is in use by pid")
         status = supervised.status()
         assert status["healthy"] is False and status["ready"] is True
         assert status["reason"].startswith("its socket was replaced by another, which clients reach instead; it is bound anew ")
         thief.close()
-        os.unlink(f"{folder}/kms.sock")
+        os.unlink(f"{directory}/kms.sock")
         supervised.program.wait_for_line("bound the socket anew")
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
-def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken_for_the_plugins_doing(folder):
+def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken_for_the_plugins_doing(directory):
     plugin = ["sh", "-c", f"""
-        read go < {folder}/go
-        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
-    os.mkfifo(folder / "go")
-    with Supervised(folder, plugin) as supervised:
+        read go < {directory}/go
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{directory}/kms.sock"""]
+    os.mkfifo(directory / "go")
+    with Supervised(directory, plugin) as supervised:
         supervised.program.wait_for_line("launched the plugin")
-        os.unlink(f"{folder}/kms.sock")
-        (folder / "go").write_text("\n")
+        os.unlink(f"{directory}/kms.sock")
+        (directory / "go").write_text("\n")
         supervised.program.wait_for_line("bound the socket anew")
-        (folder / "go").write_text("\n")  # for the process that takes it over
+        (directory / "go").write_text("\n")  # for the process that takes it over
         supervised.program.wait_for_line("the waiting process takes over")
         status = supervised.healthy()
         assert status["handover"] == "handed down by the supervisor" and status["socket"]["inPlace"] is True
@@ -335,33 +335,33 @@ def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken
             assert client.status().healthz == "ok"
 
 
-def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_ready(folder):
-    plugin = folder / "plugin"
+def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_ready(directory):
+    plugin = directory / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
-    with Supervised(folder, [str(plugin), f"--listen-addr=unix://{folder}/kms.sock"]) as supervised:
+    with Supervised(directory, [str(plugin), f"--listen-addr=unix://{directory}/kms.sock"]) as supervised:
         pid = supervised.healthy()["pid"]
-        plugin.rename(folder / "good")
+        plugin.rename(directory / "good")
         plugin.write_text("#!/bin/sh\nexit 3\n")
         plugin.chmod(0o755)
-        os.unlink(f"{folder}/kms.sock")
+        os.unlink(f"{directory}/kms.sock")
         first = supervised.program.wait_for_line("nothing was restarted")
         supervised.program.wait_for_line("nothing was restarted", start=supervised.program.stderr.index(first) + 1)
         status = supervised.status()
         assert status["pid"] == pid and status["healthy"] is False and status["ready"] is True
         assert status["reason"] == "its socket was bound anew, and the process that will serve it is not ready"
-        (folder / "good").rename(plugin)
+        (directory / "good").rename(plugin)
         assert supervised.healthy_after(pid)
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
-def test_a_socket_removed_at_the_death_of_a_standby_is_served_whoever_binds_it_anew(folder):
-    with Supervised(folder, options=["--standby", "--backoff-max=1ms"]) as supervised:
+def test_a_socket_removed_at_the_death_of_a_standby_is_served_whoever_binds_it_anew(directory):
+    with Supervised(directory, options=["--standby", "--backoff-max=1ms"]) as supervised:
         supervised.healthy()
         wait_for_standby(supervised)
         for _ in range(5):
             standby = supervised.status().get("standby", {}).get("pid")
-            os.unlink(f"{folder}/kms.sock")
+            os.unlink(f"{directory}/kms.sock")
             if standby:
                 os.kill(standby, signal.SIGKILL)  # the next standby's launch may see the missing socket first
             status = supervised.healthy()
@@ -372,55 +372,55 @@ def test_a_socket_removed_at_the_death_of_a_standby_is_served_whoever_binds_it_a
 
 
 @pytest.mark.parametrize("act", ["removed", "replaced"])
-def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarted(folder, act):
-    with Supervised(folder, options=["--handover=off"]) as supervised:
+def test_a_socket_that_the_plugin_bound_itself_is_missed_and_the_plugin_restarted(directory, act):
+    with Supervised(directory, options=["--handover=off"]) as supervised:
         pid = supervised.healthy()["pid"]
         if act == "removed":
-            os.unlink(f"{folder}/kms.sock")
+            os.unlink(f"{directory}/kms.sock")
         else:
-            put_socket_at(f"{folder}/kms.sock").close()
+            put_socket_at(f"{directory}/kms.sock").close()
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
         assert supervised.healthy_after(pid)["restarts"] == 1
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
 
-def test_a_link_to_a_socket_that_the_plugin_bound_itself_is_no_lost_socket(folder):
-    os.symlink(folder / "real.sock", folder / "kms.sock")
-    plugin = [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/real.sock"]
-    with Supervised(folder, plugin, ["--handover=off", "--probe-interval=20ms"]) as supervised:
+def test_a_link_to_a_socket_that_the_plugin_bound_itself_is_no_lost_socket(directory):
+    os.symlink(directory / "real.sock", directory / "kms.sock")
+    plugin = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/real.sock"]
+    with Supervised(directory, plugin, ["--handover=off", "--probe-interval=20ms"]) as supervised:
         pid = supervised.healthy()["pid"]
         mark = len(supervised.program.stderr)
-        (folder / "another file").write_text("something has happened in the folder")
+        (directory / "another file").write_text("something has happened in the directory")
         for _ in range(10):  # each asks anew, and probes go on
             status = supervised.healthy()
         assert status["pid"] == pid and status["restarts"] == 0
         assert not any("removed or replaced" in line for line in supervised.program.stderr[mark:])
 
 
-def test_a_plugin_that_answers_its_supervisor_and_accepts_nobody_is_ended(folder):
+def test_a_plugin_that_answers_its_supervisor_and_accepts_nobody_is_ended(directory):
     """What is handed down to the provider as `kms` is another socket than the one that clients come to."""
-    plugin = script(folder, f"""
+    plugin = script(directory, f"""
         import os, socket
         aside = socket.socket(socket.AF_UNIX)
         aside.bind("\\0kms-aside-%d" % os.getpid())
         aside.listen()
         os.dup2(aside.fileno(), 3)
-        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{folder}/kms.sock"])
+        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{directory}/kms.sock"])
         """)
-    with Supervised(folder, plugin, ["--probe-interval=100ms"]) as supervised:
+    with Supervised(directory, plugin, ["--probe-interval=100ms"]) as supervised:
         pid = supervised.healthy()["pid"]
         with socket.socket(socket.AF_UNIX) as client:
-            client.connect(f"{folder}/kms.sock")
+            client.connect(f"{directory}/kms.sock")
             supervised.program.wait_for_line("ending the plugin")
             status = supervised.healthy_after(pid)
         assert "no answer to 3 probes in a row" in status["exits"][0]["cause"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
-def test_without_inotify_a_removed_socket_is_noticed_within_about_a_second(folder):
+def test_without_inotify_a_removed_socket_is_noticed_within_about_a_second(directory):
     user = 64999
-    folder.chmod(0o777)
+    directory.chmod(0o777)
     hoard = """
 import ctypes, sys
 while ctypes.CDLL(None).inotify_init() >= 0:
@@ -431,12 +431,12 @@ sys.stdin.read()
     with subprocess.Popen([PYTHON, "-c", hoard], user=user, extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           text=True) as hoarder:
         assert hoarder.stdout.readline() == "none left\n"
-        with Program(binary("supervisor"), f"--control-socket=unix://{folder}/control.sock", "run", "--probe-interval=1h",
-                     f"--socket=unix://{folder}/kms.sock", "--", binary("mock-kms-provider"),
-                     f"--listen-addr=unix://{folder}/kms.sock", user=user, extra_groups=[]) as supervisor:
-            supervisor.wait_for_line("cannot watch folders by inotify; they are looked at each second")
+        with Program(binary("supervisor"), f"--control-socket=unix://{directory}/control.sock", "run", "--probe-interval=1h",
+                     f"--socket=unix://{directory}/kms.sock", "--", binary("mock-kms-provider"),
+                     f"--listen-addr=unix://{directory}/kms.sock", user=user, extra_groups=[]) as supervisor:
+            supervisor.wait_for_line("cannot watch directories by inotify; they are looked at each second")
             supervisor.wait_for_line("the plugin is ready")
-            os.unlink(f"{folder}/kms.sock")
+            os.unlink(f"{directory}/kms.sock")
             supervisor.wait_for_line("bound the socket anew")
             supervisor.wait_for_line("the waiting process takes over")
             assert sum("inotify" in line for line in supervisor.stderr) == 1
@@ -444,11 +444,11 @@ sys.stdin.read()
         hoarder.stdin.close()
 
 
-def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
-    healthz = folder / "healthz"
+def test_a_plugin_that_binds_its_own_socket_is_found_out(directory):
+    healthz = directory / "healthz"
     healthz.write_text("ok")
-    plugin = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
-    with Supervised(folder, plugin) as supervised:
+    plugin = [*script(directory, PLUGIN_WITH_ERRORS), f"{directory}/kms.sock", str(healthz)]
+    with Supervised(directory, plugin) as supervised:
         status = supervised.healthy()
         assert status["handover"].startswith("bound by the plugin, which did not take the supervisor's socket: it ")
         pid = status["pid"]
@@ -462,41 +462,41 @@ def test_a_plugin_that_binds_its_own_socket_is_found_out(folder):
 
 
 @pytest.mark.parametrize("first_end,second", [("exit 1", "bound by the plugin"), ("kill -9 $$", "handed down by the supervisor")])
-def test_a_first_start_that_failed_for_another_reason_does_not_lose_the_handover(folder, first_end, second):
+def test_a_first_start_that_failed_for_another_reason_does_not_lose_the_handover(directory, first_end, second):
     plugin = ["sh", "-c", f"""
-        if mkdir {folder}/first; then {first_end}; fi
-        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
-    with Supervised(folder, plugin) as supervised:
+        if mkdir {directory}/first; then {first_end}; fi
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{directory}/kms.sock"""]
+    with Supervised(directory, plugin) as supervised:
         status = supervised.healthy()
         assert status["restarts"] == 1 and status["handover"].startswith(second)
         os.kill(status["pid"], signal.SIGKILL)
         assert supervised.healthy_after(status["pid"])["handover"] == "handed down by the supervisor"
 
 
-def test_require_never_falls_back(folder):
-    healthz = folder / "healthz"
+def test_require_never_falls_back(directory):
+    healthz = directory / "healthz"
     healthz.write_text("ok")
-    plugin = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
-    with Supervised(folder, plugin, ["--handover=require", "--backoff-initial=10ms", "--backoff-max=20ms"]) as supervised:
+    plugin = [*script(directory, PLUGIN_WITH_ERRORS), f"{directory}/kms.sock", str(healthz)]
+    with Supervised(directory, plugin, ["--handover=require", "--backoff-initial=10ms", "--backoff-max=20ms"]) as supervised:
         supervised.program.wait_for_line("start=4")
         assert supervised.status()["handover"] == "handed down by the supervisor (not proven yet)"
 
 
-def test_off_lets_the_plugin_bind(folder):
-    with Supervised(folder, options=["--handover=off", "--standby"]) as supervised:
+def test_off_lets_the_plugin_bind(directory):
+    with Supervised(directory, options=["--handover=off", "--standby"]) as supervised:
         status = supervised.healthy()
         assert status["handover"] == "bound by the plugin, as asked (--handover off)"
         assert "standby" not in status
         supervised.program.wait_for_line("--standby has no effect: two processes cannot be told apart")
 
 
-def test_a_plugin_that_takes_the_listening_socket_alone_is_served_and_told_what_that_costs(folder):
-    plugin = script(folder, f"""
+def test_a_plugin_that_takes_the_listening_socket_alone_is_served_and_told_what_that_costs(directory):
+    plugin = script(directory, f"""
         import os
         os.environ.update(LISTEN_FDS="1", LISTEN_FDNAMES="kms")
-        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{folder}/kms.sock"])
+        os.execv("{binary("mock-kms-provider")}", ["mock-kms-provider", "--listen-addr=unix://{directory}/kms.sock"])
         """)
-    with Supervised(folder, plugin, ["--standby", "--probe-timeout=2s", "--backoff-max=1ms"]) as supervised:
+    with Supervised(directory, plugin, ["--standby", "--probe-timeout=2s", "--backoff-max=1ms"]) as supervised:
         status = supervised.healthy()
         assert status["handover"] == "handed down by the supervisor; the plugin does not answer on the descriptor 'probe'"
         for _ in range(2):
@@ -507,25 +507,25 @@ def test_a_plugin_that_takes_the_listening_socket_alone_is_served_and_told_what_
         assert sum("--standby has no effect" in line for line in supervised.program.stderr) == 1
 
 
-def test_a_plugin_that_only_binds_finds_its_path_free_at_its_start_and_after_a_kill(folder):
+def test_a_plugin_that_only_binds_finds_its_path_free_at_its_start_and_after_a_kill(directory):
     """As Go's net.Listen does, it fails where the path exists, whether anyone listens there or not."""
     left_behind = socket.socket(socket.AF_UNIX)
-    left_behind.bind(f"{folder}/kms.sock")
+    left_behind.bind(f"{directory}/kms.sock")
     left_behind.close()
     plugin = ["sh", "-c", f"""
         [ -z "$LISTEN_FDS" ] || exit 2
-        [ -e {folder}/kms.sock ] && echo "address already in use" >&2 && exit 1
-        exec {binary("mock-kms-provider")} --listen-addr=unix://{folder}/kms.sock"""]
-    with Supervised(folder, plugin, ["--handover=off"]) as supervised:
+        [ -e {directory}/kms.sock ] && echo "address already in use" >&2 && exit 1
+        exec {binary("mock-kms-provider")} --listen-addr=unix://{directory}/kms.sock"""]
+    with Supervised(directory, plugin, ["--handover=off"]) as supervised:
         status = supervised.healthy()
         assert status["restarts"] == 0
         os.kill(status["pid"], signal.SIGKILL)
         assert supervised.healthy_after(status["pid"])["restarts"] == 1
 
 
-def test_an_abstract_socket_is_handed_down_too(folder):
+def test_an_abstract_socket_is_handed_down_too(directory):
     endpoint = f"unix:///@kms-handover-{os.getpid()}"
-    with Supervised(folder, socket_uri=endpoint) as supervised:
+    with Supervised(directory, socket_uri=endpoint) as supervised:
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGKILL)
         supervised.healthy_after(pid)
@@ -534,15 +534,15 @@ def test_an_abstract_socket_is_handed_down_too(folder):
 
 
 @pytest.mark.parametrize("options", [[], ["--standby"]])
-def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_over(folder, options):
-    with Supervised(folder, options=options) as supervised:
+def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_over(directory, options):
+    with Supervised(directory, options=options) as supervised:
         pids = [supervised.healthy()["pid"]]
         if options:
             pids.append(wait_for_standby(supervised))
         sealed = KmsClient(supervised.endpoint, timeout=DEADLINE).encrypt(b"from before")
         supervised.program.send(signal.SIGKILL)
         supervised.program.process.wait(DEADLINE)
-    with Supervised(folder) as supervised:  # the children may not be gone yet
+    with Supervised(directory) as supervised:  # the children may not be gone yet
         supervised.healthy()
         for pid in pids:
             wait_for_exit(pid)
@@ -550,8 +550,8 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_one_takes_ove
             assert client.decrypt(sealed) == b"from before"
 
 
-def test_fifty_deaths_leave_no_descriptor_and_no_process(folder):
-    with Supervised(folder, options=["--backoff-initial=1ms", "--backoff-max=1ms"]) as supervised:
+def test_fifty_deaths_leave_no_descriptor_and_no_process(directory):
+    with Supervised(directory, options=["--backoff-initial=1ms", "--backoff-max=1ms"]) as supervised:
         pid = supervised.healthy()["pid"]
 
         def descriptors():

@@ -104,10 +104,10 @@ def test_the_plaintext_shows_only_when_it_is_revealed():
     base64.b64encode,
     base64.encodebytes,
 ], ids=["raw", "line", "key-and-value", "hex", "HEX", "escaped", "base64", "base64-lines"])
-def test_each_form_is_found_out(form, folder):
+def test_each_form_is_found_out(form, directory):
     value, key_id = stored_value()
-    (folder / "value").write_bytes(form(value))
-    for source in (["--file", folder / "value"], []):
+    (directory / "value").write_bytes(form(value))
+    for source in (["--file", directory / "value"], []):
         report = report_of(b"" if source else form(value), *source, "--key", KEY)
         assert (report["keyId"], report["object"]["bytes"]) == (key_id, len(OBJECT))
 
@@ -118,13 +118,13 @@ def test_the_key_before_the_value_is_taken():
     assert "object" not in report_of(value)  # there the key is not known
 
 
-def test_by_a_seed_file_an_instance_and_any_version(folder):
+def test_by_a_seed_file_an_instance_and_any_version(directory):
     seed, dek = os.urandom(32), os.urandom(32)
-    (folder / "seed").write_bytes(seed)
+    (directory / "seed").write_bytes(seed)
     value, key_id = stored_value(sealed=provider_seals(dek, seed, "blue", 7), dek_source=dek)
-    report = report_of(value, "--key", KEY, "--seed-file", folder / "seed")
+    report = report_of(value, "--key", KEY, "--seed-file", directory / "seed")
     assert report["keyId"] == key_id and key_id.startswith("blue/v7/")
-    assert report["dekSource"]["decryptedBy"] == f"the seed of {folder}/seed"
+    assert report["dekSource"]["decryptedBy"] == f"the seed of {directory}/seed"
     assert report["object"]["bytes"] == len(OBJECT)
     done = inspect(value, "--key", KEY)
     assert done.returncode == 1
@@ -132,9 +132,9 @@ def test_by_a_seed_file_an_instance_and_any_version(folder):
     assert f"does not open by this seed: key_id {key_id} belongs to another seed".encode() in done.stderr
 
 
-def test_by_a_running_plugin(start_provider, endpoint, folder):
-    (folder / "seed").write_bytes(os.urandom(32))
-    start_provider(endpoint, "--seed-file", folder / "seed")
+def test_by_a_running_plugin(start_provider, endpoint, directory):
+    (directory / "seed").write_bytes(os.urandom(32))
+    start_provider(endpoint, "--seed-file", directory / "seed")
     dek = os.urandom(32)
     with KmsClient(endpoint) as client:
         answer = client.encrypt(dek)

@@ -72,13 +72,13 @@ def test_a_suite_can_compare_the_seed(client, ask):
     assert SECRET.hex() in ask("journal", "--reveal").stdout
 
 
-def test_expect_ends_with_0_or_1_and_waits_where_it_may(client, ask, folder):
+def test_expect_ends_with_0_or_1_and_waits_where_it_may(client, ask, directory):
     assert ask("expect", "decrypt == 0 since start").returncode == 0
     client.status()
-    failed = ask("expect", "status == 0", "--junit", str(folder / "report.xml"))
+    failed = ask("expect", "status == 0", "--junit", str(directory / "report.xml"))
     assert failed.returncode == 1
     assert "expected status == 0, there were 1 calls" in failed.stderr and failed.stderr.count("\n") == 1
-    report = ElementTree.parse(folder / "report.xml").getroot()
+    report = ElementTree.parse(directory / "report.xml").getroot()
     assert report.get("failures") == "1" and report.find("testcase/failure") is not None
     assert ask("expect", "status == 1 since 60s").returncode == 0
     assert ask("expect", "status = 1").returncode == 2

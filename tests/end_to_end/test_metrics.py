@@ -161,7 +161,7 @@ def test_a_bad_address_is_refused(endpoint, address, says):
     assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_port_that_is_taken_ends_the_start_with_the_reason(folder, start_provider, endpoint, url):
+def test_a_port_that_is_taken_ends_the_start_with_the_reason(directory, start_provider, endpoint, url):
     address = re.search(r"//([^/]+)/", url).group(1)
-    done = run_provider("--listen-addr", f"unix://{folder}/2.sock", "--metrics-addr", address)
+    done = run_provider("--listen-addr", f"unix://{directory}/2.sock", "--metrics-addr", address)
     assert done.returncode == 1 and f"cannot serve metrics on {address}: Address already in use" in done.stderr

@@ -23,12 +23,12 @@ def test_rules_1_2_3_27_round_trips_over_a_path_with_authority_localhost(client)
         assert client.decrypt(client.encrypt(plaintext)) == plaintext
 
 
-def test_rule_1_an_abstract_address_is_served_and_leaves_no_file(start_provider, folder):
-    endpoint = f"unix:///@{folder.name}"
+def test_rule_1_an_abstract_address_is_served_and_leaves_no_file(start_provider, directory):
+    endpoint = f"unix:///@{directory.name}"
     start_provider(endpoint)
     with KmsClient(endpoint) as client:
         assert client.decrypt(client.encrypt(DEK_SEED)) == DEK_SEED
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
 def test_rule_2_another_method_is_unimplemented(client):
@@ -99,10 +99,10 @@ def test_rule_28_decrypt_works_under_any_uid(client):
         assert client.decrypt(sealed, uid=uid) == DEK_SEED
 
 
-def test_rule_29_replicas_with_one_seed_read_each_other_at_any_version(start_provider, folder):
-    seed = folder / "seed"
+def test_rule_29_replicas_with_one_seed_read_each_other_at_any_version(start_provider, directory):
+    seed = directory / "seed"
     seed.write_bytes(bytes(range(100, 132)))
-    endpoints = [f"unix://{folder}/{name}.sock" for name in ("a", "b")]
+    endpoints = [f"unix://{directory}/{name}.sock" for name in ("a", "b")]
     for endpoint, version in zip(endpoints, ("1", "4294967295")):
         start_provider(endpoint, "--seed-file", str(seed), "--key-version", version)
     with KmsClient(endpoints[0]) as one, KmsClient(endpoints[1]) as two:
@@ -132,7 +132,7 @@ def test_rules_30_32_changed_missing_and_extra_annotations_are_invalid(client):
         assert code == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_rule_32_a_malformed_key_id_is_invalid_and_a_strange_one_not_found(start_provider, folder, client):
+def test_rule_32_a_malformed_key_id_is_invalid_and_a_strange_one_not_found(start_provider, directory, client):
     sealed = client.encrypt(DEK_SEED)
     for key_id in ("", "1", "default/v1", "default/v0/00000000"):
         assert code_of(client.decrypt, sealed, key_id=key_id)[0] == grpc.StatusCode.INVALID_ARGUMENT
@@ -141,8 +141,8 @@ def test_rule_32_a_malformed_key_id_is_invalid_and_a_strange_one_not_found(start
         assert code == grpc.StatusCode.NOT_FOUND and key_id in text
 
 
-def test_instances_share_no_keys(start_provider, folder):
-    endpoints = [f"unix://{folder}/{name}.sock" for name in ("a", "b")]
+def test_instances_share_no_keys(start_provider, directory):
+    endpoints = [f"unix://{directory}/{name}.sock" for name in ("a", "b")]
     for endpoint, instance in zip(endpoints, ("blue", "green")):
         start_provider(endpoint, "--instance", instance)
     with KmsClient(endpoints[0]) as blue, KmsClient(endpoints[1]) as green:
@@ -173,10 +173,10 @@ def test_a_message_over_4_mib_is_refused_and_the_next_call_served(client):
     assert client.status().healthz == "ok"
 
 
-def test_an_independent_implementation_opens_what_the_provider_sealed(start_provider, folder, endpoint):
+def test_an_independent_implementation_opens_what_the_provider_sealed(start_provider, directory, endpoint):
     seed = bytes(range(32))
-    (folder / "seed").write_text(seed.hex())
-    start_provider(endpoint, "--seed-file", f"{folder}/seed", "--instance", "kms-1", "--key-version", "3")
+    (directory / "seed").write_text(seed.hex())
+    start_provider(endpoint, "--seed-file", f"{directory}/seed", "--instance", "kms-1", "--key-version", "3")
     with KmsClient(endpoint) as client:
         sealed = client.encrypt(DEK_SEED)
 

@@ -106,8 +106,8 @@ def test_exit_code_2_for_bad_options_with_the_next_step(args, says):
     assert says in one_line(result)
 
 
-def test_a_seed_file_with_a_newline_is_refused_with_the_way_to_write_it(folder):
-    seed = folder / "seed"
+def test_a_seed_file_with_a_newline_is_refused_with_the_way_to_write_it(directory):
+    seed = directory / "seed"
     seed.write_text("ab" * 32 + "\n")
     result = run("--seed-file", seed)
     assert result.returncode == 2

@@ -49,47 +49,47 @@ def test_rule_8_a_live_socket_is_refused_and_its_holder_named(start_provider, en
         assert client.status().healthz == "ok"
 
 
-def test_rule_8_a_file_that_is_no_socket_is_left_alone(folder, endpoint):
-    (folder / "kms.sock").write_text("precious")
+def test_rule_8_a_file_that_is_no_socket_is_left_alone(directory, endpoint):
+    (directory / "kms.sock").write_text("precious")
     with Program(binary("mock-kms-provider"), "--listen-addr", endpoint) as program:
         assert program.wait() == 1
         assert "not a socket" in program.stderr[-1]
-    assert (folder / "kms.sock").read_text() == "precious"
+    assert (directory / "kms.sock").read_text() == "precious"
 
 
-def test_rule_9_the_socket_is_its_users_alone_unless_asked_otherwise(start_provider, folder):
-    start_provider(f"unix://{folder}/a")
-    start_provider(f"unix://{folder}/b", "--socket-mode", "0660")
-    assert stat.S_IMODE((folder / "a").stat().st_mode) == 0o600
-    assert stat.S_IMODE((folder / "b").stat().st_mode) == 0o660
+def test_rule_9_the_socket_is_its_users_alone_unless_asked_otherwise(start_provider, directory):
+    start_provider(f"unix://{directory}/a")
+    start_provider(f"unix://{directory}/b", "--socket-mode", "0660")
+    assert stat.S_IMODE((directory / "a").stat().st_mode) == 0o600
+    assert stat.S_IMODE((directory / "b").stat().st_mode) == 0o660
 
 
 @as_root
-def test_rule_9_the_socket_is_given_to_the_user_that_was_asked_for(start_provider, folder, endpoint):
+def test_rule_9_the_socket_is_given_to_the_user_that_was_asked_for(start_provider, directory, endpoint):
     start_provider(endpoint, "--socket-owner", "nobody:nogroup")
-    found = (folder / "kms.sock").stat()
+    found = (directory / "kms.sock").stat()
     nobody = pwd.getpwnam("nobody")
     assert (found.st_uid, found.st_gid) == (nobody.pw_uid, nobody.pw_gid)
 
 
-def test_rule_9_a_path_too_long_for_a_socket_is_refused_before_anything_else(folder):
-    with Program(binary("mock-kms-provider"), "--listen-addr", f"unix://{folder}/{'x' * 108}") as program:
+def test_rule_9_a_path_too_long_for_a_socket_is_refused_before_anything_else(directory):
+    with Program(binary("mock-kms-provider"), "--listen-addr", f"unix://{directory}/{'x' * 108}") as program:
         assert program.wait() == 2
         assert "107" in program.stderr[-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_rule_34_a_signal_drains_and_removes_the_socket(start_provider, folder, endpoint, number):
+def test_rule_34_a_signal_drains_and_removes_the_socket(start_provider, directory, endpoint, number):
     provider = start_provider(endpoint)
     with KmsClient(endpoint) as client:
         client.status()
         # The client stays connected and reads nothing: it must not hold the provider up for the whole grace.
         assert provider.stop(number) == 0
     assert "drained" in provider.stderr[-1]
-    assert not (folder / "kms.sock").exists()
+    assert not (directory / "kms.sock").exists()
 
 
-def test_a_second_signal_ends_it_at_once(start_provider, folder, endpoint):
+def test_a_second_signal_ends_it_at_once(start_provider, directory, endpoint):
     provider = start_provider(endpoint, "--drain-grace", "1h")
     with KmsClient(endpoint) as client:
         client.status()
@@ -99,7 +99,7 @@ def test_a_second_signal_ends_it_at_once(start_provider, folder, endpoint):
         provider.send(signal.SIGCONT)
         assert provider.wait() == 1
     assert "second signal" in provider.stderr[-1]
-    assert not (folder / "kms.sock").exists()
+    assert not (directory / "kms.sock").exists()
 
 
 def test_rule_34_calls_under_way_at_a_signal_are_answered_or_told_to_go_elsewhere(start_provider, endpoint):
@@ -138,25 +138,25 @@ def test_rule_34_a_slow_call_is_answered_within_the_grace_and_cut_off_after_it(
             assert "still in flight are cut off calls=1" in provider.stderr[-1]
 
 
-def test_a_silent_connection_does_not_outlast_the_drain_grace(start_provider, folder, endpoint):
+def test_a_silent_connection_does_not_outlast_the_drain_grace(start_provider, directory, endpoint):
     provider = start_provider(endpoint, "--drain-grace", "100ms", "--timeout", "1h")
-    with connect(folder / "kms.sock"):
+    with connect(directory / "kms.sock"):
         assert provider.stop() == 0
 
 
-def test_a_silent_connection_is_closed_after_the_timeout(start_provider, folder, endpoint):
+def test_a_silent_connection_is_closed_after_the_timeout(start_provider, directory, endpoint):
     start_provider(endpoint, "--timeout", "50ms")
-    with connect(folder / "kms.sock") as silent:
+    with connect(directory / "kms.sock") as silent:
         while silent.recv(4096):  # the server's own greeting, then the end
             pass
 
 
-def test_garbage_on_the_socket_harms_no_one_else(start_provider, folder, endpoint):
+def test_garbage_on_the_socket_harms_no_one_else(start_provider, directory, endpoint):
     start_provider(endpoint)
     with KmsClient(endpoint) as client:
         sealed = client.encrypt(SECRET)
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", bytes(range(256)) * 64, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 99):
-            with connect(folder / "kms.sock") as plain:
+            with connect(directory / "kms.sock") as plain:
                 plain.sendall(garbage)
                 plain.shutdown(socket.SHUT_WR)
                 try:
@@ -167,14 +167,14 @@ def test_garbage_on_the_socket_harms_no_one_else(start_provider, folder, endpoin
         assert client.decrypt(sealed) == SECRET
 
 
-def test_running_out_of_descriptors_passes(start_provider, folder, endpoint):
+def test_running_out_of_descriptors_passes(start_provider, directory, endpoint):
     provider = start_provider(endpoint)
     with KmsClient(endpoint) as client:
         client.status()
         in_use = len(os.listdir(f"/proc/{provider.pid}/fd"))
         limit = resource.prlimit(provider.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(provider.pid, resource.RLIMIT_NOFILE, (in_use + 3, limit[1]))
-        crowd = [connect(folder / "kms.sock") for _ in range(10)]
+        crowd = [connect(directory / "kms.sock") for _ in range(10)]
         provider.wait_for_line("cannot accept a connection")
         assert client.status().healthz == "ok"
         for plain in crowd:
@@ -184,8 +184,8 @@ def test_running_out_of_descriptors_passes(start_provider, folder, endpoint):
 
 
 @as_root
-def test_no_core_is_dumped_and_no_other_process_of_the_user_may_look(start_provider, folder, endpoint):
-    os.chmod(folder, 0o777)
+def test_no_core_is_dumped_and_no_other_process_of_the_user_may_look(start_provider, directory, endpoint):
+    os.chmod(directory, 0o777)
     nobody = pwd.getpwnam("nobody").pw_uid
 
     def as_nobody():
@@ -193,7 +193,7 @@ def test_no_core_is_dumped_and_no_other_process_of_the_user_may_look(start_provi
         os.setgid(pwd.getpwnam("nobody").pw_gid)
         os.setuid(nobody)
 
-    provider = start_provider(endpoint, preexec_fn=as_nobody, cwd=folder)
+    provider = start_provider(endpoint, preexec_fn=as_nobody, cwd=directory)
     limits = open(f"/proc/{provider.pid}/limits").read()
     assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
     # proc(5): the files of a process belong to its user, or to root where it is not dumpable.
@@ -202,13 +202,13 @@ def test_no_core_is_dumped_and_no_other_process_of_the_user_may_look(start_provi
     assert os.stat(f"/proc/{provider.pid}/maps").st_uid == 0
     provider.send(signal.SIGABRT)
     assert os.waitid(os.P_PID, provider.pid, os.WEXITED | os.WNOWAIT).si_code == os.CLD_KILLED
-    assert not [name for name in os.listdir(folder) if name.startswith("core")]
+    assert not [name for name in os.listdir(directory) if name.startswith("core")]
 
 
-def test_logs_hold_neither_plaintext_nor_seed(start_provider, folder, endpoint):
+def test_logs_hold_neither_plaintext_nor_seed(start_provider, directory, endpoint):
     seed = bytes(range(64, 96))
-    (folder / "seed").write_bytes(seed)
-    provider = start_provider(endpoint, "--log-level", "debug", "--seed-file", f"{folder}/seed")
+    (directory / "seed").write_bytes(seed)
+    provider = start_provider(endpoint, "--log-level", "debug", "--seed-file", f"{directory}/seed")
     with KmsClient(endpoint) as client:
         sealed = client.encrypt(SECRET)
         assert client.decrypt(sealed) == SECRET
@@ -227,16 +227,16 @@ def test_logs_hold_neither_plaintext_nor_seed(start_provider, folder, endpoint):
         assert secret.decode() not in log and secret.hex() not in log
 
 
-def test_the_log_tells_what_runs_and_warns_of_the_published_seed(start_provider, folder):
-    plain = start_provider(f"unix://{folder}/a")
+def test_the_log_tells_what_runs_and_warns_of_the_published_seed(start_provider, directory):
+    plain = start_provider(f"unix://{directory}/a")
     assert "published test seed" in plain.stderr[0]
     started = plain.wait_for_line(": started")
-    assert f"endpoint=unix://{folder}/a socket=\"mode 0600\" key_id=default/v1/" in started and " ms" in started
-    (folder / "seed").write_text("00" * 32)
-    assert len(start_provider(f"unix://{folder}/b", "--seed-file", f"{folder}/seed").stderr) == 1
+    assert f"endpoint=unix://{directory}/a socket=\"mode 0600\" key_id=default/v1/" in started and " ms" in started
+    (directory / "seed").write_text("00" * 32)
+    assert len(start_provider(f"unix://{directory}/b", "--seed-file", f"{directory}/seed").stderr) == 1
 
 
-def test_a_stopped_reader_of_the_log_does_not_end_the_service(folder, endpoint):
+def test_a_stopped_reader_of_the_log_does_not_end_the_service(directory, endpoint):
     read, write = os.pipe()
     provider = None
     try:
@@ -275,11 +275,11 @@ with socket.socket(socket.AF_UNIX) as connection:
     (["--socket-owner", ":1234", "--socket-mode", "0660"], ["closed", "served"]),
     (["--socket-mode", "0666"], ["served", "served"]),
 ])
-def test_rule_9_an_abstract_socket_is_held_to_mode_and_owner(start_provider, folder, args, answers):
-    start_provider(f"unix:///@{folder.name}", *args)
-    seen = [subprocess.run([sys.executable, "-c", ASK, folder.name], user=user, group=65534, extra_groups=groups,
+def test_rule_9_an_abstract_socket_is_held_to_mode_and_owner(start_provider, directory, args, answers):
+    start_provider(f"unix:///@{directory.name}", *args)
+    seen = [subprocess.run([sys.executable, "-c", ASK, directory.name], user=user, group=65534, extra_groups=groups,
                            cwd="/", capture_output=True, text=True, timeout=DEADLINE).stdout.strip()
             for user, groups in ((65534, []), (65533, [1234]))]
     assert seen == answers
-    with KmsClient(f"unix:///@{folder.name}") as client:
+    with KmsClient(f"unix:///@{directory.name}") as client:
         assert client.status().healthz == "ok"

@@ -78,8 +78,8 @@ def test_rules_13_14_15_status_and_encrypt_change_at_one_instant_under_load(star
         assert version >= newest
 
 
-def test_rules_29_35_the_version_survives_a_kill_and_keys_survive_the_loss_of_it(start_provider, folder, endpoint):
-    state = folder / "state"
+def test_rules_29_35_the_version_survives_a_kill_and_keys_survive_the_loss_of_it(start_provider, directory, endpoint):
+    state = directory / "state"
     first = start_provider(endpoint, "--state-dir", state)
     with KmsClient(endpoint) as client:
         sealed = [client.encrypt(SECRET)]
@@ -96,25 +96,25 @@ def test_rules_29_35_the_version_survives_a_kill_and_keys_survive_the_loss_of_it
     third.wait_for_line("key_id=default/v1/")
     with KmsClient(endpoint) as client:
         assert all(client.decrypt(each) == SECRET for each in sealed)
-    replica = f"unix://{folder}/replica.sock"
+    replica = f"unix://{directory}/replica.sock"
     start_provider(replica)
     with KmsClient(replica) as client:
         assert all(client.decrypt(each) == SECRET for each in sealed)
 
 
-def test_the_control_socket_is_its_users_alone_and_goes_with_the_provider(start_provider, folder, endpoint):
+def test_the_control_socket_is_its_users_alone_and_goes_with_the_provider(start_provider, directory, endpoint):
     provider = start_provider(endpoint)
-    path = folder / "kms.sock.control"
+    path = directory / "kms.sock.control"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     provider.stop()
-    assert list(folder.iterdir()) == []
+    assert list(directory.iterdir()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_another_user_is_refused_even_where_the_socket_is_open_to_all(start_provider, folder, endpoint):
+def test_another_user_is_refused_even_where_the_socket_is_open_to_all(start_provider, directory, endpoint):
     provider = start_provider(endpoint)
-    os.chmod(folder, 0o755)
-    os.chmod(folder / "kms.sock.control", 0o666)
+    os.chmod(directory, 0o755)
+    os.chmod(directory / "kms.sock.control", 0o666)
     refused = run_provider("rotate", "--socket", endpoint, user="nobody")
     assert refused.returncode == 3
     provider.wait_for_line("refused a connection to the control socket")
@@ -127,8 +127,8 @@ def test_the_control_service_is_not_on_the_kms_socket(start_provider, endpoint):
     assert "UNIMPLEMENTED" in wrong.stderr
 
 
-def test_abstract_sockets_have_control_sockets_too(start_provider, folder):
-    endpoint = f"unix:///@{folder.name}"
+def test_abstract_sockets_have_control_sockets_too(start_provider, directory):
+    endpoint = f"unix:///@{directory.name}"
     start_provider(endpoint)
     assert rotate(endpoint).returncode == 0
 
@@ -142,22 +142,22 @@ def test_without_a_provider_the_exit_code_is_3_and_with_bad_options_2(endpoint):
     assert run_provider("rotate", "--to", "0").returncode == 2
 
 
-def test_a_command_waits_for_a_provider_that_takes_over(folder, endpoint, start_provider):
+def test_a_command_waits_for_a_provider_that_takes_over(directory, endpoint, start_provider):
     """Between two providers somebody listens on the KMS socket, but nobody on the control socket."""
     with socket.socket(socket.AF_UNIX) as kms:
-        kms.bind(str(folder / "kms.sock"))
+        kms.bind(str(directory / "kms.sock"))
         kms.listen()
         assert run_provider("keys", "--socket", endpoint, "--timeout", "100ms").returncode == 3
         with Program(binary("mock-kms-provider"), "keys", "--socket", endpoint, "--timeout", "20s",
                      stdout=subprocess.PIPE) as keys:
-            start_provider(f"unix://{folder}/other.sock", "--control-socket", f"{endpoint}.control")
+            start_provider(f"unix://{directory}/other.sock", "--control-socket", f"{endpoint}.control")
             assert keys.process.stdout.read() and keys.wait() == 0
             keys.process.stdout.close()
 
 
-def test_a_provider_that_is_told_to_end_plays_its_scenario_no_further(folder, endpoint, start_provider):
-    program = start_provider(endpoint, "--state-dir", folder / "state", "--drain-grace", "20s", "--log-level", "debug",
-                             "--fault", '{"methods": ["ENCRYPT"], "latency": {"least": "5s"}}')
+def test_a_provider_that_is_told_to_end_plays_its_scenario_no_further(directory, endpoint, start_provider):
+    program = start_provider(endpoint, "--state-dir", directory / "state", "--drain-grace", "20s", "--log-level", "debug",
+                             "--fault", '{"methods": ["ENCRYPT"], "latency": {"min": "5s"}}')
     with KmsClient(endpoint, timeout=DEADLINE) as client, concurrent.futures.ThreadPoolExecutor() as threads:
         call = threads.submit(client.encrypt, SECRET)
         program.wait_for_line("a call met a fault")
@@ -167,20 +167,20 @@ def test_a_provider_that_is_told_to_end_plays_its_scenario_no_further(folder, en
         assert call.result().key_id.startswith("default/v1/")  # which takes longer than the scenario
         assert program.wait() == 0
     assert not [line for line in program.stderr if "rotated the key" in line]
-    assert not (folder / "state/default.json").exists() or json.loads((folder / "state/default.json").read_text())["current"] == 1
+    assert not (directory / "state/default.json").exists() or json.loads((directory / "state/default.json").read_text())["current"] == 1
 
 
-def test_a_supervised_standby_takes_the_control_socket_and_the_version_over(folder, endpoint):
+def test_a_supervised_standby_takes_the_control_socket_and_the_version_over(directory, endpoint):
     with Program(
-        binary("supervisor"), "--control-socket", f"unix://{folder}/supervisor.sock", "run", "--standby", "--socket",
-        endpoint, "--", binary("mock-kms-provider"), "--listen-addr", endpoint, "--state-dir", folder / "state",
+        binary("supervisor"), "--control-socket", f"unix://{directory}/supervisor.sock", "run", "--standby", "--socket",
+        endpoint, "--", binary("mock-kms-provider"), "--listen-addr", endpoint, "--state-dir", directory / "state",
     ) as supervisor, KmsClient(endpoint) as client:
         assert client.status().key_id.startswith("default/v1/")
         # The control socket opens at the provider's turn, just before it accepts.
         assert rotate(endpoint).returncode == 0
         assert client.status().key_id.startswith("default/v2/")
         for version in range(2, 10):
-            done = run("supervisor", "--control-socket", f"unix://{folder}/supervisor.sock", "restart")
+            done = run("supervisor", "--control-socket", f"unix://{directory}/supervisor.sock", "restart")
             assert done.returncode == 0, done.stderr
             # At once: the process before may be there still, and must neither refuse the command nor take it to its end.
             rotated = rotate(endpoint)

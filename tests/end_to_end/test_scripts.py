@@ -24,14 +24,14 @@ needs_namespaces = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def checkout():
     """A clone of HEAD, built once for the whole file."""
-    folder = processes.short_folder()
-    clone = folder / "c"
+    directory = processes.short_directory()
+    clone = directory / "c"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
     built = run(clone, "scripts/build", timeout=BUILD_DEADLINE)
     assert built.returncode == 0, built.stderr
     yield clone
     run(clone, "scripts/run", "--stop")
-    processes.remove(folder)
+    processes.remove(directory)
 
 
 PROGRAMS = {
@@ -47,11 +47,11 @@ cp "$KMS_BIN_DIR/mock-kms-provider" "$2.new" && mv "$2.new" "$2"
 
 
 @pytest.fixture
-def quick(folder):
+def quick(directory):
     """A clone, with a blank in its path, in which building means copying this build's programs; and its environment."""
-    clone = folder / "a clone"
+    clone = directory / "a clone"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
-    stubs = folder / "stubs"
+    stubs = directory / "stubs"
     stubs.mkdir()
     for name, text in PROGRAMS.items():
         (stubs / name).write_text(text)
@@ -61,8 +61,8 @@ def quick(folder):
     run(clone, "scripts/run", "--stop", env=env)
 
 
-def supervisor_of(clone, env, folder):
-    status = subprocess.run([clone / "build/bin/supervisor", "--control-socket", f"unix://{folder}/supervisor.sock", "status", "-o", "json"], env=env, capture_output=True, text=True)
+def supervisor_of(clone, env, directory):
+    status = subprocess.run([clone / "build/bin/supervisor", "--control-socket", f"unix://{directory}/supervisor.sock", "status", "-o", "json"], env=env, capture_output=True, text=True)
     return json.loads(status.stdout)["supervisorPid"]
 
 
@@ -93,8 +93,8 @@ def test_build_leaves_two_programs_and_not_the_provider(checkout):
     assert {"builder", "supervisor"} <= programs and "mock-kms-provider" not in programs
 
 
-def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout, folder):
-    elsewhere = {"HOME": folder / "home", "TMPDIR": folder / "tmp"}
+def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout, directory):
+    elsewhere = {"HOME": directory / "home", "TMPDIR": directory / "tmp"}
     for place in elsewhere.values():
         place.mkdir()
     result = run(checkout, "scripts/run", "--background", cwd=checkout, env={**os.environ, **elsewhere})
@@ -128,12 +128,12 @@ def test_the_provider_in_use_is_the_commit_that_was_fetched(checkout):
     assert [path["path"] for path in info["paths"]] == ["provider", "proto"]
 
 
-def test_another_build_of_the_provider_elsewhere_is_the_same_bit_for_bit(checkout, folder):
-    """The second one without ccache and without the build cache, in a folder with a longer name."""
-    output = folder / "out" / "mock-kms-provider"
+def test_another_build_of_the_provider_elsewhere_is_the_same_bit_for_bit(checkout, directory):
+    """The second one without ccache and without the build cache, in a directory with a longer name."""
+    output = directory / "out" / "mock-kms-provider"
     done = subprocess.run(
         [checkout / "build/bin/builder", "build", "--repo", checkout, "--output", output, "--cache-max", "0", "--force",
-         "--build-dir", folder / "a much longer name of" / "another folder"],
+         "--build-dir", directory / "a much longer name of" / "another directory"],
         env={**os.environ, "CCACHE_DISABLE": "1"}, capture_output=True, text=True, timeout=BUILD_DEADLINE)
     assert done.returncode == 0, done.stderr
     assert output.read_bytes() == (checkout / "build/bin/mock-kms-provider").read_bytes()
@@ -147,11 +147,11 @@ def test_the_second_run_compiles_nothing(checkout):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_foreground_run_ends_with_its_signal_and_leaves_nothing(checkout, number, folder):
-    socket = f"unix://{folder}/kms.sock"
-    output = folder / "output"
+def test_a_foreground_run_ends_with_its_signal_and_leaves_nothing(checkout, number, directory):
+    socket = f"unix://{directory}/kms.sock"
+    output = directory / "output"
     with open(output, "w") as stdout:
-        program = Program(checkout / "scripts/run", "--dir", folder / "state", f"--socket={socket}", stdout=stdout, preexec_fn=default_signals)
+        program = Program(checkout / "scripts/run", "--dir", directory / "state", f"--socket={socket}", stdout=stdout, preexec_fn=default_signals)
     with program:
         client = KmsClient(socket, timeout=BUILD_DEADLINE)
         assert client.status().healthz == "ok"
@@ -160,8 +160,8 @@ def test_a_foreground_run_ends_with_its_signal_and_leaves_nothing(checkout, numb
         assert program.wait() in (128 + number, -number)
     text = output.read_text()
     assert processes_of(checkout) == []
-    assert not os.path.exists(f"{folder}/kms.sock") and not os.path.exists(folder / "state/supervisor.sock")
-    assert (folder / "state/supervisor.log").exists()
+    assert not os.path.exists(f"{directory}/kms.sock") and not os.path.exists(directory / "state/supervisor.sock")
+    assert (directory / "state/supervisor.log").exists()
     assert "build/run" not in text
 
 
@@ -170,13 +170,13 @@ def default_signals():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_TERM_while_compiling_leaves_no_process(checkout, folder):
+def test_TERM_while_compiling_leaves_no_process(checkout, directory):
     shutil.rmtree(checkout / "build/builder", ignore_errors=True)
     published = [checkout / "build/bin" / name for name in ("mock-kms-provider", "build-info.json")]
     kept = {path: path.read_bytes() for path in published if path.exists()}
     for path in kept:
         path.unlink()
-    with Program(checkout / "scripts/run", "--dir", folder, env={"CCACHE_DISABLE": "1"}) as program:
+    with Program(checkout / "scripts/run", "--dir", directory, env={"CCACHE_DISABLE": "1"}) as program:
         program.wait_for_line("compiling", deadline=BUILD_DEADLINE)
         program.send(signal.SIGTERM)
         program.wait()
@@ -190,8 +190,8 @@ def test_TERM_while_compiling_leaves_no_process(checkout, folder):
 
 
 @pytest.mark.parametrize("script", ["scripts/build", "scripts/run"])
-def test_TERM_while_the_programs_are_built_leaves_no_process(script, folder):
-    clone = folder / "c"
+def test_TERM_while_the_programs_are_built_leaves_no_process(script, directory):
+    clone = directory / "c"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
     with Program(clone / script, env={"CCACHE_DISABLE": "1"}) as program:
         await_process(clone, "cc1plus")
@@ -200,8 +200,8 @@ def test_TERM_while_the_programs_are_built_leaves_no_process(script, folder):
     assert started_in(clone) == []
 
 
-def test_stop_ends_a_run_that_is_still_building(folder):
-    clone = folder / "c"
+def test_stop_ends_a_run_that_is_still_building(directory):
+    clone = directory / "c"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
     with Program(clone / "scripts/run", env={"CCACHE_DISABLE": "1"}) as program:
         await_process(clone, "cc1plus")
@@ -211,13 +211,13 @@ def test_stop_ends_a_run_that_is_still_building(folder):
     assert started_in(clone) == []
 
 
-def test_a_folder_too_deep_for_a_socket_is_refused_before_anything_is_built(folder):
-    result = run(ROOT, "scripts/run", "--dir", folder / ("x" * 100))
+def test_a_directory_too_deep_for_a_socket_is_refused_before_anything_is_built(directory):
+    result = run(ROOT, "scripts/run", "--dir", directory / ("x" * 100))
     assert result.returncode == 2 and "107 bytes; name a shorter --dir" in result.stderr
 
 
 def started_in(clone):
-    """Pids and commands of living processes whose working folder lies in the clone; a zombie has none."""
+    """Pids and commands of living processes whose working directory lies in the clone; a zombie has none."""
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         try:
@@ -235,24 +235,24 @@ def await_process(clone, command, deadline=120.0):
         time.sleep(0.02)
 
 
-def test_stop_does_not_wait_for_a_zombie(quick, folder):
+def test_stop_does_not_wait_for_a_zombie(quick, directory):
     clone, env = quick
-    supervisor, socket, control = (f"{clone}/build/bin/supervisor", f"unix://{folder}/kms.sock", f"unix://{folder}/supervisor.sock")
-    assert run(clone, "scripts/run", "--background", "--dir", folder / "first", env=env).returncode == 0
-    assert run(clone, "scripts/run", "--stop", "--dir", folder / "first", env=env).returncode == 0
+    supervisor, socket, control = (f"{clone}/build/bin/supervisor", f"unix://{directory}/kms.sock", f"unix://{directory}/supervisor.sock")
+    assert run(clone, "scripts/run", "--background", "--dir", directory / "first", env=env).returncode == 0
+    assert run(clone, "scripts/run", "--stop", "--dir", directory / "first", env=env).returncode == 0
     with Program(supervisor, "--control-socket", control, "run", "--socket", socket, "--", clone / "build/bin/mock-kms-provider", "serve",
                  "--listen-addr", socket) as program:
         program.wait_for_line("supervising")
         # This process is its parent and reaps it only after the script's end.
-        stopped = run(clone, "scripts/run", "--stop", "--dir", folder, env=env, timeout=20)
+        stopped = run(clone, "scripts/run", "--stop", "--dir", directory, env=env, timeout=20)
         assert stopped.returncode == 0 and "stopped" in stopped.stderr
         assert program.wait() == 0
 
 
 @needs_namespaces
-def test_stop_by_another_user_is_refused(quick, folder):
+def test_stop_by_another_user_is_refused(quick, directory):
     clone, env = quick
-    folder.chmod(0o755)
+    directory.chmod(0o755)
     assert run(clone, "scripts/run", "--background", env=env).returncode == 0
     pid = supervisor_of(clone, env, clone / "build/run")
     status = clone / "build/bin/supervisor"
@@ -265,9 +265,9 @@ def test_stop_by_another_user_is_refused(quick, folder):
     assert result.returncode == 1 and f"pid {pid}: not permitted" in result.stderr
 
 
-def test_a_supervisor_that_ends_at_once_is_named_at_once(quick, folder):
+def test_a_supervisor_that_ends_at_once_is_named_at_once(quick, directory):
     clone, env = quick
-    result = run(clone, "scripts/run", "--background", "--dir", folder / "state", "--socket", "/nonexistent/x.sock", env=env, timeout=25)
+    result = run(clone, "scripts/run", "--background", "--dir", directory / "state", "--socket", "/nonexistent/x.sock", env=env, timeout=25)
     assert result.returncode == 1
     *_, cause, last = result.stderr.splitlines()
     assert "/nonexistent" in cause and "the supervisor ended with code" in last and "supervisor.log" in last
@@ -275,38 +275,38 @@ def test_a_supervisor_that_ends_at_once_is_named_at_once(quick, folder):
 
 
 @pytest.mark.parametrize("way,code,reason", [("stop", 0, "the supervisor was stopped"), ("kill", 1, "the supervisor ended with code 137")])
-def test_a_foreground_run_ends_with_its_supervisor(quick, folder, way, code, reason):
+def test_a_foreground_run_ends_with_its_supervisor(quick, directory, way, code, reason):
     clone, env = quick
-    output = folder / "output"
-    with open(output, "w") as stdout, Program(clone / "scripts/run", "--dir", folder / "state", env=env, stdout=stdout) as program:
-        with KmsClient(f"unix://{folder}/state/kms.sock", timeout=60.0) as client:
+    output = directory / "output"
+    with open(output, "w") as stdout, Program(clone / "scripts/run", "--dir", directory / "state", env=env, stdout=stdout) as program:
+        with KmsClient(f"unix://{directory}/state/kms.sock", timeout=60.0) as client:
             assert client.status().healthz == "ok"
         while "  stop " not in output.read_text():
             time.sleep(0.02)
         if way == "stop":
-            assert run(clone, "scripts/run", "--stop", "--dir", folder / "state", env=env).returncode == 0
+            assert run(clone, "scripts/run", "--stop", "--dir", directory / "state", env=env).returncode == 0
         else:
-            os.kill(supervisor_of(clone, env, folder / "state"), signal.SIGKILL)
+            os.kill(supervisor_of(clone, env, directory / "state"), signal.SIGKILL)
         assert program.wait() == code
         assert reason in program.stderr[-1]
-    assert not list((folder / "state").glob("*.sock*"))
+    assert not list((directory / "state").glob("*.sock*"))
 
 
-def test_a_live_socket_of_another_program_is_left_to_it(quick, folder):
+def test_a_live_socket_of_another_program_is_left_to_it(quick, directory):
     clone, env = quick
-    (folder / "state").mkdir()
-    socket = f"unix://{folder}/state/kms.sock"
+    (directory / "state").mkdir()
+    socket = f"unix://{directory}/state/kms.sock"
     with Program(processes.binary("mock-kms-provider"), "--listen-addr", socket) as other, KmsClient(socket) as client:
         assert client.status().healthz == "ok"
-        result = run(clone, "scripts/run", "--background", "--dir", folder / "state", env=env)
+        result = run(clone, "scripts/run", "--background", "--dir", directory / "state", env=env)
         assert result.returncode == 1 and f"it is in use by pid {other.pid}" in result.stderr
         with KmsClient(socket) as later:
             assert later.status().healthz == "ok"
 
 
-def test_the_printed_lines_work_from_any_folder_and_with_blanks(quick, folder):
+def test_the_printed_lines_work_from_any_directory_and_with_blanks(quick, directory):
     clone, env = quick
-    result = run(clone, "scripts/run", "--background", "--dir", folder / "a state", env=env)
+    result = run(clone, "scripts/run", "--background", "--dir", directory / "a state", env=env)
     assert result.returncode == 0, result.stderr
     lines = dict(re.findall(r"^  (status|encrypt|stop) +(.*)$", result.stdout, re.M))
     for name in ("status", "encrypt", "stop"):
@@ -314,19 +314,19 @@ def test_the_printed_lines_work_from_any_folder_and_with_blanks(quick, folder):
         assert pasted.returncode == 0, pasted.stderr
 
 
-def test_of_two_runs_at_once_one_is_refused_and_the_other_is_unharmed(quick, folder):
+def test_of_two_runs_at_once_one_is_refused_and_the_other_is_unharmed(quick, directory):
     clone, env = quick
-    both = [subprocess.Popen([clone / "scripts/run", "--background", "--dir", folder / "state"], env=env, stdout=subprocess.DEVNULL,
-                             stderr=open(folder / f"{n}.err", "w")) for n in (1, 2)]
+    both = [subprocess.Popen([clone / "scripts/run", "--background", "--dir", directory / "state"], env=env, stdout=subprocess.DEVNULL,
+                             stderr=open(directory / f"{n}.err", "w")) for n in (1, 2)]
     codes = [process.wait(BUILD_DEADLINE) for process in both]
-    texts = [(folder / f"{n}.err").read_text() for n in (1, 2)]
+    texts = [(directory / f"{n}.err").read_text() for n in (1, 2)]
     assert sorted(codes) == [0, 1], texts
     refusal = texts[codes.index(1)]
     assert "another 'scripts/run' starts or runs in" in refusal or "already running as pid" in refusal
-    with KmsClient(f"unix://{folder}/state/kms.sock") as client:
+    with KmsClient(f"unix://{directory}/state/kms.sock") as client:
         assert client.status().healthz == "ok"
-    assert "supervising" in (folder / "state/supervisor.log").read_text()
-    assert run(clone, "scripts/run", "--stop", "--dir", folder / "state", env=env).returncode == 0
+    assert "supervising" in (directory / "state/supervisor.log").read_text()
+    assert run(clone, "scripts/run", "--stop", "--dir", directory / "state", env=env).returncode == 0
 
 
 @pytest.mark.parametrize("script,arguments,reason", [
@@ -359,8 +359,8 @@ def test_without_root_what_is_missing_is_named(checkout, script):
     assert "cmake protobuf-compiler" in result.stderr
 
 
-def test_ci_runs_on_a_clean_clone_and_keeps_the_base_image_alone(folder):
-    checkout = folder / "r"
+def test_ci_runs_on_a_clean_clone_and_keeps_the_base_image_alone(directory):
+    checkout = directory / "r"
     (checkout / "scripts").mkdir(parents=True)
     shutil.copytree(ROOT / ".ci", checkout / ".ci")
     (checkout / "scripts/fuzz").write_text("#!/bin/sh\nls\n")
@@ -370,17 +370,17 @@ def test_ci_runs_on_a_clean_clone_and_keeps_the_base_image_alone(folder):
     for words in (["init", "-q"], ["add", "--chmod=+x", "scripts", ".ci"], ["commit", "-q", "-m", "stubs"]):
         subprocess.run([*git, *words], check=True)
     (checkout / "untracked").touch()
-    env = {**os.environ, "TMPDIR": str(folder)}
+    env = {**os.environ, "TMPDIR": str(directory)}
     first = run(checkout, ".ci/run", env=env)
     assert first.returncode == 1 and first.stdout == "scripts\n"
     assert [path.name for path in (checkout / "build").rglob("*") if path.is_file()] == ["base.tar"]
     second = run(checkout, ".ci/run", env=env)
     assert second.returncode == 0 and second.stdout == "build\nscripts\na base\n"
-    assert [path.name for path in folder.iterdir()] == ["r"]
+    assert [path.name for path in directory.iterdir()] == ["r"]
 
 
 @needs_namespaces
-def test_what_only_saves_time_is_not_required(quick, folder):
+def test_what_only_saves_time_is_not_required(quick, directory):
     clone, env = quick
     hide = [f"mount --bind /dev/null {tool}" for tool in map(shutil.which, ("mold", "ccache")) if tool]
     text = " && ".join([*hide, *hide_sudo(), "exec scripts/build"])
@@ -389,23 +389,23 @@ def test_what_only_saves_time_is_not_required(quick, folder):
 
 
 @needs_namespaces
-def test_an_installation_that_is_interrupted_leaves_no_policy_hook(quick, folder):
+def test_an_installation_that_is_interrupted_leaves_no_policy_hook(quick, directory):
     clone, env = quick
-    (folder / "stubs/apt-get").write_text(f"#!/bin/sh\nls /usr/sbin/policy-rc.d > {folder}/seen\nexec sleep infinity\n")
-    (folder / "stubs/apt-get").chmod(0o755)
+    (directory / "stubs/apt-get").write_text(f"#!/bin/sh\nls /usr/sbin/policy-rc.d > {directory}/seen\nexec sleep infinity\n")
+    (directory / "stubs/apt-get").chmod(0o755)
     hide = f"mount --bind /dev/null {shutil.which('protoc')} && mount -t tmpfs none /usr/sbin"
-    text = f"{hide}; scripts/build & script=$!; while [ ! -s {folder}/seen ]; do sleep 0.02; done; kill -TERM $script; pkill -TERM -P $script; wait $script; ls /usr/sbin"
+    text = f"{hide}; scripts/build & script=$!; while [ ! -s {directory}/seen ]; do sleep 0.02; done; kill -TERM $script; pkill -TERM -P $script; wait $script; ls /usr/sbin"
     result = subprocess.run(["unshare", "--mount", "sh", "-c", text], cwd=clone, env=env, capture_output=True, text=True, timeout=60)
-    assert (folder / "seen").read_text() == "/usr/sbin/policy-rc.d\n"
+    assert (directory / "seen").read_text() == "/usr/sbin/policy-rc.d\n"
     assert result.stdout == "", result.stderr
 
 
 @needs_namespaces
-def test_on_another_distribution_what_is_missing_is_named(checkout, folder):
+def test_on_another_distribution_what_is_missing_is_named(checkout, directory):
     os.chmod(checkout.parent, 0o755)
-    (folder / "os-release").write_text("ID=fedora\n")
+    (directory / "os-release").write_text("ID=fedora\n")
     hide = f"mount --bind /dev/null {shutil.which('cmake')}"
-    result = in_a_crippled_machine(checkout, "scripts/run", hide, f"mount --bind {folder}/os-release $(readlink -f /etc/os-release)")
+    result = in_a_crippled_machine(checkout, "scripts/run", hide, f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)")
     assert result.returncode == 2
     assert "missing: cmake (command); this is not Debian" in result.stderr
 

@@ -11,8 +11,8 @@ BAD = '{"faults": [{"preset": "nope"}]}'
 WHY = "fault 1: there is no preset 'nope'"
 
 
-def provider(folder, *options):
-    return [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/kms.sock", *options]
+def provider(directory, *options):
+    return [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock", *options]
 
 
 def refuse(program, file):
@@ -21,10 +21,10 @@ def refuse(program, file):
     program.wait_for_line("the configuration is bad", start=mark)
 
 
-def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_stays(folder):
-    file = folder / "provider.json"
+def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_stays(directory):
+    file = directory / "provider.json"
     file.write_text('{"keyVersion": 2}')
-    with Supervised(folder, provider(folder, "--config", str(file))) as supervised:
+    with Supervised(directory, provider(directory, "--config", str(file))) as supervised:
         good = supervised.healthy()
         assert good["pluginConfig"]["file"] == str(file) and good["pluginConfig"]["error"] == ""
         assert f"  config     {file}, in effect since " in supervised.status_run().stdout
@@ -43,47 +43,47 @@ def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_
         assert "REFUSED" not in supervised.status_run().stdout
 
 
-def test_of_several_plugins_the_one_whose_file_was_refused_is_named(folder):
+def test_of_several_plugins_the_one_whose_file_was_refused_is_named(directory):
     for number in 1, 2:
-        (folder / f"{number}.json").write_text("{}")
-    socket_uri = f"unix://{folder}/kms-{{n}}.sock"
-    command = [binary("mock-kms-provider"), f"--listen-addr={socket_uri}", f"--config={folder}/{{n}}.json"]
-    with Supervised(folder, command, ["--instances=2"], socket_uri=socket_uri) as two:
+        (directory / f"{number}.json").write_text("{}")
+    socket_uri = f"unix://{directory}/kms-{{n}}.sock"
+    command = [binary("mock-kms-provider"), f"--listen-addr={socket_uri}", f"--config={directory}/{{n}}.json"]
+    with Supervised(directory, command, ["--instances=2"], socket_uri=socket_uri) as two:
         two.healthy()
-        refuse(two.program, folder / "2.json")
+        refuse(two.program, directory / "2.json")
         rows = [line for line in two.status_run().stdout.splitlines() if "REFUSED" in line]
-        assert len(rows) == 1 and rows[0].startswith(f"  config     instance 2: {folder}/2.json, REFUSED: {WHY}")
+        assert len(rows) == 1 and rows[0].startswith(f"  config     instance 2: {directory}/2.json, REFUSED: {WHY}")
 
 
 @pytest.mark.parametrize("by", ["option", "variable"])
-def test_a_control_socket_elsewhere_is_found(folder, by):
-    elsewhere = f"unix://{folder}/elsewhere.sock"
-    (folder / "provider.json").write_text("{}")
-    options = ["--config", f"{folder}/provider.json", *(["--control-socket", elsewhere] if by == "option" else [])]
+def test_a_control_socket_elsewhere_is_found(directory, by):
+    elsewhere = f"unix://{directory}/elsewhere.sock"
+    (directory / "provider.json").write_text("{}")
+    options = ["--config", f"{directory}/provider.json", *(["--control-socket", elsewhere] if by == "option" else [])]
     env = {"MOCK_KMS_CONTROL_SOCKET": elsewhere} if by == "variable" else {}
-    with Supervised(folder, provider(folder, *options), env=env) as supervised:
+    with Supervised(directory, provider(directory, *options), env=env) as supervised:
         status = supervised.healthy()
-        assert status["pluginControl"] == elsewhere and status["pluginConfig"]["file"] == f"{folder}/provider.json"
+        assert status["pluginControl"] == elsewhere and status["pluginConfig"]["file"] == f"{directory}/provider.json"
 
 
-def test_a_provider_without_a_file_has_no_such_row(folder):
-    with Supervised(folder) as supervised:
+def test_a_provider_without_a_file_has_no_such_row(directory):
+    with Supervised(directory) as supervised:
         assert "pluginConfig" not in supervised.healthy()
         assert "  config " not in supervised.status_run().stdout
 
 
 @pytest.mark.parametrize("beside", ["nothing", "a socket that never answers", "a plugin that knows no such service"])
-def test_another_plugin_is_shown_all_the_same_whatever_lies_where_the_control_socket_would(folder, beside):
-    (folder / "healthz").write_text("ok")
-    plugin = script(folder, PLUGIN_WITH_ERRORS)
-    command = [*plugin, f"{folder}/kms.sock", str(folder / "healthz")]
+def test_another_plugin_is_shown_all_the_same_whatever_lies_where_the_control_socket_would(directory, beside):
+    (directory / "healthz").write_text("ok")
+    plugin = script(directory, PLUGIN_WITH_ERRORS)
+    command = [*plugin, f"{directory}/kms.sock", str(directory / "healthz")]
     other = socket.socket(socket.AF_UNIX)
     if beside == "a socket that never answers":
-        other.bind(f"{folder}/kms.sock.control")
+        other.bind(f"{directory}/kms.sock.control")
         other.listen()
     elif beside == "a plugin that knows no such service":
-        command += ["--control-socket", f"{folder}/kms.sock"]
-    with other, Supervised(folder, command, ["--handover=off"]) as supervised:
+        command += ["--control-socket", f"{directory}/kms.sock"]
+    with other, Supervised(directory, command, ["--handover=off"]) as supervised:
         status = supervised.healthy()
         assert status["answer"]["keyId"] == "key-1"
         assert "pluginConfig" not in status and status["injectedFaults"] == []

@@ -28,10 +28,10 @@ def read_until(terminal, text, enough):
     return text
 
 
-def test_the_status_is_drawn_over_itself_within_the_terminal_in_colours_and_follows_what_happens(folder):
+def test_the_status_is_drawn_over_itself_within_the_terminal_in_colours_and_follows_what_happens(directory):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    with Supervised(folder) as supervised:
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         status = subprocess.Popen([binary("supervisor"), f"--control-socket={supervised.control}", "status", "--follow"],

@@ -23,8 +23,8 @@ def decrypt_on_a_new_connection(endpoint, sealed):
         return client.decrypt(sealed)
 
 
-def test_a_plugin_becomes_healthy_and_status_tells_all_of_it(folder):
-    with Supervised(folder) as supervised:
+def test_a_plugin_becomes_healthy_and_status_tells_all_of_it(directory):
+    with Supervised(directory) as supervised:
         status = supervised.healthy()
         assert status["state"] == "SERVING" and status["ready"] is True
         assert alive(status["pid"])
@@ -33,7 +33,7 @@ def test_a_plugin_becomes_healthy_and_status_tells_all_of_it(folder):
         assert status["socket"].pop("selinux")
         assert status["socket"] == {
             "endpoint": supervised.endpoint, "present": True, "owner": "root:root", "mode": "0600", "inPlace": True,
-            "inode": str(os.stat(f"{folder}/kms.sock").st_ino)}
+            "inode": str(os.stat(f"{directory}/kms.sock").st_ino)}
         assert status["handover"] == "handed down by the supervisor"
         assert len(status["binary"]["sha256"]) == 64
         assert status["restarts"] == 0 and status["exits"] == []
@@ -43,37 +43,37 @@ def test_a_plugin_becomes_healthy_and_status_tells_all_of_it(folder):
         assert ready.returncode == 0 and ready.stdout == f"ready: pid {status['pid']}\n"
 
 
-def test_the_control_socket_is_its_users_alone(folder):
-    with Supervised(folder) as supervised:
+def test_the_control_socket_is_its_users_alone(directory):
+    with Supervised(directory) as supervised:
         supervised.healthy()
-        assert stat.S_IMODE(os.stat(f"{folder}/control.sock").st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(f"{directory}/control.sock").st_mode) == 0o600
 
 
-def test_without_a_supervisor_status_exits_3_and_names_the_next_step(folder):
+def test_without_a_supervisor_status_exits_3_and_names_the_next_step(directory):
     def ask():
-        return subprocess.run([binary("supervisor"), f"--control-socket={folder}/c.sock", "status"], capture_output=True, text=True)
+        return subprocess.run([binary("supervisor"), f"--control-socket={directory}/c.sock", "status"], capture_output=True, text=True)
 
     result = ask()
     assert result.returncode == 3 and result.stdout == ""
     assert "No such file or directory; start one with 'supervisor run'" in result.stderr
     left_behind = socket.socket(socket.AF_UNIX)
-    left_behind.bind(f"{folder}/c.sock")
+    left_behind.bind(f"{directory}/c.sock")
     left_behind.close()
     result = ask()
     assert result.returncode == 3 and "is dead; start it again" in result.stderr
 
 
-def test_status_waits_for_a_supervisor_that_comes_later(folder):
+def test_status_waits_for_a_supervisor_that_comes_later(directory):
     waiting = subprocess.Popen(
-        [binary("supervisor"), f"--control-socket={folder}/control.sock", "status", "--wait=20s", "--ready"],
+        [binary("supervisor"), f"--control-socket={directory}/control.sock", "status", "--wait=20s", "--ready"],
         stdout=subprocess.PIPE, text=True)
-    with Supervised(folder):
+    with Supervised(directory):
         assert waiting.communicate(timeout=DEADLINE)[0].startswith("ready: pid ")
         assert waiting.returncode == 0
 
 
-def test_kill_9_under_load_costs_only_calls_in_flight_and_no_key(folder):
-    with Supervised(folder) as supervised, KmsClient(supervised.endpoint, timeout=10) as client:
+def test_kill_9_under_load_costs_only_calls_in_flight_and_no_key(directory):
+    with Supervised(directory) as supervised, KmsClient(supervised.endpoint, timeout=10) as client:
         before = supervised.healthy()
         sealed = client.encrypt(b"from before the kill")
         failures = []
@@ -109,8 +109,8 @@ def test_kill_9_under_load_costs_only_calls_in_flight_and_no_key(folder):
         assert any("mock-kms-provider: started" in line for line in after["exits"][0]["lastLines"])
 
 
-def test_a_stopped_process_is_ended_and_replaced(folder):
-    with Supervised(folder, options=["--probe-interval=200ms"]) as supervised:
+def test_a_stopped_process_is_ended_and_replaced(directory):
+    with Supervised(directory, options=["--probe-interval=200ms"]) as supervised:
         with KmsClient(supervised.endpoint, timeout=10) as client:
             before = supervised.healthy()
             sealed = client.encrypt(b"from before the hang")
@@ -124,8 +124,8 @@ def test_a_stopped_process_is_ended_and_replaced(folder):
 
 
 @pytest.mark.parametrize("options", [[], ["--standby"]])
-def test_a_process_that_is_stopped_under_load_costs_only_its_own_calls(folder, options):
-    with Supervised(folder, options=["--probe-interval=200ms", *options]) as supervised:
+def test_a_process_that_is_stopped_under_load_costs_only_its_own_calls(directory, options):
+    with Supervised(directory, options=["--probe-interval=200ms", *options]) as supervised:
         pid = supervised.healthy()["pid"]
         if options:
             supervised.program.wait_for_line("a process is ready to take over")
@@ -163,8 +163,8 @@ def test_a_process_that_is_stopped_under_load_costs_only_its_own_calls(folder, o
         assert after["restarts"] == 1 and "no answer to 3 probes in a row" in after["exits"][0]["cause"]
 
 
-def test_a_silent_plugin_that_hears_TERM_needs_no_KILL(folder):
-    plugin = script(folder, """
+def test_a_silent_plugin_that_hears_TERM_needs_no_KILL(directory):
+    plugin = script(directory, """
         import socket, sys, time
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(sys.argv[1]); listener.listen()
@@ -172,7 +172,7 @@ def test_a_silent_plugin_that_hears_TERM_needs_no_KILL(folder):
         while True: time.sleep(3600)
         """)
     options = ["--handover=off", "--startup-timeout=5s", "--hang-grace=10s"]
-    with Supervised(folder, [*plugin, f"{folder}/kms.sock"], options) as supervised:
+    with Supervised(directory, [*plugin, f"{directory}/kms.sock"], options) as supervised:
         supervised.program.wait_for_line("the plugin ended")
         end = supervised.status()["exits"][-1]  # the first of them; the next process finds the socket file and ends too
         assert end["status"].startswith("killed by SIGTERM")
@@ -180,8 +180,8 @@ def test_a_silent_plugin_that_hears_TERM_needs_no_KILL(folder):
         assert end["lastLines"] == ["listening, and mute"]
 
 
-def test_a_binary_that_never_listens_is_restarted_and_status_says_why(folder):
-    with Supervised(folder, ["sleep", "3600"], ["--startup-timeout=300ms", "--probe-timeout=100ms"]) as supervised:
+def test_a_binary_that_never_listens_is_restarted_and_status_says_why(directory):
+    with Supervised(directory, ["sleep", "3600"], ["--startup-timeout=300ms", "--probe-timeout=100ms"]) as supervised:
         supervised.program.wait_for_line("ending the plugin")
         supervised.program.wait_for_line("start=2")
         result = supervised.status_run()
@@ -190,14 +190,14 @@ def test_a_binary_that_never_listens_is_restarted_and_status_says_why(folder):
         assert supervised.status_run("--ready").returncode == 1
 
 
-def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_words(folder):
-    plugin = script(folder, """
+def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_words(directory):
+    plugin = script(directory, """
         import sys
         print("no seed: giving up", file=sys.stderr)
         sys.exit(7)
         """)
     options = ["--backoff-initial=20ms", "--backoff-max=80ms"]
-    with Supervised(folder, plugin, options) as supervised:
+    with Supervised(directory, plugin, options) as supervised:
         supervised.program.wait_for_line("start=6")
         status = supervised.status()
         assert status["restarts"] >= 5
@@ -210,8 +210,8 @@ def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_words(folder):
         assert 'next="restart in' in waits[1]
 
 
-def test_a_plugin_that_dies_with_a_flood_of_last_words_does_no_harm(folder):
-    plugin = script(folder, """
+def test_a_plugin_that_dies_with_a_flood_of_last_words_does_no_harm(directory):
+    plugin = script(directory, """
         import os, sys
         for number in range(3000):
             print("goroutine", number, "of a long dump", flush=False)
@@ -219,33 +219,33 @@ def test_a_plugin_that_dies_with_a_flood_of_last_words_does_no_harm(folder):
         os._exit(3)
         """)
     options = ["--backoff-initial=1ms", "--backoff-max=1ms", "--max-restarts=9"]
-    with Supervised(folder, plugin, options) as supervised:
+    with Supervised(directory, plugin, options) as supervised:
         assert supervised.program.wait() == 1
         lines = supervised.program.stderr
         assert sum("launched the plugin" in line for line in lines) == 10
         assert sum("goroutine 2999 of a long dump" in line for line in lines) == 10  # none is lost at the end
 
 
-def test_a_descendant_that_never_stops_writing_holds_nothing_up(folder):
-    plugin = script(folder, """
+def test_a_descendant_that_never_stops_writing_holds_nothing_up(directory):
+    plugin = script(directory, """
         import os, subprocess, sys
         flood = subprocess.Popen(["yes"], start_new_session=True)
         print("flood", flood.pid, file=sys.stderr, flush=True)
         os._exit(1)
         """)
-    with Supervised(folder, plugin, ["--backoff-initial=10ms", "--backoff-max=10ms"]) as supervised:
+    with Supervised(directory, plugin, ["--backoff-initial=10ms", "--backoff-max=10ms"]) as supervised:
         supervised.program.wait_for_line("start=4")
         assert supervised.status()["restarts"] >= 3
         assert supervised.program.stop() == 0
 
 
-def test_output_and_words_that_are_not_utf8_are_shown_all_the_same(folder):
-    plugin = script(folder, """
+def test_output_and_words_that_are_not_utf8_are_shown_all_the_same(directory):
+    plugin = script(directory, """
         import os, sys
         os.write(2, b"caf\\xe9 \\x1b[31m red\\n")
         sys.exit(3)
         """)
-    with Supervised(folder, [*plugin, "caf\udce9"], ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
+    with Supervised(directory, [*plugin, "caf\udce9"], ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
         supervised.program.wait_for_line('next="restart in')
         status = supervised.status()
         assert status["exits"][0]["lastLines"] == ["caf\ufffd \x1b[31m red"]
@@ -253,16 +253,16 @@ def test_output_and_words_that_are_not_utf8_are_shown_all_the_same(folder):
         assert "caf\ufffd \\x1b[31m red" in supervised.status_run().stdout  # a terminal does not obey it
 
 
-def test_too_many_deaths_end_the_supervisor_with_the_last_words_where_the_kubelet_reads_them(folder):
-    plugin = script(folder, """
+def test_too_many_deaths_end_the_supervisor_with_the_last_words_where_the_kubelet_reads_them(directory):
+    plugin = script(directory, """
         import sys
         print("no seed: giving up", file=sys.stderr)
         sys.exit(7)
         """)
-    log = folder / "termination-log"
+    log = directory / "termination-log"
     log.write_text("")
     options = ["--backoff-initial=1ms", "--backoff-max=1ms", "--max-restarts=3", f"--termination-log={log}"]
-    with Supervised(folder, plugin, options) as supervised:
+    with Supervised(directory, plugin, options) as supervised:
         assert supervised.program.wait() == 1
         assert sum("launched the plugin" in line for line in supervised.program.stderr) == 4
     assert log.read_text() == (
@@ -270,20 +270,20 @@ def test_too_many_deaths_end_the_supervisor_with_the_last_words_where_the_kubele
         "| no seed: giving up\n")
 
 
-def test_a_command_that_cannot_be_started_ends_with_its_cause(folder):
-    with Supervised(folder, ["/no/such/plugin"]) as supervised:
+def test_a_command_that_cannot_be_started_ends_with_its_cause(directory):
+    with Supervised(directory, ["/no/such/plugin"]) as supervised:
         assert supervised.program.wait() == 1
         assert any("cannot start /no/such/plugin: No such file or directory" in line for line in supervised.program.stderr)
-    assert os.listdir(folder) == []
+    assert os.listdir(directory) == []
 
 
 @pytest.mark.parametrize("answer", ["the backend is away", "!FAILED_PRECONDITION", "!UNAVAILABLE", "!DEADLINE_EXCEEDED"])
-def test_a_foreign_plugin_that_answers_badly_is_unhealthy_and_never_restarted(folder, answer):
-    healthz = folder / "healthz"
+def test_a_foreign_plugin_that_answers_badly_is_unhealthy_and_never_restarted(directory, answer):
+    healthz = directory / "healthz"
     healthz.write_text("ok")
-    command = [*script(folder, PLUGIN_WITH_ERRORS), f"{folder}/kms.sock", str(healthz)]
+    command = [*script(directory, PLUGIN_WITH_ERRORS), f"{directory}/kms.sock", str(healthz)]
     options = ["--probe-interval=20ms", "--probe-timeout=2s", "--startup-timeout=20s"]
-    with Supervised(folder, command, options) as supervised:
+    with Supervised(directory, command, options) as supervised:
         before = supervised.healthy()
         healthz.write_text(answer)
         supervised.program.wait_for_line("the plugin answers, but")
@@ -298,18 +298,18 @@ def test_a_foreign_plugin_that_answers_badly_is_unhealthy_and_never_restarted(fo
         assert supervised.status()["restarts"] == 0
 
 
-def test_a_socket_left_by_a_dead_process_is_taken_over(folder):
+def test_a_socket_left_by_a_dead_process_is_taken_over(directory):
     left_behind = socket.socket(socket.AF_UNIX)
-    left_behind.bind(f"{folder}/kms.sock")
+    left_behind.bind(f"{directory}/kms.sock")
     left_behind.close()
     control = socket.socket(socket.AF_UNIX)
-    control.bind(f"{folder}/control.sock")
+    control.bind(f"{directory}/control.sock")
     control.close()
-    with Supervised(folder) as supervised:
+    with Supervised(directory) as supervised:
         supervised.healthy()
 
 
-def test_a_socket_whose_holder_is_dying_is_waited_for(folder):
+def test_a_socket_whose_holder_is_dying_is_waited_for(directory):
     """As after a SIGKILL of the supervisor: the process that listened is gone, and a child of it has not ended yet."""
     holder = subprocess.run([PYTHON, "-c", """
 import os, signal, socket, sys
@@ -322,19 +322,19 @@ if child == 0:
     signal.alarm(1)
     signal.pause()
 print(child)
-""", f"{folder}/kms.sock"], stdout=subprocess.PIPE, text=True, check=True)
-    with Supervised(folder) as supervised:
+""", f"{directory}/kms.sock"], stdout=subprocess.PIPE, text=True, check=True)
+    with Supervised(directory) as supervised:
         supervised.healthy()
         assert not alive(int(holder.stdout))
 
 
-def test_a_second_supervisor_is_refused_on_either_socket_and_does_no_harm(folder):
-    with Supervised(folder) as first:
+def test_a_second_supervisor_is_refused_on_either_socket_and_does_no_harm(directory):
+    with Supervised(directory) as first:
         status = first.healthy()
-        with Supervised(folder) as same_control:
+        with Supervised(directory) as same_control:
             assert same_control.program.wait() == 1
             assert f"in use by pid {first.program.pid} (supervisor)" in same_control.program.stderr[-1]
-        other = folder / "other"
+        other = directory / "other"
         other.mkdir()
         with Supervised(other, socket_uri=first.endpoint) as same_socket:
             assert same_socket.program.wait() == 1
@@ -342,39 +342,39 @@ def test_a_second_supervisor_is_refused_on_either_socket_and_does_no_harm(folder
         assert first.healthy()["pid"] == status["pid"]
 
 
-def assert_nothing_is_left(folder, supervised, *pids):
+def assert_nothing_is_left(directory, supervised, *pids):
     for pid in pids:
         assert not alive(pid)
-    assert not os.path.exists(f"{folder}/kms.sock")
-    assert not os.path.exists(f"{folder}/control.sock")
+    assert not os.path.exists(f"{directory}/kms.sock")
+    assert not os.path.exists(f"{directory}/control.sock")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_the_plugin_and_removes_both_sockets(folder, number):
-    with Supervised(folder) as supervised:
+def test_a_stop_ends_the_plugin_and_removes_both_sockets(directory, number):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         assert supervised.program.stop(number) == 0
-        assert_nothing_is_left(folder, supervised, pid)
+        assert_nothing_is_left(directory, supervised, pid)
 
 
-def test_TERM_during_start_ends_cleanly(folder):
-    with Supervised(folder, ["sleep", "3600"]) as supervised:
+def test_TERM_during_start_ends_cleanly(directory):
+    with Supervised(directory, ["sleep", "3600"]) as supervised:
         supervised.program.wait_for_line("launched the plugin")
         pid = supervised.status()["pid"]
         assert supervised.program.stop() == 0
-        assert_nothing_is_left(folder, supervised, pid)
+        assert_nothing_is_left(directory, supervised, pid)
 
 
-def test_TERM_during_back_off_ends_at_once(folder):
-    with Supervised(folder, ["false"], ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
+def test_TERM_during_back_off_ends_at_once(directory):
+    with Supervised(directory, ["false"], ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
         supervised.program.wait_for_line('next="restart in')
         assert supervised.status()["state"] == "BACKING_OFF"
         assert supervised.program.stop() == 0
-        assert_nothing_is_left(folder, supervised)
+        assert_nothing_is_left(directory, supervised)
 
 
-def test_TERM_during_a_probe_ends_cleanly(folder):
-    plugin = script(folder, """
+def test_TERM_during_a_probe_ends_cleanly(directory):
+    plugin = script(directory, """
         import signal, socket, sys
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(sys.argv[1]); listener.listen()
@@ -385,29 +385,29 @@ def test_TERM_during_a_probe_ends_cleanly(folder):
         """)
     options = ["--handover=off", "--probe-timeout=1h", "--startup-timeout=1h"]
     for _ in range(10):  # the given-up call ends while the supervisor does, sooner or later
-        with Supervised(folder, [*plugin, f"{folder}/kms.sock"], options) as supervised:
+        with Supervised(directory, [*plugin, f"{directory}/kms.sock"], options) as supervised:
             supervised.program.wait_for_line("a probe has arrived")
             pid = supervised.status()["pid"]
             assert supervised.program.stop() == 0
-            assert_nothing_is_left(folder, supervised, pid)
+            assert_nothing_is_left(directory, supervised, pid)
 
 
-def test_a_plugin_that_ignores_TERM_is_killed_after_the_grace_and_the_exit_code_says_so(folder):
-    plugin = script(folder, """
+def test_a_plugin_that_ignores_TERM_is_killed_after_the_grace_and_the_exit_code_says_so(directory):
+    plugin = script(directory, """
         import signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         print("deaf", flush=True)
         while True: signal.pause()
         """)
-    with Supervised(folder, plugin, ["--stop-grace=300ms"]) as supervised:
+    with Supervised(directory, plugin, ["--stop-grace=300ms"]) as supervised:
         supervised.program.wait_for_line("deaf")
         pid = supervised.status()["pid"]
         assert supervised.program.stop() == 1
         assert not alive(pid)
 
 
-def test_orphans_are_reaped_and_do_not_outlive_the_plugin(folder):
-    plugin = script(folder, """
+def test_orphans_are_reaped_and_do_not_outlive_the_plugin(directory):
+    plugin = script(directory, """
         import os, signal, sys
         if os.fork() == 0:              # a child ...
             if os.fork() == 0:          # ... whose own child is orphaned and ends
@@ -419,7 +419,7 @@ def test_orphans_are_reaped_and_do_not_outlive_the_plugin(folder):
             os._exit(0)
         signal.pause()
         """)
-    with Supervised(folder, plugin, ["--startup-timeout=1h"]) as supervised:
+    with Supervised(directory, plugin, ["--startup-timeout=1h"]) as supervised:
         orphan = int(supervised.program.wait_for_line("orphan ").split()[1])
         assert 'status="exited with code 3"' in supervised.program.wait_for_line("reaped an orphan")
         children = subprocess.run(["ps", "-o", "stat=", "--ppid", str(supervised.program.pid)], capture_output=True, text=True)
@@ -429,8 +429,8 @@ def test_orphans_are_reaped_and_do_not_outlive_the_plugin(folder):
         wait_for_exit(orphan)
 
 
-def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(folder):
-    plugin = script(folder, """
+def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(directory):
+    plugin = script(directory, """
         import os, signal
         fds = [fd for fd in range(256) if os.path.exists(f"/proc/self/fd/{fd}")]
         blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))
@@ -439,53 +439,53 @@ def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(folder):
               os.environ.get("LISTEN_PID") == str(os.getpid()), flush=True)
         signal.pause()
         """)
-    with Supervised(folder, plugin, ["--handover=off"], env={"LISTEN_FDS": "7"}) as supervised:
+    with Supervised(directory, plugin, ["--handover=off"], env={"LISTEN_FDS": "7"}) as supervised:
         assert supervised.program.wait_for_line("inherited").endswith("inherited [0, 1, 2] []")
         assert supervised.program.wait_for_line("listening on").endswith("listening on None None False")
-    with Supervised(folder, plugin) as supervised:
+    with Supervised(directory, plugin) as supervised:
         assert supervised.program.wait_for_line("inherited").endswith("inherited [0, 1, 2, 3, 4, 5] []")
         assert supervised.program.wait_for_line("listening on").endswith("listening on 3 kms:probe:turn True")
 
 
-def test_build_info_is_shown_and_a_changed_binary_is_called_out(folder):
-    plugin = folder / "plugin"
+def test_build_info_is_shown_and_a_changed_binary_is_called_out(directory):
+    plugin = directory / "plugin"
     plugin.write_bytes(open(binary("mock-kms-provider"), "rb").read())
     plugin.chmod(0o755)
     digest = subprocess.run(["sha256sum", plugin], capture_output=True, text=True).stdout.split()[0]
     info = {"repository": "/some/where.git", "ref": "main", "commit": "c0ffee" * 6 + "c0ff", "binary": {"sha256": digest}}
-    (folder / "build-info.json").write_text(json.dumps(info))
-    command = [str(plugin), "serve", f"--listen-addr=unix://{folder}/kms.sock"]
-    with Supervised(folder, command) as supervised:
+    (directory / "build-info.json").write_text(json.dumps(info))
+    command = [str(plugin), "serve", f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command) as supervised:
         status = supervised.healthy()
         assert status["binary"]["sha256"] == digest and status["binary"]["matchesBuild"] is True
         assert "built from commit c0ffee" in supervised.status_run().stdout
-        (folder / "build-info.json").write_text(json.dumps({**info, "binary": {"sha256": "0" * 64}}))
+        (directory / "build-info.json").write_text(json.dumps({**info, "binary": {"sha256": "0" * 64}}))
         assert "THE FILE IS NOT THE ONE THAT WAS BUILT" in supervised.status_run().stdout
-        (folder / "build-info.json").write_text("{")
+        (directory / "build-info.json").write_text("{")
         assert "cannot read" in supervised.status()["binary"]["problem"]
 
 
-def test_a_binary_that_was_replaced_under_its_process_is_called_out_until_a_restart_takes_it(folder):
-    plugin = folder / "plugin"
+def test_a_binary_that_was_replaced_under_its_process_is_called_out_until_a_restart_takes_it(directory):
+    plugin = directory / "plugin"
     shutil.copy(binary("mock-kms-provider"), plugin)
-    with Supervised(folder, [str(plugin), f"--listen-addr=unix://{folder}/kms.sock"]) as supervised:
+    with Supervised(directory, [str(plugin), f"--listen-addr=unix://{directory}/kms.sock"]) as supervised:
         assert supervised.healthy()["binary"]["replaced"] is False
         plugin.chmod(0o700)
         assert supervised.status()["binary"]["replaced"] is False
-        shutil.copy(plugin, folder / "newer")
-        os.rename(folder / "newer", plugin)
+        shutil.copy(plugin, directory / "newer")
+        os.rename(directory / "newer", plugin)
         assert supervised.status()["binary"]["replaced"] is True
         assert "REPLACED since the process was started; 'supervisor restart' starts this one" in supervised.status_run().stdout
-        plugin.rename(folder / "away")
+        plugin.rename(directory / "away")
         gone = supervised.status()["binary"]
         assert gone["replaced"] is True and "No such file" in gone["problem"]
-        (folder / "away").rename(plugin)
+        (directory / "away").rename(plugin)
         assert supervised.told("restart").returncode == 0
         assert supervised.status()["binary"]["replaced"] is False
 
 
-def test_json_logs_are_one_object_a_line(folder):
-    with Supervised(folder, ["true"], ["--backoff-initial=1h", "--backoff-max=1h"], env={"SUPERVISOR_LOG_FORMAT": "json"}) as supervised:
+def test_json_logs_are_one_object_a_line(directory):
+    with Supervised(directory, ["true"], ["--backoff-initial=1h", "--backoff-max=1h"], env={"SUPERVISOR_LOG_FORMAT": "json"}) as supervised:
         supervised.program.wait_for_line("restart in")
         lines = [json.loads(line) for line in supervised.program.stderr]
         assert {"time", "level", "program", "message"} <= set(lines[0])

@@ -36,8 +36,8 @@ def following(supervised, *command):
             program.kill()
 
 
-def test_events_tell_what_happened_why_and_who_asked(folder):
-    with Supervised(folder) as supervised:
+def test_events_tell_what_happened_why_and_who_asked(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGKILL)
         second = supervised.healthy_after(pid)["pid"]
@@ -59,8 +59,8 @@ def test_events_tell_what_happened_why_and_who_asked(folder):
         assert 0 < float(outage.rstrip("s")) < 20
 
 
-def test_events_and_logs_are_followed_as_they_come(folder):
-    with Supervised(folder) as supervised:
+def test_events_and_logs_are_followed_as_they_come(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         with following(supervised, "events") as followed, following(supervised, "logs") as log:
             os.kill(pid, signal.SIGTERM)
@@ -70,8 +70,8 @@ def test_events_and_logs_are_followed_as_they_come(folder):
 
 
 @pytest.mark.parametrize("option", ["--follow", "--watch"])
-def test_a_followed_status_is_a_line_for_each_change(folder, option):
-    with Supervised(folder) as supervised:
+def test_a_followed_status_is_a_line_for_each_change(directory, option):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         with following(supervised, "status", option) as followed:
             assert re.match(rf"\S+Z healthy: pid {pid},", followed.readline())
@@ -80,8 +80,8 @@ def test_a_followed_status_is_a_line_for_each_change(folder, option):
             assert any(f"healthy: pid {new}," in line for line in followed)
 
 
-def test_a_followed_status_as_json_is_a_document_a_line(folder):
-    with Supervised(folder) as supervised:
+def test_a_followed_status_as_json_is_a_document_a_line(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         with following(supervised, "status", "-o", "json") as followed:
             for _ in range(2):
@@ -89,8 +89,8 @@ def test_a_followed_status_as_json_is_a_document_a_line(folder):
                 assert status["healthy"] is True and status["pid"] == pid
 
 
-def test_an_end_that_a_fault_made_is_told_from_a_real_one(folder):
-    with Supervised(folder) as supervised:
+def test_an_end_that_a_fault_made_is_told_from_a_real_one(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         fault = [binary("mock-kms-provider"), "fault", "add", "crash", "--method=encrypt", f"--socket={supervised.endpoint}"]
         added = subprocess.run(fault, capture_output=True, text=True)
@@ -106,16 +106,16 @@ def test_an_end_that_a_fault_made_is_told_from_a_real_one(folder):
         assert end["injected"] is False and end["askedFor"] is True
 
 
-def test_output_as_json_wraps_each_line_with_its_time_and_process(folder):
-    with Supervised(folder, ["sh", "-c", 'echo "say \\"it\\""; exec sleep 60'], ["--child-output=json"]) as supervised:
+def test_output_as_json_wraps_each_line_with_its_time_and_process(directory):
+    with Supervised(directory, ["sh", "-c", 'echo "say \\"it\\""; exec sleep 60'], ["--child-output=json"]) as supervised:
         line = supervised.program.wait_for_line('"line"')
         shown = json.loads(line)
         assert shown["line"] == 'say "it"' and alive(shown["pid"]) and shown["instance"] == 0
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown["time"])
 
 
-def test_HUP_restarts_the_plugin_as_planned_and_USR1_logs_the_status(folder):
-    with Supervised(folder) as supervised:
+def test_HUP_restarts_the_plugin_as_planned_and_USR1_logs_the_status(directory):
+    with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
         supervised.program.send(signal.SIGUSR1)
         supervised.program.wait_for_line("status: healthy, serving since ")
@@ -127,8 +127,8 @@ def test_HUP_restarts_the_plugin_as_planned_and_USR1_logs_the_status(folder):
             assert client.decrypt(sealed) == b"secret"
 
 
-def test_a_supervisor_that_has_given_up_nothing_is_live_while_its_plugin_is_broken(folder):
-    with Supervised(folder, ["sh", "-c", "exit 3"]) as supervised:
+def test_a_supervisor_that_has_given_up_nothing_is_live_while_its_plugin_is_broken(directory):
+    with Supervised(directory, ["sh", "-c", "exit 3"]) as supervised:
         supervised.program.wait_for_line("the plugin ended")
         assert supervised.status_run("--ready").returncode == 1
         live = supervised.status_run("--live")
@@ -149,16 +149,16 @@ DEEP_PLUGIN = PLUGIN_WITH_ERRORS.replace("""
 
 
 @pytest.fixture
-def deep_plugin(folder):
-    (folder / "healthz").write_text("ok")
+def deep_plugin(directory):
+    (directory / "healthz").write_text("ok")
 
     def encrypt(how):
-        draft = folder / "draft"
+        draft = directory / "draft"
         draft.write_text(how)
-        os.rename(draft, folder / "healthz.encrypt")
+        os.rename(draft, directory / "healthz.encrypt")
 
     encrypt("key-1")
-    command = [*script(folder, DEEP_PLUGIN), f"{folder}/kms.sock", str(folder / "healthz")]
+    command = [*script(directory, DEEP_PLUGIN), f"{directory}/kms.sock", str(directory / "healthz")]
     return command, encrypt
 
 
@@ -170,10 +170,10 @@ def wait_for_event(supervised, wanted):
     raise AssertionError("the supervisor has ended, or nothing such has happened")
 
 
-def test_a_deep_probe_finds_an_Encrypt_that_fails_or_names_another_key_and_restarts_nothing(folder, deep_plugin):
+def test_a_deep_probe_finds_an_Encrypt_that_fails_or_names_another_key_and_restarts_nothing(directory, deep_plugin):
     command, encrypt = deep_plugin
     options = ["--handover=off", "--deep-probe-every=1", "--probe-interval=50ms"]
-    with Supervised(folder, command, options) as supervised:
+    with Supervised(directory, command, options) as supervised:
         pid = supervised.healthy()["pid"]
         encrypt("key-2")
         wait_for_event(supervised, lambda e: "Encrypt names key_id 'key-2' and Status 'key-1' (rule 14)" in e["text"])
@@ -187,10 +187,10 @@ def test_a_deep_probe_finds_an_Encrypt_that_fails_or_names_another_key_and_resta
         assert supervised.status()["pid"] == pid and supervised.status()["restarts"] == 0
 
 
-def test_an_unhealthy_plugin_is_restarted_where_that_is_asked_for(folder, deep_plugin):
+def test_an_unhealthy_plugin_is_restarted_where_that_is_asked_for(directory, deep_plugin):
     command, encrypt = deep_plugin
     options = ["--handover=off", "--deep-probe-every=1", "--probe-interval=50ms", "--restart-on=unhealthy"]
-    with Supervised(folder, command, options) as supervised:
+    with Supervised(directory, command, options) as supervised:
         pid = supervised.healthy()["pid"]
         encrypt("fail")
         supervised.program.wait_for_line(f"the plugin ended pid={pid}")
@@ -200,8 +200,8 @@ def test_an_unhealthy_plugin_is_restarted_where_that_is_asked_for(folder, deep_p
         assert "--restart-on unhealthy" in status["exits"][-1]["cause"]
 
 
-def test_a_rotation_and_a_slow_answer_are_told(folder):
-    with Supervised(folder, options=["--probe-interval=50ms", "--slow-after=100ms"]) as supervised:
+def test_a_rotation_and_a_slow_answer_are_told(directory):
+    with Supervised(directory, options=["--probe-interval=50ms", "--slow-after=100ms"]) as supervised:
         pid = supervised.healthy()["pid"]
         provider = [binary("mock-kms-provider"), "rotate", f"--control-socket={supervised.endpoint}.control"]
         assert subprocess.run(provider, capture_output=True).returncode == 0
@@ -218,22 +218,22 @@ def test_a_rotation_and_a_slow_answer_are_told(folder):
         assert "slow-status (mock-kms-provider was told to" in supervised.status_run().stdout
 
 
-def test_a_folder_or_a_script_without_its_interpreter_fails_at_once_with_the_cause(folder):
-    plugin = folder / "plugin"
+def test_a_directory_or_a_script_without_its_interpreter_fails_at_once_with_the_cause(directory):
+    plugin = directory / "plugin"
     plugin.write_text("#!/no/such/shell\n")
     plugin.chmod(0o755)
-    for command, cause in ([str(folder)], "it is a folder"), ([str(plugin)], "the interpreter that its first line names"):
-        with Supervised(folder, command) as supervised:
+    for command, cause in ([str(directory)], "it is a directory"), ([str(plugin)], "the interpreter that its first line names"):
+        with Supervised(directory, command) as supervised:
             assert supervised.program.wait() == 1
             assert any(cause in line and "was not started" in line for line in supervised.program.stderr), supervised.program.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start processes of other users")
-def test_the_plugin_runs_as_another_user_under_limits(folder):
-    folder.chmod(0o777)  # the provider puts its control socket there
+def test_the_plugin_runs_as_another_user_under_limits(directory):
+    directory.chmod(0o777)  # the provider puts its control socket there
     memory = "64TiB" if SANITIZED else "512MiB"
     options = ["--child-user=nobody", f"--child-memory={memory}", "--child-processes=200"]
-    with Supervised(folder, options=options) as supervised:
+    with Supervised(directory, options=options) as supervised:
         pid = supervised.healthy()["pid"]
         with open(f"/proc/{pid}/status") as lines:
             fields = dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)
@@ -247,16 +247,16 @@ def test_the_plugin_runs_as_another_user_under_limits(folder):
         wait_for_exit(pid)
 
 
-def test_a_plugin_that_listens_elsewhere_is_warned_about(folder):
-    command = [binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/other.sock"]
-    with Supervised(folder, command) as supervised:
-        supervised.program.wait_for_line(f"the plugin is told to listen on unix://{folder}/other.sock")
+def test_a_plugin_that_listens_elsewhere_is_warned_about(directory):
+    command = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/other.sock"]
+    with Supervised(directory, command) as supervised:
+        supervised.program.wait_for_line(f"the plugin is told to listen on unix://{directory}/other.sock")
 
 
 @pytest.mark.skipif(SANITIZED, reason="gRPC's shared library opens a descriptor before anything of ours can run")
-def test_closed_standard_descriptors_do_no_harm(folder):
-    program = [binary("supervisor"), f"--control-socket=unix://{folder}/control.sock", "run",
-               f"--socket=unix://{folder}/kms.sock", "--", binary("mock-kms-provider"), f"--listen-addr=unix://{folder}/kms.sock"]
+def test_closed_standard_descriptors_do_no_harm(directory):
+    program = [binary("supervisor"), f"--control-socket=unix://{directory}/control.sock", "run",
+               f"--socket=unix://{directory}/kms.sock", "--", binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock"]
     process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *program])
     try:
         status = subprocess.run([*program[:2], "status", "--wait=20s"], capture_output=True, text=True)
@@ -267,9 +267,9 @@ def test_closed_standard_descriptors_do_no_harm(folder):
         assert process.wait(20) == 0
 
 
-def test_a_service_manager_is_told_when_it_is_ready_how_it_is_and_when_it_stops(folder):
+def test_a_service_manager_is_told_when_it_is_ready_how_it_is_and_when_it_stops(directory):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(f"{folder}/notify.sock")
+        manager.bind(f"{directory}/notify.sock")
         manager.settimeout(20)
 
         def until(wanted):
@@ -277,9 +277,9 @@ def test_a_service_manager_is_told_when_it_is_ready_how_it_is_and_when_it_stops(
                 pass
             return told
 
-        with Supervised(folder, ["sh", "-c", f'echo "plugin sees: $NOTIFY_SOCKET."; exec {binary("mock-kms-provider")}'
-                                             f' --listen-addr=unix://{folder}/kms.sock'],
-                        env={"NOTIFY_SOCKET": f"{folder}/notify.sock", "WATCHDOG_USEC": "200000"}) as supervised:
+        with Supervised(directory, ["sh", "-c", f'echo "plugin sees: $NOTIFY_SOCKET."; exec {binary("mock-kms-provider")}'
+                                             f' --listen-addr=unix://{directory}/kms.sock'],
+                        env={"NOTIFY_SOCKET": f"{directory}/notify.sock", "WATCHDOG_USEC": "200000"}) as supervised:
             assert any(line.startswith("STATUS=healthy: pid ") for line in until("READY=1"))
             assert until("WATCHDOG=1") == ["WATCHDOG=1"]
             fault = [binary("mock-kms-provider"), "fault", "add", "unhealthy", f"--socket={supervised.endpoint}"]
@@ -296,17 +296,17 @@ def test_a_service_manager_is_told_when_it_is_ready_how_it_is_and_when_it_stops(
 
 
 @pytest.mark.skipif(SANITIZED, reason="the supervisor itself needs more than the limit")
-def test_out_of_memory_is_told_from_other_kills(folder):
+def test_out_of_memory_is_told_from_other_kills(directory):
     group = own_memory_group()
     if group is None:
         pytest.skip("no memory cgroup of version 1 can be made here")
     try:
         with open(f"{group}/memory.limit_in_bytes", "w") as limit:
             limit.write(str(96 << 20))
-        eater = "import time\nopen('%s/eating', 'w').close()\nx = bytearray(400 << 20)\n" % folder
+        eater = "import time\nopen('%s/eating', 'w').close()\nx = bytearray(400 << 20)\n" % directory
         command = ["sh", "-c", f"echo $$ > {group}/cgroup.procs && exec \"$@\"", "sh", binary("supervisor"),
-                   f"--control-socket=unix://{folder}/control.sock", "run", f"--socket=unix://{folder}/kms.sock",
-                   "--backoff-initial=5s", "--", *script(folder, eater)]
+                   f"--control-socket=unix://{directory}/control.sock", "run", f"--socket=unix://{directory}/kms.sock",
+                   "--backoff-initial=5s", "--", *script(directory, eater)]
         with Program(*command) as program:
             line = program.wait_for_line("the plugin ended")
             assert "the kernel killed it for want of memory" in line and "memory.oom_control" in line
@@ -339,8 +339,8 @@ def samples_of(text):
     return dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
 
 
-def test_metrics_tell_ends_by_cause_outages_and_latencies(folder):
-    with Supervised(folder, options=["--metrics-addr=127.0.0.1:0"]) as supervised:
+def test_metrics_tell_ends_by_cause_outages_and_latencies(directory):
+    with Supervised(directory, options=["--metrics-addr=127.0.0.1:0"]) as supervised:
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGKILL)
         supervised.healthy_after(pid)
@@ -358,8 +358,8 @@ def test_metrics_tell_ends_by_cause_outages_and_latencies(folder):
         assert metrics[f'kms_supervisor_ends_total{{{labels},cause="stop"}}'] == "1"
 
 
-def test_the_command_prints_the_metrics_where_none_are_served(folder):
-    with Supervised(folder) as supervised:
+def test_the_command_prints_the_metrics_where_none_are_served(directory):
+    with Supervised(directory) as supervised:
         supervised.healthy()
         metrics = samples_of(supervised.told("metrics").stdout)
         labels = f'instance="0",endpoint="{supervised.endpoint}"'
@@ -368,6 +368,6 @@ def test_the_command_prints_the_metrics_where_none_are_served(folder):
     assert supervised.told("metrics").returncode == 3
 
 
-def test_a_bad_metrics_address_is_refused_before_anything_starts(folder):
+def test_a_bad_metrics_address_is_refused_before_anything_starts(directory):
     result = subprocess.run([binary("supervisor"), "run", "--metrics-addr=localhost", "--", "true"], capture_output=True, text=True)
     assert result.returncode == 2 and result.stderr.startswith("supervisor: --metrics-addr: 'localhost' is not an address")

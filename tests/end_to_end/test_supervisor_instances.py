@@ -15,23 +15,23 @@ from support.supervised import Supervised, alive
 class Many(Supervised):
     """`count` instances of the provider, on kms-1.sock and so on."""
 
-    def __init__(self, folder, count, options=()):
+    def __init__(self, directory, count, options=()):
         super().__init__(
-            folder, [binary("mock-kms-provider"), "--listen-addr", f"unix://{folder}/kms-{{n}}.sock"],
-            [f"--instances={count}", *options], socket_uri=f"unix://{folder}/kms-{{n}}.sock",
+            directory, [binary("mock-kms-provider"), "--listen-addr", f"unix://{directory}/kms-{{n}}.sock"],
+            [f"--instances={count}", *options], socket_uri=f"unix://{directory}/kms-{{n}}.sock",
             env={"MOCK_KMS_INSTANCE": "node-{n}"})
 
     def pids(self):
         return [one["pid"] for one in self.healthy()["instances"]]
 
 
-def test_each_instance_has_its_own_socket_key_and_environment(folder):
-    with Many(folder, 3) as many:
+def test_each_instance_has_its_own_socket_key_and_environment(directory):
+    with Many(directory, 3) as many:
         status = many.healthy()
         assert [one["instance"] for one in status["instances"]] == [1, 2, 3]
         assert len({one["pid"] for one in status["instances"]}) == 3
         for number, one in enumerate(status["instances"], 1):
-            endpoint = f"unix://{folder}/kms-{number}.sock"
+            endpoint = f"unix://{directory}/kms-{number}.sock"
             assert one["socket"]["endpoint"] == endpoint and one["command"][-1] == endpoint
             assert one["answer"]["keyId"].startswith(f"node-{number}/v1/")
             with KmsClient(endpoint) as client:
@@ -39,8 +39,8 @@ def test_each_instance_has_its_own_socket_key_and_environment(folder):
         assert many.program.wait_for_line("1| ") and many.program.wait_for_line("3| ")
 
 
-def test_a_death_of_one_leaves_the_others_alone(folder):
-    with Many(folder, 3) as many:
+def test_a_death_of_one_leaves_the_others_alone(directory):
+    with Many(directory, 3) as many:
         first, second, third = many.pids()
         os.kill(second, signal.SIGKILL)
         many.program.wait_for_line(f"instance 2: the plugin ended pid={second}")
@@ -51,8 +51,8 @@ def test_a_death_of_one_leaves_the_others_alone(folder):
         assert status["instances"][1]["exits"][0]["outage"].endswith("s")
 
 
-def test_commands_are_for_one_instance_or_for_all(folder):
-    with Many(folder, 3) as many:
+def test_commands_are_for_one_instance_or_for_all(directory):
+    with Many(directory, 3) as many:
         before = many.pids()
         assert many.told("restart", "--instance", "2").returncode == 0
         after = many.pids()
@@ -76,12 +76,12 @@ def test_commands_are_for_one_instance_or_for_all(folder):
         assert any(" [1] " in line for line in lines) and any(" [3] " in line for line in lines)
 
 
-def test_one_that_gives_up_stays_down_and_the_others_serve_on(folder):
-    plugin = folder / "plugin"
+def test_one_that_gives_up_stays_down_and_the_others_serve_on(directory):
+    plugin = directory / "plugin"
     plugin.write_text(f'#!/bin/sh\n[ "$1" = 2 ] && exit 7\nexec {binary("mock-kms-provider")} --listen-addr "$2"\n')
     plugin.chmod(0o755)
-    socket = f"unix://{folder}/kms-{{n}}.sock"
-    with Supervised(folder, [str(plugin), "{n}", socket], ["--instances=2", "--max-restarts=2", "--backoff-initial=1ms"],
+    socket = f"unix://{directory}/kms-{{n}}.sock"
+    with Supervised(directory, [str(plugin), "{n}", socket], ["--instances=2", "--max-restarts=2", "--backoff-initial=1ms"],
                     socket_uri=socket) as two:
         two.program.wait_for_line("no restart")
         assert json.loads(two.status_run("--instance=1", "--wait=20s", "-o", "json").stdout)["healthy"] is True
@@ -92,16 +92,16 @@ def test_one_that_gives_up_stays_down_and_the_others_serve_on(folder):
         assert two.program.stop() == 1
 
 
-def test_instances_on_one_socket_are_refused(folder):
-    result = subprocess.run([binary("supervisor"), "run", "--instances=2", f"--socket=unix://{folder}/kms.sock", "--", "true"],
+def test_instances_on_one_socket_are_refused(directory):
+    result = subprocess.run([binary("supervisor"), "run", "--instances=2", f"--socket=unix://{directory}/kms.sock", "--", "true"],
                             capture_output=True, text=True)
     assert result.returncode == 2
     assert "2 instances cannot share" in result.stderr and "{n}" in result.stderr
 
 
 @pytest.mark.parametrize("count", [50])
-def test_fifty_instances_start_restart_and_stop(folder, count):
-    with Many(folder, count) as many:
+def test_fifty_instances_start_restart_and_stop(directory, count):
+    with Many(directory, count) as many:
         before = many.pids()
         assert len(set(before)) == count
         os.kill(before[24], signal.SIGKILL)
@@ -111,4 +111,4 @@ def test_fifty_instances_start_restart_and_stop(folder, count):
         assert not set(before) & set(after)
         assert many.program.stop() == 0
         assert not [pid for pid in before + after if alive(pid)]
-        assert not [name for name in os.listdir(folder) if name.endswith(".sock")]
+        assert not [name for name in os.listdir(directory) if name.endswith(".sock")]

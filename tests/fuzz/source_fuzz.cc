@@ -46,6 +46,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     kms::fuzz::expect(!reference.path.empty(), "a reference names something");
     kms::fuzz::expect(!reference.path.starts_with('/'), "absolute paths are left out");
   }
-  (void)go_folders(text);
+  (void)go_directories(text);
   return 0;
 }

@@ -24,8 +24,8 @@ ARROWS = {
 }
 
 
-def folder_of(path):
-    """The folder of ARROWS that a file or an included header belongs to, None for others."""
+def directory_of(path):
+    """The directory of ARROWS that a file or an included header belongs to, None for others."""
     return max((f for f in ARROWS if path.startswith(f + "/")), key=len, default=None)
 
 
@@ -35,20 +35,20 @@ def tracked(*patterns):
 
 
 def test_includes_follow_the_arrows():
-    sources = [name for name in tracked("*.h", "*.cc") if folder_of(name)]
+    sources = [name for name in tracked("*.h", "*.cc") if directory_of(name)]
     assert len(sources) > 50
     wrong = []
     for name in sources:
         for header in re.findall(r'^\s*#\s*include\s+"([^"]+)"', (ROOT / name).read_text(), re.M):
-            own, theirs = folder_of(name), folder_of(header)
+            own, theirs = directory_of(name), directory_of(header)
             if theirs is None or (theirs != own and theirs not in ARROWS[own]):
                 wrong.append(f"{name} includes {header}")
     assert not wrong
 
 
 def test_an_include_against_the_arrows_would_be_seen():
-    assert folder_of("common/process/spawn.h") == "common"
-    assert folder_of("common/build_info/build_info.h") == "common/build_info"
+    assert directory_of("common/process/spawn.h") == "common"
+    assert directory_of("common/build_info/build_info.h") == "common/build_info"
     assert "proto" not in ARROWS["common"]
     assert "supervisor" not in ARROWS["builder"] and "provider" not in ARROWS["builder"]
 

@@ -2,7 +2,7 @@
 """Stands for `oc` or `kubectl` in the tests of the steps: records every call and plays a cluster.
 
 SCENARIO names a JSON file: {"nodes": {name: {...}}, ...}, see the tests. CALLS names the file that gets one line a call;
-what was applied or piped in goes to the folder of CALLS. Time is counted in calls: a node that is `slow` is healthy from the
+what was applied or piped in goes to the directory of CALLS. Time is counted in calls: a node that is `slow` is healthy from the
 n-th time on that it is asked. A call that it does not know is an error, so that a step cannot do what no test has seen.
 """
 

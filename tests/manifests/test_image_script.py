@@ -24,15 +24,15 @@ def tool(clone, name, text):
 @pytest.fixture
 def clone():
     """A clone of HEAD, with this checkout's script in it and the base that it would make."""
-    folder = processes.short_folder()
-    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, folder / "c"], check=True)
-    (folder / "c/scripts/image").write_text((ROOT / "scripts/image").read_text())
-    (folder / "c/build/image").mkdir(parents=True)
-    (folder / "c/build/image/base.tar").write_text("a base")
-    (folder / "bin").mkdir()
-    tool(folder / "c", "podman", "exit 0")
-    yield folder / "c"
-    processes.remove(folder)
+    directory = processes.short_directory()
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, directory / "c"], check=True)
+    (directory / "c/scripts/image").write_text((ROOT / "scripts/image").read_text())
+    (directory / "c/build/image").mkdir(parents=True)
+    (directory / "c/build/image/base.tar").write_text("a base")
+    (directory / "bin").mkdir()
+    tool(directory / "c", "podman", "exit 0")
+    yield directory / "c"
+    processes.remove(directory)
 
 
 def start(clone):

@@ -15,7 +15,7 @@ from support.node import render, render_with
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
-FOLDERS = ["base", *(f"overlays/{path.name}" for path in sorted((MANIFESTS / "overlays").iterdir()))]
+DIRECTORYS = ["base", *(f"overlays/{path.name}" for path in sorted((MANIFESTS / "overlays").iterdir()))]
 LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of", "version", "managed-by")} | {"app"}
 
 
@@ -28,10 +28,10 @@ def types():
 def rendered():
     made = {}
 
-    def get(folder):
-        if folder not in made:
-            made[folder] = render(MANIFESTS / folder)
-        return copy.deepcopy(made[folder])
+    def get(directory):
+        if directory not in made:
+            made[directory] = render(MANIFESTS / directory)
+        return copy.deepcopy(made[directory])
 
     return get
 
@@ -55,9 +55,9 @@ def the(documents, kind):
     return found[0]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_object_is_what_kubernetes_types_say(rendered, types, folder):
-    documents = rendered(folder)
+@pytest.mark.parametrize("directory", DIRECTORYS)
+def test_every_object_is_what_kubernetes_types_say(rendered, types, directory):
+    documents = rendered(directory)
     assert documents
     assert [line for d in documents for line in types.findings(d, types.model_of(d), f"{d['kind']}/{d['metadata']['name']}")] == []
 
@@ -74,31 +74,31 @@ def test_an_object_that_is_wrong_would_be_seen(rendered, types, change, finding)
     assert any(finding in line for line in types.findings(daemonset, "V1DaemonSet"))
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_container_is_closed_and_leaves_last_words(rendered, folder):
-    for container in containers(rendered(folder)):
+@pytest.mark.parametrize("directory", DIRECTORYS)
+def test_every_container_is_closed_and_leaves_last_words(rendered, directory):
+    for container in containers(rendered(directory)):
         security = container["securityContext"]
         assert security["capabilities"] == {"drop": ["ALL"]}
         assert security["readOnlyRootFilesystem"] and security["allowPrivilegeEscalation"] is False
         assert "privileged" not in security
         assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
         assert set(container["resources"]) == {"requests"} and set(container["resources"]["requests"]) == {"cpu", "memory"}
-    for _, spec in pod_specs(rendered(folder)):
+    for _, spec in pod_specs(rendered(directory)):
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, folder):
-    for _, spec in pod_specs(rendered(folder)):
+@pytest.mark.parametrize("directory", DIRECTORYS)
+def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, directory):
+    for _, spec in pod_specs(rendered(directory)):
         mounted = {m["name"] for c in spec.get("initContainers", []) + spec["containers"] for m in c["volumeMounts"]}
         assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, folder):
+@pytest.mark.parametrize("directory", DIRECTORYS)
+def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, directory):
     version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "common/cmake/Version.cmake").read_text())[1]
-    images = {container["image"] for container in containers(rendered(folder))}
+    images = {container["image"] for container in containers(rendered(directory))}
     assert images and images <= {f"localhost/mock-kms-plugin-{target}:{version}" for target in ("builder", "runtime")}
 
 
@@ -113,9 +113,9 @@ def test_users_find_the_names_they_know(rendered):
     assert {d["metadata"].get("namespace") for d in documents if d["kind"] != "Namespace"} == {"kms-plugin-test"}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_object_and_pod_has_the_recommended_labels(rendered, folder):
-    for document in rendered(folder):
+@pytest.mark.parametrize("directory", DIRECTORYS)
+def test_every_object_and_pod_has_the_recommended_labels(rendered, directory):
+    for document in rendered(directory):
         labels = document["metadata"]["labels"]
         assert LABELS <= labels.keys(), document["metadata"]["name"]
         assert f"(KMS_VERSION {labels['app.kubernetes.io/version']})" in (ROOT / "common/cmake/Version.cmake").read_text()
@@ -150,10 +150,10 @@ def test_the_daemonset_runs_on_control_planes_old_and_new_whatever_their_taints(
     assert spec["priorityClassName"] == "system-node-critical"
 
 
-@pytest.mark.parametrize("folder", ["base", "overlays/openshift", "overlays/prebuilt", "overlays/kind", "overlays/two-instances", "overlays/static-pod"])
-def test_no_pod_of_a_control_plane_waits_for_what_its_own_kms_may_have_encrypted(rendered, folder):
+@pytest.mark.parametrize("directory", ["base", "overlays/openshift", "overlays/prebuilt", "overlays/kind", "overlays/two-instances", "overlays/static-pod"])
+def test_no_pod_of_a_control_plane_waits_for_what_its_own_kms_may_have_encrypted(rendered, directory):
     """A cold cluster cannot read a Secret or ConfigMap before this pod runs; nor is there a pod network."""
-    for _, spec in pod_specs(rendered(folder)):
+    for _, spec in pod_specs(rendered(directory)):
         assert spec["hostNetwork"] is True
         kinds = {kind for volume in spec["volumes"] for kind in volume if kind != "name"}
         assert kinds <= {"hostPath", "emptyDir", "downwardAPI"}
@@ -244,7 +244,7 @@ def test_the_static_pod_is_one_pod_and_names_no_other_object(rendered):
     assert pod["kind"] == "Pod" and "serviceAccountName" not in pod["spec"] and "affinity" not in pod["spec"]
 
 
-def test_a_restart_of_the_unit_leaves_the_folder_that_kube_apiserver_mounts():
+def test_a_restart_of_the_unit_leaves_the_directory_that_kube_apiserver_mounts():
     unit = configparser.RawConfigParser(strict=False)
     unit.optionxform = str
     unit.read(MANIFESTS / "systemd/mock-kms-plugin.service")

@@ -50,9 +50,9 @@ spec:
 
 @pytest.fixture
 def root():
-    folder = processes.short_folder()
-    yield folder
-    processes.remove(folder)
+    directory = processes.short_directory()
+    yield directory
+    processes.remove(directory)
 
 
 def translate(root, text, *options):
@@ -64,7 +64,7 @@ def pod_of(result):
     return yaml.safe_load(result.stdout)
 
 
-def test_a_template_becomes_a_pod_whose_volumes_are_folders_of_the_root(root):
+def test_a_template_becomes_a_pod_whose_volumes_are_directories_of_the_root(root):
     pod = pod_of(translate(root, DAEMONSET))
     assert pod["kind"] == "Pod" and pod["metadata"]["labels"] == {"app": "plugin"}
     paths = {volume["name"]: volume["hostPath"]["path"] for volume in pod["spec"]["volumes"]}

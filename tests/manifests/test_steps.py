@@ -30,20 +30,20 @@ def defaults(step):
 
 
 class Job:
-    def __init__(self, folder, client="oc"):
-        self.folder = folder
-        self.shared, self.artifacts, self.calls_file = folder / "shared", folder / "artifacts", folder / "calls"
-        for made in (self.shared, self.artifacts, folder / "bin"):
+    def __init__(self, directory, client="oc"):
+        self.directory = directory
+        self.shared, self.artifacts, self.calls_file = directory / "shared", directory / "artifacts", directory / "calls"
+        for made in (self.shared, self.artifacts, directory / "bin"):
             made.mkdir()
-        (folder / "bin" / client).symlink_to(ROOT / "tests/manifests/recording_client.py")
+        (directory / "bin" / client).symlink_to(ROOT / "tests/manifests/recording_client.py")
         for tool in ("bash", "awk", "sed", "grep", "sort", "head", "tail", "tr", "wc", "od", "cat", "sleep", "date", "mkdir", "rm", "cp", "base64", "env", "timeout"):
             target = next(p for p in (pathlib.Path(d) / tool for d in ("/usr/bin", "/bin")) if p.exists())
-            (folder / "bin" / tool).symlink_to(target)
+            (directory / "bin" / tool).symlink_to(target)
 
     def environment(self, step, scenario, **variables):
-        (self.folder / "scenario").write_text(json.dumps(scenario))
-        environment = {"PATH": str(self.folder / "bin"), "SHARED_DIR": str(self.shared), "ARTIFACT_DIR": str(self.artifacts),
-                       "SCENARIO": str(self.folder / "scenario"), "CALLS": str(self.calls_file), "KMS_POLL_SECONDS": "0", **variables}
+        (self.directory / "scenario").write_text(json.dumps(scenario))
+        environment = {"PATH": str(self.directory / "bin"), "SHARED_DIR": str(self.shared), "ARTIFACT_DIR": str(self.artifacts),
+                       "SCENARIO": str(self.directory / "scenario"), "CALLS": str(self.calls_file), "KMS_POLL_SECONDS": "0", **variables}
         if step == "deploy":
             images = {name: f"registry.test/{name.lower()}:1" for name in ("KMS_PLUGIN_BUILDER_IMAGE", "KMS_PLUGIN_RUNTIME_IMAGE")}
             environment = {**images, **environment}
@@ -65,7 +65,7 @@ class Job:
         return [call for call in self.calls if part in call]
 
     def applied(self):
-        return [d for d in yaml.safe_load_all((self.folder / "applied.yaml").read_text()) if d]
+        return [d for d in yaml.safe_load_all((self.directory / "applied.yaml").read_text()) if d]
 
     def junit(self, step):
         """{case: "passed", or what its failure or skip says}"""
@@ -80,9 +80,9 @@ class Job:
 
 @pytest.fixture
 def job():
-    folder = processes.short_folder()
-    yield Job(folder)
-    processes.remove(folder)
+    directory = processes.short_directory()
+    yield Job(directory)
+    processes.remove(directory)
 
 
 # --- the files of the registry
@@ -95,19 +95,19 @@ def test_the_commands_are_what_templates_and_manifests_say():
 
 def test_drift_would_be_seen():
     """scripts/steps --check on a copy whose template differs."""
-    folder = processes.short_folder()
+    directory = processes.short_directory()
     try:
-        subprocess.run(["cp", "-r", ROOT / "scripts", ROOT / "manifests", folder], check=True)
-        (folder / "build").symlink_to(ROOT / "build")  # a kubectl that was got already
-        with (folder / "manifests/step-templates/deploy.in").open("a") as template:
+        subprocess.run(["cp", "-r", ROOT / "scripts", ROOT / "manifests", directory], check=True)
+        (directory / "build").symlink_to(ROOT / "build")  # a kubectl that was got already
+        with (directory / "manifests/step-templates/deploy.in").open("a") as template:
             template.write("# one line more\n")
-        result = subprocess.run([folder / "scripts/steps", "--check"], capture_output=True, text=True, timeout=300)
+        result = subprocess.run([directory / "scripts/steps", "--check"], capture_output=True, text=True, timeout=300)
         assert result.returncode == 1 and "kms-mock-plugin-deploy-commands.sh" in result.stderr
     finally:
-        processes.remove(folder)
+        processes.remove(directory)
 
 
-def test_every_file_has_the_name_that_its_folder_asks_for():
+def test_every_file_has_the_name_that_its_directory_asks_for():
     for path in REGISTRY.rglob("*"):
         if path.is_file() and path.name != "OWNERS" and path.suffix != ".md":
             prefix = "-".join(path.parent.relative_to(REGISTRY).parts)
@@ -160,14 +160,14 @@ DONE = {**ENCRYPTED, "migration": ["EncryptionCompleted"]}
 @pytest.mark.parametrize("client", ["oc", "kubectl"])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_works_with_either_client_and_the_defaults_alone(step, client):
-    folder = processes.short_folder()
+    directory = processes.short_directory()
     try:
-        job = Job(folder, client)
+        job = Job(directory, client)
         result = job.run(step, DONE)
         assert result.returncode == 0, result.stderr
         assert job.calls and set(job.junit(step).values()) == {"passed"}
     finally:
-        processes.remove(folder)
+        processes.remove(directory)
 
 
 @pytest.mark.parametrize("step,variables,message", [
@@ -196,10 +196,10 @@ def test_a_step_refuses_bad_input_before_it_changes_anything(job, step, variable
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_step_needs_its_folders_and_a_client(job, step):
+def test_a_step_needs_its_directories_and_a_client(job, step):
     result = job.run(step, DONE, SHARED_DIR="/nowhere")
-    assert result.returncode == 2 and "SHARED_DIR is not a folder" in result.stderr
-    (job.folder / "bin/oc").unlink()
+    assert result.returncode == 2 and "SHARED_DIR is not a directory" in result.stderr
+    (job.directory / "bin/oc").unlink()
     result = job.run(step, DONE)
     assert result.returncode == 2 and "neither oc nor kubectl" in result.stderr
 
@@ -379,9 +379,9 @@ def test_deploy_says_in_its_junit_that_the_manifests_were_refused(job):
 
 
 def test_a_step_reads_the_proxy_of_the_job(job):
-    (job.shared / "proxy-conf.sh").write_text(f"touch() {{ :; }}; echo sourced > {job.folder}/proxy\n")
+    (job.shared / "proxy-conf.sh").write_text(f"touch() {{ :; }}; echo sourced > {job.directory}/proxy\n")
     job.run("deploy", HEALTHY)
-    assert (job.folder / "proxy").exists()
+    assert (job.directory / "proxy").exists()
 
 
 def test_deploy_binds_no_scc_elsewhere_than_on_openshift(job):

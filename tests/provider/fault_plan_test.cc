@@ -114,7 +114,7 @@ TEST_CASE("probability 0 is never and 1 always, beside a preset's own as well") 
 
 TEST_CASE("what another fault meets in between changes no outcome") {
   const std::string text =
-      R"({"name": "f", "probability": 0.5, "methods": ["DECRYPT"], "latency": {"least": "1s", "most": "2s"}})";
+      R"({"name": "f", "probability": 0.5, "methods": ["DECRYPT"], "latency": {"min": "1s", "max": "2s"}})";
   Planned alone(text);
   Planned among(text);
   among.plan.add(complete(R"({"name": "g", "probability": 0.5, "healthz": "x"})"), among.now);
@@ -125,9 +125,9 @@ TEST_CASE("what another fault meets in between changes no outcome") {
 }
 
 TEST_CASE("latency is fixed, even, or has a long tail") {
-  CHECK(Planned(R"({"latency": {"least": "0.250s"}})").call().delay == 250ms);
-  Planned even(R"({"latency": {"least": "1s", "most": "3s"}})");
-  Planned tail(R"({"latency": {"least": "0.010s", "most": "5s", "longTail": true}})");
+  CHECK(Planned(R"({"latency": {"min": "0.250s"}})").call().delay == 250ms);
+  Planned even(R"({"latency": {"min": "1s", "max": "3s"}})");
+  Planned tail(R"({"latency": {"min": "0.010s", "max": "5s", "longTail": true}})");
   Duration sum{0};
   int over_2s = 0;
   int below_20ms = 0;
@@ -170,7 +170,7 @@ TEST_CASE("a violation meets the answers that have a place for it") {
 TEST_CASE("faults add up, the first one set counts, and one of the same name is replaced") {
   Planned planned(R"({"name": "a", "error": {"code": "INTERNAL"}})");
   planned.plan.add(complete(R"({"name": "b", "error": {"code": "ABORTED"}})"), planned.now);
-  planned.plan.add(complete(R"({"name": "c", "latency": {"least": "1s"}})"), planned.now);
+  planned.plan.add(complete(R"({"name": "c", "latency": {"min": "1s"}})"), planned.now);
   const auto met = planned.call();
   CHECK(met.error->first == Fault::INTERNAL);
   CHECK(met.delay == 1s);
@@ -197,11 +197,11 @@ TEST_CASE("every preset is a complete fault, and its own fields give way to thos
 }
 
 TEST_CASE("a duration or a number beside a preset takes the place of the preset's own, be it 0") {
-  const Fault slow = complete(R"({"preset": "slow", "latency": {"least": "0.1s", "most": "0.2s"}})");
-  CHECK(slow.latency().least().seconds() == 0);
-  CHECK(slow.latency().least().nanos() == 100'000'000);
-  CHECK(slow.latency().most().seconds() == 0);
-  CHECK(complete(R"({"preset": "slow", "latency": {"most": "9s"}})").latency().least().seconds() == 2);
+  const Fault slow = complete(R"({"preset": "slow", "latency": {"min": "0.1s", "max": "0.2s"}})");
+  CHECK(slow.latency().min().seconds() == 0);
+  CHECK(slow.latency().min().nanos() == 100'000'000);
+  CHECK(slow.latency().max().seconds() == 0);
+  CHECK(complete(R"({"preset": "slow", "latency": {"max": "9s"}})").latency().min().seconds() == 2);
   CHECK(complete(R"({"preset": "down-at-start", "lateStart": "0.5s"})").late_start().seconds() == 0);
   CHECK(!complete(R"({"preset": "long-tail", "latency": {"longTail": false}})").latency().long_tail());
   CHECK(complete(R"({"preset": "crash-loop", "crash": {"exitCode": 0}})").crash().exit_code() == 0);
@@ -230,8 +230,8 @@ TEST_CASE("what is no fault is refused with the reason") {
   for (const char* text : {R"({"error": {"code": "OK"}})",
                            R"({"error": {"code": 99}})",
                            R"({"latency": {}})",
-                           R"({"latency": {"least": "2s", "most": "1s"}})",
-                           R"({"latency": {"least": "2s", "longTail": true}})",
+                           R"({"latency": {"min": "2s", "max": "1s"}})",
+                           R"({"latency": {"min": "2s", "longTail": true}})",
                            R"({"rateLimit": {}})",
                            R"({"rateLimit": {"perSecond": "NaN"}})",
                            R"({"crash": {"exitCode": 256}})",
@@ -239,8 +239,8 @@ TEST_CASE("what is no fault is refused with the reason") {
                            R"({"hang": {}, "probability": 1.5})",
                            R"({"hang": {}, "probability": "NaN"})",
                            R"({"hang": {}, "after": "-1s"})",
-                           R"({"latency": {"least": "-1s", "most": "2s"}})",
-                           R"({"preset": "slow", "latency": {"least": "-0.5s"}})",
+                           R"({"latency": {"min": "-1s", "max": "2s"}})",
+                           R"({"preset": "slow", "latency": {"min": "-0.5s"}})",
                            R"({"lateStart": "-1s"})",
                            R"({"violation": 99})",
                            R"({"drop": 99})",
@@ -301,8 +301,8 @@ TEST_CASE("faults that a new declaration holds again go on where they were; the 
 TEST_CASE("durations beyond what a clock can hold are as good as for ever") {
   Planned planned(R"({"after": "315576000000s", "hang": {}})");
   CHECK(planned.calls(1) == ".");
-  Planned late(R"({"latency": {"least": "315576000000s", "most": "315576000000s", "longTail": true}})");
-  late.plan.add(complete(R"({"latency": {"least": "315576000000s"}})"), late.now);
+  Planned late(R"({"latency": {"min": "315576000000s", "max": "315576000000s", "longTail": true}})");
+  late.plan.add(complete(R"({"latency": {"min": "315576000000s"}})"), late.now);
   CHECK(late.call().delay > 24h * 365);
 }
 

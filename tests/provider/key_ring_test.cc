@@ -98,7 +98,7 @@ TEST_CASE("the keys of the published test seed never change: old ciphertexts dep
 TEST_CASE("more versions than are remembered stay readable") {
   KeyRing ring(seed_of('s'), "default", 1);
   const std::string first = seal(*ring.at(2), bytes_of("old"));
-  for (KeyVersion version = 3; version < 3 + 3 * KeyRing::most_cached; ++version) (void)ring.at(version);
+  for (KeyVersion version = 3; version < 3 + 3 * KeyRing::max_cached; ++version) (void)ring.at(version);
   CHECK(open(*ring.at(2), bytes_of(first)));
 }
 

@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "provider/keys/seed.h"
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace kms::provider {
 namespace {
@@ -65,9 +65,9 @@ TEST_CASE("of thousands of rotations the last 64 are remembered") {
   CHECK(!state.uses(1).current());
 }
 
-TEST_CASE("the version survives in the state folder, and a declared one above it is taken") {
-  const kms::test::TempFolder folder;
-  const auto kept = [&] { return StateFile(folder.path() / "state", "blue"); };
+TEST_CASE("the version survives in the state directory, and a declared one above it is taken") {
+  const kms::test::TempDirectory directory;
+  const auto kept = [&] { return StateFile(directory.path() / "state", "blue"); };
   {
     Provider provider(1, kept());
     CHECK(rotate(provider, 4).ok());
@@ -80,8 +80,8 @@ TEST_CASE("the version survives in the state folder, and a declared one above it
 }
 
 TEST_CASE("going on from what another process stored while this one waited") {
-  const kms::test::TempFolder folder;
-  const auto kept = [&] { return StateFile(folder.path(), "blue"); };
+  const kms::test::TempDirectory directory;
+  const auto kept = [&] { return StateFile(directory.path(), "blue"); };
   Provider standby(1, kept());
   Provider serving(1, kept());
   CHECK(rotate(serving).ok());
@@ -90,8 +90,8 @@ TEST_CASE("going on from what another process stored while this one waited") {
 }
 
 TEST_CASE("a forced step back by another process is taken up too") {
-  const kms::test::TempFolder folder;
-  const auto kept = [&] { return StateFile(folder.path(), "blue"); };
+  const kms::test::TempDirectory directory;
+  const auto kept = [&] { return StateFile(directory.path(), "blue"); };
   Provider serving(1, kept());
   CHECK(rotate(serving, 5).ok());
   Provider standby(1, kept());
@@ -102,8 +102,8 @@ TEST_CASE("a forced step back by another process is taken up too") {
 }
 
 TEST_CASE("a turn begins when the one before it ends, with all that was rotated in it") {
-  const kms::test::TempFolder folder;
-  const auto kept = [&] { return StateFile(folder.path(), "blue"); };
+  const kms::test::TempDirectory directory;
+  const auto kept = [&] { return StateFile(directory.path(), "blue"); };
   Provider next(1, kept());
   Provider serving(1, kept());
   serving.versions.begin_turn();
@@ -117,22 +117,22 @@ TEST_CASE("a turn begins when the one before it ends, with all that was rotated 
 }
 
 TEST_CASE("a process that hangs in its turn does not keep the next one waiting") {
-  const kms::test::TempFolder folder;
-  Provider hung(4, StateFile(folder.path(), "blue"));
+  const kms::test::TempDirectory directory;
+  Provider hung(4, StateFile(directory.path(), "blue"));
   hung.versions.begin_turn();
-  Provider next(1, StateFile(folder.path(), "blue"));
+  Provider next(1, StateFile(directory.path(), "blue"));
   next.versions.begin_turn();
   CHECK(next.current() == 4);
 }
 
 TEST_CASE("with another seed the state's key ids are that seed's") {
-  const kms::test::TempFolder folder;
-  std::ofstream(folder.path() / "blue.json")
+  const kms::test::TempDirectory directory;
+  std::ofstream(directory.path() / "blue.json")
       << R"({"instance":"blue","current":4,"highest":4,"uses":[{"version":4,"keyId":"blue/v4/00000000","current":true}]})";
-  Provider provider(1, StateFile(folder.path(), "blue"));
+  Provider provider(1, StateFile(directory.path(), "blue"));
   CHECK(provider.versions.state().uses(0).key_id() == provider.keys.current()->id_text);
-  std::ofstream(folder.path() / "blue.json") << R"({"instance":"blue","current":6,"highest":6})";
-  Provider without(1, StateFile(folder.path(), "blue"));
+  std::ofstream(directory.path() / "blue.json") << R"({"instance":"blue","current":6,"highest":6})";
+  Provider without(1, StateFile(directory.path(), "blue"));
   REQUIRE(without.versions.state().uses_size() == 1);
   CHECK(without.versions.state().uses(0).version() == 6);
 }
@@ -147,32 +147,32 @@ TEST_CASE("a damaged state file is set aside and not believed") {
         std::string(
             R"({"instance":"blue","current":4,"highest":4,"uses":[{"keyId":"blue/v0/00000000"}]})")}) {
     CAPTURE(content.substr(0, 60));
-    const kms::test::TempFolder folder;
-    std::ofstream(folder.path() / "blue.json") << content;
-    CHECK(Provider(2, StateFile(folder.path(), "blue")).current() == 2);
+    const kms::test::TempDirectory directory;
+    std::ofstream(directory.path() / "blue.json") << content;
+    CHECK(Provider(2, StateFile(directory.path(), "blue")).current() == 2);
     int damaged = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    for (const auto& entry : std::filesystem::directory_iterator(directory.path())) {
       damaged += entry.path().filename().string().starts_with("blue.json.damaged-") ? 1 : 0;
     }
     CHECK(damaged == 1);
-    CHECK(Provider(1, StateFile(folder.path(), "blue")).current() == 2);
+    CHECK(Provider(1, StateFile(directory.path(), "blue")).current() == 2);
   }
 }
 
 TEST_CASE("what stands in the state file's place and is none is set aside, and is not waited for") {
-  const kms::test::TempFolder folder;
-  REQUIRE(::mkfifo((folder.path() / "blue.json").c_str(), 0600) == 0);
-  CHECK(Provider(2, StateFile(folder.path(), "blue")).current() == 2);
-  const kms::test::TempFolder other;
+  const kms::test::TempDirectory directory;
+  REQUIRE(::mkfifo((directory.path() / "blue.json").c_str(), 0600) == 0);
+  CHECK(Provider(2, StateFile(directory.path(), "blue")).current() == 2);
+  const kms::test::TempDirectory other;
   std::filesystem::create_directory(other.path() / "blue.json");
   CHECK(Provider(3, StateFile(other.path(), "blue")).current() == 3);
   CHECK(Provider(1, StateFile(other.path(), "blue")).current() == 3);
 }
 
 TEST_CASE("what cannot be stored is not done") {
-  const kms::test::TempFolder folder;
-  Provider provider(1, StateFile(folder.path() / "state", "blue"));
-  std::filesystem::remove_all(folder.path() / "state");
+  const kms::test::TempDirectory directory;
+  Provider provider(1, StateFile(directory.path() / "state", "blue"));
+  std::filesystem::remove_all(directory.path() / "state");
   CHECK_THROWS_AS((void)rotate(provider), Error);
   CHECK(provider.current() == 1);
   CHECK(provider.versions.state().current() == 1);

@@ -56,18 +56,18 @@ TEST_CASE("no refusal shows what the file holds") {
 }
 
 TEST_CASE("a seed file that cannot be read is refused with the cause") {
-  char folder[] = "/tmp/kmsXXXXXX";
-  REQUIRE(::mkdtemp(folder) != nullptr);
-  const std::string path = std::string(folder) + "/seed";
+  char directory[] = "/tmp/kmsXXXXXX";
+  REQUIRE(::mkdtemp(directory) != nullptr);
+  const std::string path = std::string(directory) + "/seed";
   const auto refused = [](const std::string& file) {
     const auto outcome = read_seed_file(file);
     return outcome.ok() ? "accepted" : outcome.error().line();
   };
   CHECK(mentions(refused(path), "No such file or directory"));
-  CHECK(mentions(refused(folder), "is a folder"));
+  CHECK(mentions(refused(directory), "is a directory"));
   std::ofstream(path) << std::string(5000, 'a');
   CHECK(mentions(refused(path), "4096 bytes or more"));
   std::ofstream(path, std::ios::trunc) << digits;
   CHECK(refused(path) == "accepted");
-  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(directory);
 }

@@ -51,6 +51,6 @@ TEST_CASE("a line without an end does not grow without bound") {
     loop.poll();
     loop.restart();
   }
-  for (const auto& line : output.last_lines()) CHECK(line.size() <= ChildOutput::longest_line);
+  for (const auto& line : output.last_lines()) CHECK(line.size() <= ChildOutput::max_line);
   CHECK(output.last_lines().size() == ChildOutput::kept_lines);
 }

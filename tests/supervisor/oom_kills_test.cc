@@ -2,18 +2,18 @@
 
 #include <doctest/doctest.h>
 
-#include "tests/support/temp_folder.h"
+#include "tests/support/temp_directory.h"
 
 namespace kms::supervisor {
 namespace {
 
 namespace fs = std::filesystem;
-using test::TempFolder;
+using test::TempDirectory;
 
 }  // namespace
 
 TEST_CASE("an out-of-memory kill is claimed once, by the counter of cgroup v2") {
-  const TempFolder root;
+  const TempDirectory root;
   root.write("proc/self/cgroup", "0::/kubepods/pod7\n");
   const fs::path events =
       root.write("sys/fs/cgroup/kubepods/pod7/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 3\n");
@@ -27,7 +27,7 @@ TEST_CASE("an out-of-memory kill is claimed once, by the counter of cgroup v2") 
 
 TEST_CASE(
     "the counter of cgroup v1 is found in the process' own group, and in a container at the mount's root") {
-  const TempFolder root;
+  const TempDirectory root;
   root.write("proc/self/cgroup", "9:name=systemd:/\n4:cpu,memory:/docker/c1\n0::/\n");
   const fs::path mounted =
       root.write("sys/fs/cgroup/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
@@ -38,7 +38,7 @@ TEST_CASE(
 }
 
 TEST_CASE("without a memory cgroup the machine's counter serves, and without any nothing is claimed") {
-  const TempFolder root;
+  const TempDirectory root;
   CHECK_FALSE(OomKills(root.path()).claim());
   root.write("proc/vmstat", "nr_free_pages 5\noom_kill 7\n");
   OomKills kills(root.path());
@@ -50,7 +50,7 @@ TEST_CASE("without a memory cgroup the machine's counter serves, and without any
 }
 
 TEST_CASE("a kill that nobody claimed in time was another process', and explains no later death") {
-  const TempFolder root;
+  const TempDirectory root;
   root.write("proc/vmstat", "oom_kill 7\n");
   OomKills kills(root.path());
   root.write("proc/vmstat", "oom_kill 8\n");

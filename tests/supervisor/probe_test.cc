@@ -61,8 +61,8 @@ class Plugin final : public v2::KeyManagementService::Service {
 
 class Fixture {
  public:
-  Fixture() : folder_(make_folder()), endpoint_(*Endpoint::parse(folder_ + "/kms.sock")) {}
-  ~Fixture() { std::filesystem::remove_all(folder_); }
+  Fixture() : directory_(make_directory()), endpoint_(*Endpoint::parse(directory_ + "/kms.sock")) {}
+  ~Fixture() { std::filesystem::remove_all(directory_); }
   Fixture(const Fixture&) = delete;
   Fixture& operator=(const Fixture&) = delete;
 
@@ -104,13 +104,13 @@ class Fixture {
   }
 
  private:
-  static std::string make_folder() {
+  static std::string make_directory() {
     std::string name = "/tmp/kms-probe-XXXXXX";
     REQUIRE(::mkdtemp(name.data()) != nullptr);
     return name;
   }
 
-  std::string folder_;
+  std::string directory_;
   Endpoint endpoint_;
 };
 

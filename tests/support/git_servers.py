@@ -2,9 +2,9 @@
 
 Each server is a context manager; nothing outlives it. Listening sockets are made here and handed over, so a server can
 be connected to from the moment its object exists, and no port is ever guessed:
-  GitDaemon(folder)   git:// by `git daemon --inetd`, one process per connection; `version` 0 answers as one does that
+  GitDaemon(directory)   git:// by `git daemon --inetd`, one process per connection; `version` 0 answers as one does that
                       does not know version 2
-  GitHttp(folder)     http:// by nginx, fcgiwrap and git http-backend; with `users`, asks for a password; with `tls`
+  GitHttp(directory)     http:// by nginx, fcgiwrap and git http-backend; with `users`, asks for a password; with `tls`
                       (certificate and key), https://; `version` 0 hides version 2 of the protocol; `lines` are more
                       of nginx' server configuration, `log_format` is a format for a log there
   ConnectProxy()      an HTTP proxy that makes tunnels (CONNECT); `status` refuses them with that, `login`
@@ -23,13 +23,13 @@ import tempfile
 import threading
 
 
-def git(folder, *arguments, stdin=None):
-    """Runs git in `folder`; its stdout without the line end."""
-    environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null", HOME=str(folder))
+def git(directory, *arguments, stdin=None):
+    """Runs git in `directory`; its stdout without the line end."""
+    environment = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null", HOME=str(directory))
     for kind in ("AUTHOR", "COMMITTER"):
         environment[f"GIT_{kind}_NAME"] = "tester"
         environment[f"GIT_{kind}_EMAIL"] = "tester@example.org"
-    done = subprocess.run(["git", *arguments], cwd=folder, env=environment, input=stdin, text=True,
+    done = subprocess.run(["git", *arguments], cwd=directory, env=environment, input=stdin, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
     return done.stdout.rstrip("\n")
@@ -38,8 +38,8 @@ def git(folder, *arguments, stdin=None):
 class Repository:
     """A checkout with a branch `main`. commit() writes files and commits them."""
 
-    def __init__(self, folder):
-        self.path = pathlib.Path(folder)
+    def __init__(self, directory):
+        self.path = pathlib.Path(directory)
         self.path.mkdir(parents=True)
         git(self.path, "init", "-q", "-b", "main", ".")
 
@@ -128,8 +128,8 @@ class _Accepting:
 
 
 class GitDaemon(_Accepting):
-    def __init__(self, folder, version=2):
-        self._folder = folder
+    def __init__(self, directory, version=2):
+        self._directory = directory
         self._version = version
         super().__init__()
 
@@ -140,7 +140,7 @@ class GitDaemon(_Accepting):
         """What the daemon itself does where the first packet asks for no version (gitprotocol-pack(5))."""
         size = int(connection.recv(4, socket.MSG_WAITALL), 16)
         path = connection.recv(size - 4, socket.MSG_WAITALL).split(b"\0")[0].decode().removeprefix("git-upload-pack /")
-        subprocess.run(["git", "upload-pack", "--strict", f"{self._folder}/{path}"], stdin=connection, stdout=connection,
+        subprocess.run(["git", "upload-pack", "--strict", f"{self._directory}/{path}"], stdin=connection, stdout=connection,
                        stderr=subprocess.DEVNULL)
 
     def handle(self, connection):
@@ -154,7 +154,7 @@ class GitDaemon(_Accepting):
             pass
 
     def _serve(self, connection):
-        subprocess.run(["git", "daemon", "--inetd", "--export-all", f"--base-path={self._folder}",
+        subprocess.run(["git", "daemon", "--inetd", "--export-all", f"--base-path={self._directory}",
                         "--informative-errors"], stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
 
 
@@ -239,17 +239,17 @@ NGINX_CONFIGURATION = """
 daemon off;
 user root;
 worker_processes 1;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log;
+pid {directory}/nginx.pid;
+error_log {directory}/error.log;
 events {{}}
 http {{
-  access_log {folder}/access.log;
+  access_log {directory}/access.log;
   {log_format}
-  client_body_temp_path {folder}/body;
-  fastcgi_temp_path {folder}/fastcgi;
-  proxy_temp_path {folder}/proxy;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
+  client_body_temp_path {directory}/body;
+  fastcgi_temp_path {directory}/fastcgi;
+  proxy_temp_path {directory}/proxy;
+  uwsgi_temp_path {directory}/uwsgi;
+  scgi_temp_path {directory}/scgi;
   server {{
     listen 127.0.0.1:{port}{tls};
     {lines}
@@ -266,7 +266,7 @@ http {{
       fastcgi_param CONTENT_LENGTH $content_length;
       {version}
       fastcgi_param REMOTE_USER $remote_user;
-      fastcgi_pass unix:{folder}/fcgi.sock;
+      fastcgi_pass unix:{directory}/fcgi.sock;
     }}
   }}
 }}
@@ -276,8 +276,8 @@ http {{
 class GitHttp:
     """`users` maps names to passwords; without it everybody may read."""
 
-    def __init__(self, folder, users=None, version=2, tls=None, lines="", log_format=""):
-        self._root = folder
+    def __init__(self, directory, users=None, version=2, tls=None, lines="", log_format=""):
+        self._root = directory
         self._users = users or {}
         self._version = "fastcgi_param HTTP_GIT_PROTOCOL $http_git_protocol;" if version == 2 else 'fastcgi_param HTTP_GIT_PROTOCOL "";'
         self._tls = tls
@@ -294,14 +294,14 @@ class GitHttp:
 
     def requests(self):
         """The lines of the access log so far."""
-        log = self._folder / "access.log"
+        log = self._directory / "access.log"
         return log.read_text().splitlines() if log.exists() else []  # nginx may still be starting
 
     def __enter__(self):
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="nginx."))
+        self._directory = pathlib.Path(tempfile.mkdtemp(prefix="nginx."))
         self._listener = listening_socket()
         fcgi = socket.socket(socket.AF_UNIX)
-        fcgi.bind(str(self._folder / "fcgi.sock"))
+        fcgi.bind(str(self._directory / "fcgi.sock"))
         fcgi.listen(64)
         # fcgiwrap takes a listening socket as its stdin; two processes, since a fetch may use two connections.
         self._processes = [subprocess.Popen(["fcgiwrap", "-f", "-c", "2"], stdin=fcgi, start_new_session=True,
@@ -313,17 +313,17 @@ class GitHttp:
     def _start_nginx(self):
         authentication = ""
         if self._users:
-            file = self._folder / "users"
+            file = self._directory / "users"
             file.write_text("".join(f"{name}:{{PLAIN}}{password}\n" for name, password in self._users.items()))
             authentication = f'auth_basic "tests"; auth_basic_user_file {file};'
-        configuration = self._folder / "nginx.conf"
+        configuration = self._directory / "nginx.conf"
         configuration.write_text(NGINX_CONFIGURATION.format(
-            folder=self._folder, port=self.port, root=self._root, authentication=authentication, version=self._version,
+            directory=self._directory, port=self.port, root=self._root, authentication=authentication, version=self._version,
             log_format=f"log_format {self._log_format};" if self._log_format else "", tls=" ssl" if self._tls else "", lines=self._lines + (
                 f"\n    ssl_certificate {self._tls[0]};\n    ssl_certificate_key {self._tls[1]};" if self._tls else "")))
         # nginx takes listening sockets over from the numbers in $NGINX, as in its own binary upgrade.
         return subprocess.Popen(
-            ["nginx", "-p", str(self._folder), "-c", str(configuration), "-e", str(self._folder / "error.log")],
+            ["nginx", "-p", str(self._directory), "-c", str(configuration), "-e", str(self._directory / "error.log")],
             pass_fds=[self._listener.fileno()], start_new_session=True,
             env=dict(os.environ, NGINX=f"{self._listener.fileno()};"), stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL)
@@ -333,4 +333,4 @@ class GitHttp:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
         self._listener.close()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self._directory)

@@ -1,4 +1,4 @@
-"""Generates repositories with Kubernetes' shape by git fast-import: folders up to ten levels deep, six files in each.
+"""Generates repositories with Kubernetes' shape by git fast-import: directories up to ten levels deep, six files in each.
 
 The plugin lies deep below, as upstream's does: PLUGIN holds PLUGIN_FILES files. Contents are short and alike, which is quick
 to make; `realistic` ones have the size (10 kB a file, the
@@ -11,11 +11,11 @@ from support.git_servers import git
 
 PLUGIN = "staging/src/k8s.io/kms"
 PLUGIN_FILES = 31
-FILES_PER_FOLDER = 6
+FILES_PER_DIRECTORY = 6
 
 
-def _folders(count):
-    """`count` paths, the first of them near the root; each folder has up to eight in it, ten levels at most."""
+def _directories(count):
+    """`count` paths, the first of them near the root; each directory has up to eight in it, ten levels at most."""
     queue, made = [(f"area{i}", 1) for i in range(20)], []
     for path, level in queue:
         if len(made) == count:
@@ -32,8 +32,8 @@ class _Short:
     def name(self, number):
         return f"file{number}.go"
 
-    def content(self, folder, number):
-        return f"package part{folder}\n\n// {folder * 7919 + number * 104729:x}\n" + f"var v{number} = {folder}\n" * 40
+    def content(self, directory, number):
+        return f"package part{directory}\n\n// {directory * 7919 + number * 104729:x}\n" + f"var v{number} = {directory}\n" * 40
 
     def plugin(self, number):
         return f"package kms{number}\n" + f"var plugin{number} = {number * 31337}\n" * 60
@@ -56,7 +56,7 @@ class _Realistic:
     def name(self, _number):
         return "_".join(self._random.sample(self._words, 2)) + ".go"
 
-    def content(self, _folder, _number, most_lines=420):
+    def content(self, _directory, _number, most_lines=420):
         count = self._random.randint(20, most_lines)
         lines = self._random.choices(self._lines, k=count // 2) + self._random.choices(self._idioms, k=count // 2)
         self._random.shuffle(lines)
@@ -67,20 +67,20 @@ class _Realistic:
 
 
 def _files(count, text):
-    for number, folder in enumerate(_folders((count - PLUGIN_FILES) // FILES_PER_FOLDER)):
-        for i in range(FILES_PER_FOLDER):
-            yield f"{folder}/{text.name(i)}", text.content(number, i)
+    for number, directory in enumerate(_directories((count - PLUGIN_FILES) // FILES_PER_DIRECTORY)):
+        for i in range(FILES_PER_DIRECTORY):
+            yield f"{directory}/{text.name(i)}", text.content(number, i)
     for i in range(PLUGIN_FILES):
-        folder = ["", "apis/v2/", "internal/plugins/_mock/", "pkg/service/"][i % 4]
-        yield f"{PLUGIN}/{folder}file{i}.go", text.plugin(i)
+        directory = ["", "apis/v2/", "internal/plugins/_mock/", "pkg/service/"][i % 4]
+        yield f"{PLUGIN}/{directory}file{i}.go", text.plugin(i)
 
 
-def generate(folder, files=30_000, history=1, realistic=False):
+def generate(directory, files=30_000, history=1, realistic=False):
     """A bare repository with `history` commits on main, the last of which has all files."""
-    folder.mkdir(parents=True)
-    git(folder, "init", "-q", "--bare", "-b", "main", ".")
-    git(folder, "config", "uploadpack.allowFilter", "true")
-    with subprocess.Popen(["git", "fast-import", "--quiet"], cwd=folder, stdin=subprocess.PIPE) as importer:
+    directory.mkdir(parents=True)
+    git(directory, "init", "-q", "--bare", "-b", "main", ".")
+    git(directory, "config", "uploadpack.allowFilter", "true")
+    with subprocess.Popen(["git", "fast-import", "--quiet"], cwd=directory, stdin=subprocess.PIPE) as importer:
         def data(text):
             importer.stdin.write(b"data %d\n%s\n" % (len(text.encode()), text.encode()))
 
@@ -94,5 +94,5 @@ def generate(folder, files=30_000, history=1, realistic=False):
             importer.stdin.write(f"M 100644 inline {path}\n".encode())
             data(content)
     assert importer.returncode == 0
-    git(folder, "repack", "-adq", *(["--window=0"] if realistic else ["--window=4", "--depth=8"]))
-    return folder
+    git(directory, "repack", "-adq", *(["--window=0"] if realistic else ["--window=4", "--depth=8"]))
+    return directory

@@ -10,19 +10,19 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PACKAGE, FOLDER = "@kubernetes/client-node@1.4.0", "kubernetes-types"  # of Kubernetes 1.34
+PACKAGE, DIRECTORY = "@kubernetes/client-node@1.4.0", "kubernetes-types"  # of Kubernetes 1.34
 SCALARS = {"string": str, "number": (int, float), "boolean": bool, "IntOrString": (int, str), "Date": str, "any": object, "object": dict}
 
 
-def models_folder():
+def models_directory():
     """The package's models; got from npm the first time."""
-    subprocess.run(["bash", "-c", f". scripts/setup.sh; get_npm {PACKAGE} {FOLDER}"], cwd=ROOT, check=True, timeout=300)
-    return ROOT / "build/npm" / FOLDER / "dist/gen/models"
+    subprocess.run(["bash", "-c", f". scripts/setup.sh; get_npm {PACKAGE} {DIRECTORY}"], cwd=ROOT, check=True, timeout=300)
+    return ROOT / "build/npm" / DIRECTORY / "dist/gen/models"
 
 
 class Types:
     def __init__(self):
-        self._folder = models_folder()
+        self._directory = models_directory()
         self._models = {}
 
     def model_of(self, document):
@@ -33,8 +33,8 @@ class Types:
     def fields(self, model):
         """{field: (type, required)}"""
         if model not in self._models:
-            table = re.search(r"attributeTypeMap = (\[.*?\n\]);", (self._folder / f"{model}.js").read_text(), re.S)
-            declared = (self._folder / f"{model}.d.ts").read_text()
+            table = re.search(r"attributeTypeMap = (\[.*?\n\]);", (self._directory / f"{model}.js").read_text(), re.S)
+            declared = (self._directory / f"{model}.d.ts").read_text()
             required = set(re.findall(r"^    '(\w+)': ", declared, re.M))
             self._models[model] = {f["baseName"]: (f["type"], f["name"] in required) for f in json.loads(table[1])}
         return self._models[model]

@@ -1,8 +1,8 @@
-"""A folder that stands for a node's root, and podman that plays the kubelet on it.
+"""A directory that stands for a node's root, and podman that plays the kubelet on it.
 
 A Node is used by the test's own thread. Pods run with runc and with limits that this machine lets them have. The
-images and podman's own files are below the build folder, so that nothing is left elsewhere; its sockets need a short
-path, and are in the node's folder.
+images and podman's own files are below the build directory, so that nothing is left elsewhere; its sockets need a short
+path, and are in the node's directory.
 """
 
 import json
@@ -28,36 +28,36 @@ def limits():
     return [f"{name}={n}:{n}" for name, n in ((name, 10000 if h == resource.RLIM_INFINITY else min(10000, h)) for name, h in hard.items())]
 
 
-def render_with(component, folder, base="base"):
-    """The documents of manifests/BASE with a component, by a kustomization that this writes into `folder`."""
-    manifests = os.path.relpath(ROOT / "manifests", os.path.realpath(folder))
-    (folder / "kustomization.yaml").write_text(f"resources: [{manifests}/{base}]\ncomponents: [{manifests}/components/{component}]\n")
-    return render(folder)
+def render_with(component, directory, base="base"):
+    """The documents of manifests/BASE with a component, by a kustomization that this writes into `directory`."""
+    manifests = os.path.relpath(ROOT / "manifests", os.path.realpath(directory))
+    (directory / "kustomization.yaml").write_text(f"resources: [{manifests}/{base}]\ncomponents: [{manifests}/components/{component}]\n")
+    return render(directory)
 
 
-def render(folder):
+def render(directory):
     """The documents of a kustomization."""
-    result = subprocess.run([ROOT / "scripts/kustomize", folder], check=True, capture_output=True, text=True, timeout=300)
+    result = subprocess.run([ROOT / "scripts/kustomize", directory], check=True, capture_output=True, text=True, timeout=300)
     return [document for document in yaml.safe_load_all(result.stdout) if document]
 
 
-def container_environment(folder):
-    """The environment in which podman keeps everything below the build folder, and its sockets in `folder`."""
+def container_environment(directory):
+    """The environment in which podman keeps everything below the build directory, and its sockets in `directory`."""
     storage = pathlib.Path(os.environ["KMS_BUILD_DIR"]) / "containers"
     storage.mkdir(parents=True, exist_ok=True)
-    (folder / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{storage}"\nrunroot = "{folder}/run"\n')
-    (folder / "containers.conf").write_text(
+    (directory / "storage.conf").write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{storage}"\nrunroot = "{directory}/run"\n')
+    (directory / "containers.conf").write_text(
         f'[containers]\ndefault_ulimits = {json.dumps(limits())}\nlog_driver = "k8s-file"\n'
         f'[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n'
-        f'static_dir = "{storage}/libpod"\ntmp_dir = "{folder}/tmp"\nvolume_path = "{storage}/volumes"\n')
-    return {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf"), "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf")}
+        f'static_dir = "{storage}/libpod"\ntmp_dir = "{directory}/tmp"\nvolume_path = "{storage}/volumes"\n')
+    return {**os.environ, "CONTAINERS_CONF": str(directory / "containers.conf"), "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf")}
 
 
 class Node:
-    def __init__(self, folder):
-        self.root = folder / "root"
+    def __init__(self, directory):
+        self.root = directory / "root"
         self.root.mkdir()
-        self.environment = container_environment(folder)
+        self.environment = container_environment(directory)
         self.pods = []
 
     def podman(self, *arguments, check=True, timeout=60, **run):

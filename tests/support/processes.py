@@ -143,10 +143,10 @@ def wait_until_stopped(pid, deadline=DEADLINE):
         os.sched_yield()
 
 
-def short_folder():
-    """A new folder with a short path (a Unix address holds 107 bytes). The caller removes it by remove()."""
+def short_directory():
+    """A new directory with a short path (a Unix address holds 107 bytes). The caller removes it by remove()."""
     return pathlib.Path(tempfile.mkdtemp(prefix="kms", dir="/tmp"))
 
 
-def remove(folder):
-    shutil.rmtree(folder, ignore_errors=True)
+def remove(directory):
+    shutil.rmtree(directory, ignore_errors=True)

@@ -13,9 +13,9 @@ PYTHON = "/usr/bin/python3"
 class Supervised:
     """A running `supervisor run` and the means to ask it."""
 
-    def __init__(self, folder, command=None, options=(), socket_uri=None, env=None):
-        self.endpoint = socket_uri or f"unix://{folder}/kms.sock"
-        self.control = f"unix://{folder}/control.sock"
+    def __init__(self, directory, command=None, options=(), socket_uri=None, env=None):
+        self.endpoint = socket_uri or f"unix://{directory}/kms.sock"
+        self.control = f"unix://{directory}/control.sock"
         command = command or [binary("mock-kms-provider"), "serve", f"--listen-addr={self.endpoint}"]
         self.program = Program(
             binary("supervisor"), f"--control-socket={self.control}", "--log-level=debug",
@@ -61,9 +61,9 @@ class Supervised:
         self.program.__exit__(*exc)
 
 
-def script(folder, text, name="plugin.py"):
+def script(directory, text, name="plugin.py"):
     """A plugin of our own making, for what the real one does not do."""
-    path = folder / name
+    path = directory / name
     path.write_text(textwrap.dedent(text))
     return [PYTHON, str(path)]
 

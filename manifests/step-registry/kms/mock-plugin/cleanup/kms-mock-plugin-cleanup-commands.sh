@@ -15,9 +15,9 @@ KMS_DECRYPT_FIRST=${KMS_DECRYPT_FIRST-false}
 KMS_MIGRATION_TIMEOUT=${KMS_MIGRATION_TIMEOUT-60m}
 KMS_CLEANUP_TIMEOUT=${KMS_CLEANUP_TIMEOUT-5m}
 KMS_POLL_SECONDS=${KMS_POLL_SECONDS-5}
-for folder in SHARED_DIR ARTIFACT_DIR; do
-  [ -d "${!folder:-}" ] || {
-    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+for directory in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!directory:-}" ] || {
+    echo "${step}: ${directory} is not a directory; the step registry sets it, elsewhere name any directory" >&2
     exit 2
   }
 done
@@ -197,25 +197,25 @@ objects() { # without the credentials that the address of a repository may hold
 }
 
 collect() {
-  local pod node phase _ folder table
+  local pod node phase _ directory table
   keep "${evidence}/objects.yaml" objects
   keep "${evidence}/events.txt" in_namespace get events --sort-by=.lastTimestamp
   table=$(pod_table app=mock-kms-plugin 2>/dev/null) || table=
   while read -r pod node phase _; do
     [ -n "${pod}" ] || continue
     [ -n "${phase}" ] || node=no-node # such a line is "POD PHASE"
-    folder=${evidence}/${node}/${pod}
-    keep "${folder}/build-plugin.log" log_of "${pod}" build-plugin
-    keep "${folder}/supervisor.log" log_of "${pod}" supervisor
-    log_of "${pod}" supervisor --previous >"${folder}/supervisor-previous.log" 2>/dev/null </dev/null ||
-      rm -f "${folder}/supervisor-previous.log" # there is one only after a restart
-    keep "${folder}/status.json" in_pod "${pod}" supervisor status -o json
-    keep "${folder}/events.json" in_pod "${pod}" supervisor events -o json
-    keep "${folder}/journal.json" in_pod "${pod}" mock-kms-provider journal -o json
-    keep "${folder}/counts.txt" in_pod "${pod}" mock-kms-provider journal --counts
-    keep "${folder}/provider-metrics.txt" in_pod "${pod}" mock-kms-provider metrics
-    keep "${folder}/supervisor-metrics.txt" in_pod "${pod}" supervisor metrics
-    keep "${folder}/build-info.json" in_pod "${pod}" cat /plugin/build-info.json
+    directory=${evidence}/${node}/${pod}
+    keep "${directory}/build-plugin.log" log_of "${pod}" build-plugin
+    keep "${directory}/supervisor.log" log_of "${pod}" supervisor
+    log_of "${pod}" supervisor --previous >"${directory}/supervisor-previous.log" 2>/dev/null </dev/null ||
+      rm -f "${directory}/supervisor-previous.log" # there is one only after a restart
+    keep "${directory}/status.json" in_pod "${pod}" supervisor status -o json
+    keep "${directory}/events.json" in_pod "${pod}" supervisor events -o json
+    keep "${directory}/journal.json" in_pod "${pod}" mock-kms-provider journal -o json
+    keep "${directory}/counts.txt" in_pod "${pod}" mock-kms-provider journal --counts
+    keep "${directory}/provider-metrics.txt" in_pod "${pod}" mock-kms-provider metrics
+    keep "${directory}/supervisor-metrics.txt" in_pod "${pod}" supervisor metrics
+    keep "${directory}/build-info.json" in_pod "${pod}" cat /plugin/build-info.json
   done <<<"${table}"
 }
 

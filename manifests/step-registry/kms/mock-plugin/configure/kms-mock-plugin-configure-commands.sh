@@ -14,9 +14,9 @@ KMS_ENCRYPTION_PATCH=${KMS_ENCRYPTION_PATCH-'{"spec":{"encryption":{"type":"KMS"
 KMS_MIGRATE=${KMS_MIGRATE-false}
 KMS_MIGRATION_TIMEOUT=${KMS_MIGRATION_TIMEOUT-60m}
 KMS_POLL_SECONDS=${KMS_POLL_SECONDS-5}
-for folder in SHARED_DIR ARTIFACT_DIR; do
-  [ -d "${!folder:-}" ] || {
-    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+for directory in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!directory:-}" ] || {
+    echo "${step}: ${directory} is not a directory; the step registry sets it, elsewhere name any directory" >&2
     exit 2
   }
 done

@@ -19,9 +19,9 @@ KMS_PLUGIN_COMMIT=${KMS_PLUGIN_COMMIT-}
 KMS_DEPLOY_TIMEOUT=${KMS_DEPLOY_TIMEOUT-15m}
 KMS_BUILD_TRIES=${KMS_BUILD_TRIES-3}
 KMS_POLL_SECONDS=${KMS_POLL_SECONDS-5}
-for folder in SHARED_DIR ARTIFACT_DIR; do
-  [ -d "${!folder:-}" ] || {
-    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+for directory in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!directory:-}" ] || {
+    echo "${step}: ${directory} is not a directory; the step registry sets it, elsewhere name any directory" >&2
     exit 2
   }
 done

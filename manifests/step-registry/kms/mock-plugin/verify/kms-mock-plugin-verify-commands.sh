@@ -9,9 +9,9 @@ step=kms-mock-plugin-verify
 # What the job left open.
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
-for folder in SHARED_DIR ARTIFACT_DIR; do
-  [ -d "${!folder:-}" ] || {
-    echo "${step}: ${folder} is not a folder; the step registry sets it, elsewhere name any folder" >&2
+for directory in SHARED_DIR ARTIFACT_DIR; do
+  [ -d "${!directory:-}" ] || {
+    echo "${step}: ${directory} is not a directory; the step registry sets it, elsewhere name any directory" >&2
     exit 2
   }
 done

@@ -1,4 +1,4 @@
-// TempFolder is a folder of one test, removed with all that is in it. Used on one thread.
+// TempDirectory is a directory of one test, removed with all that is in it. Used on one thread.
 #pragma once
 
 #include <cstdlib>
@@ -11,16 +11,16 @@
 
 namespace kms::test {
 
-class TempFolder {
+class TempDirectory {
  public:
-  TempFolder() {
+  TempDirectory() {
     std::string name = (std::filesystem::temp_directory_path() / "kms.XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
     path_ = name;
   }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder() {
+  TempDirectory(const TempDirectory&) = delete;
+  TempDirectory& operator=(const TempDirectory&) = delete;
+  ~TempDirectory() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
