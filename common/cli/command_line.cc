@@ -21,19 +21,21 @@ std::string environment_name(const std::string& prefix, std::string option) {
   return prefix + option;
 }
 
-/// Whether an option asks about the program instead of telling it something: it has no environment variable.
-bool asks(const CLI::Option& option) {
+/// --help and --version have no environment variable.
+bool is_about_program(const CLI::Option& option) {
   const auto& names = option.get_lnames();
   return names.empty() || names.front().starts_with("help") || names.front() == "version";
 }
 
-/// The environment variables of a command and all that stands under it.
+/// The environment variables of a command and its subcommands.
 void collect_environment(const CLI::App& command, const std::string& prefix,
                          std::vector<std::string>& environment) {
   for (const CLI::Option* option : command.get_options()) {
-    if (!asks(*option) && !option->get_envname().empty() && !option->get_envname().starts_with(prefix))
+    if (!is_about_program(*option) && !option->get_envname().empty() &&
+        !option->get_envname().starts_with(prefix))
       continue;
-    if (!asks(*option)) environment.push_back(environment_name(prefix, option->get_lnames().front()));
+    if (!is_about_program(*option))
+      environment.push_back(environment_name(prefix, option->get_lnames().front()));
   }
   for (const CLI::App* sub : command.get_subcommands({})) collect_environment(*sub, prefix, environment);
 }
@@ -68,7 +70,7 @@ bool is_go_style(std::string_view argument) {
          std::isalpha(static_cast<unsigned char>(argument[1])) != 0;
 }
 
-/// Whether a command, or one under it, has a one-letter option with a value of this letter.
+/// Whether the command or a subcommand has a one-letter option that takes a value.
 bool has_short_option(const CLI::App& command, char letter) {
   const auto matches = [letter](const CLI::Option* option) {
     const auto& names = option->get_snames();
@@ -82,14 +84,14 @@ bool has_short_option(const CLI::App& command, char letter) {
                      [&](const auto* sub) { return has_short_option(*sub, letter); });
 }
 
-/// Whether a command, or one under it, has the long option "--name".
+/// Whether the command or a subcommand has the long option "--name".
 bool has_long_option(const CLI::App& command, const std::string& name) {
   const auto subs = command.get_subcommands({});
   return command.get_option_no_throw("--" + name) != nullptr ||
          std::any_of(subs.begin(), subs.end(), [&](const auto* sub) { return has_long_option(*sub, name); });
 }
 
-/// "-ojson" and "-o=json" as CLI11 takes them, Go's "-name" as "--name".
+/// Rewrites "-o=json" to "-ojson", as CLI11 reads it, and Go's "-name" to "--name".
 std::string normalized_option(const CLI::App& app, std::string argument) {
   const bool one_dash = argument.size() > 2 && argument[0] == '-' && argument[1] != '-';
   if (one_dash && has_short_option(app, argument[1]) &&
@@ -101,7 +103,7 @@ std::string normalized_option(const CLI::App& app, std::string argument) {
   return argument;
 }
 
-/// "--name=" as "--name" and "": CLI11 would take the next argument for the value.
+/// Splits "--name=" into "--name" and "". CLI11 would take the next argument as the value.
 std::vector<std::string> with_empty_values(const std::vector<std::string>& arguments) {
   std::vector<std::string> split;
   bool own = true;
@@ -133,14 +135,21 @@ CommandLine::CommandLine(std::string program, const std::string& purpose, std::s
   app_.set_help_flag("-h,--help", "Print this help and exit");
   app_.set_help_all_flag("--help-all", "Print the help of every command and exit");
   app_.set_version_flag("--version", program_ + " " KMS_VERSION, "Print the version and exit");
-  app_.add_option("--log-level", log_level_, "Least level that is logged: debug, info, warning or error")
+  app_.add_option("--log-level", log_level_, "Lowest level to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();
-  app_.add_option("--log-format", log_format_, "How log lines on stderr look: text or json")
+  app_.add_option("--log-format", log_format_, "Format of the log lines on stderr")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app_.fallthrough();
   app_.footer(help_footer);
+}
+
+CLI::App& CommandLine::add_subcommand(const std::string& name, const std::string& help,
+                                      const std::vector<std::string>& lines) {
+  CLI::App& command = *app_.add_subcommand(name, help);
+  examples(command, lines);
+  return command;
 }
 
 void CommandLine::accept_log_level(const std::string& word, const std::string& means) {
@@ -161,11 +170,28 @@ void CommandLine::examples(CLI::App& command, const std::vector<std::string>& li
   command.footer(text + "\n" + help_footer);
 }
 
+int CommandLine::run(int argc, const char* const* argv) {
+  if (const auto code = parse(argc, argv)) return *code;
+  const auto chosen = std::find_if(commands_.begin(), commands_.end(),
+                                   [](const Command& command) { return command.app->parsed(); });
+  if (chosen == commands_.end()) return usage_error("no command (see '" + program_ + " --help')");
+  try {
+    return chosen->run();
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::invalid_input) return usage_error(error.line());
+    std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
+    return exit_code::of(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
+    return exit_code::failed;
+  }
+}
+
 std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
   std::vector<std::string> arguments = normalized(argc, argv);
   add_environment(app_);
-  // Of the commands only the one that is meant: others may share its options' storage, and CLI11 would let a
-  // variable of theirs overwrite what the command line said.
+  // Only the chosen command reads its environment: commands may share the storage of options, and CLI11 would
+  // let the variable of another command overwrite an option of this one.
   for (CLI::App* sub : app_.get_subcommands({})) {
     if (std::find(arguments.begin(), arguments.end(), sub->get_name()) != arguments.end())
       add_environment(*sub);
@@ -191,16 +217,16 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
 int CommandLine::usage_error(const std::string& line) const {
   const std::string text = program_ + ": " + line;
   std::fprintf(stderr, "%s\n", text.c_str());
-  if (tell_) tell_(text);
+  if (report_usage_error_) report_usage_error_(text);
   return exit_code::usage;
 }
 
 std::vector<std::string> CommandLine::normalized(int argc, const char* const* argv) const {
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   const bool names_command = !arguments.empty() && !arguments[0].starts_with('-');
-  const bool asks_about_all = !arguments.empty() && (arguments[0] == "-h" || arguments[0].find("help") < 3 ||
-                                                     arguments[0].find("version") < 3);
-  if (!default_command_.empty() && !names_command && !asks_about_all) {
+  const bool is_about_all = !arguments.empty() && (arguments[0] == "-h" || arguments[0].find("help") < 3 ||
+                                                   arguments[0].find("version") < 3);
+  if (!default_command_.empty() && !names_command && !is_about_all) {
     arguments.insert(arguments.begin(), default_command_);
   }
   const auto own_end = std::find(arguments.begin(), arguments.end(), "--");
@@ -211,7 +237,7 @@ std::vector<std::string> CommandLine::normalized(int argc, const char* const* ar
 
 void CommandLine::add_environment(CLI::App& command) const {
   for (CLI::Option* option : command.get_options()) {
-    if (!asks(*option) && option->get_envname().empty())
+    if (!is_about_program(*option) && option->get_envname().empty())
       option->envname(environment_name(env_prefix_, option->get_lnames().front()));
   }
 }
@@ -233,14 +259,14 @@ void CommandLine::warn_of_unknown_environment() const {
 std::string CommandLine::describe(const CLI::ParseError& error) const {
   const CLI::App* command = &app_;
   std::string path = program_;
-  std::vector<std::string> options = long_options(app_);  // of this command and those that it stands under
+  std::vector<std::string> options = long_options(app_);  // of this command and its parents
   for (auto subs = command->get_subcommands(); !subs.empty(); subs = command->get_subcommands()) {
     command = subs.front();
     path += " " + command->get_name();
     for (std::string& name : long_options(*command)) options.push_back(std::move(name));
   }
   const std::string see_help = " (see '" + path + " --help')";
-  // An unknown word explains more than the command that is missing because of it.
+  // An unknown word explains more than the missing command that it causes.
   const bool about_words = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
                            dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
   std::vector<std::string> rest = app_.remaining(true);
@@ -260,12 +286,12 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
 }
 
 CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& value,
-                          const std::string& help, Duration least) {
-  const auto read = [&value, name, least](const std::string& text) {
+                          const std::string& help, Duration min) {
+  const auto read = [&value, name, min](const std::string& text) {
     const Outcome<Duration> parsed = parse_duration(text);
     if (!parsed) throw CLI::ValidationError(name, parsed.error().line());
-    if (*parsed < least) {
-      throw CLI::ValidationError(name, "'" + text + "' is too short; the least is " + go_duration(least));
+    if (*parsed < min) {
+      throw CLI::ValidationError(name, "'" + text + "' is too short; the minimum is " + go_duration(min));
     }
     value = *parsed;
   };
@@ -273,6 +299,11 @@ CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& 
       ->type_name("DURATION")
       ->default_str(go_duration(value))
       ->run_callback_for_default(false);
+}
+
+CLI::Option* add_format(CLI::App& command, OutputFormat& format) {
+  return add_choice<OutputFormat>(command, "-o,--format", format, "Format of the output on stdout",
+                                  {{"text", OutputFormat::text}, {"json", OutputFormat::json}});
 }
 
 }  // namespace kms

@@ -1,57 +1,71 @@
-// CommandLine is the command-line habits that all programs here share, on top of CLI11.
+// CommandLine gives every program the same command line, on top of CLI11.
 //
-// It owns the CLI11 app. main() makes one, adds options and subcommands to app(), then calls parse() once, on
-// one thread, before any other is started. The habits:
-//   - every long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins, and a
-//     variable with the prefix that means nothing is warned about;
+// main makes one, adds the commands and calls run(). The shared rules:
+//   - each long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins, and a
+//   variable
+//     with the prefix that no option reads is warned about;
 //   - Go's single-dash long options work (`-listen-addr=...`);
-//   - a bad option is one line on stderr that suggests the nearest one, and exit code 2;
-//   - `--help`, `--version`, `--log-level` and `--log-format` are everywhere.
+//   - a wrong option is one line on stderr that suggests the nearest option, and exit code 2;
+//   - every command has `--help`, `--version`, `--log-level` and `--log-format`.
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/text/time.h"
 
 namespace kms {
 
+/// One command of a program. The file that defines it adds the options and owns their values.
+struct Command {
+  CLI::App* app;
+  std::function<int()> run;  ///< returns the exit code, or throws Error
+};
+
 class CommandLine {
  public:
-  /// `purpose` is the help's first line; `env_prefix` is such as "SUPERVISOR_".
+  /// `purpose` is the first line of the help; `env_prefix` is for example "SUPERVISOR_".
   CommandLine(std::string program, const std::string& purpose, std::string env_prefix);
 
   [[nodiscard]] CLI::App& app() { return app_; }
 
-  /// The subcommand that is meant where the first argument is missing or is an option other than
-  /// --help/--version.
+  /// A subcommand with examples at the end of its help. add() makes it run.
+  CLI::App& add_subcommand(const std::string& name, const std::string& help,
+                           const std::vector<std::string>& examples);
+
+  void add(Command command) { commands_.push_back(std::move(command)); }
+
+  /// The command that runs if the first argument is missing or is an option other than --help and --version.
   void default_command(std::string name) { default_command_ = std::move(name); }
 
-  /// Takes `word` for --log-level too, as another name of the level `means`.
+  /// Accepts `word` for --log-level as another name of the level `means`.
   void accept_log_level(const std::string& word, const std::string& means);
 
-  /// Takes --log-level from this variable too, where its own is not set.
+  /// Reads --log-level from this variable too, unless its own variable is set.
   void accept_log_level_variable(const std::string& variable);
 
-  /// Lines shown under "Examples:" at the end of `command`'s help.
-  static void examples(CLI::App& command, const std::vector<std::string>& lines);
+  /// `report` gets each usage error's line too.
+  void on_usage_error(std::function<void(const std::string&)> report) {
+    report_usage_error_ = std::move(report);
+  }
 
-  /// Reads arguments and environment and sets the log up. Returns an exit code where the program is to end
-  /// now
-  /// (--help, --version, a usage error; all of it already printed), nothing where it is to go on.
+  /// Parses, sets the log up and runs the command. Prints an Error on stderr. Returns the exit code.
+  [[nodiscard]] int run(int argc, const char* const* argv);
+
+  /// The first half of run(): the exit code if the program ends here (--help, --version, a usage error), else
+  /// nothing.
   [[nodiscard]] std::optional<int> parse(int argc, const char* const* argv);
 
-  /// Prints "program: cause; hint" on stderr and returns exit_code::usage: for what parse() cannot know is
-  /// wrong.
+  /// Prints "program: cause; next step" and returns exit_code::usage.
   [[nodiscard]] int usage_error(const std::string& line) const;
 
-  /// `tell` gets each usage error's line too, parse()'s own among them.
-  void on_usage_error(std::function<void(const std::string&)> tell) { tell_ = std::move(tell); }
+  /// Lines under "Examples:" at the end of `command`'s help.
+  static void examples(CLI::App& command, const std::vector<std::string>& lines);
 
  private:
   [[nodiscard]] std::vector<std::string> normalized(int argc, const char* const* argv) const;
@@ -62,17 +76,45 @@ class CommandLine {
   std::string program_;
   std::string env_prefix_;
   std::string default_command_;
-  std::function<void(const std::string&)> tell_;
+  std::function<void(const std::string&)> report_usage_error_;
   std::string log_level_ = "info";
   std::string log_format_ = "text";
+  std::vector<Command> commands_;
   CLI::App app_;
 };
 
-/// Adds an option that takes a duration in Go's syntax, at least `least`. Its default is what `value` holds.
+/// Adds an option that takes a duration in Go's syntax, at least `min`. The default is the current `value`.
 CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& value,
-                          const std::string& help, Duration least = Duration{0});
+                          const std::string& help, Duration min = Duration{0});
 
-/// The candidate that is nearest to `word`, "" where none is near enough to be a slip of the hand. Pure.
+/// Adds an option that takes one of the names. The help shows them as {name,name}. The default is the current
+/// `value`, which must be among the choices.
+template <class T>
+CLI::Option* add_choice(CLI::App& command, const std::string& name, T& value, const std::string& help,
+                        const std::vector<std::pair<std::string, T>>& choices) {
+  std::vector<std::string> names;
+  std::string default_name;
+  for (const auto& [choice, meaning] : choices) {
+    names.push_back(choice);
+    if (meaning == value) default_name = choice;
+  }
+  const auto read = [&value, choices](const std::string& text) {
+    for (const auto& [choice, meaning] : choices) {
+      if (choice == text) value = meaning;
+    }
+  };
+  return command.add_option_function<std::string>(name, read, help)
+      ->check(CLI::IsMember(names))
+      ->default_str(default_name)
+      ->run_callback_for_default(false);
+}
+
+enum class OutputFormat { text, json };
+
+/// Adds `-o, --format {text,json}`.
+CLI::Option* add_format(CLI::App& command, OutputFormat& format);
+
+/// The candidate nearest to `word`; "" if none is near enough to be a typing error.
 [[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace kms
