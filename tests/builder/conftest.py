@@ -43,11 +43,11 @@ def plugin(version, more=""):
 
 def project(version="1.0", **files):
     return {"provider/CMakeLists.txt": CMAKE_LISTS, "provider/build.sh": BUILD_SCRIPT,
-            "provider/plugin.sh": plugin(version), "proto/x.proto": "syntax = \"proto3\";\n", **files}
+            "provider/plugin.sh": plugin(version), "common/x": "x\n", "proto/x.proto": "syntax = \"proto3\";\n", **files}
 
 
 def cxx_project(main=CXX_MAIN):
-    return {"provider/CMakeLists.txt": CXX_CMAKE_LISTS, "provider/main.cc": main, "proto/x": "x\n"}
+    return {"provider/CMakeLists.txt": CXX_CMAKE_LISTS, "provider/main.cc": main, "common/x": "x\n", "proto/x": "x\n"}
 
 
 class Workshop:

@@ -31,7 +31,7 @@ def test_a_compiled_binary_is_published_with_its_record(workshop):
     assert info["commit"] == commit
     assert info["repository"] == str(workshop.source.path)
     assert info["ref"] == "HEAD"
-    assert info["paths"] == [{"path": path, "id": workshop.source.id(f"HEAD:{path}")} for path in ("provider", "proto")]
+    assert info["paths"] == [{"path": path, "id": workshop.source.id(f"HEAD:{path}")} for path in ("provider", "common", "proto")]
     assert "-DCMAKE_BUILD_TYPE=Release" in info["flags"]
     assert os.path.isabs(info["compiler"]["path"]) and info["compiler"]["version"]
     content = workshop.output.read_bytes()
@@ -196,7 +196,7 @@ def test_only_the_asked_paths_are_there_when_compiling(workshop):
         mkdir -p "$1"; cp "$(dirname "$0")/plugin.sh" "$1/mock-kms-provider"; chmod +x "$1/mock-kms-provider"
         """}))
     workshop.built()
-    assert workshop.build_log.read_text().split() == ["proto", "provider"]
+    assert workshop.build_log.read_text().split() == ["common", "proto", "provider"]
 
 
 # --- the second run --------------------------------------------------------------------------------------------------

@@ -163,7 +163,7 @@ def test_the_same_source_gives_the_same_binary_at_another_time_and_place(shop, i
             "add_executable(mock-kms-provider main.cc)\ntarget_link_libraries(mock-kms-provider part)\n"
     part = '#include <cassert>\n#include <cstdio>\nvoid part(int n) { assert(n > 0); std::puts(__FILE__ " " __DATE__ " " __TIME__); }\n'
     shop.source.commit({"provider/CMakeLists.txt": lists, "provider/main.cc": "void part(int);\nint main(int n, char**) { part(n); }\n",
-                        "provider/part.cc": part, "proto/x": "x"})
+                        "provider/part.cc": part, "common/x": "x", "proto/x": "x"})
     options = ["--force", "--isolation", isolation, "--define", "CMAKE_BUILD_TYPE=Debug"]
     shop.built(*options)
     first = shop.output.read_bytes()
@@ -177,7 +177,7 @@ def test_the_same_source_gives_the_same_binary_at_another_time_and_place(shop, i
 
 def test_isolated_or_not_the_binary_is_the_same(shop):
     shop.source.commit({"provider/CMakeLists.txt": "cmake_minimum_required(VERSION 3.22)\nproject(plugin CXX)\nadd_executable(mock-kms-provider main.cc)\n",
-                        "provider/main.cc": "#include <cstdio>\nint main() { std::puts(__FILE__); }\n", "proto/x": "x"})
+                        "provider/main.cc": "#include <cstdio>\nint main() { std::puts(__FILE__); }\n", "common/x": "x", "proto/x": "x"})
     binaries = set()
     for isolation in ("on", "off"):
         shop.built("--force", "--isolation", isolation)

@@ -33,7 +33,7 @@ def attacked(request, workshop):
         workshop.environment.update(BUILDER_REQUIRE_ISOLATION="true")
 
     def attack(cmake, *options, **more):
-        workshop.source.commit({"provider/CMakeLists.txt": LISTS + cmake + FINISH, "proto/x": "x"})
+        workshop.source.commit({"provider/CMakeLists.txt": LISTS + cmake + FINISH, "common/x": "x", "proto/x": "x"})
         workshop.built(*options, **more)
         return output_of(workshop).strip()
 
@@ -99,7 +99,7 @@ def test_a_link_to_a_secret_is_not_published(attacked):
 file(MAKE_DIRECTORY ${{CMAKE_BINARY_DIR}}/bin)
 file(CREATE_LINK {secret} ${{CMAKE_BINARY_DIR}}/bin/mock-kms-provider SYMBOLIC)
 add_custom_target(mock-kms-provider)
-""", "proto/x": "x"})
+""", "common/x": "x", "proto/x": "x"})
     assert "cannot find the executable" in attacked.failure()  # isolated or not
 
 
@@ -131,7 +131,7 @@ def test_forking_without_end_ends_at_a_number_and_leaves_nobody(attacked):
 
 
 def test_what_runs_for_ever_ends_at_the_deadline(isolated):
-    isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND setsid sleep 76543)\n' + FINISH, "proto/x": "x"})
+    isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND setsid sleep 76543)\n' + FINISH, "common/x": "x", "proto/x": "x"})
     line = isolated.failure("--build-timeout", "1s")
     assert line == ("builder: configure: cannot configure provider: it did not end within the time for the whole build; "
                     "raise --build-timeout, or find out what hangs")
@@ -141,7 +141,7 @@ def test_what_runs_for_ever_ends_at_the_deadline(isolated):
 def test_what_burns_the_processor_ends_at_its_time(isolated):
     """RLIMIT_CPU is the deadline too; what spins is killed whoever waits for it."""
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND sh -c "ulimit -t" OUTPUT_VARIABLE found '
-                            'OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "proto/x": "x"})
+                            'OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "common/x": "x", "proto/x": "x"})
     isolated.built("--build-timeout", "77s")
     assert output_of(isolated) == "77\n"
 
@@ -162,7 +162,7 @@ def test_files_and_memory_have_a_limit(attacked, option, command, words):
 
 @pytest.mark.parametrize("mode", ["isolated", "denied", "off"])
 def test_no_descriptor_of_the_builder_is_inherited(isolated, mode):
-    isolated.source.commit({"provider/x": "x", "proto/x": "x"})
+    isolated.source.commit({"provider/x": "x", "common/x": "x", "proto/x": "x"})
     command = "{ echo '#!/bin/sh'; echo echo $(ls /proc/self/fd); } > $OUTPUT && chmod +x $OUTPUT"
     done = isolated.build("--build", "command", "--build-command", command, "--isolation", "off" if mode == "off" else "on",
                           wrapper=NO_NAMESPACES if mode == "denied" else ())
@@ -173,7 +173,7 @@ def test_no_descriptor_of_the_builder_is_inherited(isolated, mode):
 
 
 def test_the_lock_cannot_be_taken_from_the_process_that_keeps_it(isolated):
-    isolated.source.commit({"provider/x": "x", "proto/x": "x"})
+    isolated.source.commit({"provider/x": "x", "common/x": "x", "proto/x": "x"})
     command = "{ echo '#!/bin/sh'; readlink /proc/$PPID/fd/3 > /dev/null 2>&1 && echo echo seen || echo echo hidden; } > $OUTPUT && chmod +x $OUTPUT"
     done = isolated.build("--build", "command", "--build-command", command, wrapper=NO_NAMESPACES)
     if "unshare" in done.err:
@@ -183,7 +183,7 @@ def test_the_lock_cannot_be_taken_from_the_process_that_keeps_it(isolated):
 
 
 def test_a_password_cannot_be_read_from_a_builder_that_compiles_as_itself(isolated):
-    isolated.source.commit({"provider/CMakeLists.txt": LISTS + READ_ENVIRONMENTS + FINISH, "proto/x": "x"})
+    isolated.source.commit({"provider/CMakeLists.txt": LISTS + READ_ENVIRONMENTS + FINISH, "common/x": "x", "proto/x": "x"})
     done = isolated.build(wrapper=NO_NAMESPACES, environment={"MY_SECRET": "s3cret"})
     if "unshare" in done.err:
         pytest.skip("no user namespaces here")
@@ -195,7 +195,7 @@ def test_a_password_cannot_be_read_from_a_builder_that_compiles_as_itself(isolat
 def test_the_compiler_is_nobody_s_user_and_root_is_not_in_sight(isolated):
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND sh -c "id -u; ls / | xargs; ls /etc | xargs; '
                             'grep -c . /proc/net/route; grep NoNewPrivs /proc/self/status; grep CapEff /proc/self/status" '
-                            'OUTPUT_VARIABLE found)\n' + FINISH, "proto/x": "x"})
+                            'OUTPUT_VARIABLE found)\n' + FINISH, "common/x": "x", "proto/x": "x"})
     isolated.built("--require-isolation", environment={"PATH": "/usr/bin:/bin"})
     user, root, etc, routes, privileges, capabilities = output_of(isolated).splitlines()[:6]
     assert int(user) != 0
@@ -212,13 +212,13 @@ def test_the_proof_is_isolated_too(isolated):
 file(WRITE ${{CMAKE_BINARY_DIR}}/bin/mock-kms-provider "#!/bin/sh\\ncat {token} 2>/dev/null || echo nothing\\n")
 file(CHMOD ${{CMAKE_BINARY_DIR}}/bin/mock-kms-provider PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
 add_custom_target(mock-kms-provider)
-""", "proto/x": "x"})
+""", "common/x": "x", "proto/x": "x"})
     isolated.built()
     assert info_of(isolated)["binary"]["version"] == "nothing"
 
 
 def test_what_is_in_force_is_logged_and_on_record(isolated):
-    isolated.source.commit({"provider/CMakeLists.txt": LISTS + "set(found x)\n" + FINISH, "proto/x": "x"})
+    isolated.source.commit({"provider/CMakeLists.txt": LISTS + "set(found x)\n" + FINISH, "common/x": "x", "proto/x": "x"})
     done = isolated.built()
     assert f"the compiler is isolated measures={','.join(ALL)}" in done.err
     assert info_of(isolated)["isolation"] == ALL
@@ -228,7 +228,7 @@ def test_more_directories_can_be_shown_to_the_compiler(isolated):
     extra = isolated.directory / "extra"
     extra.mkdir()
     (extra / "x").write_text("shown")
-    isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "proto/x": "x"})
+    isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "common/x": "x", "proto/x": "x"})
     isolated.built("--input", str(extra))
     assert output_of(isolated) == "shown\n"
 
@@ -243,7 +243,7 @@ def test_directories_behind_links_can_be_built_in_and_shown(isolated):
     (isolated.directory / "shortcut").symlink_to(link / "extra")
     isolated.build_dir = link / "build"
     for extra in (link / "extra", isolated.directory / "shortcut"):
-        isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "proto/x": "x"})
+        isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"file(READ {extra}/x found)\n" + FINISH, "common/x": "x", "proto/x": "x"})
         isolated.built("--require-isolation", "--input", extra)
         assert output_of(isolated) == "shown\n"
 
@@ -258,7 +258,7 @@ def test_a_tool_in_a_home_does_not_show_the_home(isolated, directory, shown):
     beside = (bin.parent if bin.name == "bin" else bin) / "token"
     beside.write_text("s3cret")
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + f"set(found nothing)\nif(EXISTS {beside})\n  file(READ {beside} found)\nendif()\n"
-                            f"if(NOT EXISTS {bin}/c++)\n  set(found lost)\nendif()\n" + FINISH, "proto/x": "x"})
+                            f"if(NOT EXISTS {bin}/c++)\n  set(found lost)\nendif()\n" + FINISH, "common/x": "x", "proto/x": "x"})
     isolated.built("--require-isolation", environment={"CXX": str(bin / "c++"), "PATH": f"{bin}:{isolated.environment['PATH']}"})
     assert output_of(isolated) == ("s3cret\n" if shown else "nothing\n")
 
@@ -273,7 +273,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def harmless(workshop):
-    workshop.source.commit({"provider/CMakeLists.txt": LISTS + "set(found fine)\n" + FINISH, "proto/x": "x"})
+    workshop.source.commit({"provider/CMakeLists.txt": LISTS + "set(found fine)\n" + FINISH, "common/x": "x", "proto/x": "x"})
 
 
 @needs_root
@@ -288,7 +288,7 @@ def test_root_without_the_right_to_namespaces_takes_a_user_namespace(isolated):
 def test_root_without_any_capability_has_no_network_and_sees_no_other_process(isolated):
     """As in a systemd unit with an empty CapabilityBoundingSet."""
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND sh -c "wc -l < /proc/self/net/dev; kill -0 $ENV{WATCHED} '
-                            '2> /dev/null || echo unseen" OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "proto/x": "x"})
+                            '2> /dev/null || echo unseen" OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "common/x": "x", "proto/x": "x"})
     done = isolated.built("--env", f"WATCHED={os.getpid()}", wrapper=["setpriv", "--bounding-set=-all", "--inh-caps=-all"])
     assert "measures=network,processes lacking=user,files,limits" in done.err
     assert info_of(isolated)["isolation"] == ["network", "processes"]
@@ -320,7 +320,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @needs_root
 def test_root_of_a_normal_container_compiles_as_another_user_with_limits(isolated):
     isolated.source.commit({"provider/CMakeLists.txt": LISTS + 'execute_process(COMMAND sh -c "id -u; ulimit -p" OUTPUT_VARIABLE found '
-                            'OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "proto/x": "x"})
+                            'OUTPUT_STRIP_TRAILING_WHITESPACE)\n' + FINISH, "common/x": "x", "proto/x": "x"})
     isolated.directory.chmod(0o755)
     done = isolated.build("--max-processes", "321", wrapper=["/usr/bin/python3", "-c", CONTAINER])
     if done.returncode == 77:

@@ -133,6 +133,7 @@ def test_a_build_that_fails_shows_its_cause_in_the_termination_message(node):
 TINY = {
     "provider/CMakeLists.txt": "cmake_minimum_required(VERSION 3.22)\nproject(plugin CXX)\nadd_executable(mock-kms-provider main.cc)\n",
     "provider/main.cc": '#include <cstdio>\nint main() { std::puts("plugin 1.0"); }\n',
+    "common/x": "",
     "proto/kms.proto": "",
 }
 

@@ -125,7 +125,7 @@ def test_the_provider_in_use_is_the_commit_that_was_fetched(checkout):
     info = json.loads((checkout / "build/bin/build-info.json").read_text())
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True).stdout.strip()
     assert info["commit"] == head
-    assert [path["path"] for path in info["paths"]] == ["provider", "proto"]
+    assert [path["path"] for path in info["paths"]] == ["provider", "common", "proto"]
 
 
 def test_another_build_of_the_provider_elsewhere_is_the_same_bit_for_bit(checkout, directory):
