@@ -64,7 +64,7 @@ bool begin_with(const ServeSetup& setup, Faults& faults, const process::SignalFd
   Duration late{0};
   const auto set = faults.list();
   for (const FaultUse& use : set.faults()) {
-    if (use.concerns_us() && !use.replaced()) late = std::max(late, from_proto(use.fault().late_start()));
+    if (use.applies_here() && !use.replaced()) late = std::max(late, from_proto(use.fault().late_start()));
   }
   if (late <= Duration{0}) return true;
   log::warning("a fault delays the start", {{"by", human_duration(late)}});

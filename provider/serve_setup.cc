@@ -1,7 +1,7 @@
 #include "provider/serve_setup.h"
 
 #include "provider/config/config.h"
-#include "provider/faults/fault_presets.h"
+#include "provider/faults/presets.h"
 #include "provider/keys/seed.h"
 
 namespace kms::provider {

@@ -43,15 +43,15 @@ Turn::Turn(const ServeSetup& setup, const std::string& node, Commanded commanded
     : setup_(setup),
       commanded_(commanded),
       stop_(stop),
-      player_(commanded.faults, commanded.versions, commanded.journal, node, setup.options.instance) {}
+      runner_(commanded.faults, commanded.versions, commanded.journal, node, setup.options.instance) {}
 
 void Turn::begin(bool handed_down) {
   const auto& [keys, versions, faults, journal] = commanded_;
   const ServeOptions& options = setup_.options;
   versions.begin_turn();
-  if (!options.config.empty()) config_.emplace(options.config, Declared{faults, versions, player_, journal});
+  if (!options.config.empty()) config_.emplace(options.config, Declared{faults, versions, runner_, journal});
   control_ = open_control(options, handed_down,
-                          {versions, keys, faults, journal, player_, config_ ? &*config_ : nullptr, stop_});
+                          {versions, keys, faults, journal, runner_, config_ ? &*config_ : nullptr, stop_});
   if (!setup_.metrics) return;
   metrics_ = open_metrics(*setup_.metrics, handed_down, [this] {
     return metrics_text(commanded_.journal, commanded_.faults, commanded_.versions);
@@ -72,7 +72,7 @@ void Turn::end() {
   control_.reset();
   metrics_.reset();
   config_.reset();
-  player_.end();
+  runner_.end();
   commanded_.versions.end_turn();
 }
 

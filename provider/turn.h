@@ -8,9 +8,9 @@
 #include <optional>
 #include <string>
 
-#include "provider/config/config_follower.h"
+#include "provider/config/follower.h"
+#include "provider/config/scenario_runner.h"
 #include "provider/control/control_server.h"
-#include "provider/faults/scenario_player.h"
 #include "provider/serve_setup.h"
 
 namespace kms::provider {
@@ -43,7 +43,7 @@ class Turn {
   const ServeSetup& setup_;
   const Commanded commanded_;
   const process::SignalFd& stop_;
-  ScenarioPlayer player_;
+  ScenarioRunner runner_;
   std::optional<ConfigFollower> config_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<MetricsServer> metrics_;

@@ -19,7 +19,7 @@ bool was_asked_for(EndCause cause) {
 }
 
 /// What mock-kms-provider says before a fault that it was told to show ends or freezes it
-/// (provider/faults/fault_effects.cc).
+/// (provider/faults/effects.cc).
 bool was_injected(EndCause cause, const std::vector<std::string>& last_lines) {
   const char* word = cause == EndCause::own_death ? "a fault ends the process"
                      : cause == EndCause::silence ? "a fault freezes the process"

@@ -15,6 +15,15 @@ std::string signal_name(int signal) {
   return name == nullptr ? "signal " + std::to_string(signal) : "SIG" + std::string(name);
 }
 
+std::optional<int> signal_number(const std::string& name) {
+  const std::string bare = name.starts_with("SIG") ? name.substr(3) : name;
+  for (int number = 1; number < 32; ++number) {
+    const char* abbreviation = ::sigabbrev_np(number);
+    if (abbreviation != nullptr && bare == abbreviation) return number;
+  }
+  return std::nullopt;
+}
+
 SignalFd::SignalFd(std::initializer_list<int> signals) {
   sigset_t set;
   ::sigemptyset(&set);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <string>
 
 #include "common/io/fd.h"
@@ -12,6 +13,9 @@ namespace kms::process {
 
 /// "SIGTERM" for 15, "signal 64" for a signal without a name.
 [[nodiscard]] std::string signal_name(int signal);
+
+/// The number of "SIGKILL" or "KILL" on this machine, or nothing for an unknown name.
+[[nodiscard]] std::optional<int> signal_number(const std::string& name);
 
 class SignalFd {
  public:

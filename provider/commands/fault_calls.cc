@@ -8,7 +8,7 @@
 #include "common/cli/exit_code.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/control_client.h"
-#include "provider/faults/fault_presets.h"
+#include "provider/faults/presets.h"
 
 namespace kms::provider {
 namespace {
@@ -92,10 +92,10 @@ Outcome<> set_selection(const FaultOptions& options, Fault& fault) {
 
 /// One line of `fault list`.
 void print(const mock_kms::v1::FaultUse& use) {
-  const std::string state = !use.concerns_us() ? "elsewhere"
-                            : use.replaced()   ? "replaced"
-                            : use.over()       ? "over"
-                                               : "set";
+  const std::string state = !use.applies_here() ? "elsewhere"
+                            : use.replaced()    ? "replaced"
+                            : use.over()        ? "over"
+                                                : "set";
   Fault shown = use.fault();
   shown.clear_name();
   const std::string origin = spelled(mock_kms::v1::FaultUse::Origin_Name(use.origin()));
@@ -181,7 +181,7 @@ int call_fault_add(const ControlOptions& control, const FaultOptions& options) {
     std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
   } else {
     std::printf("%s%s\n", reply.name().c_str(),
-                reply.concerns_us() ? "" : "  (its node or instance is another one: no effect here)");
+                reply.applies_here() ? "" : "  (its node or instance is another one: no effect here)");
   }
   return exit_code::ok;
 }

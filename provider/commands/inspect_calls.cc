@@ -11,9 +11,9 @@
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/plugin_call.h"
-#include "provider/inspect/inspect_object.h"
-#include "provider/inspect/inspect_text.h"
-#include "provider/inspect/inspect_value.h"
+#include "provider/inspect/object.h"
+#include "provider/inspect/text.h"
+#include "provider/inspect/value.h"
 #include "provider/keys/seed.h"
 #include "provider/server/kms_service.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "common/text/time.h"
-#include "provider/inspect/inspect_input.h"
+#include "provider/inspect/input.h"
 
 namespace kms::provider {
 

@@ -80,7 +80,7 @@ int call_scenario_run(const ControlOptions& control, const ScenarioOptions& opti
   const Scenario scenario = read(options.file);
   ControlClient client(control);
   auto status = client.call(scenario, &ControlClient::Stub::RunScenario);
-  while (options.wait && status.state() == ScenarioStatus::PLAYING) {
+  while (options.wait && status.state() == ScenarioStatus::RUNNING) {
     std::this_thread::sleep_for(poll_interval);
     status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);
   }

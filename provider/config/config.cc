@@ -7,7 +7,7 @@
 #include "common/crypto/sha256.h"
 #include "common/io/fd.h"
 #include "common/text/protobuf.h"
-#include "provider/faults/fault_presets.h"
+#include "provider/faults/presets.h"
 
 namespace kms::provider {
 namespace {

@@ -57,7 +57,7 @@ void FileWatch::watch_directories() {
 
 bool FileWatch::changed() {
   alignas(inotify_event) std::array<char, 4096> buffer{};
-  bool concerns_us = false;
+  bool applies_here = false;
   while (true) {
     const ssize_t got = ::read(fd_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
@@ -67,12 +67,12 @@ bool FileWatch::changed() {
       inotify_event event{};
       std::memcpy(&event, at, sizeof event);
       const std::string name = event.len == 0 ? "" : at + sizeof event;
-      concerns_us = concerns_us || (event.mask & IN_Q_OVERFLOW) != 0 || names_.contains(name);
+      applies_here = applies_here || (event.mask & IN_Q_OVERFLOW) != 0 || names_.contains(name);
       at += sizeof event + event.len;
     }
   }
-  if (concerns_us) watch_directories();
-  return concerns_us;
+  if (applies_here) watch_directories();
+  return applies_here;
 }
 
 }  // namespace kms::provider

@@ -10,8 +10,8 @@
 
 #include "common/net/unix_listener.h"
 #include "common/process/signals.h"
-#include "provider/config/config_follower.h"
-#include "provider/faults/scenario_player.h"
+#include "provider/config/follower.h"
+#include "provider/config/scenario_runner.h"
 
 namespace kms::provider {
 
@@ -21,7 +21,7 @@ struct Controlled {
   KeyRing& keys;
   Faults& faults;
   Journal& journal;
-  ScenarioPlayer& player;
+  ScenarioRunner& runner;
   const ConfigFollower* config;   ///< nullptr where there is no --config
   const process::SignalFd& stop;  ///< readable once the process is told to end
 };

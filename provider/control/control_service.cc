@@ -5,7 +5,7 @@
 
 #include "common/log/log.h"
 #include "common/text/protobuf.h"
-#include "provider/faults/fault_presets.h"
+#include "provider/faults/presets.h"
 #include "provider/server/metrics.h"
 
 namespace kms::provider {
@@ -51,7 +51,7 @@ grpc::Status ControlService::AddFault(grpc::ServerContext*, const mock_kms::v1::
   }
   const std::string json = to_short_json(whole);
   *reply = controlled_.faults.add(std::move(whole));
-  log::info("set a fault", {{"fault", reply->name()}, {"concerns_us", reply->concerns_us()}});
+  log::info("set a fault", {{"fault", reply->name()}, {"applies_here", reply->applies_here()}});
   controlled_.journal.note("fault " + reply->name() + " is set: " + json);
   return grpc::Status::OK;
 }
@@ -130,22 +130,22 @@ grpc::Status ControlService::RunScenario(grpc::ServerContext*, const mock_kms::v
   if (!complete) {
     return {grpc::StatusCode::INVALID_ARGUMENT, complete.error().line()};
   }
-  *status = controlled_.player.run(*complete, false);
+  *status = controlled_.runner.run(*complete, false);
   return grpc::Status::OK;
 }
 
 grpc::Status ControlService::ReadScenario(grpc::ServerContext*, const mock_kms::v1::ReadScenarioRequest*,
                                           mock_kms::v1::ScenarioStatus* status) {
-  *status = controlled_.player.status();
+  *status = controlled_.runner.status();
   return grpc::Status::OK;
 }
 
 grpc::Status ControlService::StopScenario(grpc::ServerContext*, const mock_kms::v1::StopScenarioRequest*,
                                           mock_kms::v1::ScenarioStatus* status) {
-  if (!controlled_.player.stop()) {
+  if (!controlled_.runner.stop()) {
     return {grpc::StatusCode::FAILED_PRECONDITION, "there is no scenario to stop; see 'scenario status'"};
   }
-  *status = controlled_.player.status();
+  *status = controlled_.runner.status();
   return grpc::Status::OK;
 }
 

@@ -7,7 +7,7 @@
 #include <atomic>
 #include <mutex>
 
-#include "provider/faults/fault_plan.h"
+#include "provider/faults/plan.h"
 
 namespace kms::provider {
 
@@ -45,7 +45,7 @@ class Faults {
     const std::lock_guard lock(mutex_);
     return plan_.list(Clock::now());
   }
-  [[nodiscard]] FaultDecision decide(const FaultQuestion& question) {
+  [[nodiscard]] FaultDecision decide(const IncomingCall& question) {
     const std::lock_guard lock(mutex_);
     return plan_.decide(question, Clock::now());
   }

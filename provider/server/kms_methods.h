@@ -12,7 +12,7 @@
 
 #include "common/crypto/secret_bytes.h"
 #include "proto/kms_v2.grpc.pb.h"
-#include "provider/faults/fault_effects.h"
+#include "provider/faults/effects.h"
 #include "provider/journal/journal.h"
 #include "provider/server/kms_service.h"
 
@@ -64,8 +64,9 @@ struct EncryptMethod {
   static std::optional<Refusal> answer(const KmsService& service, const FaultDecision& decision,
                                        const Request& request, Response& response) {
     auto answer = service.encrypt(
-        request.uid(), bytes_of(request.plaintext()), shows(decision, mock_kms::v1::Fault::KEY_ID_DISAGREES),
-        shows(decision, mock_kms::v1::Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh);
+        request.uid(), bytes_of(request.plaintext()),
+        has_violation(decision, mock_kms::v1::Fault::KEY_ID_DISAGREES),
+        has_violation(decision, mock_kms::v1::Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh);
     if (auto* refusal = std::get_if<Refusal>(&answer)) return std::move(*refusal);
     auto& sealed = std::get<EncryptAnswer>(answer);
     response.set_ciphertext(std::move(sealed.ciphertext));
@@ -104,7 +105,7 @@ struct DecryptMethod {
     question.annotations.insert(request.annotations().begin(), request.annotations().end());
     auto answer = service.decrypt(question);
     if (auto* refusal = std::get_if<Refusal>(&answer)) {
-      if (!shows(decision, mock_kms::v1::Fault::GARBAGE_DECRYPTED)) return std::move(*refusal);
+      if (!has_violation(decision, mock_kms::v1::Fault::GARBAGE_DECRYPTED)) return std::move(*refusal);
       response.set_plaintext("garbage");
       return std::nullopt;
     }

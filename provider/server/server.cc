@@ -45,7 +45,7 @@ void ServerState::meet(const FaultDecision& decision) {
   if (decision.grow_mib > 0) faults.grow(decision.grow_mib, decision.grow_max_mib);
   if (decision.drop == mock_kms::v1::Fault::GOAWAY) farewell.send_goaway();
   if (decision.drop == mock_kms::v1::Fault::RESET) farewell.cut_all();
-  strike(decision);
+  apply_process_faults(decision);
 }
 
 class Server::Impl {

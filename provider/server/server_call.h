@@ -91,7 +91,7 @@ class UnaryCall final : public ServerCall {
     if (decision_.error) {
       return fail(static_cast<grpc::StatusCode>(decision_.error->first), decision_.error->second);
     }
-    if (shows(decision_, mock_kms::v1::Fault::AUTHORITY_REFUSED) &&
+    if (has_violation(decision_, mock_kms::v1::Fault::AUTHORITY_REFUSED) &&
         context_.ExperimentalGetAuthority() == "localhost") {
       return fail(grpc::StatusCode::UNAUTHENTICATED, "there is no such authority here");
     }

@@ -19,7 +19,7 @@ void add_faults(Stub& stub, grpc::ClientContext& context, mock_kms::v1::Supervis
   mock_kms::v1::FaultList list;
   if (!stub.ListFaults(&context, {}, &list).ok()) return;
   for (const auto& use : list.faults()) {
-    if (use.concerns_us() && !use.over()) status.add_injected_faults(use.fault().name());
+    if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
   }
 }
 

@@ -192,7 +192,7 @@ def test_a_scenario_by_command_plays_to_its_end(start_provider, directory, endpo
     played = run_provider("scenario", "run", directory / "outage.json", "--wait", "--socket", endpoint, "-o", "json")
     assert played.returncode == 0, played.stderr
     status = json.loads(played.stdout)
-    assert (status["state"], status["name"], status["length"]) == ("PLAYED", "outage", "0.400s")
+    assert (status["state"], status["name"], status["length"]) == ("FINISHED", "outage", "0.400s")
     assert [step["state"] for step in status["steps"]] == ["DONE", "DONE", "ELSEWHERE", "ACTIVE"]
     with KmsClient(endpoint) as client:
         assert "/v4/" in client.status().key_id and client.status().healthz == "recovering"
@@ -215,7 +215,7 @@ def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(sta
     with KmsClient(endpoint) as client:
         assert client.status().healthz == "played"
         first = scenario_status(endpoint)
-        assert first["fromFile"] and first["state"] == "PLAYED"
+        assert first["fromFile"] and first["state"] == "FINISHED"
         for config, begun in (({"keyVersion": 2, "scenario": {"name": "one", "steps": [step]}}, True),
                               ({"scenario": {"name": "two", "steps": [step]}}, False)):
             mark = len(program.stderr)

@@ -3,7 +3,7 @@
 
 #include "common/text/protobuf.h"
 #include "provider/config/config.h"
-#include "provider/faults/fault_plan.h"
+#include "provider/faults/plan.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

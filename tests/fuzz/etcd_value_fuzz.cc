@@ -1,8 +1,8 @@
 // decode_input(), parse_etcd_value() and open_object(): a value is refused, of another kind, or whole; and
 // opens under the key that sealed it alone.
-#include "provider/inspect/inspect_input.h"
-#include "provider/inspect/inspect_object.h"
-#include "provider/inspect/inspect_value.h"
+#include "provider/inspect/input.h"
+#include "provider/inspect/object.h"
+#include "provider/inspect/value.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

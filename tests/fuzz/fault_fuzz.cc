@@ -2,7 +2,7 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include "common/text/protobuf.h"
-#include "provider/faults/fault_presets.h"
+#include "provider/faults/presets.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,19 +1,19 @@
-// parse_scenario() and ScenarioPlay: what is taken can be played, in the order of time, to its end.
+// parse_scenario() and ScenarioTimeline: what is taken can be played, in the order of time, to its end.
 #include "provider/config/config.h"
-#include "provider/faults/scenario_play.h"
+#include "provider/config/scenario.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using kms::provider::ScenarioPlay;
+  using kms::provider::ScenarioTimeline;
   const auto parsed = kms::provider::parse_scenario(kms::fuzz::text_of_input(data, size));
   if (!parsed) {
     kms::fuzz::expect_good(parsed.error());
     return 0;
   }
   const auto& scenario = *parsed;
-  const ScenarioPlay::Time begun{std::chrono::hours(1)};
-  ScenarioPlay play(scenario, "node", "instance", begun);
-  ScenarioPlay::Time last = begun;
+  const ScenarioTimeline::Time begun{std::chrono::hours(1)};
+  ScenarioTimeline play(scenario, "node", "instance", begun);
+  ScenarioTimeline::Time last = begun;
   int done = 0;
   while (const auto next = play.next()) {
     kms::fuzz::expect(!play.take_due(*next - kms::Duration{1}), "nothing is due before its time");
@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   kms::fuzz::expect(done <= 2 * scenario.steps_size(), "a step begins and ends once");
   const auto status = play.status(last);
-  kms::fuzz::expect(status.state() == mock_kms::v1::ScenarioStatus::PLAYED, "it comes to its end");
+  kms::fuzz::expect(status.state() == mock_kms::v1::ScenarioStatus::FINISHED, "it comes to its end");
   kms::fuzz::expect(status.steps_size() == scenario.steps_size(), "every step has its state");
   return 0;
 }

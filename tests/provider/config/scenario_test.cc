@@ -1,4 +1,4 @@
-#include "provider/faults/scenario_play.h"
+#include "provider/config/scenario.h"
 
 #include <doctest/doctest.h>
 
@@ -35,8 +35,8 @@ struct Played {
     for (const auto& step : status.steps()) text += StepStatus::State_Name(step.state())[0];
     return text;
   }
-  ScenarioPlay::Time now{1h};
-  ScenarioPlay play;
+  ScenarioTimeline::Time now{1h};
+  ScenarioTimeline play;
 };
 
 constexpr auto hang_10_to_20 = R"({"at": "10s", "do": {"fault": {"hang": {}}}, "until": "20s"})";
@@ -51,11 +51,11 @@ TEST_CASE("a step begins at its time and ends at its own, whatever the order in 
   played.now += 1ns;
   CHECK(played.due() == "+1");
   CHECK(played.states() == "AD");
-  CHECK(played.play.status(played.now).state() == ScenarioStatus::PLAYING);
+  CHECK(played.play.status(played.now).state() == ScenarioStatus::RUNNING);
   played.now += 10s;
   CHECK(played.due() == "-1");
   CHECK(!played.play.next());
-  CHECK(played.play.status(played.now).state() == ScenarioStatus::PLAYED);
+  CHECK(played.play.status(played.now).state() == ScenarioStatus::FINISHED);
 }
 
 TEST_CASE("at one instant a step ends before another begins") {

@@ -11,7 +11,7 @@
 
 #include "provider/config/config.h"
 #include "provider/config/file_watch.h"
-#include "provider/faults/scenario_player.h"
+#include "provider/config/scenario_runner.h"
 
 namespace kms::provider {
 
@@ -19,7 +19,7 @@ namespace kms::provider {
 struct Declared {
   Faults& faults;
   KeyVersions& versions;
-  ScenarioPlayer& player;
+  ScenarioRunner& runner;
   Journal& journal;
 };
 

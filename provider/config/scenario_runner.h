@@ -1,4 +1,4 @@
-// ScenarioPlayer plays a scenario on a thread of its own: it sets and clears faults and rotates the key at
+// ScenarioRunner plays a scenario on a thread of its own: it sets and clears faults and rotates the key at
 // their times.
 //
 // Called from any thread; borrows what it acts on. One scenario at a time: another one takes its place, and
@@ -11,25 +11,25 @@
 #include <string>
 #include <thread>
 
+#include "provider/config/scenario.h"
 #include "provider/faults/faults.h"
-#include "provider/faults/scenario_play.h"
 #include "provider/journal/journal.h"
 #include "provider/keys/key_versions.h"
 
 namespace kms::provider {
 
-class ScenarioPlayer {
+class ScenarioRunner {
  public:
-  ScenarioPlayer(Faults& faults, KeyVersions& versions, Journal& journal, std::string node,
+  ScenarioRunner(Faults& faults, KeyVersions& versions, Journal& journal, std::string node,
                  std::string instance)
       : faults_(faults),
         versions_(versions),
         journal_(journal),
         node_(std::move(node)),
         instance_(std::move(instance)) {}
-  ScenarioPlayer(const ScenarioPlayer&) = delete;
-  ScenarioPlayer& operator=(const ScenarioPlayer&) = delete;
-  ~ScenarioPlayer() { end(); }
+  ScenarioRunner(const ScenarioRunner&) = delete;
+  ScenarioRunner& operator=(const ScenarioRunner&) = delete;
+  ~ScenarioRunner() { end(); }
 
   /// Sets, clears and rotates nothing from now on; the faults stay as they are. May be called again, run()
   /// not.
@@ -52,7 +52,7 @@ class ScenarioPlayer {
   void play();
   bool end_scenario();
   void act_all_due();
-  void act(const ScenarioPlay::Due& due);
+  void act(const ScenarioTimeline::Due& due);
   void rotate(std::size_t step, const mock_kms::v1::Scenario::Rotation& rotation);
   void tell(const std::string& what, std::size_t step);
   [[nodiscard]] mock_kms::v1::ScenarioStatus status_now() const;
@@ -66,7 +66,7 @@ class ScenarioPlayer {
   mutable std::mutex mutex_;  ///< guards all below
   std::condition_variable changed_;
   bool ending_ = false;
-  std::optional<ScenarioPlay> play_;
+  std::optional<ScenarioTimeline> play_;
   std::string name_;
   bool from_file_ = false;
   std::chrono::system_clock::time_point begun_;

@@ -1,7 +1,7 @@
-// ScenarioPlay decides what of a scenario is to be done when, and knows how far it is. It knows no clock or
-// thread: time is told to it.
+// ScenarioTimeline decides what of a scenario is to be done when, and knows how far it is. It knows no clock
+// or thread: time is told to it.
 //
-// Used by one thread at a time (ScenarioPlayer guards it).
+// Used by one thread at a time (ScenarioRunner guards it).
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@
 
 namespace kms::provider {
 
-class ScenarioPlay {
+class ScenarioTimeline {
  public:
   using Time = std::chrono::steady_clock::time_point;
   using Step = mock_kms::v1::Scenario::Step;
@@ -28,7 +28,8 @@ class ScenarioPlay {
   };
 
   /// `scenario` is complete (complete_scenario()). Steps of other nodes and instances are never due.
-  ScenarioPlay(mock_kms::v1::Scenario scenario, std::string_view node, std::string_view instance, Time begun);
+  ScenarioTimeline(mock_kms::v1::Scenario scenario, std::string_view node, std::string_view instance,
+                   Time begun);
 
   /// Takes the next thing that is due by `now`, in the order of time; of what is due at one instant, the end
   /// of a step comes before the begin of another.

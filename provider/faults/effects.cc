@@ -1,11 +1,11 @@
-#include "provider/faults/fault_effects.h"
+#include "provider/faults/effects.h"
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
 #include "common/log/log.h"
-#include "provider/faults/fault_signal.h"
+#include "common/process/signals.h"
 
 namespace kms::provider {
 namespace {
@@ -64,19 +64,19 @@ void distort(const FaultDecision& decision, v2::DecryptResponse& response) {
   }
 }
 
-bool shows(const FaultDecision& decision, Fault::Violation violation) {
+bool has_violation(const FaultDecision& decision, Fault::Violation violation) {
   return std::find(decision.violations.begin(), decision.violations.end(), violation) !=
          decision.violations.end();
 }
 
-void strike(const FaultDecision& decision) {
+void apply_process_faults(const FaultDecision& decision) {
   if (decision.freeze) {
     log::warning("a fault freezes the process; kill -CONT thaws it", {{"fault", decision.names}});
     ::raise(SIGSTOP);
   }
   if (!decision.crash) return;
   log::warning("a fault ends the process", {{"fault", decision.names}});
-  if (const auto number = signal_number(decision.crash->signal())) {
+  if (const auto number = process::signal_number(decision.crash->signal())) {
     std::signal(*number, SIG_DFL);
     sigset_t set;
     sigemptyset(&set);

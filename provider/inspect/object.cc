@@ -1,4 +1,4 @@
-#include "provider/inspect/inspect_object.h"
+#include "provider/inspect/object.h"
 
 #include "provider/keys/aes_gcm.h"
 #include "provider/keys/hkdf.h"

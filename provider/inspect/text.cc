@@ -1,4 +1,4 @@
-#include "provider/inspect/inspect_text.h"
+#include "provider/inspect/text.h"
 
 #include <map>
 

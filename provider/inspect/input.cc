@@ -1,4 +1,4 @@
-#include "provider/inspect/inspect_input.h"
+#include "provider/inspect/input.h"
 
 #include <absl/strings/escaping.h>
 #include <absl/strings/str_replace.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "provider/inspect/inspect_value.h"
+#include "provider/inspect/value.h"
 
 namespace kms::provider {
 namespace {

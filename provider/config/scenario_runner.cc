@@ -1,4 +1,4 @@
-#include "provider/faults/scenario_player.h"
+#include "provider/config/scenario_runner.h"
 
 #include <google/protobuf/util/time_util.h>
 
@@ -11,7 +11,7 @@ using mock_kms::v1::FaultUse;
 using mock_kms::v1::Scenario;
 using mock_kms::v1::ScenarioStatus;
 
-void ScenarioPlayer::end() {
+void ScenarioRunner::end() {
   {
     const std::lock_guard lock(mutex_);
     ending_ = true;
@@ -20,7 +20,7 @@ void ScenarioPlayer::end() {
   if (thread_.joinable()) thread_.join();
 }
 
-ScenarioStatus ScenarioPlayer::run(const Scenario& scenario, bool from_file) {
+ScenarioStatus ScenarioRunner::run(const Scenario& scenario, bool from_file) {
   const std::lock_guard lock(mutex_);
   end_scenario();
   name_ = scenario.name().empty() ? "scenario" : "scenario " + scenario.name();
@@ -35,7 +35,7 @@ ScenarioStatus ScenarioPlayer::run(const Scenario& scenario, bool from_file) {
   return status_now();
 }
 
-bool ScenarioPlayer::end_scenario() {
+bool ScenarioRunner::end_scenario() {
   if (!play_ || play_->status(Clock::now()).state() == ScenarioStatus::STOPPED) return false;
   play_->stop(Clock::now());
   faults_.clear("", FaultUse::SCENARIO);
@@ -44,22 +44,22 @@ bool ScenarioPlayer::end_scenario() {
   return true;
 }
 
-bool ScenarioPlayer::stop() {
+bool ScenarioRunner::stop() {
   const std::lock_guard lock(mutex_);
   return end_scenario();
 }
 
-void ScenarioPlayer::stop_from_file() {
+void ScenarioRunner::stop_from_file() {
   const std::lock_guard lock(mutex_);
   if (from_file_) end_scenario();
 }
 
-ScenarioStatus ScenarioPlayer::status() const {
+ScenarioStatus ScenarioRunner::status() const {
   const std::lock_guard lock(mutex_);
   return status_now();
 }
 
-ScenarioStatus ScenarioPlayer::status_now() const {
+ScenarioStatus ScenarioRunner::status_now() const {
   if (!play_) return {};
   ScenarioStatus status = play_->status(Clock::now());
   status.set_from_file(from_file_);
@@ -68,7 +68,7 @@ ScenarioStatus ScenarioPlayer::status_now() const {
   return status;
 }
 
-void ScenarioPlayer::play() {
+void ScenarioRunner::play() {
   std::unique_lock lock(mutex_);
   while (!ending_) {
     act_all_due();
@@ -81,7 +81,7 @@ void ScenarioPlayer::play() {
   }
 }
 
-void ScenarioPlayer::act_all_due() {
+void ScenarioRunner::act_all_due() {
   bool acted = false;
   while (const auto due = play_->take_due(Clock::now())) {
     act(*due);
@@ -92,7 +92,7 @@ void ScenarioPlayer::act_all_due() {
   journal_.note(name_ + " is played");
 }
 
-void ScenarioPlayer::act(const ScenarioPlay::Due& due) {
+void ScenarioRunner::act(const ScenarioTimeline::Due& due) {
   const auto& action = play_->step(due.step).action();
   if (action.has_rotate()) return rotate(due.step, action.rotate());
   if (due.begins) {
@@ -104,7 +104,7 @@ void ScenarioPlayer::act(const ScenarioPlay::Due& due) {
   }
 }
 
-void ScenarioPlayer::rotate(std::size_t step, const Scenario::Rotation& rotation) {
+void ScenarioRunner::rotate(std::size_t step, const Scenario::Rotation& rotation) {
   std::string error;
   try {
     const auto to = rotation.to() == 0 ? std::nullopt : std::optional<KeyVersion>(rotation.to());
@@ -118,7 +118,7 @@ void ScenarioPlayer::rotate(std::size_t step, const Scenario::Rotation& rotation
   tell("cannot rotate: " + error, step);
 }
 
-void ScenarioPlayer::tell(const std::string& what, std::size_t step) {
+void ScenarioRunner::tell(const std::string& what, std::size_t step) {
   log::info(name_ + " " + what, {{"step", step + 1}});
   journal_.note(name_ + ", step " + std::to_string(step + 1) + ": " + what);
 }

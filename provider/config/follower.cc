@@ -1,4 +1,4 @@
-#include "provider/config/config_follower.h"
+#include "provider/config/follower.h"
 
 #include <google/protobuf/util/message_differencer.h>
 #include <google/protobuf/util/time_util.h>
@@ -86,9 +86,9 @@ void ConfigFollower::take_up(const ProviderConfig& config) {
   if (MessageDifferencer::Equals(config.scenario(), scenario_)) return;
   scenario_ = config.scenario();
   if (config.has_scenario()) {
-    declared_.player.run(scenario_, true);
+    declared_.runner.run(scenario_, true);
   } else {
-    declared_.player.stop_from_file();
+    declared_.runner.stop_from_file();
   }
 }
 

@@ -1,4 +1,4 @@
-#include "provider/faults/fault_presets.h"
+#include "provider/faults/presets.h"
 
 #include <google/protobuf/util/time_util.h>
 
@@ -6,8 +6,8 @@
 #include <array>
 #include <cctype>
 
+#include "common/process/signals.h"
 #include "common/text/protobuf.h"
-#include "provider/faults/fault_signal.h"
 
 namespace kms::provider {
 namespace {
@@ -85,7 +85,7 @@ std::optional<std::string> refuse_effect(const Fault& fault) {
       break;
     case Fault::kCrash:
       if (fault.crash().exit_code() > 255) return "an exit code is at most 255";
-      if (!fault.crash().signal().empty() && !signal_number(fault.crash().signal())) {
+      if (!fault.crash().signal().empty() && !process::signal_number(fault.crash().signal())) {
         return "there is no signal '" + fault.crash().signal() + "'";
       }
       break;

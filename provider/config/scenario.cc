@@ -1,25 +1,25 @@
-#include "provider/faults/scenario_play.h"
+#include "provider/config/scenario.h"
 
 #include <algorithm>
 
+#include "common/text/glob.h"
 #include "common/text/protobuf.h"
-#include "provider/faults/fault_plan.h"
 
 namespace kms::provider {
 
 using mock_kms::v1::ScenarioStatus;
 using mock_kms::v1::StepStatus;
 
-ScenarioPlay::ScenarioPlay(mock_kms::v1::Scenario scenario, std::string_view node, std::string_view instance,
-                           Time begun)
+ScenarioTimeline::ScenarioTimeline(mock_kms::v1::Scenario scenario, std::string_view node,
+                                   std::string_view instance, Time begun)
     : scenario_(std::move(scenario)), begun_(begun) {
   for (std::size_t i = 0; i < static_cast<std::size_t>(scenario_.steps_size()); ++i) {
     const Step& step = this->step(i);
     StepStatus& status = steps_.emplace_back();
     *status.mutable_step() = step;
     if (step.action().has_fault()) status.set_fault(step.action().fault().name());
-    if ((!step.node().empty() && !fits(step.node(), node)) ||
-        (!step.instance().empty() && !fits(step.instance(), instance))) {
+    if ((!step.node().empty() && !glob_match(step.node(), node)) ||
+        (!step.instance().empty() && !glob_match(step.instance(), instance))) {
       status.set_state(StepStatus::ELSEWHERE);
       continue;
     }
@@ -31,7 +31,7 @@ ScenarioPlay::ScenarioPlay(mock_kms::v1::Scenario scenario, std::string_view nod
   });
 }
 
-std::optional<ScenarioPlay::Due> ScenarioPlay::take_due(Time now) {
+std::optional<ScenarioTimeline::Due> ScenarioTimeline::take_due(Time now) {
   while (true) {
     const auto when = next();
     if (!when || *when > now) return std::nullopt;
@@ -44,32 +44,32 @@ std::optional<ScenarioPlay::Due> ScenarioPlay::take_due(Time now) {
   }
 }
 
-std::optional<ScenarioPlay::Time> ScenarioPlay::next() const {
+std::optional<ScenarioTimeline::Time> ScenarioTimeline::next() const {
   if (stopped_ || done_ == timeline_.size()) return std::nullopt;
   return timeline_[done_].at;
 }
 
-void ScenarioPlay::fail(std::size_t step, std::string error) {
+void ScenarioTimeline::fail(std::size_t step, std::string error) {
   steps_[step].set_state(StepStatus::FAILED);
   steps_[step].set_error(std::move(error));
 }
 
-void ScenarioPlay::stop(Time now) {
+void ScenarioTimeline::stop(Time now) {
   if (!stopped_) stopped_ = now;
   for (StepStatus& status : steps_) {
     if (status.state() == StepStatus::ACTIVE) status.set_state(StepStatus::DONE);
   }
 }
 
-ScenarioStatus ScenarioPlay::status(Time now) const {
+ScenarioStatus ScenarioTimeline::status(Time now) const {
   ScenarioStatus status;
   const Duration length = timeline_.empty() ? Duration{0} : timeline_.back().at - begun_;
   status.set_name(scenario_.name());
   status.set_state(stopped_                    ? ScenarioStatus::STOPPED
-                   : done_ == timeline_.size() ? ScenarioStatus::PLAYED
-                                               : ScenarioStatus::PLAYING);
+                   : done_ == timeline_.size() ? ScenarioStatus::FINISHED
+                                               : ScenarioStatus::RUNNING);
   const Duration elapsed = stopped_.value_or(now) - begun_;
-  const bool over = status.state() == ScenarioStatus::PLAYED;
+  const bool over = status.state() == ScenarioStatus::FINISHED;
   *status.mutable_elapsed() = to_proto(over ? std::min(elapsed, length) : elapsed);
   *status.mutable_length() = to_proto(length);
   for (const StepStatus& step : steps_) *status.add_steps() = step;

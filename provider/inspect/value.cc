@@ -1,4 +1,4 @@
-#include "provider/inspect/inspect_value.h"
+#include "provider/inspect/value.h"
 
 #include <optional>
 

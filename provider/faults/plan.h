@@ -19,7 +19,7 @@
 namespace kms::provider {
 
 /// What is known of a call when it comes.
-struct FaultQuestion {
+struct IncomingCall {
   mock_kms::v1::Fault::Method method;
   std::string_view uid;
   std::string_view key_id;
@@ -72,13 +72,13 @@ class FaultPlan {
   /// Counts the call, and says what it meets. Faults apply by origin (a command's, the scenario's, the
   /// file's), and of one origin in the order in which they were set; of two that set the same thing the first
   /// counts.
-  [[nodiscard]] FaultDecision decide(const FaultQuestion& question, Time now);
+  [[nodiscard]] FaultDecision decide(const IncomingCall& question, Time now);
 
  private:
-  struct Planned {
+  struct ActiveFault {
     mock_kms::v1::Fault fault;
     Origin origin = mock_kms::v1::FaultUse::COMMAND;
-    bool concerns_us = true;
+    bool applies_here = true;
     bool replaced = false;  ///< one of the same name and an origin that counts more is there
     Time since;
     std::uint64_t matched = 0;
@@ -89,22 +89,18 @@ class FaultPlan {
 
   [[nodiscard]] bool has(std::string_view name) const;
   void mark_replaced();
-  [[nodiscard]] static bool in_time(const Planned& planned, Time now);
-  [[nodiscard]] bool hits(const Planned& planned) const;
-  [[nodiscard]] double chance(const Planned& planned, std::uint64_t purpose) const;
-  [[nodiscard]] Duration delay_of(const Planned& planned) const;
-  static bool takes_token(Planned& planned, Time now);
-  bool apply(Planned& planned, Time now, FaultDecision& decision) const;
+  [[nodiscard]] static bool in_time(const ActiveFault& active, Time now);
+  [[nodiscard]] bool hits(const ActiveFault& active) const;
+  [[nodiscard]] double chance(const ActiveFault& active, std::uint64_t purpose) const;
+  [[nodiscard]] Duration delay_of(const ActiveFault& active) const;
+  static bool takes_token(ActiveFault& active, Time now);
+  bool apply(ActiveFault& active, Time now, FaultDecision& decision) const;
 
   std::uint64_t seed_;
   std::string node_;
   std::string instance_;
-  std::vector<Planned> faults_;  ///< by origin
+  std::vector<ActiveFault> faults_;  ///< by origin
   std::uint32_t next_name_ = 1;
 };
-
-/// Whether a text fits a pattern in which * stands for any text and ? for any byte. Pure; linear in memory,
-/// and at most the product of both lengths in time.
-[[nodiscard]] bool fits(std::string_view pattern, std::string_view text);
 
 }  // namespace kms::provider

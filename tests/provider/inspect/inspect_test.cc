@@ -1,9 +1,9 @@
 #include <doctest/doctest.h>
 
 #include "common/crypto/bytes.h"
-#include "provider/inspect/inspect_input.h"
-#include "provider/inspect/inspect_object.h"
-#include "provider/inspect/inspect_value.h"
+#include "provider/inspect/input.h"
+#include "provider/inspect/object.h"
+#include "provider/inspect/value.h"
 #include "tests/provider/hex.h"
 
 namespace kms::provider {

@@ -1,10 +1,11 @@
-#include "provider/faults/fault_plan.h"
+#include "provider/faults/plan.h"
 
 #include <google/protobuf/util/message_differencer.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "common/text/glob.h"
 #include "common/text/protobuf.h"
 
 namespace kms::provider {
@@ -28,8 +29,8 @@ std::uint64_t mix(std::uint64_t state, std::string_view text) {
   return state;
 }
 
-bool fits_or_unset(const std::string& pattern, std::string_view text) {
-  return pattern.empty() || fits(pattern, text);
+bool matches_if_set(const std::string& pattern, std::string_view text) {
+  return pattern.empty() || glob_match(pattern, text);
 }
 
 /// A violation is shown where the answer has what it is about.
@@ -51,41 +52,17 @@ bool has_place_for(Fault::Violation violation, Fault::Method method) {
   }
 }
 
-bool selects(const Fault& fault, const FaultQuestion& question) {
+bool selects(const Fault& fault, const IncomingCall& question) {
   const auto& methods = fault.methods();
   if (!methods.empty() && std::find(methods.begin(), methods.end(), question.method) == methods.end())
     return false;
   if (fault.has_violation() && !has_place_for(fault.violation(), question.method)) return false;
   if ((fault.has_healthz() || fault.has_version()) && question.method != Fault::STATUS) return false;
-  return !fault.has_late_start() && fits_or_unset(fault.key_id(), question.key_id) &&
-         fits_or_unset(fault.uid(), question.uid);
+  return !fault.has_late_start() && matches_if_set(fault.key_id(), question.key_id) &&
+         matches_if_set(fault.uid(), question.uid);
 }
 
 }  // namespace
-
-bool fits(std::string_view pattern, std::string_view text) {
-  std::size_t p = 0;
-  std::size_t t = 0;
-  std::size_t star =
-      std::string_view::npos;  // the last one seen; what follows it is tried ever later in the text
-  std::size_t tried = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      tried = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++tried;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
 
 mock_kms::v1::AddFaultReply FaultPlan::add(Fault fault, Time now, Origin origin) {
   if (fault.name().empty()) {
@@ -94,50 +71,50 @@ mock_kms::v1::AddFaultReply FaultPlan::add(Fault fault, Time now, Origin origin)
     while (has(fault.name()));
   }
   clear(fault.name(), origin);
-  Planned planned;
-  planned.fault = std::move(fault);
-  planned.origin = origin;
-  planned.since = planned.refilled = now;
-  planned.concerns_us =
-      fits_or_unset(planned.fault.node(), node_) && fits_or_unset(planned.fault.instance(), instance_);
-  planned.tokens = std::max(1U, planned.fault.rate_limit().burst());
+  ActiveFault active;
+  active.fault = std::move(fault);
+  active.origin = origin;
+  active.since = active.refilled = now;
+  active.applies_here =
+      matches_if_set(active.fault.node(), node_) && matches_if_set(active.fault.instance(), instance_);
+  active.tokens = std::max(1U, active.fault.rate_limit().burst());
   mock_kms::v1::AddFaultReply reply;
-  reply.set_name(planned.fault.name());
-  reply.set_concerns_us(planned.concerns_us);
+  reply.set_name(active.fault.name());
+  reply.set_applies_here(active.applies_here);
   const auto place = std::find_if(faults_.begin(), faults_.end(),
-                                  [&](const Planned& other) { return other.origin > origin; });
-  faults_.insert(place, std::move(planned));
+                                  [&](const ActiveFault& other) { return other.origin > origin; });
+  faults_.insert(place, std::move(active));
   mark_replaced();
   return reply;
 }
 
 bool FaultPlan::has(std::string_view name) const {
   return std::any_of(faults_.begin(), faults_.end(),
-                     [&](const Planned& planned) { return planned.fault.name() == name; });
+                     [&](const ActiveFault& active) { return active.fault.name() == name; });
 }
 
 std::uint32_t FaultPlan::clear(std::string_view name, Origin origin) {
-  const auto cleared = std::erase_if(faults_, [&](const Planned& planned) {
-    return planned.origin == origin && (name.empty() || planned.fault.name() == name);
+  const auto cleared = std::erase_if(faults_, [&](const ActiveFault& active) {
+    return active.origin == origin && (name.empty() || active.fault.name() == name);
   });
   mark_replaced();
   return static_cast<std::uint32_t>(cleared);
 }
 
 void FaultPlan::declare(const std::vector<Fault>& faults, Time now, Origin origin) {
-  std::vector<Planned> before;
-  for (Planned& planned : faults_) {
-    if (planned.origin == origin) before.push_back(std::move(planned));
+  std::vector<ActiveFault> before;
+  for (ActiveFault& active : faults_) {
+    if (active.origin == origin) before.push_back(std::move(active));
   }
-  std::erase_if(faults_, [&](const Planned& planned) { return planned.origin == origin; });
+  std::erase_if(faults_, [&](const ActiveFault& active) { return active.origin == origin; });
   for (const Fault& fault : faults) {
     add(fault, now, origin);
-    const auto same = std::find_if(before.begin(), before.end(), [&](const Planned& planned) {
-      return MessageDifferencer::Equals(planned.fault, fault);
+    const auto same = std::find_if(before.begin(), before.end(), [&](const ActiveFault& active) {
+      return MessageDifferencer::Equals(active.fault, fault);
     });
     if (same == before.end()) continue;
-    const auto added = std::find_if(faults_.begin(), faults_.end(), [&](const Planned& planned) {
-      return planned.origin == origin && planned.fault.name() == fault.name();
+    const auto added = std::find_if(faults_.begin(), faults_.end(), [&](const ActiveFault& active) {
+      return active.origin == origin && active.fault.name() == fault.name();
     });
     *added = *same;
   }
@@ -146,7 +123,7 @@ void FaultPlan::declare(const std::vector<Fault>& faults, Time now, Origin origi
 
 void FaultPlan::mark_replaced() {
   for (auto one = faults_.begin(); one != faults_.end(); ++one) {
-    one->replaced = std::any_of(faults_.begin(), one, [&](const Planned& before) {
+    one->replaced = std::any_of(faults_.begin(), one, [&](const ActiveFault& before) {
       return before.fault.name() == one->fault.name();
     });
   }
@@ -154,54 +131,53 @@ void FaultPlan::mark_replaced() {
 
 mock_kms::v1::FaultList FaultPlan::list(Time now) const {
   mock_kms::v1::FaultList list;
-  for (const Planned& planned : faults_) {
+  for (const ActiveFault& active : faults_) {
     auto& use = *list.add_faults();
-    *use.mutable_fault() = planned.fault;
-    use.set_matched(planned.matched);
-    use.set_applied(planned.applied);
-    use.set_concerns_us(planned.concerns_us);
-    use.set_origin(planned.origin);
-    use.set_replaced(planned.replaced);
-    use.set_over(planned.fault.has_lasting() &&
-                 now - planned.since >=
-                     from_proto(planned.fault.after()) + from_proto(planned.fault.lasting()));
+    *use.mutable_fault() = active.fault;
+    use.set_matched(active.matched);
+    use.set_applied(active.applied);
+    use.set_applies_here(active.applies_here);
+    use.set_origin(active.origin);
+    use.set_replaced(active.replaced);
+    use.set_over(active.fault.has_lasting() &&
+                 now - active.since >= from_proto(active.fault.after()) + from_proto(active.fault.lasting()));
   }
   return list;
 }
 
 bool FaultPlan::any() const {
   return std::any_of(faults_.begin(), faults_.end(),
-                     [](const Planned& planned) { return planned.concerns_us; });
+                     [](const ActiveFault& active) { return active.applies_here; });
 }
 
 bool FaultPlan::grows_memory() const {
   return std::any_of(faults_.begin(), faults_.end(),
-                     [](const Planned& planned) { return planned.fault.has_memory_growth(); });
+                     [](const ActiveFault& active) { return active.fault.has_memory_growth(); });
 }
 
-bool FaultPlan::in_time(const Planned& planned, Time now) {
-  const Duration age = now - planned.since - from_proto(planned.fault.after());
-  return age >= Duration{0} && (!planned.fault.has_lasting() || age < from_proto(planned.fault.lasting()));
+bool FaultPlan::in_time(const ActiveFault& active, Time now) {
+  const Duration age = now - active.since - from_proto(active.fault.after());
+  return age >= Duration{0} && (!active.fault.has_lasting() || age < from_proto(active.fault.lasting()));
 }
 
-double FaultPlan::chance(const Planned& planned, std::uint64_t purpose) const {
-  const std::uint64_t bits = mix(mix(mix(seed_, planned.fault.name()) ^ planned.matched) ^ purpose);
+double FaultPlan::chance(const ActiveFault& active, std::uint64_t purpose) const {
+  const std::uint64_t bits = mix(mix(mix(seed_, active.fault.name()) ^ active.matched) ^ purpose);
   return static_cast<double>(bits >> 11U) * 0x1.0p-53;  // 53 bits: a double from 0 to less than 1
 }
 
-bool FaultPlan::hits(const Planned& planned) const {
-  const Fault& fault = planned.fault;
-  if (fault.first() > 0 && planned.matched > fault.first()) return false;
-  if (fault.every() > 0 && planned.matched % fault.every() != 0) return false;
-  return !fault.has_probability() || chance(planned, 1) < fault.probability();
+bool FaultPlan::hits(const ActiveFault& active) const {
+  const Fault& fault = active.fault;
+  if (fault.first() > 0 && active.matched > fault.first()) return false;
+  if (fault.every() > 0 && active.matched % fault.every() != 0) return false;
+  return !fault.has_probability() || chance(active, 1) < fault.probability();
 }
 
-Duration FaultPlan::delay_of(const Planned& planned) const {
-  const auto& latency = planned.fault.latency();
+Duration FaultPlan::delay_of(const ActiveFault& active) const {
+  const auto& latency = active.fault.latency();
   const Duration min = from_proto(latency.min());
   if (!latency.has_max()) return min;
   const Duration max = from_proto(latency.max());
-  const double drawn = chance(planned, 2);
+  const double drawn = chance(active, 2);
   if (!latency.long_tail()) {
     return min + Duration{std::llround(drawn * static_cast<double>((max - min).count()))};
   }
@@ -211,19 +187,18 @@ Duration FaultPlan::delay_of(const Planned& planned) const {
   return Duration{std::llround(std::min(static_cast<double>(max.count()), scale / (1 - drawn)))};
 }
 
-bool FaultPlan::takes_token(Planned& planned, Time now) {
-  const auto& limit = planned.fault.rate_limit();
-  const double seconds = std::chrono::duration<double>(now - planned.refilled).count();
-  planned.refilled = now;
-  planned.tokens =
-      std::min<double>(std::max(1U, limit.burst()), planned.tokens + seconds * limit.per_second());
-  if (planned.tokens < 1) return false;
-  planned.tokens -= 1;
+bool FaultPlan::takes_token(ActiveFault& active, Time now) {
+  const auto& limit = active.fault.rate_limit();
+  const double seconds = std::chrono::duration<double>(now - active.refilled).count();
+  active.refilled = now;
+  active.tokens = std::min<double>(std::max(1U, limit.burst()), active.tokens + seconds * limit.per_second());
+  if (active.tokens < 1) return false;
+  active.tokens -= 1;
   return true;
 }
 
-bool FaultPlan::apply(Planned& planned, Time now, FaultDecision& decision) const {
-  const Fault& fault = planned.fault;
+bool FaultPlan::apply(ActiveFault& active, Time now, FaultDecision& decision) const {
+  const Fault& fault = active.fault;
   const auto fail = [&](int code, const std::string& message) {
     if (!decision.error) decision.error.emplace(code, message);
   };
@@ -232,11 +207,11 @@ bool FaultPlan::apply(Planned& planned, Time now, FaultDecision& decision) const
       fail(fault.error().code(), fault.error().message());
       break;
     case Fault::kRateLimit:
-      if (takes_token(planned, now)) return false;
+      if (takes_token(active, now)) return false;
       fail(Fault::RESOURCE_EXHAUSTED, "too many calls");
       break;
     case Fault::kLatency:
-      decision.delay = std::min(decision.delay + delay_of(planned), max_duration);
+      decision.delay = std::min(decision.delay + delay_of(active), max_duration);
       break;
     case Fault::kHang:
       decision.hang = true;
@@ -248,7 +223,7 @@ bool FaultPlan::apply(Planned& planned, Time now, FaultDecision& decision) const
       if (!decision.version) decision.version = fault.version();
       break;
     case Fault::kViolation:
-      if (fault.violation() == Fault::KEY_ID_FLAPPING && planned.matched % 2 == 0) return false;
+      if (fault.violation() == Fault::KEY_ID_FLAPPING && active.matched % 2 == 0) return false;
       decision.violations.push_back(fault.violation());
       break;
     case Fault::kDrop:
@@ -273,15 +248,15 @@ bool FaultPlan::apply(Planned& planned, Time now, FaultDecision& decision) const
   return true;
 }
 
-FaultDecision FaultPlan::decide(const FaultQuestion& question, Time now) {
+FaultDecision FaultPlan::decide(const IncomingCall& question, Time now) {
   FaultDecision decision;
-  for (Planned& planned : faults_) {
-    if (!planned.concerns_us || planned.replaced) continue;
-    if (!in_time(planned, now) || !selects(planned.fault, question)) continue;
-    ++planned.matched;
-    if (!hits(planned) || !apply(planned, now, decision)) continue;
-    ++planned.applied;
-    decision.names += (decision.names.empty() ? "" : ", ") + planned.fault.name();
+  for (ActiveFault& active : faults_) {
+    if (!active.applies_here || active.replaced) continue;
+    if (!in_time(active, now) || !selects(active.fault, question)) continue;
+    ++active.matched;
+    if (!hits(active) || !apply(active, now, decision)) continue;
+    ++active.applied;
+    decision.names += (decision.names.empty() ? "" : ", ") + active.fault.name();
   }
   return decision;
 }
