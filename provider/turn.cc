@@ -13,8 +13,9 @@ std::unique_ptr<ControlServer> open_control(const ServeOptions& options, bool ha
                                             Controlled controlled) {
   const auto endpoint = control_endpoint(options.control_socket, options.listen_addr);
   Outcome<UnixListener> listener =
-      !endpoint ? endpoint.error()
-                : UnixListener::claim(*endpoint, {}, handed_down ? Incumbent::replaced : Incumbent::stays);
+      !endpoint
+          ? endpoint.error()
+          : UnixListener::claim(*endpoint, {}, handed_down ? OnLiveSocket::replace : OnLiveSocket::fail);
   if (!listener) {
     if (endpoint && !handed_down) throw Error(listener.error());
     log::warning("there is no control socket", {{"cause", listener.error().line()}});

@@ -171,7 +171,7 @@ void Instance::handle(const Event& event) {
   }
   record_.entered(lifecycle_.state(), wall_now());
   if (std::holds_alternative<Paused>(lifecycle_.state())) {
-    for (const Commands::Done& done : std::exchange(pauses_, {})) done("");
+    for (const ControlHandler::Done& done : std::exchange(pauses_, {})) done({});
   }
   tell_if_changed();
 }
@@ -224,29 +224,29 @@ void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
   }
 }
 
-void Instance::carry_out(Order order, const std::string& requester, Commands::Done done) {
-  switch (order) {
-    case Order::restart:
+void Instance::execute(ControlCommand command, const std::string& requester, ControlHandler::Done done) {
+  switch (command) {
+    case ControlCommand::restart:
       tell(mock_kms::v1::ASKED_TO_RESTART, log::Level::info, "told to restart the plugin",
            {{"by", requester}});
       restarts_.push_back(std::move(done));
       return feed(RestartRequested{});
-    case Order::pause:
+    case ControlCommand::pause:
       tell(mock_kms::v1::ASKED_TO_STOP, log::Level::info, "told to stop the plugin and to start none",
            {{"by", requester}});
-      if (ended()) return done("");
+      if (ended()) return done({});
       record_.paused_by(requester);
       pauses_.push_back(std::move(done));
       return feed(PauseRequested{});
-    case Order::resume:
+    case ControlCommand::resume:
       tell(mock_kms::v1::ASKED_TO_START, log::Level::info, "told to start the plugin", {{"by", requester}});
       if (!std::holds_alternative<Paused>(lifecycle_.state())) {
-        return done(ended() ? "the plugin has ended for good; start the supervisor again"
-                            : "the plugin is not paused");
+        return done(Error(ended() ? "the plugin has ended for good; start the supervisor again"
+                                  : "the plugin is not paused"));
       }
       feed(ResumeRequested{});
       record_.paused_by("");
-      return done("");
+      return done({});
   }
 }
 

@@ -17,7 +17,7 @@
 #include "common/net/unix_listener.h"
 #include "supervisor/binaries.h"
 #include "supervisor/child.h"
-#include "supervisor/commands/commands.h"
+#include "supervisor/control/handler.h"
 #include "supervisor/lifecycle/handover.h"
 #include "supervisor/lifecycle/lifecycle.h"
 #include "supervisor/output/output_log.h"
@@ -46,7 +46,7 @@ class Instance {
   /// Whether `pid` is one of its processes, whose end is then dealt with.
   [[nodiscard]] bool reaped(pid_t pid, process::ExitStatus status);
 
-  void carry_out(Order order, const std::string& requester, Commands::Done done);
+  void execute(ControlCommand command, const std::string& requester, ControlHandler::Done done);
 
   /// All but the binary and the supervisor's own part.
   void fill(mock_kms::v1::SupervisorStatus& status) const;
@@ -146,8 +146,8 @@ class Instance {
   pid_t own_listener_ = 0;                ///< the process that listens on it
   bool own_socket_missed_ = false;        ///< looked at once more a moment later
   std::deque<Event> pending_;
-  std::vector<Commands::Done> restarts_;  ///< commands that wait for an outcome
-  std::vector<Commands::Done> pauses_;
+  std::vector<ControlHandler::Done> restarts_;  ///< commands that wait for an outcome
+  std::vector<ControlHandler::Done> pauses_;
   std::optional<process::ExitStatus> last_status_;  ///< of the process whose end is being handled
   bool out_of_memory_ = false;                      ///< that is why it ended
   std::string launch_failure_;

@@ -165,13 +165,15 @@ void Instance::act(const ReportRestart& action) {
   if (!action.problem.empty()) {
     tell(mock_kms::v1::NOT_RESTARTED, log::Level::warning, "nothing was restarted: " + action.problem, {});
   }
-  for (const Commands::Done& done : std::exchange(restarts_, {})) done(action.problem);
+  for (const ControlHandler::Done& done : std::exchange(restarts_, {}))
+    done(action.problem.empty() ? Outcome<>() : Error(action.problem));
 }
 
 void Instance::act(const Finish& action) {
   ended_well_ = action.clean;
-  for (const Commands::Done& done : std::exchange(restarts_, {})) done("the plugin has ended for good");
-  for (const Commands::Done& done : std::exchange(pauses_, {})) done("");
+  for (const ControlHandler::Done& done : std::exchange(restarts_, {}))
+    done(Error("the plugin has ended for good"));
+  for (const ControlHandler::Done& done : std::exchange(pauses_, {})) done({});
 }
 
 }  // namespace kms::supervisor

@@ -8,18 +8,18 @@
 #include "common/cli/command_line.h"
 #include "common/cli/exit_code.h"
 #include "common/process/standard_streams.h"
-#include "supervisor/check/check_command.h"
-#include "supervisor/commands/history_command.h"
-#include "supervisor/commands/run_command.h"
-#include "supervisor/commands/status_command.h"
-#include "supervisor/control/control_client.h"
+#include "supervisor/commands/check.h"
+#include "supervisor/commands/history.h"
+#include "supervisor/commands/run.h"
+#include "supervisor/commands/status.h"
+#include "supervisor/control/client.h"
 
 namespace {
 
 using kms::CommandLine;
 using kms::Endpoint;
 using kms::Error;
-using kms::supervisor::Order;
+using kms::supervisor::ControlCommand;
 
 /// Root's control socket is where a container's `exec` finds it; another user has a runtime directory of its
 /// own (XDG Base Directory Specification).
@@ -79,15 +79,15 @@ CLI::App& add_history(CommandLine& line, const char* name, const char* help,
 
 struct ToldCommand {
   const char* name;
-  Order order;
+  ControlCommand command;
   const char* help;
 };
 
 constexpr std::array told_commands{
-    ToldCommand{"restart", Order::restart,
+    ToldCommand{"restart", ControlCommand::restart,
                 "Replace the plugin's process: the new one first, no call is lost"},
-    ToldCommand{"stop", Order::pause, "End the plugin and start none; the supervisor stays"},
-    ToldCommand{"start", Order::resume, "Start the plugin again after 'stop'"},
+    ToldCommand{"stop", ControlCommand::pause, "End the plugin and start none; the supervisor stays"},
+    ToldCommand{"start", ControlCommand::resume, "Start the plugin again after 'stop'"},
 };
 
 struct ToldOptions {
@@ -97,7 +97,7 @@ struct ToldOptions {
 
 int tell(const Endpoint& control, const ToldCommand& told, const ToldOptions& options) {
   const kms::supervisor::ControlClient client(control, options.instance);
-  const auto none = client.tell(told.order, options.timeout);
+  const auto none = client.tell(told.command, options.timeout);
   if (!none) return kms::exit_code::ok;
   std::fprintf(stderr, "supervisor: %s: %s\n", told.name, none->failure.line().c_str());
   return none->exit_code;

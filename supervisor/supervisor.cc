@@ -11,8 +11,8 @@
 #include "common/cli/exit_code.h"
 #include "common/process/reaper.h"
 #include "common/text/protobuf.h"
-#include "supervisor/commands/status_summary.h"
-#include "supervisor/commands/status_text.h"
+#include "supervisor/control/status_summary.h"
+#include "supervisor/control/status_text.h"
 #include "supervisor/wall_time.h"
 
 namespace kms::supervisor {
@@ -25,21 +25,21 @@ constexpr auto oom_kill_age = std::chrono::seconds(10);
 /// instance.
 class Gathered {
  public:
-  Gathered(std::size_t count, Commands::Done done) : left_(count), done_(std::move(done)) {}
+  Gathered(std::size_t count, ControlHandler::Done done) : left_(count), done_(std::move(done)) {}
 
-  void one_is_done(const Instance& instance, const std::string& problem) {
-    if (!problem.empty()) {
+  void one_is_done(const Instance& instance, const Outcome<>& outcome) {
+    if (!outcome) {
       problems_ += (problems_.empty() ? "" : "; ") +
                    (instance.number() == 0 ? "" : "instance " + std::to_string(instance.number()) + ": ") +
-                   problem;
+                   outcome.error().cause();
     }
-    if (--left_ == 0) done_(problems_);
+    if (--left_ == 0) done_(problems_.empty() ? Outcome<>() : Error(problems_));
   }
 
  private:
   std::size_t left_;
   std::string problems_;
-  Commands::Done done_;
+  ControlHandler::Done done_;
 };
 
 }  // namespace
@@ -100,7 +100,8 @@ void Supervisor::on_signal(int signal) {
 
 /// A planned restart of each: the plugin reads its files and its environment anew.
 void Supervisor::reload() {
-  for (const auto& instance : instances_) instance->carry_out(Order::restart, "SIGHUP", [](const auto&) {});
+  for (const auto& instance : instances_)
+    instance->execute(ControlCommand::restart, "SIGHUP", [](const auto&) {});
 }
 
 void Supervisor::log_status() {
@@ -216,12 +217,12 @@ void Supervisor::status(unsigned number, mock_kms::v1::SupervisorStatus& status,
                             });
 }
 
-void Supervisor::carry_out(Order order, unsigned number, const std::string& requester, Done done) {
+void Supervisor::execute(ControlCommand command, unsigned number, const std::string& requester, Done done) {
   const std::vector<Instance*> instances = chosen(number);
   const auto gathered = std::make_shared<Gathered>(instances.size(), std::move(done));
   for (Instance* instance : instances) {
-    instance->carry_out(order, requester, [gathered, instance](const std::string& problem) {
-      gathered->one_is_done(*instance, problem);
+    instance->execute(command, requester, [gathered, instance](const Outcome<>& outcome) {
+      gathered->one_is_done(*instance, outcome);
     });
   }
 }

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "supervisor/commands/commands.h"
-#include "supervisor/control/control_server.h"
+#include "supervisor/control/handler.h"
+#include "supervisor/control/server.h"
 #include "supervisor/instance.h"
 #include "supervisor/service_manager.h"
 #include "supervisor/signals.h"
@@ -21,7 +21,7 @@
 
 namespace kms::supervisor {
 
-class Supervisor final : private Commands {
+class Supervisor final : private ControlHandler {
  public:
   /// `control` is the claimed control socket. block_signals() has been called before. Throws Error where a
   /// plugin's socket or the metrics' address cannot be had.
@@ -47,10 +47,10 @@ class Supervisor final : private Commands {
   void log_status();
   void leave_last_words() const;
 
-  // Commands.
+  // ControlHandler.
   [[nodiscard]] bool has(unsigned instance) const override { return instance <= instances_.size(); }
   void status(unsigned number, mock_kms::v1::SupervisorStatus& status, std::function<void()> done) override;
-  void carry_out(Order order, unsigned number, const std::string& requester, Done done) override;
+  void execute(ControlCommand command, unsigned number, const std::string& requester, Done done) override;
   void events(std::uint64_t after, unsigned number, mock_kms::v1::EventPage& page) const override;
   void output(std::uint64_t after, unsigned number, mock_kms::v1::OutputPage& page) const override;
   [[nodiscard]] std::string metrics() const override { return around_.metrics.text(); }

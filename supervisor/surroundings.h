@@ -10,7 +10,7 @@
 #include "supervisor/oom_kills.h"
 #include "supervisor/output/line_writer.h"
 #include "supervisor/path_watch.h"
-#include "supervisor/probe/call_queue.h"
+#include "supervisor/probe/call.h"
 
 namespace kms::supervisor {
 

@@ -112,7 +112,8 @@ Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& directory,
   return socket;
 }
 
-Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& access, Incumbent incumbent) {
+Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& access,
+                                  OnLiveSocket on_live_socket) {
   const std::filesystem::path path(endpoint.name());
   const std::string parent = path.parent_path().string();
   const UniqueFd directory = open_directory(path);
@@ -134,7 +135,7 @@ Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& 
       return Error("cannot listen on " + endpoint.uri() + ": the path is not a socket",
                    "remove it or choose another path");
     }
-    if (incumbent == Incumbent::stays) {
+    if (on_live_socket == OnLiveSocket::fail) {
       if (const auto holder = live_holder(endpoint)) return taken(endpoint, *holder);
     }
   }
@@ -208,9 +209,9 @@ bool may_open(const SocketAccess& access, int connected_fd) {
 }
 
 Outcome<UnixListener> UnixListener::claim(const Endpoint& endpoint, const SocketAccess& access,
-                                          Incumbent incumbent) {
+                                          OnLiveSocket on_live_socket) {
   Outcome<Listening> claimed =
-      endpoint.abstract() ? listen_abstract(endpoint) : listen_at_path(endpoint, access, incumbent);
+      endpoint.abstract() ? listen_abstract(endpoint) : listen_at_path(endpoint, access, on_live_socket);
   if (!claimed) return claimed.error();
   auto& [fd, file] = *claimed;
   UnixListener listener(endpoint, std::move(fd));

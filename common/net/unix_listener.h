@@ -35,11 +35,10 @@ struct SocketAccess {
 /// reading and writing; root can. Source: SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7).
 [[nodiscard]] bool may_open(const SocketAccess& access, int connected_fd);
 
-/// What becomes of a live server at the address that is claimed.
-enum class Incumbent {
-  stays,     ///< the claim fails
-  replaced,  ///< a path leads to the new socket from one instant on; an abstract name's holder stays all the
-             ///< same
+/// What a claim does if a live server listens at the address.
+enum class OnLiveSocket {
+  fail,
+  replace,  ///< takes the path over in one step; the holder of an abstract name still makes the claim fail
 };
 
 class UnixListener {
@@ -48,7 +47,7 @@ class UnixListener {
   /// failing). A path left by a dead process is replaced in one step. A live socket, a path that is something
   /// else or a missing directory is a Error; a live one's names the process that holds it.
   [[nodiscard]] static Outcome<UnixListener> claim(const Endpoint& endpoint, const SocketAccess& access = {},
-                                                   Incumbent incumbent = Incumbent::stays);
+                                                   OnLiveSocket on_live_socket = OnLiveSocket::fail);
 
   UnixListener(UnixListener&&) noexcept = default;
   UnixListener& operator=(UnixListener&&) = delete;

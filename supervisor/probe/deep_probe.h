@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "supervisor/probe/call_queue.h"
+#include "supervisor/probe/call.h"
 #include "supervisor/probe/probe.h"
 
 namespace kms::supervisor {

@@ -13,7 +13,7 @@
 #include "common/text/time.h"
 #include "proto/kms_v2.grpc.pb.h"
 #include "supervisor/lifecycle/lifecycle_events.h"
-#include "supervisor/probe/call_queue.h"
+#include "supervisor/probe/call.h"
 
 namespace kms::supervisor {
 

@@ -15,7 +15,7 @@
 #include <thread>
 
 using kms::Endpoint;
-using kms::Incumbent;
+using kms::OnLiveSocket;
 using kms::Outcome;
 using kms::SocketAccess;
 using kms::UniqueFd;
@@ -161,7 +161,7 @@ TEST_CASE("whoever leaves while another takes the place over never removes the s
       first.reset();
     });
     both.arrive_and_wait();
-    const auto second = UnixListener::claim(endpoint, {}, Incumbent::replaced);
+    const auto second = UnixListener::claim(endpoint, {}, OnLiveSocket::replace);
     leaver.join();
     REQUIRE(second.ok());
     CHECK(second->in_place());

@@ -1,4 +1,4 @@
-#include "supervisor/commands/status_text.h"
+#include "supervisor/control/status_text.h"
 
 #include <doctest/doctest.h>
 #include <google/protobuf/util/json_util.h>

@@ -2,7 +2,7 @@
 
 #include <doctest/doctest.h>
 
-#include "supervisor/commands/run_command.h"
+#include "supervisor/commands/run.h"
 
 namespace kms::supervisor {
 namespace {

@@ -1,24 +1,27 @@
-// What the control service asks of the loop: the seam between control_server.h and supervisor.h.
+// ControlHandler is the seam between the control server and the supervisor: the server receives calls, the
+// supervisor answers them.
 //
-// All of it is called on the loop's thread. An `instance` is a number from 1 that there is, or 0 for all of
-// them.
+// All methods are called on the loop's thread. An `instance` is the number of an existing instance, from 1,
+// or 0 for all of them.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
+#include "common/error.h"
 #include "proto/supervisor_control.pb.h"
 
 namespace kms::supervisor {
 
-enum class Order { restart, pause, resume };
+enum class ControlCommand { restart, pause, resume };
 
-class Commands {
+class ControlHandler {
  public:
-  /// Called once, on the loop's thread: "" when it is done, else why it was not.
-  using Done = std::function<void(const std::string& problem)>;
+  /// Called once, on the loop's thread, when the command is done or has failed.
+  using Done = std::function<void(const Outcome<>&)>;
 
-  virtual ~Commands() = default;
+  virtual ~ControlHandler() = default;
 
   /// Whether there is an instance of this number.
   [[nodiscard]] virtual bool has(unsigned instance) const = 0;
@@ -26,9 +29,10 @@ class Commands {
   /// Fills `status`, which lives until `done` is called, once and on the loop's thread.
   virtual void status(unsigned instance, mock_kms::v1::SupervisorStatus& status,
                       std::function<void()> done) = 0;
-  virtual void carry_out(Order order, unsigned instance, const std::string& requester, Done done) = 0;
+  virtual void execute(ControlCommand command, unsigned instance, const std::string& requester,
+                       Done done) = 0;
 
-  /// What came after number `after`.
+  /// Fills the page with the entries after number `after`.
   virtual void events(std::uint64_t after, unsigned instance, mock_kms::v1::EventPage& page) const = 0;
   virtual void output(std::uint64_t after, unsigned instance, mock_kms::v1::OutputPage& page) const = 0;
 

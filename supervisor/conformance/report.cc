@@ -1,4 +1,4 @@
-#include "supervisor/check/check_report.h"
+#include "supervisor/conformance/report.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -6,7 +6,7 @@
 #include "common/text/escape.h"
 #include "common/text/junit.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 using mock_kms::v1::CheckReport;
@@ -111,4 +111,4 @@ std::string report_junit(const CheckReport& report, Duration took) {
   return junit_report("supervisor check " + report.endpoint(), cases, took);
 }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

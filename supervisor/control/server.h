@@ -16,14 +16,14 @@
 
 #include "common/net/unix_listener.h"
 #include "proto/supervisor_control.grpc.pb.h"
-#include "supervisor/commands/commands.h"
-#include "supervisor/control/control_peers.h"
+#include "supervisor/control/handler.h"
+#include "supervisor/control/peers.h"
 
 namespace kms::supervisor {
 
 class ControlServer {
  public:
-  ControlServer(asio::io_context& loop, UnixListener listener, Commands& commands);
+  ControlServer(asio::io_context& loop, UnixListener listener, ControlHandler& handler);
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 

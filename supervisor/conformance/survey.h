@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "common/net/endpoint.h"
-#include "supervisor/check/check_observations.h"
+#include "supervisor/conformance/observations.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 
 struct SurveyLimits {
   Duration timeout = std::chrono::seconds(3);    ///< of each call; the API server's default
@@ -19,4 +19,4 @@ struct SurveyLimits {
 [[nodiscard]] Observations survey(const Endpoint& endpoint, const std::vector<Endpoint>& replicas,
                                   const SurveyLimits& limits);
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

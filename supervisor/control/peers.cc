@@ -1,4 +1,4 @@
-#include "supervisor/control/control_peers.h"
+#include "supervisor/control/peers.h"
 
 #include <pwd.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-#include "supervisor/check/check_session.h"
+#include "supervisor/conformance/session.h"
 
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/support/byte_buffer.h>
@@ -11,7 +11,7 @@
 #include "common/text/escape.h"
 #include "supervisor/probe/call_end.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 constexpr auto authority_of_the_api_server = "localhost";
@@ -215,4 +215,4 @@ std::vector<Reply> Session::send(const std::vector<Question>& questions, const S
   return replies;
 }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,13 +1,13 @@
-#include "supervisor/check/check_rules.h"
+#include "supervisor/conformance/rules.h"
 
 #include <doctest/doctest.h>
 
 #include <set>
 #include <string>
 
-#include "supervisor/check/check_report.h"
+#include "supervisor/conformance/report.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 using namespace std::chrono_literals;
@@ -236,4 +236,4 @@ TEST_CASE("a report conforms while no MUST is broken") {
 }
 
 }  // namespace
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

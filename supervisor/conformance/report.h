@@ -4,9 +4,9 @@
 #include <string>
 
 #include "proto/check_report.pb.h"
-#include "supervisor/check/check_rules.h"
+#include "supervisor/conformance/rules.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 
 /// Judges `seen` by every rule.
 [[nodiscard]] mock_kms::v1::CheckReport report_on(const Observations& seen);
@@ -18,4 +18,4 @@ namespace kms::supervisor::check {
 /// skipped with its reason.
 [[nodiscard]] std::string report_junit(const mock_kms::v1::CheckReport& report, Duration took);
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,9 +1,9 @@
 // Rules 1 to 9.
 #include <algorithm>
 
-#include "supervisor/check/check_findings.h"
+#include "supervisor/conformance/findings.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 bool spoke(const CallSeen& call) {
@@ -119,4 +119,4 @@ constexpr Rule table[] = {
 
 std::span<const Rule> transport_rules() { return table; }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,4 +1,4 @@
-#include "supervisor/commands/history_command.h"
+#include "supervisor/commands/history.h"
 
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
@@ -10,7 +10,7 @@
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
 #include "common/text/escape.h"
-#include "supervisor/control/control_client.h"
+#include "supervisor/control/client.h"
 
 namespace kms::supervisor {
 namespace {

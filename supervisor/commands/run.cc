@@ -1,4 +1,4 @@
-#include "supervisor/commands/run_command.h"
+#include "supervisor/commands/run.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

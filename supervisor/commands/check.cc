@@ -1,4 +1,4 @@
-#include "supervisor/check/check_command.h"
+#include "supervisor/commands/check.h"
 
 #include <cerrno>
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include "common/net/unix_connection.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
-#include "supervisor/check/check_report.h"
+#include "supervisor/conformance/report.h"
 
 namespace kms::supervisor {
 namespace {
@@ -70,12 +70,13 @@ int run_check(const CommandLine& line, const CheckOptions& options) {
   const auto begun = Clock::now();
   const Endpoint endpoint = endpoints.front();
   endpoints.erase(endpoints.begin());
-  const check::Observations seen = check::survey(endpoint, endpoints, options.limits);
-  auto report = check::report_on(seen);
+  const conformance::Observations seen = conformance::survey(endpoint, endpoints, options.limits);
+  auto report = conformance::report_on(seen);
   report.set_endpoint(endpoint.uri());
   for (const Endpoint& replica : endpoints) report.add_replicas(replica.uri());
-  if (!options.junit.empty()) write_report(options.junit, check::report_junit(report, Clock::now() - begun));
-  print(options.output == "json" ? to_json(report, JsonLayout::document) : check::report_text(report));
+  if (!options.junit.empty())
+    write_report(options.junit, conformance::report_junit(report, Clock::now() - begun));
+  print(options.output == "json" ? to_json(report, JsonLayout::document) : conformance::report_text(report));
   if (seen.out_of_time) {
     std::fprintf(stderr, "supervisor: the check was not finished within %s; give it a longer --deadline\n",
                  go_duration(options.limits.deadline).c_str());

@@ -5,14 +5,14 @@
 #include <vector>
 
 #include "common/cli/command_line.h"
-#include "supervisor/check/check_survey.h"
+#include "supervisor/conformance/survey.h"
 
 namespace kms::supervisor {
 
 struct CheckOptions {
   std::string endpoint;
   std::vector<std::string> replicas;
-  check::SurveyLimits limits;
+  conformance::SurveyLimits limits;
   std::string output = "text";  ///< text or json
   std::string junit;            ///< file for a report in JUnit's form; empty: none
 };

@@ -1,5 +1,5 @@
-// What a survey saw of a plugin: the calls that it made, and how each ended. Values; check_survey.h makes
-// them and check_rules.h judges them.
+// What a survey saw of a plugin: the calls that it made, and how each ended. Values; survey.h makes
+// them and rules.h judges them.
 #pragma once
 
 #include <grpcpp/support/status.h>
@@ -11,7 +11,7 @@
 #include "common/text/time.h"
 #include "proto/kms_v2_bytes.pb.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 
 enum class Ended {
   not_asked,  ///< the method was silent before, nothing listens any more, or the time was over
@@ -105,4 +105,4 @@ struct Observations {
   }
 };
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,4 +1,4 @@
-#include "supervisor/control/control_client.h"
+#include "supervisor/control/client.h"
 
 #include <grpcpp/create_channel_posix.h>
 #include <grpcpp/support/channel_arguments.h>
@@ -23,7 +23,7 @@ Error obstacle(const Endpoint& control, int error) {
 
 }  // namespace
 
-/// The connection has a name, by which the supervisor knows who asks (control_peers.h).
+/// The connection has a name, by which the supervisor knows who asks (peers.h).
 std::optional<NoAnswer> ControlClient::call(Duration timeout, const Call& call) const {
   UniqueFd connection = connect_by_name(control_);
   if (!connection) return NoAnswer{obstacle(control_, errno), exit_code::unreachable};
@@ -84,14 +84,14 @@ Reply<mock_kms::v1::MetricsReply> ControlClient::metrics(Duration timeout) const
   return read(timeout, mock_kms::v1::ReadMetricsRequest(), &Stub::ReadMetrics);
 }
 
-std::optional<NoAnswer> ControlClient::tell(Order order, Duration timeout) const {
+std::optional<NoAnswer> ControlClient::tell(ControlCommand command, Duration timeout) const {
   mock_kms::v1::CommandRequest request;
   request.set_instance(instance_);
   return call(timeout, [&](Stub& stub, grpc::ClientContext& context) {
     mock_kms::v1::CommandReply reply;
-    grpc::Status status = order == Order::restart ? stub.Restart(&context, request, &reply)
-                          : order == Order::pause ? stub.Pause(&context, request, &reply)
-                                                  : stub.Resume(&context, request, &reply);
+    grpc::Status status = command == ControlCommand::restart ? stub.Restart(&context, request, &reply)
+                          : command == ControlCommand::pause ? stub.Pause(&context, request, &reply)
+                                                             : stub.Resume(&context, request, &reply);
     if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) return status;
     return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
                         "it is not done after " + go_duration(timeout) + ", and may still be");

@@ -1,9 +1,9 @@
-// How judges word what they found. Included by check_rules_*.cc alone; pure functions.
+// How judges word what they found. Included by rules_*.cc alone; pure functions.
 #pragma once
 
-#include "supervisor/check/check_rules.h"
+#include "supervisor/conformance/rules.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 
 inline Finding pass(std::string seen) { return {Verdict::pass, std::move(seen)}; }
 inline Finding fail(std::string seen) { return {Verdict::fail, std::move(seen)}; }
@@ -27,4 +27,4 @@ inline Finding not_visible(std::string seen) { return {Verdict::not_visible, std
 /// What is wrong with a key_id by rule 13, "" for nothing.
 [[nodiscard]] std::string key_id_problem(std::string_view key_id);
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

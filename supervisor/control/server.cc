@@ -1,4 +1,4 @@
-#include "supervisor/control/control_server.h"
+#include "supervisor/control/server.h"
 
 #include <fcntl.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -31,37 +31,37 @@ int duplicate(int fd) {
 
 class ControlServer::Service final : public mock_kms::v1::SupervisorControl::CallbackService {
  public:
-  Service(asio::io_context& loop, Commands& commands, const ControlPeers& peers)
-      : loop_(loop), commands_(commands), peers_(peers) {}
+  Service(asio::io_context& loop, ControlHandler& handler, const ControlPeers& peers)
+      : loop_(loop), handler_(handler), peers_(peers) {}
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
                                       const mock_kms::v1::GetStatusRequest* request,
                                       mock_kms::v1::SupervisorStatus* status) override {
     const unsigned instance = request->instance();
     return on_the_loop(context, instance, [this, instance, status](auto* reactor) {
-      commands_.status(instance, *status, [reactor] { reactor->Finish(grpc::Status::OK); });
+      handler_.status(instance, *status, [reactor] { reactor->Finish(grpc::Status::OK); });
     });
   }
   grpc::ServerUnaryReactor* Restart(grpc::CallbackServerContext* context,
                                     const mock_kms::v1::CommandRequest* request,
                                     mock_kms::v1::CommandReply*) override {
-    return carry_out(context, request->instance(), Order::restart);
+    return execute(context, request->instance(), ControlCommand::restart);
   }
   grpc::ServerUnaryReactor* Pause(grpc::CallbackServerContext* context,
                                   const mock_kms::v1::CommandRequest* request,
                                   mock_kms::v1::CommandReply*) override {
-    return carry_out(context, request->instance(), Order::pause);
+    return execute(context, request->instance(), ControlCommand::pause);
   }
   grpc::ServerUnaryReactor* Resume(grpc::CallbackServerContext* context,
                                    const mock_kms::v1::CommandRequest* request,
                                    mock_kms::v1::CommandReply*) override {
-    return carry_out(context, request->instance(), Order::resume);
+    return execute(context, request->instance(), ControlCommand::resume);
   }
   grpc::ServerUnaryReactor* ReadEvents(grpc::CallbackServerContext* context,
                                        const mock_kms::v1::ReadEventsRequest* request,
                                        mock_kms::v1::EventPage* page) override {
     return on_the_loop(context, request->instance(), [this, request = *request, page](auto* reactor) {
-      commands_.events(request.after(), request.instance(), *page);
+      handler_.events(request.after(), request.instance(), *page);
       reactor->Finish(grpc::Status::OK);
     });
   }
@@ -69,7 +69,7 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
                                        const mock_kms::v1::ReadOutputRequest* request,
                                        mock_kms::v1::OutputPage* page) override {
     return on_the_loop(context, request->instance(), [this, request = *request, page](auto* reactor) {
-      commands_.output(request.after(), request.instance(), *page);
+      handler_.output(request.after(), request.instance(), *page);
       reactor->Finish(grpc::Status::OK);
     });
   }
@@ -78,7 +78,7 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
                                         const mock_kms::v1::ReadMetricsRequest*,
                                         mock_kms::v1::MetricsReply* reply) override {
     return on_the_loop(context, 0, [this, reply](auto* reactor) {
-      reply->set_text(commands_.metrics());
+      reply->set_text(handler_.metrics());
       reactor->Finish(grpc::Status::OK);
     });
   }
@@ -99,7 +99,7 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
       reactor->Finish({grpc::StatusCode::UNAVAILABLE, "the supervisor is ending"});
     } else {
       asio::post(loop_, [this, reactor, instance, work = std::move(work)] {
-        if (commands_.has(instance)) return work(reactor);
+        if (handler_.has(instance)) return work(reactor);
         reactor->Finish(
             {grpc::StatusCode::INVALID_ARGUMENT, "there is no instance " + std::to_string(instance)});
       });
@@ -107,29 +107,31 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
     return reactor;
   }
 
-  grpc::ServerUnaryReactor* carry_out(grpc::CallbackServerContext* context, unsigned instance, Order order) {
+  grpc::ServerUnaryReactor* execute(grpc::CallbackServerContext* context, unsigned instance,
+                                    ControlCommand command) {
     const std::string who = peers_.name_of(context->peer());
-    return on_the_loop(context, instance, [this, instance, order, who](auto* reactor) {
-      commands_.carry_out(order, instance, who, [reactor](const std::string& problem) {
-        reactor->Finish(problem.empty() ? grpc::Status::OK
-                                        : grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, problem));
+    return on_the_loop(context, instance, [this, instance, command, who](auto* reactor) {
+      handler_.execute(command, instance, who, [reactor](const Outcome<>& outcome) {
+        reactor->Finish(outcome
+                            ? grpc::Status::OK
+                            : grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, outcome.error().cause()));
       });
     });
   }
 
   asio::io_context& loop_;
-  Commands& commands_;
+  ControlHandler& handler_;
   const ControlPeers& peers_;
   std::mutex mutex_;
   bool closed_ = false;
 };
 
-ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Commands& commands)
+ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, ControlHandler& handler)
     : loop_(loop),
       listener_(std::move(listener)),
       readable_(loop, duplicate(listener_.fd())),
       pause_(loop),
-      service_(std::make_unique<Service>(loop, commands, peers_)) {
+      service_(std::make_unique<Service>(loop, handler, peers_)) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;

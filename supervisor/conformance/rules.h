@@ -1,7 +1,7 @@
 // The rules of docs/kms-v2-rules.md as values, each with a pure function that judges what a survey saw.
 //
-// To add one: write its judge beside its neighbours in check_rules_*.cc, name it in that file's table, and
-// show in check_rules_test.cc what breaks it. Safe from any thread.
+// To add one: write its judge beside its neighbours in rules_*.cc, name it in that file's table, and
+// show in conformance_test.cc what breaks it. Safe from any thread.
 #pragma once
 
 #include <span>
@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "supervisor/check/check_observations.h"
+#include "supervisor/conformance/observations.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 
 enum class Level { must, should };
 
@@ -48,4 +48,4 @@ struct Rule {
 /// rules cannot be expected to open.
 [[nodiscard]] int broken_encrypt_rule(const Observations& seen);
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

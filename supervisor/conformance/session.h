@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "common/net/endpoint.h"
-#include "supervisor/check/check_observations.h"
+#include "supervisor/conformance/observations.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 
 /// A method's name, such as "Status", and the bytes of its request.
 struct Question {
@@ -76,4 +76,4 @@ class Session {
   bool out_of_time_ = false;
 };
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,4 +1,4 @@
-#include "supervisor/check/check_survey.h"
+#include "supervisor/conformance/survey.h"
 
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -6,9 +6,9 @@
 #include <filesystem>
 
 #include "common/error.h"
-#include "supervisor/check/check_session.h"
+#include "supervisor/conformance/session.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 using kms_v2_bytes::DecryptRequest;
@@ -206,4 +206,4 @@ std::vector<const CallSeen*> Observations::calls() const {
   return all;
 }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

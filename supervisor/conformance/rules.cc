@@ -1,9 +1,9 @@
-#include "supervisor/check/check_rules.h"
+#include "supervisor/conformance/rules.h"
 
 #include "common/text/escape.h"
-#include "supervisor/check/check_findings.h"
+#include "supervisor/conformance/findings.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 constexpr std::size_t max_quoted = 80;
@@ -59,4 +59,4 @@ int broken_encrypt_rule(const Observations& seen) {
   return 0;
 }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,4 +1,4 @@
-#include "supervisor/probe/call_queue.h"
+#include "supervisor/probe/call.h"
 
 namespace kms::supervisor {
 

@@ -1,9 +1,9 @@
 // Rules 10 to 19.
 #include <algorithm>
 
-#include "supervisor/check/check_findings.h"
+#include "supervisor/conformance/findings.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 constexpr Duration cheap = std::chrono::milliseconds(100);
@@ -178,4 +178,4 @@ constexpr Rule table[] = {
 
 std::span<const Rule> status_rules() { return table; }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

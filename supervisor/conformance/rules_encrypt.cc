@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 
-#include "supervisor/check/check_findings.h"
+#include "supervisor/conformance/findings.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 constexpr std::size_t max_ciphertext = 1024;
@@ -164,4 +164,4 @@ constexpr Rule table[] = {
 
 std::span<const Rule> encrypt_rules() { return table; }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

@@ -1,4 +1,4 @@
-#include "supervisor/commands/status_command.h"
+#include "supervisor/commands/status.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -11,8 +11,8 @@
 
 #include "common/cli/exit_code.h"
 #include "common/text/time.h"
-#include "supervisor/commands/status_text.h"
-#include "supervisor/control/control_client.h"
+#include "supervisor/control/client.h"
+#include "supervisor/control/status_text.h"
 #include "supervisor/probe/self_report.h"
 
 namespace kms::supervisor {

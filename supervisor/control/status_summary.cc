@@ -1,4 +1,4 @@
-#include "supervisor/commands/status_summary.h"
+#include "supervisor/control/status_summary.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "supervisor/commands/status_text.h"
+#include "supervisor/control/status_text.h"
 
 #include <google/protobuf/util/json_util.h>
 
@@ -7,7 +7,7 @@
 
 #include "common/text/escape.h"
 #include "common/text/time.h"
-#include "supervisor/commands/status_rows.h"
+#include "supervisor/control/status_rows.h"
 
 namespace kms::supervisor {
 namespace {

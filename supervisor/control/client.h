@@ -10,7 +10,7 @@
 #include "common/net/endpoint.h"
 #include "common/text/time.h"
 #include "proto/supervisor_control.grpc.pb.h"
-#include "supervisor/commands/commands.h"
+#include "supervisor/control/handler.h"
 
 namespace kms::supervisor {
 
@@ -38,8 +38,8 @@ class ControlClient {
   /// In Prometheus' text format.
   [[nodiscard]] Reply<mock_kms::v1::MetricsReply> metrics(Duration timeout) const;
 
-  /// Nothing when the order was carried out within `timeout`.
-  [[nodiscard]] std::optional<NoAnswer> tell(Order order, Duration timeout) const;
+  /// Nothing when the command was carried out within `timeout`.
+  [[nodiscard]] std::optional<NoAnswer> tell(ControlCommand command, Duration timeout) const;
 
  private:
   using Stub = mock_kms::v1::SupervisorControl::Stub;

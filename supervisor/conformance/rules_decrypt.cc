@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <array>
 
-#include "supervisor/check/check_findings.h"
+#include "supervisor/conformance/findings.h"
 
-namespace kms::supervisor::check {
+namespace kms::supervisor::conformance {
 namespace {
 
 /// What keeps the rules about a Decrypt that worked from being judged.
@@ -118,4 +118,4 @@ constexpr Rule table[] = {
 
 std::span<const Rule> decrypt_rules() { return table; }
 
-}  // namespace kms::supervisor::check
+}  // namespace kms::supervisor::conformance

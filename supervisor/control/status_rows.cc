@@ -1,4 +1,4 @@
-#include "supervisor/commands/status_rows.h"
+#include "supervisor/control/status_rows.h"
 
 #include <google/protobuf/util/time_util.h>
 
