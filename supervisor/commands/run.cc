@@ -7,9 +7,9 @@
 
 #include "common/log/log.h"
 #include "common/net/unix_connection.h"
-#include "supervisor/signals.h"
-#include "supervisor/socket_file.h"
-#include "supervisor/supervisor.h"
+#include "supervisor/daemon/signals.h"
+#include "supervisor/daemon/supervisor.h"
+#include "supervisor/instance/socket_file.h"
 
 namespace kms::supervisor {
 namespace {
@@ -162,7 +162,7 @@ CLI::App& add_run(CommandLine& line, RunOptions& options) {
   return run;
 }
 
-Outcome<SupervisorPlan> plan_of(const RunOptions& options) {
+Outcome<SupervisorConfig> plan_of(const RunOptions& options) {
   auto metrics = metrics_address_of(options);
   if (!metrics) return metrics.error();
   const auto access = access_of(options);
@@ -173,7 +173,7 @@ Outcome<SupervisorPlan> plan_of(const RunOptions& options) {
     return Error(
         "--socket: " + std::to_string(options.instances) + " instances cannot share " + options.socket,
         "write {n} where the instance's number is to stand");
-  SupervisorPlan plan{{}, options.termination_log, *std::move(metrics)};
+  SupervisorConfig plan{{}, options.termination_log, *std::move(metrics)};
   for (unsigned number = 1; number <= options.instances; ++number) {
     const auto socket = Endpoint::parse(numbered(options.socket, number));
     if (!socket) return socket.error().within("--socket");
@@ -191,12 +191,12 @@ Outcome<SupervisorPlan> plan_of(const RunOptions& options) {
   return plan;
 }
 
-int run_supervisor(SupervisorPlan plan, const Endpoint& control) {
+int run_supervisor(SupervisorConfig plan, const Endpoint& control) {
   block_signals();
   make_parent(control);
   auto listener = UnixListener::claim(control);
   if (!listener) throw Error(listener.error());
-  for (const Supervision& plugin : plan.plugins) {
+  for (const InstanceConfig& plugin : plan.plugins) {
     // The plugin of a supervisor that was killed is killed with it, and may hold its socket a little longer
     // than this one takes to start.
     await_dying_listener(plugin.socket, patience_with_the_dying);

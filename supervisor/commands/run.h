@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common/cli/command_line.h"
-#include "supervisor/supervision.h"
+#include "supervisor/instance/config.h"
 
 namespace kms::supervisor {
 
@@ -35,9 +35,9 @@ struct RunOptions {
 CLI::App& add_run(CommandLine& line, RunOptions& options);
 
 /// What the options ask for, or what is wrong with them.
-[[nodiscard]] Outcome<SupervisorPlan> plan_of(const RunOptions& options);
+[[nodiscard]] Outcome<SupervisorConfig> plan_of(const RunOptions& options);
 
 /// Supervises until told to stop. Returns an exit code; throws Error.
-[[nodiscard]] int run_supervisor(SupervisorPlan plan, const Endpoint& control);
+[[nodiscard]] int run_supervisor(SupervisorConfig plan, const Endpoint& control);
 
 }  // namespace kms::supervisor

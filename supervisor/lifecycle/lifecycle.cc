@@ -1,6 +1,6 @@
 #include "supervisor/lifecycle/lifecycle.h"
 
-#include "supervisor/lifecycle/lifecycle_transition.h"
+#include "supervisor/lifecycle/transition.h"
 
 namespace kms::supervisor {
 namespace {
@@ -42,9 +42,9 @@ Actions Lifecycle::handle(const Event& event, Time now) {
       [&]<class E>(const E& e) {
         if constexpr (AboutOneProcess<E>) {
           if (successor_ && e.generation == successor_->generation) return transition.on_successor(e);
-          const auto retiree = std::find_if(retirees_.begin(), retirees_.end(),
-                                            [&](const Retiree& r) { return r.generation == e.generation; });
-          if (retiree != retirees_.end()) return transition.on_retiree(*retiree, e);
+          const auto draining = std::find_if(draining_.begin(), draining_.end(),
+                                             [&](const Draining& r) { return r.generation == e.generation; });
+          if (draining != draining_.end()) return transition.on_draining(*draining, e);
           if (e.generation != active_) return;
         }
         // The state is copied, since its handler replaces it.
@@ -75,8 +75,8 @@ Deadline Lifecycle::next_deadline() const {
                                         : due(successor_->process, policy_.startup_timeout, restart_asked_));
   }
   if (wants_successor()) next = earlier(next, successor_at_);
-  for (const Retiree& retiree : retirees_) {
-    if (!retiree.killed) next = earlier(next, retiree.kill_at);
+  for (const Draining& draining : draining_) {
+    if (!draining.killed) next = earlier(next, draining.kill_at);
   }
   return next;
 }

@@ -18,7 +18,7 @@
 #include <vector>
 
 #include "supervisor/lifecycle/back_off.h"
-#include "supervisor/lifecycle/lifecycle_events.h"
+#include "supervisor/lifecycle/events.h"
 
 namespace kms::supervisor {
 
@@ -86,7 +86,7 @@ struct Successor {
   bool ready = false;
 };
 
-struct Retiree {
+struct Draining {
   Generation generation;
   Time launched;
   EndCause cause;
@@ -130,7 +130,7 @@ class Lifecycle {
   State state_ = BackingOff{};
   std::optional<Successor> successor_;
   Time successor_at_;  ///< when the next one may be launched
-  std::vector<Retiree> retirees_;
+  std::vector<Draining> draining_;
   std::deque<Time> deaths_;  ///< of active processes, within the window
   Generation active_ = 0;
   Generation last_ = 0;         ///< the newest process, active or not

@@ -1,7 +1,7 @@
 #include "supervisor/output/output_log.h"
 
 #include "common/text/escape.h"
-#include "supervisor/wall_time.h"
+#include "common/text/protobuf.h"
 
 namespace kms::supervisor {
 
@@ -19,7 +19,7 @@ void OutputLog::read(std::uint64_t after, unsigned instance, mock_kms::v1::Outpu
     if (line.number <= after) continue;
     mock_kms::v1::OutputLine& shown = *page.add_lines();
     shown.set_number(line.number);
-    *shown.mutable_at() = timestamp(line.at);
+    *shown.mutable_at() = to_timestamp(line.at);
     shown.set_instance(instance);
     shown.set_pid(static_cast<std::uint32_t>(line.pid));
     shown.set_text(utf8_text(line.text));

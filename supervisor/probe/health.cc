@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "supervisor/wall_time.h"
+#include "common/text/protobuf.h"
 
 namespace kms::supervisor {
 
@@ -69,7 +69,7 @@ std::string Health::reason() const {
 
 void Health::fill(mock_kms::v1::SupervisorStatus& status) const {
   mock_kms::v1::Probe& probe = *status.mutable_probe();
-  if (probed_at_) *probe.mutable_at() = timestamp(*probed_at_);
+  if (probed_at_) *probe.mutable_at() = to_timestamp(*probed_at_);
   probe.set_failures_in_a_row(silent_in_a_row_);
   probe.set_last_failure(silence_);
   if (time_to_ready_) *probe.mutable_time_to_ready() = to_proto(*time_to_ready_);
@@ -81,10 +81,10 @@ void Health::fill(mock_kms::v1::SupervisorStatus& status) const {
   answer.set_key_id(answer_->status.key_id());
   answer.set_error(answer_->error);
   answer.set_previous_key_id(previous_key_id_);
-  if (!key_id_.empty()) *answer.mutable_key_id_since() = timestamp(key_id_since_);
+  if (!key_id_.empty()) *answer.mutable_key_id_since() = to_timestamp(key_id_since_);
   if (!deep_answer_) return;
   mock_kms::v1::DeepProbe& deep = *status.mutable_deep_probe();
-  *deep.mutable_at() = timestamp(*deep_at_);
+  *deep.mutable_at() = to_timestamp(*deep_at_);
   deep.set_key_id(deep_answer_->key_id);
   *deep.mutable_latency() = to_proto(deep_answer_->latency);
   deep.set_problem(deep_answer_->problem);

@@ -12,7 +12,7 @@
 #include "common/net/endpoint.h"
 #include "common/text/time.h"
 #include "proto/kms_v2.grpc.pb.h"
-#include "supervisor/lifecycle/lifecycle_events.h"
+#include "supervisor/lifecycle/events.h"
 #include "supervisor/probe/call.h"
 
 namespace kms::supervisor {

@@ -1,7 +1,7 @@
 // What grows with the supervisor's life has an end: events and lines of output.
 #include <doctest/doctest.h>
 
-#include "supervisor/history.h"
+#include "supervisor/history/history.h"
 #include "supervisor/output/output_log.h"
 #include "supervisor/probe/health.h"
 

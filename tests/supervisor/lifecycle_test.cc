@@ -35,7 +35,7 @@ TEST_CASE("a death is followed by a start at once, a second one by a back-off") 
   REQUIRE(all<Launch>(first).size() == 1);
   CHECK(all<Launch>(first)[0].generation == 2);
   REQUIRE(all<ReportEnd>(first).size() == 1);
-  CHECK(all<ReportEnd>(first)[0].cause == EndCause::own_death);
+  CHECK(all<ReportEnd>(first)[0].cause == EndCause::exited);
   const Actions second = bench.tell(Exited{2, killed_by_kill});
   CHECK(all<Launch>(second).empty());
   CHECK(is<BackingOff>(bench));
@@ -67,7 +67,7 @@ TEST_CASE("silence for the threshold of probes is ended by TERM, then by KILL, a
     CHECK(is<Serving>(bench));
     REQUIRE(all<StartProbe>(bench.pass(1s)).size() == 1);
     bench.now += 1s;
-    const Actions actions = bench.tell(Silent{1});
+    const Actions actions = bench.tell(Unresponsive{1});
     CHECK(all<SendSignal>(actions).size() == (probe == 3 ? 1U : 0U));
   }
   CHECK(is<Ending>(bench));
@@ -76,7 +76,7 @@ TEST_CASE("silence for the threshold of probes is ended by TERM, then by KILL, a
   REQUIRE(all<SendSignal>(kill).size() == 1);
   CHECK(all<SendSignal>(kill)[0].signal == SIGKILL);
   const Actions end = bench.tell(Exited{1, killed_by_kill});
-  CHECK(all<ReportEnd>(end)[0].cause == EndCause::silence);
+  CHECK(all<ReportEnd>(end)[0].cause == EndCause::unresponsive);
   CHECK(all<Launch>(end).size() == 1);
 }
 
@@ -86,7 +86,7 @@ TEST_CASE("an answer between silent probes starts the count anew") {
   for (int round = 0; round < 10; ++round) {
     for (int i = 0; i < 2; ++i) {
       (void)bench.pass(1s);
-      (void)bench.tell(Silent{1});
+      (void)bench.tell(Unresponsive{1});
     }
     (void)bench.pass(1s);
     (void)bench.tell(Answered{1, false});
@@ -111,7 +111,7 @@ TEST_CASE("a plugin that never answers is ended when its start-up time is over")
   Actions actions;
   for (int i = 0; i < 29; ++i) {
     bench.now += 1s;
-    (void)bench.tell(Silent{1});
+    (void)bench.tell(Unresponsive{1});
     actions = bench.pass(0s);
     CHECK(all<SendSignal>(actions).empty());
   }
@@ -235,7 +235,7 @@ TEST_CASE("two million random events never break an invariant") {
           actions = bench.tell(Answered{about, random() % 4 != 0});
           break;
         case 2:
-          actions = bench.tell(Silent{about});
+          actions = bench.tell(Unresponsive{about});
           break;
         case 3:
           if (random() % 100 == 0) {

@@ -1,4 +1,4 @@
-#include "supervisor/oom_kills.h"
+#include "supervisor/instance/oom_kills.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "supervisor/record.h"
+#include "supervisor/history/record.h"
 
 #include <doctest/doctest.h>
 

@@ -1,0 +1,239 @@
+#include "supervisor/daemon/supervisor.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "common/cli/exit_code.h"
+#include "common/process/reaper.h"
+#include "common/text/protobuf.h"
+#include "supervisor/control/status_summary.h"
+#include "supervisor/control/status_text.h"
+
+namespace kms::supervisor {
+namespace {
+
+/// An out-of-memory kill explains a death that is seen this long after it, up to twice as long.
+constexpr auto oom_kill_age = std::chrono::seconds(10);
+
+/// Answers `done` once, when all that it was told for have answered: with what went wrong, instance by
+/// instance.
+class Gathered {
+ public:
+  Gathered(std::size_t count, ControlHandler::Done done) : left_(count), done_(std::move(done)) {}
+
+  void one_is_done(const Instance& instance, const Outcome<>& outcome) {
+    if (!outcome) {
+      problems_ += (problems_.empty() ? "" : "; ") +
+                   (instance.number() == 0 ? "" : "instance " + std::to_string(instance.number()) + ": ") +
+                   outcome.error().cause();
+    }
+    if (--left_ == 0) done_(problems_.empty() ? Outcome<>() : Error(problems_));
+  }
+
+ private:
+  std::size_t left_;
+  std::string problems_;
+  ControlHandler::Done done_;
+};
+
+}  // namespace
+
+Supervisor::Supervisor(SupervisorConfig plan, UnixListener control)
+    : writer_(STDERR_FILENO),
+      loop_(1),
+      context_(loop_, writer_),
+      termination_log_(std::move(plan.termination_log)),
+      watchdog_timer_(loop_),
+      oom_timer_(loop_),
+      signals_(loop_, [this](int signal) { on_signal(signal); }),
+      control_(loop_, std::move(control), *this) {
+  log::redirect([this](std::string line) { writer_.write(std::move(line)); });
+  if (plan.metrics) {
+    metrics_.emplace(*plan.metrics, false, [this] { return metrics(); });
+    log::info("serving metrics", {{"url", metrics_->url()}});
+  }
+  const bool several = plan.plugins.size() > 1;
+  for (InstanceConfig& plugin : plan.plugins) {
+    const auto number = several ? static_cast<unsigned>(instances_.size() + 1) : 0;
+    instances_.push_back(std::make_unique<Instance>(context_, number, std::move(plugin),
+                                                    [this](const auto& changed) { on_change(changed); }));
+  }
+}
+
+Supervisor::~Supervisor() {
+  context_.binaries.finish();
+  log::redirect({});
+}
+
+int Supervisor::run() {
+  process::become_subreaper();
+  feed_watchdog();
+  age_oom_kills();
+  for (const auto& instance : instances_) instance->start();
+  loop_.run();
+  const bool well = std::all_of(instances_.begin(), instances_.end(),
+                                [](const auto& instance) { return instance->ended_well(); });
+  return well ? exit_code::ok : exit_code::failed;
+}
+
+void Supervisor::on_signal(int signal) {
+  if (signal == SIGCHLD) {
+    process::reap([this](pid_t pid, process::ExitStatus status) { on_exit(pid, status); });
+    return;
+  }
+  if (signal == SIGUSR1) return log_status();
+  const bool end = signal != SIGHUP;
+  context_.history.add(mock_kms::v1::SUPERVISOR, 0, end ? "told to stop" : "told to reload",
+                       {{"signal", process::signal_name(signal)}}, std::chrono::system_clock::now());
+  log::info(end ? "told to stop" : "told to reload", {{"signal", process::signal_name(signal)}});
+  if (!end) return reload();
+  stopping_ = true;
+  manager_.tell("STOPPING=1");
+  for (const auto& instance : instances_) instance->stop(signal);
+}
+
+/// A planned restart of each: the plugin reads its files and its environment anew.
+void Supervisor::reload() {
+  for (const auto& instance : instances_)
+    instance->execute(ControlCommand::restart, "SIGHUP", [](const auto&) {});
+}
+
+void Supervisor::log_status() {
+  const auto text = std::make_shared<mock_kms::v1::SupervisorStatus>();
+  status(0, *text, [text] {
+    for (const std::string& line : lines_of(status_text(*text, std::chrono::system_clock::now())))
+      log::info("status: " + line);
+  });
+}
+
+void Supervisor::on_exit(pid_t pid, process::ExitStatus status) {
+  const bool known = std::any_of(instances_.begin(), instances_.end(),
+                                 [&](const auto& instance) { return instance->reaped(pid, status); });
+  if (known) return;
+  if (status.signaled() && status.value() == SIGKILL) (void)context_.oom_kills.claim();
+  log::debug("reaped an orphan", {{"pid", pid}, {"status", status.text()}});
+}
+
+/// The end is posted, since the instance that tells is in the middle of something.
+void Supervisor::on_change(const Instance& instance) {
+  control_.set_serving(instance.socket().uri(), instance.ready());
+  control_.set_serving("", all_ready());
+  tell_manager();
+  asio::post(loop_, [this] { end_if_all_have_ended(); });
+}
+
+bool Supervisor::all_ready() const {
+  return std::all_of(instances_.begin(), instances_.end(), [](const auto& i) { return i->ready(); });
+}
+
+/// READY=1 more than once does no harm (sd_notify(3)).
+void Supervisor::tell_manager() {
+  if (!manager_.listens()) return;
+  mock_kms::v1::SupervisorStatus whole = summary();
+  make_fields_utf8(whole);
+  const std::string line = status_line(whole);
+  manager_.tell((all_ready() ? "READY=1\nSTATUS=" : "STATUS=") + line.substr(0, line.find('\n')));
+}
+
+void Supervisor::feed_watchdog() {
+  const auto interval = manager_.watchdog_interval();
+  if (!interval) return;
+  manager_.tell("WATCHDOG=1");
+  watchdog_timer_.expires_after(*interval);
+  watchdog_timer_.async_wait([this](const asio::error_code& stopped) {
+    if (!stopped) feed_watchdog();
+  });
+}
+
+void Supervisor::age_oom_kills() {
+  context_.oom_kills.age();
+  oom_timer_.expires_after(oom_kill_age);
+  oom_timer_.async_wait([this](const asio::error_code& stopped) {
+    if (!stopped) age_oom_kills();
+  });
+}
+
+mock_kms::v1::SupervisorStatus Supervisor::summary() const {
+  std::vector<mock_kms::v1::SupervisorStatus> parts(instances_.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) instances_[i]->fill(parts[i]);
+  return summary_of(std::move(parts));
+}
+
+void Supervisor::end_if_all_have_ended() {
+  if (!std::all_of(instances_.begin(), instances_.end(), [](const auto& i) { return i->ended(); })) return;
+  if (!stopping_) leave_last_words();
+  loop_.stop();
+}
+
+/// A container's termination message: what `kubectl describe pod` shows of one that is gone already.
+void Supervisor::leave_last_words() const {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(termination_log_, none)) return;
+  std::ofstream file(termination_log_);
+  file << "supervisor: ended on its own; ";
+  for (const auto& instance : instances_) {
+    if (instance->number() > 0) file << "instance " << instance->number() << ": ";
+    file << instance->termination_message();
+  }
+}
+
+std::vector<Instance*> Supervisor::chosen(unsigned number) const {
+  std::vector<Instance*> found;
+  for (std::size_t i = 0; i < instances_.size(); ++i) {
+    if (number == 0 || number == i + 1) found.push_back(instances_[i].get());
+  }
+  return found;
+}
+
+void Supervisor::fill_own(mock_kms::v1::SupervisorStatus& status) const {
+  status.set_dropped_lines(static_cast<std::uint32_t>(writer_.dropped()));
+  status.set_supervisor_pid(static_cast<std::uint32_t>(::getpid()));
+  *status.mutable_supervisor_started_at() = to_timestamp(started_);
+  status.set_supervisor_version(KMS_VERSION);
+}
+
+void Supervisor::status(unsigned number, mock_kms::v1::SupervisorStatus& status, std::function<void()> done) {
+  const std::vector<Instance*> instances = chosen(number);
+  std::vector<BinaryPaths> binaries;
+  binaries.reserve(instances.size());
+  for (const Instance* instance : instances) binaries.push_back(instance->binary());
+  context_.binaries.describe(std::move(binaries),
+                             [this, instances, &status, done = std::move(done)](const auto& described) {
+                               std::vector<mock_kms::v1::SupervisorStatus> parts(instances.size());
+                               for (std::size_t i = 0; i < parts.size(); ++i) {
+                                 instances[i]->fill(parts[i]);
+                                 *parts[i].mutable_binary() = described[i];
+                               }
+                               status = summary_of(std::move(parts));
+                               fill_own(status);
+                               make_fields_utf8(status);
+                               done();
+                             });
+}
+
+void Supervisor::execute(ControlCommand command, unsigned number, const std::string& requester, Done done) {
+  const std::vector<Instance*> instances = chosen(number);
+  const auto gathered = std::make_shared<Gathered>(instances.size(), std::move(done));
+  for (Instance* instance : instances) {
+    instance->execute(command, requester, [gathered, instance](const Outcome<>& outcome) {
+      gathered->one_is_done(*instance, outcome);
+    });
+  }
+}
+
+void Supervisor::events(std::uint64_t after, unsigned number, mock_kms::v1::EventPage& page) const {
+  context_.history.read(after, instances_.size() > 1 ? number : 0, page);
+}
+
+void Supervisor::output(std::uint64_t after, unsigned number, mock_kms::v1::OutputPage& page) const {
+  for (const Instance* instance : chosen(number)) instance->output().read(after, instance->number(), page);
+  std::sort(page.mutable_lines()->begin(), page.mutable_lines()->end(),
+            [](const auto& a, const auto& b) { return a.number() < b.number(); });
+}
+
+}  // namespace kms::supervisor

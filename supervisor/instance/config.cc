@@ -1,0 +1,72 @@
+#include "supervisor/instance/config.h"
+
+#include <algorithm>
+
+namespace kms::supervisor {
+namespace {
+
+/// An option of mock-kms-provider's, and the variable that says the same.
+struct PluginOption {
+  std::string_view name;
+  std::string_view variable;
+};
+constexpr PluginOption listen_addr{"listen-addr", "MOCK_KMS_LISTEN_ADDR="};
+constexpr PluginOption control_socket{"control-socket", "MOCK_KMS_CONTROL_SOCKET="};
+
+/// What the plugin is told by `option`, "" where it is not: by a word, the next one, or its environment.
+std::string option_of(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+                      const PluginOption& option) {
+  std::string value;
+  for (const std::string& variable : environment) {
+    if (variable.starts_with(option.variable)) value = variable.substr(option.variable.size());
+  }
+  for (std::size_t i = 0; i < command.size(); ++i) {
+    const std::string& word = command[i];
+    const std::size_t dashes = word.starts_with("--") ? 2 : 1;
+    const std::size_t end = std::min(word.find('='), word.size());
+    if (!word.starts_with("-") || word.substr(dashes, end - dashes) != option.name) continue;
+    if (end < word.size()) {
+      value = word.substr(end + 1);
+    } else if (i + 1 < command.size()) {
+      value = command[i + 1];
+    }
+  }
+  return value;
+}
+
+}  // namespace
+
+std::string numbered(std::string text, unsigned number) {
+  static constexpr std::string_view place = "{n}";
+  const std::string digits = std::to_string(number);
+  for (std::size_t at = 0; (at = text.find(place, at)) != std::string::npos; at += digits.size())
+    text.replace(at, place.size(), digits);
+  return text;
+}
+
+std::vector<std::string> plugin_environment(unsigned number) {
+  std::vector<std::string> environment = process::own_environment();
+  std::erase_if(environment, [](const std::string& variable) {
+    return variable.starts_with("LISTEN_") || variable.starts_with("NOTIFY_SOCKET=") ||
+           variable.starts_with("WATCHDOG_");
+  });
+  for (std::string& variable : environment) variable = numbered(std::move(variable), number);
+  return environment;
+}
+
+std::string control_of(const std::vector<std::string>& command, const std::vector<std::string>& environment,
+                       const Endpoint& socket) {
+  const std::string named = option_of(command, environment, control_socket);
+  const auto control = Endpoint::parse(named.empty() ? socket.uri() + ".control" : named);
+  return control ? control->uri() : "";
+}
+
+std::string other_endpoint(const std::vector<std::string>& command,
+                           const std::vector<std::string>& environment, const Endpoint& socket) {
+  const auto endpoint = Endpoint::parse(option_of(command, environment, listen_addr));
+  if (!endpoint || endpoint->uri() == socket.uri()) return "";
+  return "the plugin is told to listen on " + endpoint->uri() + ", and the supervisor's --socket is " +
+         socket.uri();
+}
+
+}  // namespace kms::supervisor

@@ -1,0 +1,185 @@
+#include <csignal>
+#include <utility>
+
+#include "supervisor/lifecycle/transition.h"
+
+namespace kms::supervisor {
+
+namespace {
+
+/// After a take-over the machine is the clients', who connect anew: the start of the next standby waits.
+constexpr Duration refill_delay = std::chrono::milliseconds(100);
+
+}  // namespace
+
+/// A standby beside the active process; none yet while one that was told to go is still there.
+bool Lifecycle::wants_successor() const {
+  return overlap_ && !successor_ && policy_.standby && draining_.empty() &&
+         std::holds_alternative<Serving>(state_);
+}
+
+void Lifecycle::Transition::launch_successor() {
+  const Generation generation = ++self.last_;
+  self.successor_ = Successor{generation, Starting{now, {false, now, now}}};
+  actions.emplace_back(Launch{generation});
+}
+
+/// The successor becomes the active process. The one before is gone or has been told to go.
+void Lifecycle::Transition::promote(Duration refill_wait) {
+  const Successor next = *self.successor_;
+  self.successor_.reset();
+  self.successor_at_ = now + std::max(refill_delay, refill_wait);
+  self.active_ = next.generation;
+  actions.emplace_back(ReportPromoted{next.generation});
+  actions.emplace_back(Activate{next.generation});
+  if (!next.ready) {
+    enter(next.process);
+    return;
+  }
+  enter(Serving{next.process.launched, next.process.probe, next.process.silent});
+  if (self.restart_asked_) restart_done("");
+}
+
+void Lifecycle::Transition::drain_active(Time launched, EndCause cause, int signal, Duration grace) {
+  actions.emplace_back(SendSignal{self.active_, signal});
+  self.draining_.push_back({self.active_, launched, cause, now + grace, signal == SIGKILL});
+}
+
+/// From TERM to KILL of a process that is replaced. One that is silent has no calls to finish, and may be
+/// stopped, so that it does not hear TERM.
+Duration Lifecycle::Transition::grace_of_replaced(unsigned silent) const {
+  return silent > 0 ? self.policy_.hang_grace : self.policy_.stop_grace;
+}
+
+void Lifecycle::Transition::drain_successor(EndCause cause, int signal) {
+  if (!self.successor_) return;
+  actions.emplace_back(SendSignal{self.successor_->generation, signal});
+  self.draining_.push_back({self.successor_->generation, self.successor_->process.launched, cause,
+                            now + self.policy_.stop_grace, signal == SIGKILL});
+  self.successor_.reset();
+}
+
+/// What was to be replaced stays; a standby is tried again after a back-off of its own.
+void Lifecycle::Transition::successor_failed(const std::string& how, Time launched, bool was_ready) {
+  self.successor_at_ = now + self.successor_back_off_.next(was_ready, now - launched);
+  if (self.restart_asked_) restart_done("the new process " + how + "; the old one stays");
+}
+
+// A planned restart. What was asked for while one is under way begins anew when that is over: the process
+// that is on its way may have been launched before what it is asked for, such as another binary. So all are
+// answered together, and however many ask, no more than one process is on its way.
+
+void Lifecycle::Transition::on(const BackingOff&, const RestartRequested&) {
+  self.restart_asked_ = true;
+  launch();
+}
+
+/// One follows anyway; it may have been launched already, as a standby.
+void Lifecycle::Transition::on(const Ending&, const RestartRequested&) {
+  self.restart_asked_ = true;
+  self.restart_again_ |= self.successor_.has_value();
+}
+
+void Lifecycle::Transition::restart_on_request(Time launched, bool was_ready, unsigned silent) {
+  if (std::exchange(self.restart_asked_, true)) {
+    self.restart_again_ = true;
+    return;
+  }
+  if (self.overlap_) {
+    drain_successor(EndCause::replaced, SIGTERM);  // a standby may be of an older binary
+    launch_successor();
+    return;
+  }
+  actions.emplace_back(SendSignal{self.active_, SIGTERM});
+  enter(Ending{launched, was_ready, EndCause::replaced, now + grace_of_replaced(silent)});
+}
+
+void Lifecycle::Transition::restart_done(const std::string& problem) {
+  self.restart_asked_ = false;
+  if (!std::exchange(self.restart_again_, false)) {
+    actions.emplace_back(ReportRestart{problem});
+    return;
+  }
+  std::visit([this](const auto& state) { on(state, RestartRequested{}); }, State(self.state_));
+}
+
+void Lifecycle::Transition::give_up_restart() {
+  self.restart_again_ = false;
+  if (self.restart_asked_) restart_done("the plugin is being stopped");
+}
+
+void Lifecycle::Transition::on_successor(const TimePassed&) {
+  Starting& process = self.successor_->process;
+  const bool may_go_on = self.successor_->ready || (process.answered && !self.restart_asked_);
+  if (!may_go_on && now >= process.launched + self.policy_.startup_timeout) {
+    const Time launched = process.launched;
+    actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::never_ready});
+    drain_successor(EndCause::never_ready, SIGKILL);
+    successor_failed("did not get ready in time", launched, false);
+    return;
+  }
+  start_probe_if_due(self.successor_->generation, process.probe);
+}
+
+void Lifecycle::Transition::on_successor(const Answered& event) {
+  Starting& process = self.successor_->process;
+  probe_ended(process.probe, event.good ? self.policy_.probe_interval : starting_probe_interval, now);
+  process.answered = true;
+  process.silent = 0;
+  if (!event.good || self.successor_->ready) return;
+  self.successor_->ready = true;
+  actions.emplace_back(ReportReady{self.successor_->generation, now - process.launched});
+  if (!self.restart_asked_) return;
+  if (const auto* starting = std::get_if<Starting>(&self.state_)) {
+    drain_active(starting->launched, EndCause::replaced, SIGTERM, grace_of_replaced(starting->silent));
+  } else if (const auto* serving = std::get_if<Serving>(&self.state_)) {
+    drain_active(serving->launched, EndCause::replaced, SIGTERM, grace_of_replaced(serving->silent));
+  } else {
+    return;  // the active process is being ended; its end promotes
+  }
+  promote(Duration{0});
+}
+
+void Lifecycle::Transition::on_successor(const Unresponsive&) {
+  Starting& process = self.successor_->process;
+  probe_ended(process.probe, process.answered ? self.policy_.probe_interval : starting_probe_interval, now);
+  if (!process.answered || ++process.silent < self.policy_.failure_threshold) return;
+  const Time launched = process.launched;
+  const bool ready = self.successor_->ready;
+  actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::unresponsive});
+  drain_successor(EndCause::unresponsive, SIGKILL);
+  successor_failed("became silent", launched, ready);
+}
+
+void Lifecycle::Transition::on_successor(const Exited& event) {
+  const Successor gone = *self.successor_;
+  self.successor_.reset();
+  actions.emplace_back(
+      ReportEnd{gone.generation, EndCause::exited, now - gone.process.launched, std::nullopt});
+  successor_failed(event.status.text(), gone.process.launched, gone.ready);
+}
+
+void Lifecycle::Transition::on_successor(const LaunchFailed& event) {
+  const Time launched = self.successor_->process.launched;
+  actions.emplace_back(ReportEnd{event.generation, EndCause::launch_failed, Duration{0}, std::nullopt});
+  self.successor_.reset();
+  successor_failed("was not started: " + event.cause, launched, false);
+}
+
+void Lifecycle::Transition::on_draining(Draining& draining, const Exited&) {
+  actions.emplace_back(ReportEnd{draining.generation, draining.cause, now - draining.launched, std::nullopt});
+  std::erase_if(self.draining_, [&](const Draining& r) { return r.generation == draining.generation; });
+  finish_if_all_gone();
+}
+
+void Lifecycle::Transition::beside_active(const TimePassed& event) {
+  for (Draining& draining : self.draining_)
+    kill_if_due(draining.generation, draining.kill_at, draining.killed);
+  if (self.successor_) {
+    on_successor(event);
+  } else if (self.wants_successor() && now >= self.successor_at_) {
+    launch_successor();
+  }
+}
+
+}  // namespace kms::supervisor
