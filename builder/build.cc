@@ -13,11 +13,11 @@
 #include "builder/checkout.h"
 #include "builder/closure/closure.h"
 #include "builder/closure/closure_fetch.h"
+#include "builder/commands/transfer.h"
 #include "builder/compile/compile.h"
 #include "builder/compile/toolchain.h"
 #include "builder/phases.h"
 #include "builder/publish.h"
-#include "builder/transfer.h"
 #include "builder/work_area.h"
 #include "common/log/log.h"
 

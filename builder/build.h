@@ -13,11 +13,11 @@
 #include "builder/closure/closure_fetch.h"
 #include "builder/compile/proof.h"
 #include "builder/compile/recipe.h"
-#include "builder/fetch/fetch.h"
-#include "builder/interruption.h"
 #include "builder/isolation/isolation.h"
 #include "builder/phases.h"
 #include "builder/progress.h"
+#include "builder/run/interruption.h"
+#include "builder/source/fetch.h"
 #include "proto/build_info.pb.h"
 
 namespace kms::builder {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "builder/cache/build_key.h"
-#include "builder/source_path.h"
+#include "builder/git/source_path.h"
 #include "builder/work_area.h"
 #include "common/build_info/build_info.h"
 

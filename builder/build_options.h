@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "builder/build.h"
+#include "builder/commands/source_options.h"
 #include "builder/profile.h"
 #include "builder/report.h"
-#include "builder/source_options.h"
 
 namespace kms::builder {
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "builder/fetch/git.h"
-#include "builder/limits.h"
+#include "builder/git/libgit2.h"
+#include "builder/git/limits.h"
 
 namespace kms::builder {
 

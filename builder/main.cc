@@ -7,7 +7,7 @@
 #include <string>
 
 #include "builder/build_options.h"
-#include "builder/export.h"
+#include "builder/commands/export.h"
 #include "builder/isolation/sandbox.h"
 #include "builder/isolation/sandbox_step.h"
 #include "common/build_info/build_info.h"

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "builder/interruption.h"
+#include "builder/run/interruption.h"
 #include "common/build_info/build_info.h"
 #include "common/io/fd.h"
 

@@ -9,7 +9,7 @@
 
 #include <filesystem>
 
-#include "builder/interruption.h"
+#include "builder/run/interruption.h"
 #include "common/io/fd.h"
 
 namespace kms::builder {

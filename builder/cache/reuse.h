@@ -10,9 +10,9 @@
 
 #include "builder/cache/build_cache.h"
 #include "builder/compile/proof.h"
-#include "builder/interruption.h"
 #include "builder/isolation/isolation.h"
 #include "builder/publish.h"
+#include "builder/run/interruption.h"
 
 namespace kms::builder {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "builder/compile/recipe.h"
-#include "builder/interruption.h"
-#include "builder/source_tree.h"
+#include "builder/git/source_tree.h"
+#include "builder/run/interruption.h"
 
 namespace kms::builder {
 

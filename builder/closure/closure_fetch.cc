@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "builder/closure/closure.h"
-#include "builder/source_tree.h"
-#include "builder/transfer.h"
+#include "builder/commands/transfer.h"
+#include "builder/git/source_tree.h"
 #include "common/log/log.h"
 
 namespace kms::builder {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "builder/compile/recipe.h"
-#include "builder/fetch/fetch.h"
 #include "builder/progress.h"
+#include "builder/source/fetch.h"
 
 namespace kms::builder {
 

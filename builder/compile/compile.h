@@ -9,10 +9,10 @@
 #include <string>
 
 #include "builder/build_steps.h"
-#include "builder/interruption.h"
 #include "builder/isolation/isolation.h"
 #include "builder/phases.h"
 #include "builder/progress.h"
+#include "builder/run/interruption.h"
 
 namespace kms::builder {
 

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <string>
 
-#include "builder/interruption.h"
 #include "builder/isolation/isolation.h"
+#include "builder/run/interruption.h"
 
 namespace kms::builder {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "builder/compile/recipe.h"
-#include "builder/interruption.h"
+#include "builder/run/interruption.h"
 
 namespace kms::builder {
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "builder/interruption.h"
 #include "builder/isolation/sandbox.h"
+#include "builder/run/interruption.h"
 
 namespace kms::builder {
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "builder/fetch/git.h"
+#include "builder/git/libgit2.h"
 #include "builder/signature/allowed_signers.h"
 
 namespace kms::builder {

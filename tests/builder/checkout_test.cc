@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "builder/fetch/fetch.h"
-#include "builder/fetch/local.h"
+#include "builder/source/fetch.h"
+#include "builder/source/local.h"
 #include "common/process/run.h"
 #include "tests/support/temp_directory.h"
 

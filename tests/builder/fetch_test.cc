@@ -1,5 +1,5 @@
 // fetch() and fetch_more() against a real git daemon.
-#include "builder/fetch/fetch.h"
+#include "builder/source/fetch.h"
 
 #include <doctest/doctest.h>
 #include <netinet/in.h>

@@ -4,13 +4,13 @@
 #include <string>
 #include <vector>
 
-#include "builder/fetch/back_off.h"
-#include "builder/fetch/failure_kinds.h"
-#include "builder/fetch/git.h"
-#include "builder/fetch/pack_reply.h"
-#include "builder/fetch/pack_request.h"
-#include "builder/fetch/pkt_line.h"
-#include "builder/fetch/proxy.h"
+#include "builder/git/libgit2.h"
+#include "builder/source/back_off.h"
+#include "builder/source/failure_kinds.h"
+#include "builder/source/pack_reply.h"
+#include "builder/source/pack_request.h"
+#include "builder/source/pkt_line.h"
+#include "builder/source/proxy.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "builder/fetch/ref_name.h"
+#include "builder/source/ref_name.h"
 
 #include <doctest/doctest.h>
 

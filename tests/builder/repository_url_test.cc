@@ -1,4 +1,4 @@
-#include "builder/repository_url.h"
+#include "builder/source/repository_url.h"
 
 #include <doctest/doctest.h>
 

@@ -1,8 +1,8 @@
-#include "builder/source_path.h"
+#include "builder/git/source_path.h"
 
 #include <doctest/doctest.h>
 
-#include "builder/reserved_name.h"
+#include "builder/git/reserved_name.h"
 
 using kms::builder::means_device;
 using kms::builder::means_git_directory;

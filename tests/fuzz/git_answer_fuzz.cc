@@ -3,10 +3,10 @@
 #include <functional>
 #include <string>
 
-#include "builder/fetch/pack_inspector.h"
-#include "builder/fetch/pack_reply.h"
-#include "builder/fetch/pack_request.h"
-#include "builder/fetch/server_offer.h"
+#include "builder/source/pack_inspector.h"
+#include "builder/source/pack_reply.h"
+#include "builder/source/pack_request.h"
+#include "builder/source/server_offer.h"
 #include "tests/fuzz/input.h"
 
 namespace {

@@ -1,0 +1,130 @@
+#include "builder/commands/source_options.h"
+
+#include <fstream>
+
+#include "builder/git/source_path.h"
+#include "builder/source/local.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t max_signers_file = std::size_t{1024} * 1024;
+constexpr auto packaged_repository = "/usr/share/mock-kms-plugin/source.git";
+
+template <class T>
+T take(Outcome<T> outcome) {
+  if (!outcome) throw Error(outcome.error());
+  return *std::move(outcome);
+}
+
+std::string default_repository() {
+  const std::string enclosing = enclosing_repository(fs::read_symlink("/proc/self/exe").parent_path());
+  return enclosing.empty() ? packaged_repository : enclosing;
+}
+
+/// A full id in small letters, "" where none is given.
+std::string read_pin(const std::string& text) {
+  if (text.empty()) return "";
+  const RefName id = take(RefName::parse(text));
+  if (!id.is_commit_id())
+    throw Error("--commit: '" + text + "' is no commit id", "give all of its 40 digits");
+  return id.text();
+}
+
+/// Looked at here and not as the command line is read, so that what is wrong reaches --termination-log too.
+void require_file(const char* option, const std::string& file) {
+  if (file.empty()) return;
+  if (!std::ifstream(file)) throw_errno("read " + file, std::string("check ") + option);
+  if (fs::is_directory(file))
+    throw Error("cannot read " + file + ": it is a directory", std::string("check ") + option);
+}
+
+/// Null where no file is given.
+std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
+  if (file.empty()) return nullptr;
+  require_file("--allowed-signers", file);
+  std::ifstream stream(file, std::ios::binary);
+  std::string text(max_signers_file + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (stream.bad() || !stream.is_open()) throw_errno("read " + file, "check --allowed-signers");
+  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (text.size() > max_signers_file) throw Error("cannot use " + file + ": it is longer than 1 MiB");
+  return std::make_shared<const AllowedSigners>(take(AllowedSigners::parse(text, file)));
+}
+
+void add_trust_options(CLI::App& command, SourceOptions& options) {
+  command.add_option("--commit", options.commit,
+                     "The one commit id that --ref may lead to; anything else is refused");
+  command.add_option("--allowed-signers", options.allowed_signers,
+                     "Keys in OpenSSH's form: one of them has to have signed the commit or the tag");
+  command.add_option("--user", options.user, "User for http and https (default: the URL's, $GIT_USERNAME)");
+  command.add_option(
+      "--password-file", options.password_file,
+      "File with a password or token in its first line (default: the URL's, $GIT_PASSWORD, $GIT_TOKEN)");
+  command.add_option("--ssh-key", options.ssh_key, "Private key for ssh (default: the agent's, then ~/.ssh)");
+  command.add_option("--known-hosts", options.known_hosts, "Host keys for ssh (default: ~/.ssh/known_hosts)");
+  command.add_option("--ca-file", options.ca_file,
+                     "PEM certificates to trust for https, instead of the system's where libgit2's TLS is "
+                     "Mbed TLS, besides them where it is OpenSSL");
+  command
+      .add_option("--max-bytes", options.limits.bytes, "The most that is received, and that all files have")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command.add_option("--max-files", options.limits.files, "The most files and directories that are written")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+Login read_login(const SourceOptions& options) {
+  require_file("--password-file", options.password_file);
+  require_file("--ssh-key", options.ssh_key);
+  require_file("--known-hosts", options.known_hosts);
+  require_file("--ca-file", options.ca_file);
+  Login login;
+  login.user = options.user;
+  login.ssh_key = options.ssh_key;
+  login.known_hosts = options.known_hosts;
+  login.ca_file = options.ca_file;
+  if (!options.password_file.empty()) login.password = read_secret(options.password_file);
+  complete_from_environment(login);
+  return login;
+}
+
+}  // namespace
+
+void add_source_options(CLI::App& command, SourceOptions& options, const std::string& path_help) {
+  command.add_option("--repo", options.repository,
+                     "URL or path of the git repository (default: the one that this program lies in, else " +
+                         std::string(packaged_repository) + ")");
+  command.add_option("--ref", options.ref, "Branch, tag or full commit id")->capture_default_str();
+  command.add_option("--path", options.paths, path_help)->delimiter(',')->capture_default_str();
+  add_duration(command, "--fetch-timeout", options.fetch_timeout, "How long a server may say nothing",
+               std::chrono::milliseconds(1));
+  command
+      .add_option("--fetch-retries", options.persistence.retries,
+                  "Further tries after a failure that may pass: the network's, or a server's in trouble")
+      ->check(CLI::Range(0U, 1000U))
+      ->capture_default_str();
+  add_duration(command, "--fetch-deadline", options.persistence.deadline,
+               "How long the fetch may take, all tries together", std::chrono::milliseconds(1));
+  add_trust_options(command, options);
+}
+
+FetchRequest read_source_options(const SourceOptions& options) {
+  std::vector<std::string> paths;
+  for (const std::string& path : options.paths) paths.push_back(take(source_path(path)));
+  return {take(RepositoryUrl::parse(options.repository.empty() ? default_repository() : options.repository)),
+          take(RefName::parse(options.ref)),
+          "",
+          std::move(paths),
+          options.fetch_timeout,
+          read_login(options),
+          options.limits,
+          read_pin(options.commit),
+          options.persistence,
+          read_signers(options.allowed_signers)};
+}
+
+}  // namespace kms::builder

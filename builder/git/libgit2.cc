@@ -1,0 +1,48 @@
+#include "builder/git/libgit2.h"
+
+#include <algorithm>
+#include <array>
+
+namespace kms::builder::git {
+
+void prepare_library() {
+  static const bool once = [] {
+    if (git_libgit2_init() < 0) throw Error("cannot set libgit2 up: " + last_error_text());
+    // libgit2 refuses repositories of other owners because tools would obey their configuration and hooks.
+    // Here objects are read and nothing else, and in a container a mounted checkout nearly always has another
+    // owner.
+    git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
+void trust_authorities(const std::string& ca_file) {
+  check(git_libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, ca_file.c_str(), nullptr), "read " + ca_file);
+}
+
+std::string last_error_text() {
+  const git_error* error = git_error_last();
+  std::string text = error == nullptr || error->message == nullptr ? "" : error->message;
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+  return text;
+}
+
+void check(int code, const std::string& verb_and_object) {
+  if (code >= 0) return;
+  const git_error* error = git_error_last();
+  const std::string text = last_error_text();
+  throw GitError(
+      {"cannot " + verb_and_object + ": " + (text.empty() ? "libgit2 code " + std::to_string(code) : text),
+       ""},
+      code, error == nullptr ? GIT_ERROR_NONE : error->klass);
+}
+
+std::string hex(const git_oid& id) {
+  std::array<char, 41> text{};
+  git_oid_tostr(text.data(), text.size(), &id);
+  return text.data();
+}
+
+}  // namespace kms::builder::git

@@ -1,0 +1,69 @@
+#include "builder/source/proxy.h"
+
+#include <cstdlib>
+#include <initializer_list>
+#include <sstream>
+
+namespace kms::builder {
+namespace {
+
+std::string variable(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return value;
+  }
+  return "";
+}
+
+}  // namespace
+
+HostAndPort host_and_port(const std::string& url, const std::string& default_port) {
+  const std::size_t scheme = url.find("://");
+  std::string rest = scheme == std::string::npos ? url : url.substr(scheme + 3);
+  rest = rest.substr(0, rest.find_first_of("/?#"));
+  if (const std::size_t at = rest.rfind('@'); at != std::string::npos) rest.erase(0, at + 1);
+  HostAndPort place{rest, default_port};
+  const std::size_t colon = rest.rfind(':');
+  if (colon != std::string::npos && rest.find(']', colon) == std::string::npos) {
+    place = {rest.substr(0, colon), rest.substr(colon + 1)};
+  }
+  if (place.host.starts_with('[') && place.host.ends_with(']')) {
+    place.host = place.host.substr(1, place.host.size() - 2);
+  }
+  return place;
+}
+
+std::string without_login(std::string text, const std::string& proxy) {
+  const std::size_t scheme = proxy.find("://");
+  const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
+  const std::size_t end = proxy.rfind('@');
+  if (end == std::string::npos || end <= begin) return text;
+  const std::string login = proxy.substr(begin, end - begin);
+  for (std::size_t at = 0; (at = text.find(login, at)) != std::string::npos; at += 3)
+    text.replace(at, login.size(), "***");
+  return text;
+}
+
+bool without_proxy(const std::string& host, const std::string& list) {
+  std::istringstream entries(list);
+  for (std::string entry; std::getline(entries, entry, ',');) {
+    std::erase(entry, ' ');
+    if (entry == "*" || entry == host) return true;
+    if (entry.starts_with('.')) entry.erase(0, 1);
+    if (!entry.empty() && (host == entry || host.ends_with("." + entry))) return true;
+  }
+  return false;
+}
+
+std::string proxy_of_environment(const RepositoryUrl& url) {
+  using Kind = RepositoryUrl::Kind;
+  if (url.kind() != Kind::http && url.kind() != Kind::https) return "";
+  std::string proxy =
+      url.kind() == Kind::http ? variable({"http_proxy"}) : variable({"https_proxy", "HTTPS_PROXY"});
+  if (proxy.empty() ||
+      without_proxy(host_and_port(url.display(), "").host, variable({"no_proxy", "NO_PROXY"}))) {
+    return "";
+  }
+  return proxy.find("://") == std::string::npos ? "http://" + proxy : proxy;
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,212 @@
+#include "builder/source/remote.h"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+
+#include "builder/git/path_walk.h"
+#include "builder/source/git_wire.h"
+#include "builder/source/libgit_wire.h"
+#include "builder/source/pack_sink.h"
+#include "builder/source/pin.h"
+#include "builder/source/upload_pack.h"
+#include "common/log/log.h"
+
+namespace kms::builder {
+namespace {
+
+constexpr std::size_t enough_refs = std::size_t{16} * 1024 * 1024;  ///< bytes of a version 2 list
+constexpr std::size_t some_refs = std::size_t{256} * 1024;          ///< enough to suggest a name from
+
+/// A combined filter has the server walk all directories below what is wanted, so the commit comes with its
+/// root alone. The depth of a wanted tree does not count the tree itself, that of a commit does
+/// (list-objects-filter.c).
+struct Rung {
+  const char* way;
+  const char* commit_filter;
+  const char* directory_filter;  ///< null: as leap_filter() has it
+};
+
+constexpr std::array<Rung, 3> filtered_rungs{{{"three directory levels a request", "tree:1", nullptr},
+                                              {"one directory level a request", "tree:0", "tree:0"},
+                                              {"all directories at once", "blob:none", "blob:none"}}};
+
+/// Below a directory on the way: deeper ones are likely to bring much that is not asked for.
+constexpr std::size_t max_levels_below = 2;
+
+/// Filters are combined since `tree:N` alone sends the blobs of the levels above the last.
+std::string leap_filter(std::size_t levels_below) {
+  if (levels_below == 0) return "tree:0";
+  return "combine:tree:" + std::to_string(std::min(levels_below, max_levels_below)) + "+blob:none";
+}
+
+class RemoteFetch {
+ public:
+  explicit RemoteFetch(FetchState& state)
+      : request_(state.request),
+        meter_(state.meter),
+        repository_(git::make<git::Repository>("make a temporary repository", git_repository_init,
+                                               state.repository.c_str(), 1U)),
+        wire_(make_wire()),
+        server_(*wire_, meter_),
+        ref_(state.resolved ? *state.resolved : state.resolved.emplace(resolve())) {}
+
+  Fetched run() {
+    if (request_.enough.contains(git::hex(ref_.commit))) {
+      require_pinned(request_, ref_.commit);
+      return {nullptr, ref_.commit, ref_.tip, "ref alone", meter_.bytes, meter_.requests};
+    }
+    std::string way;
+    if (!missing().nothing()) {
+      if (server_.offer().version == 2)
+        require_pinned(request_, ref_.commit);  // version 0 may not have peeled
+      if (!fetch_filtered()) fetch_everything();
+      way = "v" + std::to_string(server_.offer().version) + ", " + way_;
+    }
+    wire_.reset();
+    const git_oid commit = peel();
+    require_pinned(request_, commit);
+    return {std::move(repository_), commit, ref_.tip, way, meter_.bytes, meter_.requests};
+  }
+
+ private:
+  std::unique_ptr<Wire> make_wire() {
+    if (request_.repository.kind() == RepositoryUrl::Kind::git) {
+      return std::make_unique<GitWire>(request_.repository, meter_);
+    }
+    return std::make_unique<LibgitWire>(repository_.get(), request_, meter_);
+  }
+
+  [[nodiscard]] Missing missing() const {
+    const std::vector<std::string> all{"."};
+    return missing_objects(repository_.get(), ref_.commit, request_.paths.empty() ? all : request_.paths);
+  }
+
+  /// What the ref stands for now. Asks nothing where the ref is an id.
+  ResolvedRef resolve() {
+    const RefName& ref = request_.ref;
+    if (ref.is_commit_id()) return {parse_id(ref.text()), parse_id(ref.text())};
+    const std::vector<std::string> names = ref.candidates();
+    const std::vector<AdvertisedRef> refs = server_.refs(names, enough_refs);
+    for (const std::string& name : names) {
+      const auto found =
+          std::find_if(refs.begin(), refs.end(), [&](const AdvertisedRef& r) { return r.name == name; });
+      if (found != refs.end()) return {found->id, found->target()};
+    }
+    throw Error(ref.not_found(request_.repository.display(), some_names()));
+  }
+
+  std::vector<std::string> some_names() {
+    std::vector<std::string> names;
+    for (const AdvertisedRef& ref : server_.refs({"refs/heads/", "refs/tags/"}, some_refs)) {
+      names.push_back(ref.name);
+    }
+    return names;
+  }
+
+  void fetch(const Wants& wants) {
+    PackSink sink(repository_.get(), meter_);
+    server_.fetch(wants, [&](std::string_view bytes) { sink.append(bytes); });
+    sink.finish();
+  }
+
+  /// False where the server cannot leave enough out.
+  bool fetch_filtered() {
+    const bool whole_tree =
+        std::find(request_.paths.begin(), request_.paths.end(), ".") != request_.paths.end();
+    if (!server_.offer().filters || !server_.offer().any_object || request_.paths.empty() || whole_tree) {
+      return false;
+    }
+    for (const Rung& rung : filtered_rungs) {
+      try {
+        climb_down(rung);
+        way_ = rung.way;
+        return true;
+      } catch (const ServerRefusal& refusal) {
+        if (refusal.kind() == ServerRefusal::Kind::other) throw;
+        log::info("the server cannot do this, trying another way",
+                  {{"strategy", rung.way}, {"cause", refusal.what()}});
+        if (refusal.kind() != ServerRefusal::Kind::filter) return false;
+      }
+    }
+    return false;
+  }
+
+  void climb_down(const Rung& rung) {
+    Missing left = missing();
+    if (left.commit) {
+      std::vector<git_oid> wants{ref_.commit};
+      if (request_.signers && git_oid_equal(&ref_.tip, &ref_.commit) == 0) wants.push_back(ref_.tip);
+      fetch({std::move(wants), rung.commit_filter, true});
+      left = missing();
+    }
+    while (!left.way_is_known()) {
+      if (left.commit) throw Error(no_such_commit());
+      fetch({left.directories,
+             rung.directory_filter == nullptr ? leap_filter(left.levels_below) : rung.directory_filter,
+             false});
+      const std::vector<git_oid> before = std::move(left.directories);
+      left = missing();
+      if (!left.directories.empty() && git_oid_equal(&before.front(), &left.directories.front()) != 0) {
+        throw Error("cannot fetch from " + request_.repository.display() +
+                    ": the server does not send the directories that it is asked for");
+      }
+    }
+    if (!left.targets.empty()) fetch({left.targets, "", false});
+  }
+
+  void fetch_everything() {
+    way_ = server_.offer().shallow ? "whole commit" : "whole history";
+    try {
+      fetch({{ref_.tip}, "", true});
+    } catch (const ServerRefusal& refusal) {
+      if (!request_.ref.is_commit_id() || refusal.kind() == ServerRefusal::Kind::other) throw;
+      if (server_.offer().version == 2) throw Error(no_such_commit());
+      fetch_history();
+    }
+  }
+
+  /// For a commit that the server does not give by its id: it is somewhere below a branch or a tag.
+  void fetch_history() {
+    way_ = "whole history";
+    Wants wants;
+    for (const AdvertisedRef& ref : server_.offer().refs) {
+      if (ref.name.starts_with("refs/heads/") || ref.name.starts_with("refs/tags/")) {
+        wants.ids.push_back(ref.id);
+      }
+    }
+    if (wants.ids.empty()) throw Error(no_such_commit());
+    fetch(wants);
+  }
+
+  [[nodiscard]] Error no_such_commit() const {
+    return request_.ref.not_found(request_.repository.display(), {});
+  }
+
+  /// The commit that what was fetched leads to: an id may be a tag's.
+  git_oid peel() {
+    git_object* raw = nullptr;
+    const int code = git_object_lookup(&raw, repository_.get(), &ref_.commit, GIT_OBJECT_ANY);
+    if (code == GIT_ENOTFOUND) throw Error(no_such_commit());
+    git::check(code, "read " + request_.ref.text());
+    const git::Object object(raw);
+    const auto commit = git::make<git::Object>("find the commit of " + request_.ref.text(), git_object_peel,
+                                               object.get(), GIT_OBJECT_COMMIT);
+    return *git_object_id(commit.get());
+  }
+
+  const FetchRequest& request_;
+  FetchMeter& meter_;
+  git::Repository repository_;
+  std::unique_ptr<Wire> wire_;
+  UploadPack server_;
+  const ResolvedRef ref_;
+  std::string way_;
+};
+
+}  // namespace
+
+Fetched fetch_remote(FetchState& state) { return RemoteFetch(state).run(); }
+
+}  // namespace kms::builder

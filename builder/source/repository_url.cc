@@ -1,0 +1,125 @@
+#include "builder/source/repository_url.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+namespace kms::builder {
+namespace {
+
+using Kind = RepositoryUrl::Kind;
+
+constexpr auto forms =
+    "give http://, https://, git://, ssh:// or file:// and a host, user@host:path, or a local path";
+
+constexpr std::array<std::pair<std::string_view, Kind>, 7> schemes{{{"http://", Kind::http},
+                                                                    {"https://", Kind::https},
+                                                                    {"git://", Kind::git},
+                                                                    {"ssh://", Kind::ssh},
+                                                                    {"git+ssh://", Kind::ssh},
+                                                                    {"ssh+git://", Kind::ssh},
+                                                                    {"file://", Kind::local}}};
+
+/// RFC 3986, section 2.1; a percent sign without two hex digits stands for itself.
+std::string percent_decoded(std::string_view text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned value = 0;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(text.data() + i + 1, text.data() + i + 3, value, 16).ptr == text.data() + i + 3) {
+      result += static_cast<char>(value);
+      i += 2;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+void replace_all(std::string& text, const std::string& secret) {
+  if (secret.empty()) return;
+  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3) {
+    text.replace(at, secret.size(), "***");
+  }
+}
+
+bool has_control_bytes(std::string_view text) {
+  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
+}
+
+}  // namespace
+
+Outcome<RepositoryUrl> RepositoryUrl::parse(std::string_view text) {
+  if (text.empty()) return Error("the repository's URL is empty", forms);
+  if (has_control_bytes(text)) return Error("the repository's URL holds control characters", forms);
+  for (const auto& [scheme, kind] : schemes) {
+    if (!text.starts_with(scheme)) continue;
+    return kind == Kind::local ? parse_file_url(text) : parse_url(kind, text, scheme.size());
+  }
+  if (text.find("://") != std::string_view::npos) {
+    return Error(
+        "'" + std::string(text.substr(0, text.find("://"))) + "' is no scheme that git is fetched by", forms);
+  }
+  // git's own rule (git-clone(1), "GIT URLS"): a colon before the first slash makes it scp's short form.
+  const std::size_t colon = text.find(':');
+  if (colon != std::string_view::npos && colon < text.find('/')) {
+    const std::size_t at = text.substr(0, colon).rfind('@');
+    const std::size_t host = at == std::string_view::npos ? 0 : at + 1;
+    RepositoryUrl url(Kind::ssh, std::string(text), std::string(text.substr(host)));
+    url.user_ = text.substr(0, at == std::string_view::npos ? 0 : at);
+    return url;
+  }
+  return RepositoryUrl(Kind::local, std::string(text), std::string(text));
+}
+
+Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text, std::size_t scheme_length) {
+  const std::string_view scheme = text.substr(0, scheme_length);
+  const std::string_view rest = text.substr(scheme_length);
+  const std::string_view authority = rest.substr(0, rest.find_first_of("/?#"));
+  const std::size_t at = authority.rfind('@');
+  const std::string_view userinfo = at == std::string_view::npos ? "" : authority.substr(0, at);
+  const std::string_view host = at == std::string_view::npos ? authority : authority.substr(at + 1);
+  if (host.empty() || host.front() == ':') return Error("the repository's URL names no host", forms);
+  const std::string_view path = rest.substr(authority.size());
+  const std::size_t extra = path.find_first_of("?#");
+  RepositoryUrl url(kind, std::string(text),
+                    std::string(scheme) + std::string(host) + std::string(path.substr(0, extra)));
+  const std::size_t colon = userinfo.find(':');
+  url.user_ = percent_decoded(userinfo.substr(0, colon));
+  const std::string_view password = colon == std::string_view::npos ? "" : userinfo.substr(colon + 1);
+  url.secrets_[0] = userinfo;
+  url.secrets_[1] = password;
+  url.secrets_[2] = percent_decoded(password);
+  url.secrets_[3] = extra == std::string_view::npos ? "" : path.substr(extra + 1);
+  return url;
+}
+
+Outcome<RepositoryUrl> RepositoryUrl::parse_file_url(std::string_view text) {
+  constexpr std::string_view scheme = "file://";
+  std::string_view path = text.substr(scheme.size());
+  if (path.starts_with("localhost/")) path.remove_prefix(9);
+  if (!path.starts_with('/')) {
+    return Error("the file:// URL names another host", "write file:///path for a directory of this machine");
+  }
+  const std::string decoded = percent_decoded(path);
+  return RepositoryUrl(Kind::local, decoded, std::string(scheme) + std::string(path));
+}
+
+std::string RepositoryUrl::scrub(std::string text) const {
+  if (kind_ == Kind::local) return text;
+  for (std::size_t at = 0;
+       !location_.empty() && location_ != display_ && (at = text.find(location_, at)) != std::string::npos;
+       at += display_.size()) {
+    text.replace(at, location_.size(), display_);
+  }
+  for (std::size_t i = 0; i < secrets_.size(); ++i) {
+    // Over ssh the name alone ("git@") is no secret, only a word that messages hold; over HTTP it may be a
+    // token.
+    const bool only_a_name = i == 0 && kind_ == Kind::ssh && secrets_[0] == user_;
+    if (!only_a_name) replace_all(text, secrets_[i]);
+  }
+  return text;
+}
+
+}  // namespace kms::builder
