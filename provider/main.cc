@@ -1,16 +1,13 @@
 // mock-kms-provider: a KMS v2 plugin for tests, and a small client for it.
-#include <algorithm>
 #include <cctype>
 #include <chrono>
-#include <cstdio>
 #include <type_traits>
 
 #include "common/cli/command_line.h"
 #include "common/cli/exit_code.h"
 #include "common/crypto/openssl.h"
 #include "common/log/log.h"
-#include "provider/commands/command_lines.h"
-#include "provider/commands/unanswered.h"
+#include "provider/commands/commands.h"
 #include "provider/serve.h"
 #include "provider/vault_compat.h"
 
@@ -109,25 +106,25 @@ int main(int argc, char** argv) {
                         "MOCK_KMS_");
   ServeOptions serving;
   VaultOptions vault;
-  add_vault(add_serve(line, serving), vault);
+  CLI::App& serve = add_serve(line, serving);
+  add_vault(serve, vault);
   for (const char* debug : {"trace", "debug-extended"})
     line.accept_log_level(debug, "debug");  // Vault's words
   line.accept_log_level("warn", "warning");
   line.accept_log_level_variable("VAULT_KUBE_KMS_LOG_LEVEL");
-  const auto commands = add_commands(line);
+  for (const auto& command : {status_command, encrypt_command, decrypt_command, rotate_command, keys_command,
+                              fault_command, journal_command, metrics_command, expect_command,
+                              scenario_command, config_command, inspect_command}) {
+    line.add(command(line));
+  }
+  line.add({&serve, [&] { return serve_command(line, serving, vault, begun); }});
   line.default_command("serve");
-  if (const auto code = line.parse(argc, argv)) return *code;
   try {
     kms::openssl::set_up();
     forbid_core_dumps();  // before a seed or a plaintext is in memory
-    const auto meant = std::find_if(commands.begin(), commands.end(),
-                                    [](const Command& command) { return command.line->parsed(); });
-    return meant == commands.end() ? serve_command(line, serving, vault, begun) : meant->run();
-  } catch (const Unanswered& unanswered) {
-    std::fprintf(stderr, "mock-kms-provider: %s\n", unanswered.line.c_str());
-    return unanswered.code;
-  } catch (const std::exception& error) {
+  } catch (const kms::Error& error) {
     kms::log::error(error.what());
     return kms::exit_code::failed;
   }
+  return line.run(argc, argv);
 }

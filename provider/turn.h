@@ -9,7 +9,7 @@
 #include <string>
 
 #include "provider/config/follower.h"
-#include "provider/config/scenario_runner.h"
+#include "provider/config/scenario.h"
 #include "provider/control/control_server.h"
 #include "provider/serve_setup.h"
 

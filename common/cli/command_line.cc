@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
@@ -176,7 +177,7 @@ int CommandLine::run(int argc, const char* const* argv) {
                                    [](const Command& command) { return command.app->parsed(); });
   if (chosen == commands_.end()) return usage_error("no command (see '" + program_ + " --help')");
   try {
-    return chosen->run();
+    return check_output(chosen->run());
   } catch (const Error& error) {
     if (error.code() == ErrorCode::invalid_input) return usage_error(error.line());
     std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
@@ -185,6 +186,15 @@ int CommandLine::run(int argc, const char* const* argv) {
     std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
     return exit_code::failed;
   }
+}
+
+int CommandLine::check_output(int code) const {
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && std::ferror(stdout) == 0) return code;
+  const std::string cause = errno == 0 ? "" : ": " + errno_text(errno);
+  std::fprintf(stderr, "%s: cannot write to standard output%s\n", program_.c_str(), cause.c_str());
+  return code == exit_code::ok ? exit_code::failed : code;
 }
 
 std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
@@ -201,7 +211,7 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
     app_.parse(std::move(arguments));
   } catch (const CLI::Success& help_or_version) {
     app_.exit(help_or_version);
-    return exit_code::ok;
+    return check_output(exit_code::ok);
   } catch (const CLI::ParseError& error) {
     return usage_error(describe(error));
   }

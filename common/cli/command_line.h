@@ -54,7 +54,8 @@ class CommandLine {
     report_usage_error_ = std::move(report);
   }
 
-  /// Parses, sets the log up and runs the command. Prints an Error on stderr. Returns the exit code.
+  /// Parses, sets the log up and runs the command. Prints an Error on stderr. Returns the exit code. Lost
+  /// output on stdout is a failure.
   [[nodiscard]] int run(int argc, const char* const* argv);
 
   /// The first half of run(): the exit code if the program ends here (--help, --version, a usage error), else
@@ -69,6 +70,8 @@ class CommandLine {
 
  private:
   [[nodiscard]] std::vector<std::string> normalized(int argc, const char* const* argv) const;
+  /// `code`, or a failure if stdout could not be written.
+  [[nodiscard]] int check_output(int code) const;
   void add_environment(CLI::App& command) const;
   void warn_of_unknown_environment() const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;

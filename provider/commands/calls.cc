@@ -1,5 +1,4 @@
-#include "provider/commands/calls.h"
-
+// `status`, `encrypt` and `decrypt`: one call each to a running KMS v2 plugin, any plugin.
 #include <unistd.h>
 
 #include <array>
@@ -7,22 +6,20 @@
 
 #include "common/cli/exit_code.h"
 #include "common/crypto/secret_bytes.h"
-#include "common/error.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
-#include "provider/commands/plugin_call.h"
+#include "provider/commands/client.h"
+#include "provider/commands/commands.h"
 
 namespace kms::provider {
 namespace {
 
-using Stub = v2::KeyManagementService::Stub;
+struct CallOptions : PluginOptions {
+  std::string uid = "mock-kms-provider-cli";
+  OutputFormat format = OutputFormat::text;
+};
 
-int complain(int code, const std::string& line) {
-  std::fprintf(stderr, "mock-kms-provider: %s\n", line.c_str());
-  return code;
-}
-
-/// All of stdin. The caller wipes it where it is a secret; a buffer that grew left copies in freed memory.
+/// All of stdin. The caller wipes a secret; a buffer that grew left copies in freed memory.
 std::string read_stdin() {
   std::string text;
   text.reserve(1 << 16);
@@ -38,50 +35,74 @@ std::string read_stdin() {
   return text;
 }
 
-int print(std::string_view text) {
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
-  return written ? exit_code::ok : complain(exit_code::failed, "cannot write to standard output");
+int run_status(const CallOptions& options) {
+  const auto status = PluginClient(options).call("Status", v2::StatusRequest(), &PluginClient::Stub::Status);
+  if (options.format == OutputFormat::json) {
+    std::printf("%s\n", to_json(status, JsonLayout::line).c_str());
+  } else {
+    std::printf("version  %s\nhealthz  %s\nkey_id   %s\n", visible_text(status.version()).c_str(),
+                visible_text(status.healthz()).c_str(), visible_text(status.key_id()).c_str());
+  }
+  return exit_code::ok;
 }
 
-int print_json(const google::protobuf::Message& message) {
-  return print(to_json(message, JsonLayout::line) + "\n");
-}
-
-}  // namespace
-
-int call_status(const CallOptions& options) {
-  const auto status =
-      call_plugin(options.socket, options.timeout, "Status", v2::StatusRequest(), &Stub::Status);
-  if (options.output == "json") return print_json(status);
-  return print("version  " + visible_text(status.version()) + "\nhealthz  " + visible_text(status.healthz()) +
-               "\nkey_id   " + visible_text(status.key_id()) + "\n");
-}
-
-int call_encrypt(const CallOptions& options) {
+int run_encrypt(const CallOptions& options) {
   v2::EncryptRequest request;
-  const WipeAtEnd plaintext(*request.mutable_plaintext());
+  const WipeAtEnd wiping(*request.mutable_plaintext());
   request.set_plaintext(read_stdin());
   request.set_uid(options.uid);
-  const auto answer = call_plugin(options.socket, options.timeout, "Encrypt", request, &Stub::Encrypt);
-  return print_json(answer);
+  const auto sealed = PluginClient(options).call("Encrypt", request, &PluginClient::Stub::Encrypt);
+  std::printf("%s\n", to_json(sealed, JsonLayout::line).c_str());
+  return exit_code::ok;
 }
 
-int call_decrypt(const CallOptions& options) {
+int run_decrypt(const CallOptions& options) {
   v2::EncryptResponse sealed;
   if (const auto read = from_json(read_stdin(), sealed); !read) {
-    return complain(exit_code::usage,
-                    "standard input is not the JSON that `encrypt` prints: " + read.error().cause());
+    throw read.error().within("standard input is not the JSON that `encrypt` prints");
   }
   v2::DecryptRequest request;
   request.set_ciphertext(sealed.ciphertext());
   request.set_key_id(sealed.key_id());
   request.set_uid(options.uid);
   *request.mutable_annotations() = sealed.annotations();
-  auto answer = call_plugin(options.socket, options.timeout, "Decrypt", request, &Stub::Decrypt);
-  std::string& plaintext = *answer.mutable_plaintext();
-  const WipeAtEnd wiping(plaintext);
-  return print(plaintext);
+  auto answer = PluginClient(options).call("Decrypt", request, &PluginClient::Stub::Decrypt);
+  const WipeAtEnd wiping(*answer.mutable_plaintext());
+  std::fwrite(answer.plaintext().data(), 1, answer.plaintext().size(), stdout);
+  return exit_code::ok;
+}
+
+const std::string example_socket = "--socket unix:///tmp/kms.socket";
+
+Command crypt_command(CommandLine& line, const std::string& name, const std::string& help,
+                      int (*run)(const CallOptions&), const std::string& example) {
+  const auto options = std::make_shared<CallOptions>();
+  CLI::App& command = line.add_subcommand(name, help, {example});
+  add_plugin_options(command, *options);
+  command.add_option("--uid", options->uid, "Name of the request in the plugin's log")->capture_default_str();
+  return {&command, [options, run] { return run(*options); }};
+}
+
+}  // namespace
+
+Command status_command(CommandLine& line) {
+  const auto options = std::make_shared<CallOptions>();
+  CLI::App& command = line.add_subcommand("status", "Show the version, health and key id of a running plugin",
+                                          {"mock-kms-provider status " + example_socket + " -o json"});
+  add_plugin_options(command, *options);
+  add_format(command, options->format);
+  return {&command, [options] { return run_status(*options); }};
+}
+
+Command encrypt_command(CommandLine& line) {
+  return crypt_command(line, "encrypt", "Encrypt standard input with a running plugin; print JSON",
+                       run_encrypt,
+                       "echo secret | mock-kms-provider encrypt " + example_socket + " > sealed.json");
+}
+
+Command decrypt_command(CommandLine& line) {
+  return crypt_command(line, "decrypt", "Decrypt the JSON that encrypt printed, from standard input",
+                       run_decrypt, "mock-kms-provider decrypt " + example_socket + " < sealed.json");
 }
 
 }  // namespace kms::provider

@@ -16,11 +16,11 @@ using mock_kms::v1::Fault;
 using mock_kms::v1::ProviderConfig;
 using mock_kms::v1::Scenario;
 
-/// Completes one fault in place; `what` says which it is ("fault 3").
+/// Completes one fault in place. `what` names it in errors: "fault 3".
 Outcome<> complete(Fault& fault, const std::string& what, const std::string& default_name,
                    std::set<std::string>& names) {
   auto whole = complete_fault(fault);
-  if (!whole) return Error(what + ": " + whole.error().cause(), whole.error().next_step());
+  if (!whole) return whole.error().within(what);
   fault = *std::move(whole);
   if (fault.name().empty()) fault.set_name(default_name);
   if (names.insert(fault.name()).second) return {};
@@ -47,7 +47,7 @@ Outcome<> complete(Scenario::Step& step, const std::string& number, std::set<std
   Fault& fault = *step.mutable_action()->mutable_fault();
   if (auto completed = complete(fault, what, "step-" + number, names); !completed) return completed;
   if (!fault.has_late_start()) return {};
-  return Error(what + ": a late start has passed when a scenario is played",
+  return Error(what + ": a late start has passed when a scenario runs",
                "declare it under 'faults' or by serve --fault");
 }
 
@@ -67,14 +67,14 @@ Outcome<Scenario> complete_scenario(const Scenario& scenario) {
 Outcome<Scenario> parse_scenario(const std::string& text) {
   Scenario scenario;
   if (const auto read = from_json(text, scenario); !read)
-    return Error("this is not a scenario: " + read.error().cause());
+    return read.error().within("this is not a scenario");
   return complete_scenario(scenario);
 }
 
 Outcome<ProviderConfig> parse_config(const std::string& text) {
   ProviderConfig config;
   if (const auto read = from_json(text, config); !read)
-    return Error("this is not a configuration: " + read.error().cause());
+    return read.error().within("this is not a configuration");
   std::set<std::string> names;
   for (int i = 0; i < config.faults_size(); ++i) {
     const std::string number = std::to_string(i + 1);

@@ -4,17 +4,85 @@
 #include <google/protobuf/util/time_util.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 
 #include <array>
+#include <cstring>
+#include <filesystem>
 
 #include "common/log/log.h"
 
 namespace kms::provider {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE;
+constexpr int max_links = 40;  // the kernel's limit, path_resolution(7)
+
+}  // namespace
 
 using google::protobuf::util::MessageDifferencer;
 using google::protobuf::util::TimeUtil;
 using mock_kms::v1::FaultUse;
 using mock_kms::v1::ProviderConfig;
+
+FileWatch::FileWatch(std::string path)
+    : path_(fs::absolute(path)), fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+  if (!fd_) throw_errno("watch " + path_);
+  watch_directories();
+}
+
+void FileWatch::watch_directories() {
+  names_.clear();
+  fs::path resolved = path_;
+  for (int links = 0; links < max_links; ++links) {
+    // Each part may be a link, which is replaced in its own directory.
+    fs::path reached;
+    fs::path target;
+    for (auto part = resolved.begin(); part != resolved.end() && target.empty(); ++part) {
+      const fs::path at = reached / *part;
+      std::error_code not_a_link;
+      const fs::path link_target = fs::read_symlink(at, not_a_link);
+      const bool is_last = std::next(part) == resolved.end();
+      if (!not_a_link || is_last) {
+        // A missing directory has no events; the directories above it have.
+        const int watched = ::inotify_add_watch(fd_.get(), reached.c_str(), events | IN_ONLYDIR);
+        if (watched < 0 && links == 0 && errno != ENOENT && errno != ENOTDIR) {
+          throw_errno("watch directory " + reached.string());
+        }
+        names_.insert(part->string());
+      }
+      if (!not_a_link) {
+        target = link_target.is_absolute() ? link_target : reached / link_target;
+        for (auto rest = std::next(part); rest != resolved.end(); ++rest) target /= *rest;
+      }
+      reached = at;
+    }
+    if (target.empty()) return;
+    resolved = target;
+  }
+}
+
+bool FileWatch::changed() {
+  alignas(inotify_event) std::array<char, 4096> buffer{};
+  bool changed = false;
+  while (true) {
+    const ssize_t got = ::read(fd_.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) break;
+    if (got < 0) throw_errno("watch " + path_);
+    for (const char* at = buffer.data(); at < buffer.data() + got;) {
+      inotify_event event{};
+      std::memcpy(&event, at, sizeof event);
+      const std::string name = event.len == 0 ? "" : at + sizeof event;
+      changed = changed || (event.mask & IN_Q_OVERFLOW) != 0 || names_.contains(name);
+      at += sizeof event + event.len;
+    }
+  }
+  if (changed) watch_directories();
+  return changed;
+}
 
 ConfigFollower::ConfigFollower(const std::string& path, Declared declared)
     : declared_(declared),
@@ -23,7 +91,7 @@ ConfigFollower::ConfigFollower(const std::string& path, Declared declared)
       again_event_(::eventfd(0, EFD_CLOEXEC)) {
   if (!stop_event_ || !again_event_) throw_errno("make an event descriptor");
   status_.set_file(path);
-  take_up_file();
+  read_file();
   thread_ = std::thread([this] { follow(); });
 }
 
@@ -45,19 +113,19 @@ void ConfigFollower::follow() try {
   while (true) {
     if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) throw_errno("wait for changes");
     if (watched[0].revents != 0) return;
-    const bool asked = watched[1].revents != 0;
-    if (asked) {
+    const bool again = watched[1].revents != 0;
+    if (again) {
       eventfd_t times = 0;
       ::eventfd_read(again_event_.get(), &times);
-      last_seen_.clear();
+      last_result_.clear();
     }
-    if ((watched[2].revents != 0 && watch_.changed()) || asked) take_up_file();
+    if ((watched[2].revents != 0 && watch_.changed()) || again) read_file();
   }
 } catch (const std::exception& error) {
   refuse(std::string("it is no longer followed: ") + error.what());
 }
 
-void ConfigFollower::take_up_file() {
+void ConfigFollower::read_file() {
   std::string digest;
   std::string error;
   const auto config = read_config(status_.file(), digest);
@@ -65,13 +133,13 @@ void ConfigFollower::take_up_file() {
     error = config.error().line();
   } else if (digest != status_.sha256()) {
     try {
-      take_up(*config);
+      apply(*config);
     } catch (const Error& failed) {
       error = failed.what();
     }
   }
-  // One change of a mounted ConfigMap is several events; only the first is news.
-  if (const std::string seen = digest + error; seen == std::exchange(last_seen_, seen)) return;
+  // One change of a mounted ConfigMap causes several events.
+  if (const std::string result = digest + error; result == std::exchange(last_result_, result)) return;
   if (error.empty()) {
     accept(*config, digest);
   } else {
@@ -79,8 +147,8 @@ void ConfigFollower::take_up_file() {
   }
 }
 
-/// The version first: it is the one part that can fail.
-void ConfigFollower::take_up(const ProviderConfig& config) {
+/// The version comes first: it is the only part that can fail.
+void ConfigFollower::apply(const ProviderConfig& config) {
   declared_.versions.rotate_up_to(config.key_version());
   declared_.faults.declare({config.faults().begin(), config.faults().end()}, FaultUse::FILE);
   if (MessageDifferencer::Equals(config.scenario(), scenario_)) return;
@@ -108,7 +176,7 @@ void ConfigFollower::accept(const ProviderConfig& config, const std::string& dig
     status_.set_remark(remark);
     *status_.mutable_since() = TimeUtil::GetCurrentTime();
   }
-  log::info("took up the configuration", {{"file", status_.file()},
+  log::info("applied the configuration", {{"file", status_.file()},
                                           {"sha256", digest},
                                           {"key_version", current},
                                           {"faults", config.faults_size()},

@@ -1,21 +1,41 @@
-// ConfigFollower keeps the provider as the file of --config declares it: it notices when the file changes and
-// takes it up, whole or not at all.
-//
-// Made by main's thread; follows on a thread of its own until it is destroyed. status() may be called from
-// any thread. A bad file changes nothing: what was taken up last stays in effect.
+// ConfigFollower keeps the provider as the file of --config declares it. A changed file takes effect as a
+// whole or not at all; a bad file changes nothing.
 #pragma once
 
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 
+#include "common/io/fd.h"
 #include "provider/config/config.h"
-#include "provider/config/file_watch.h"
-#include "provider/config/scenario_runner.h"
+#include "provider/config/scenario.h"
 
 namespace kms::provider {
 
-/// What a configuration declares, and the journal that is told of it.
+/// Notices when the file at a path may have changed: it was written, replaced by a rename, or a link on its
+/// path has another target (`..data` of a mounted ConfigMap). It uses inotify(7) and never reads the file; a
+/// write counts when the writer closes the file. One thread.
+class FileWatch {
+ public:
+  /// The file may be missing, its directory must exist. Throws Error.
+  explicit FileWatch(std::string path);
+
+  /// Readable when changed() has events to read.
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+  /// Takes the pending events. True if the file may have changed. Throws Error.
+  [[nodiscard]] bool changed();
+
+ private:
+  void watch_directories();
+
+  std::string path_;
+  UniqueFd fd_;
+  std::set<std::string> names_;  ///< the file and the links on its path, in the watched directories
+};
+
+/// The state that a configuration declares, and the journal that records the changes.
 struct Declared {
   Faults& faults;
   KeyVersions& versions;
@@ -23,24 +43,26 @@ struct Declared {
   Journal& journal;
 };
 
+/// main creates it; it follows on its own thread until it is destroyed.
 class ConfigFollower {
  public:
-  /// Takes the file up as it is now and follows it. Throws Error where it cannot be watched.
+  /// Applies the file and follows it. Throws Error if the file cannot be watched.
   ConfigFollower(const std::string& path, Declared declared);
   ConfigFollower(const ConfigFollower&) = delete;
   ConfigFollower& operator=(const ConfigFollower&) = delete;
   ~ConfigFollower();
 
+  /// Any thread.
   [[nodiscard]] mock_kms::v1::ConfigStatus status() const;
 
-  /// Has the file looked at even where no change of it was noticed (inotify(7) sees none on a network's or a
-  /// user's file system), and what became of it told. Any thread; does not wait.
+  /// Reads the file again even if no change was noticed (inotify(7) sees none on network and user file
+  /// systems), and logs the result. Any thread; does not wait.
   void read_again();
 
  private:
   void follow();
-  void take_up_file();
-  void take_up(const mock_kms::v1::ProviderConfig& config);
+  void read_file();
+  void apply(const mock_kms::v1::ProviderConfig& config);
   void refuse(const std::string& why);
   void accept(const mock_kms::v1::ProviderConfig& config, const std::string& digest);
 
@@ -48,8 +70,8 @@ class ConfigFollower {
   FileWatch watch_;
   UniqueFd stop_event_;
   UniqueFd again_event_;
-  mock_kms::v1::Scenario scenario_;  ///< that the file in effect declares
-  std::string last_seen_;            ///< what became of the file at the last look: its digest and the error
+  mock_kms::v1::Scenario scenario_;  ///< of the file in effect
+  std::string last_result_;          ///< digest and error of the last read
 
   mutable std::mutex mutex_;  ///< guards status_
   mock_kms::v1::ConfigStatus status_;

@@ -2,16 +2,19 @@
 
 #include <algorithm>
 
+#include "common/log/log.h"
 #include "common/text/glob.h"
 #include "common/text/protobuf.h"
 
 namespace kms::provider {
 
+using mock_kms::v1::FaultUse;
+using mock_kms::v1::Scenario;
 using mock_kms::v1::ScenarioStatus;
 using mock_kms::v1::StepStatus;
 
-ScenarioTimeline::ScenarioTimeline(mock_kms::v1::Scenario scenario, std::string_view node,
-                                   std::string_view instance, Time begun)
+ScenarioTimeline::ScenarioTimeline(Scenario scenario, std::string_view node, std::string_view instance,
+                                   Time begun)
     : scenario_(std::move(scenario)), begun_(begun) {
   for (std::size_t i = 0; i < static_cast<std::size_t>(scenario_.steps_size()); ++i) {
     const Step& step = this->step(i);
@@ -74,6 +77,120 @@ ScenarioStatus ScenarioTimeline::status(Time now) const {
   *status.mutable_length() = to_proto(length);
   for (const StepStatus& step : steps_) *status.add_steps() = step;
   return status;
+}
+
+void ScenarioRunner::end() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+ScenarioStatus ScenarioRunner::run(const Scenario& scenario, bool from_file) {
+  const std::lock_guard lock(mutex_);
+  end_scenario();
+  name_ = scenario.name().empty() ? "scenario" : "scenario " + scenario.name();
+  from_file_ = from_file;
+  begun_ = std::chrono::system_clock::now();
+  timeline_.emplace(scenario, node_, instance_, Clock::now());
+  log::info(name_ + " begins", {{"steps", scenario.steps_size()}, {"from", from_file ? "file" : "command"}});
+  journal_.note(name_ + " begins");
+  execute_all_due();
+  if (!thread_.joinable()) thread_ = std::thread([this] { run_thread(); });
+  changed_.notify_all();
+  return status_now();
+}
+
+bool ScenarioRunner::end_scenario() {
+  if (!timeline_ || timeline_->status(Clock::now()).state() == ScenarioStatus::STOPPED) return false;
+  timeline_->stop(Clock::now());
+  faults_.clear("", FaultUse::SCENARIO);
+  report("is stopped");
+  return true;
+}
+
+bool ScenarioRunner::stop() {
+  const std::lock_guard lock(mutex_);
+  return end_scenario();
+}
+
+void ScenarioRunner::stop_from_file() {
+  const std::lock_guard lock(mutex_);
+  if (from_file_) end_scenario();
+}
+
+ScenarioStatus ScenarioRunner::status() const {
+  const std::lock_guard lock(mutex_);
+  return status_now();
+}
+
+ScenarioStatus ScenarioRunner::status_now() const {
+  if (!timeline_) return {};
+  ScenarioStatus status = timeline_->status(Clock::now());
+  status.set_from_file(from_file_);
+  *status.mutable_begun() = to_timestamp(begun_);
+  return status;
+}
+
+void ScenarioRunner::run_thread() {
+  std::unique_lock lock(mutex_);
+  while (!ending_) {
+    execute_all_due();
+    const auto next = timeline_->next();
+    if (next) {
+      changed_.wait_until(lock, *next);
+    } else {
+      changed_.wait(lock);
+    }
+  }
+}
+
+void ScenarioRunner::execute_all_due() {
+  bool executed = false;
+  while (const auto due = timeline_->take_due(Clock::now())) {
+    execute(*due);
+    executed = true;
+  }
+  if (!executed || timeline_->next()) return;
+  report("is finished");
+}
+
+void ScenarioRunner::execute(const ScenarioTimeline::Due& due) {
+  const auto& action = timeline_->step(due.step).action();
+  if (action.has_rotate()) return rotate(due.step, action.rotate());
+  if (due.begins) {
+    faults_.add(action.fault(), FaultUse::SCENARIO, due.at);
+    report_step("sets fault " + action.fault().name() + " " + to_short_json(action.fault()), due.step);
+  } else {
+    faults_.clear(action.fault().name(), FaultUse::SCENARIO);
+    report_step("clears fault " + action.fault().name(), due.step);
+  }
+}
+
+void ScenarioRunner::rotate(std::size_t step, const Scenario::Rotation& rotation) {
+  std::string error;
+  try {
+    const auto to = rotation.to() == 0 ? std::nullopt : std::optional<KeyVersion>(rotation.to());
+    const auto outcome = versions_.rotate(to, rotation.force());
+    if (!outcome) error = outcome.error().cause();
+  } catch (const Error& failed) {
+    error = failed.what();
+  }
+  if (error.empty()) return;
+  timeline_->fail(step, error);
+  report_step("cannot rotate: " + error, step);
+}
+
+void ScenarioRunner::report(const std::string& event) {
+  log::info(name_ + " " + event);
+  journal_.note(name_ + " " + event);
+}
+
+void ScenarioRunner::report_step(const std::string& event, std::size_t step) {
+  log::info(name_ + " " + event, {{"step", step + 1}});
+  journal_.note(name_ + ", step " + std::to_string(step + 1) + ": " + event);
 }
 
 }  // namespace kms::provider

@@ -11,7 +11,7 @@
 #include "common/net/unix_listener.h"
 #include "common/process/signals.h"
 #include "provider/config/follower.h"
-#include "provider/config/scenario_runner.h"
+#include "provider/config/scenario.h"
 
 namespace kms::provider {
 

@@ -12,13 +12,14 @@ namespace {
 
 using mock_kms::v1::Fault;
 
-constexpr std::size_t too_long_for_a_key_id = 1025;
-constexpr std::size_t too_long_for_a_ciphertext = 1025;
-constexpr std::size_t too_long_for_annotations = std::size_t{33} * 1024;
+// Above the API server's limits.
+constexpr std::size_t oversize_key_id = 1025;
+constexpr std::size_t oversize_ciphertext = 1025;
+constexpr std::size_t oversize_annotations = std::size_t{33} * 1024;
 
 void distort_key_id(Fault::Violation violation, std::string& key_id) {
   if (violation == Fault::KEY_ID_EMPTY) key_id.clear();
-  if (violation == Fault::KEY_ID_LONG) key_id.resize(too_long_for_a_key_id, 'x');
+  if (violation == Fault::KEY_ID_LONG) key_id.resize(oversize_key_id, 'x');
   if (violation == Fault::KEY_ID_NOT_UTF8) key_id += "\xC3\x28";
 }
 
@@ -41,13 +42,12 @@ void distort(const FaultDecision& decision, const v2::EncryptRequest& request,
     distort_key_id(violation, *response.mutable_key_id());
     if (violation == Fault::CIPHERTEXT_EMPTY) response.clear_ciphertext();
     if (violation == Fault::CIPHERTEXT_OVERSIZE) {
-      response.mutable_ciphertext()->resize(
-          std::max(too_long_for_a_ciphertext, response.ciphertext().size()));
+      response.mutable_ciphertext()->resize(std::max(oversize_ciphertext, response.ciphertext().size()));
     }
     if (violation == Fault::CIPHERTEXT_ECHOED) response.set_ciphertext(request.plaintext());
     if (violation == Fault::ANNOTATIONS_BAD) (*response.mutable_annotations())["Not A Domain"] = "1";
     if (violation == Fault::ANNOTATIONS_OVERSIZE) {
-      (*response.mutable_annotations())["large.mock-kms.test"] = std::string(too_long_for_annotations, 'x');
+      (*response.mutable_annotations())["large.mock-kms.test"] = std::string(oversize_annotations, 'x');
     }
     if (violation == Fault::ANNOTATIONS_SECRET) {
       (*response.mutable_annotations())["secret.mock-kms.test"] = request.plaintext();

@@ -1,7 +1,6 @@
-// What faults do to answers and to the process.
+// Effects of a FaultDecision: on the answer to a call, and on the process.
 //
-// Functions; the answers' are pure. distort() is called on the thread that serves the call, after the true
-// answer was made. apply_process_faults() may not return.
+// Called on the thread that serves the call, after the true answer was made.
 #pragma once
 
 #include "proto/kms_v2.pb.h"
@@ -10,15 +9,15 @@
 
 namespace kms::provider {
 
-/// Changes a true answer as the decision says; `keys` names the versions that are not current.
+/// Changes a true answer. `keys` has the versions that are not current.
 void distort(const FaultDecision& decision, KeyRing& keys, v2::StatusResponse& response);
 void distort(const FaultDecision& decision, const v2::EncryptRequest& request, v2::EncryptResponse& response);
 void distort(const FaultDecision& decision, v2::DecryptResponse& response);
 
-/// Whether the call is to show this violation; for those that are not a change of the true answer.
+/// True if the decision has this violation. For violations that change the call rather than its answer.
 [[nodiscard]] bool has_violation(const FaultDecision& decision, mock_kms::v1::Fault::Violation violation);
 
-/// Ends or stops the process, where the decision says so.
+/// Stops or ends the process if the decision says so. May not return.
 void apply_process_faults(const FaultDecision& decision);
 
 }  // namespace kms::provider

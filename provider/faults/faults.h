@@ -1,7 +1,6 @@
-// Faults holds the plan of a running provider, with the clock and a lock.
+// Faults shares one FaultPlan between threads: it adds the clock, a lock and the memory that faults take.
 //
-// Called from any thread. Whoever serves calls asks any() first, which is one load and all that a provider
-// without faults pays.
+// Any thread. A call asks any() first, which is one atomic load: the whole cost of a provider without faults.
 #pragma once
 
 #include <atomic>
@@ -19,7 +18,7 @@ class Faults {
 
   [[nodiscard]] bool any() const { return any_.load(std::memory_order_relaxed); }
 
-  /// It counts its time from `since`.
+  /// The fault's time counts from `since`.
   mock_kms::v1::AddFaultReply add(mock_kms::v1::Fault fault, FaultPlan::Origin origin,
                                   Clock::time_point since) {
     const std::lock_guard lock(mutex_);
@@ -50,7 +49,7 @@ class Faults {
     return plan_.decide(question, Clock::now());
   }
 
-  /// Takes memory, up to `max_mib` in all, until no fault asks for it.
+  /// Takes memory, up to `max_mib` in total. It is freed when no fault grows memory any more.
   void grow(std::uint32_t mib, std::uint32_t max_mib) {
     const std::lock_guard lock(mutex_);
     while (mib-- > 0 && ballast_.size() < max_mib) ballast_.emplace_back(one_mib, '\1');

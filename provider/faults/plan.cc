@@ -33,8 +33,8 @@ bool matches_if_set(const std::string& pattern, std::string_view text) {
   return pattern.empty() || glob_match(pattern, text);
 }
 
-/// A violation is shown where the answer has what it is about.
-bool has_place_for(Fault::Violation violation, Fault::Method method) {
+/// True if the answer to the method has the field that the violation changes.
+bool concerns(Fault::Violation violation, Fault::Method method) {
   switch (violation) {
     case Fault::KEY_ID_FLAPPING:
       return method == Fault::STATUS;
@@ -52,14 +52,14 @@ bool has_place_for(Fault::Violation violation, Fault::Method method) {
   }
 }
 
-bool selects(const Fault& fault, const IncomingCall& question) {
+bool selects(const Fault& fault, const IncomingCall& call) {
   const auto& methods = fault.methods();
-  if (!methods.empty() && std::find(methods.begin(), methods.end(), question.method) == methods.end())
+  if (!methods.empty() && std::find(methods.begin(), methods.end(), call.method) == methods.end())
     return false;
-  if (fault.has_violation() && !has_place_for(fault.violation(), question.method)) return false;
-  if ((fault.has_healthz() || fault.has_version()) && question.method != Fault::STATUS) return false;
-  return !fault.has_late_start() && matches_if_set(fault.key_id(), question.key_id) &&
-         matches_if_set(fault.uid(), question.uid);
+  if (fault.has_violation() && !concerns(fault.violation(), call.method)) return false;
+  if ((fault.has_healthz() || fault.has_version()) && call.method != Fault::STATUS) return false;
+  return !fault.has_late_start() && matches_if_set(fault.key_id(), call.key_id) &&
+         matches_if_set(fault.uid(), call.uid);
 }
 
 }  // namespace
@@ -181,13 +181,13 @@ Duration FaultPlan::delay_of(const ActiveFault& active) const {
   if (!latency.long_tail()) {
     return min + Duration{std::llround(drawn * static_cast<double>((max - min).count()))};
   }
-  // Pareto's distribution with exponent 1: half of all below twice the minimum, one of a hundred above a
-  // hundredfold.
+  // Pareto distribution with exponent 1: half of the draws are below twice the minimum, one in a hundred is
+  // above a hundredfold.
   const double scale = std::max(1.0, static_cast<double>(min.count()));
   return Duration{std::llround(std::min(static_cast<double>(max.count()), scale / (1 - drawn)))};
 }
 
-bool FaultPlan::takes_token(ActiveFault& active, Time now) {
+bool FaultPlan::take_token(ActiveFault& active, Time now) {
   const auto& limit = active.fault.rate_limit();
   const double seconds = std::chrono::duration<double>(now - active.refilled).count();
   active.refilled = now;
@@ -207,7 +207,7 @@ bool FaultPlan::apply(ActiveFault& active, Time now, FaultDecision& decision) co
       fail(fault.error().code(), fault.error().message());
       break;
     case Fault::kRateLimit:
-      if (takes_token(active, now)) return false;
+      if (take_token(active, now)) return false;
       fail(Fault::RESOURCE_EXHAUSTED, "too many calls");
       break;
     case Fault::kLatency:
@@ -248,11 +248,11 @@ bool FaultPlan::apply(ActiveFault& active, Time now, FaultDecision& decision) co
   return true;
 }
 
-FaultDecision FaultPlan::decide(const IncomingCall& question, Time now) {
+FaultDecision FaultPlan::decide(const IncomingCall& call, Time now) {
   FaultDecision decision;
   for (ActiveFault& active : faults_) {
     if (!active.applies_here || active.replaced) continue;
-    if (!in_time(active, now) || !selects(active.fault, question)) continue;
+    if (!in_time(active, now) || !selects(active.fault, call)) continue;
     ++active.matched;
     if (!hits(active) || !apply(active, now, decision)) continue;
     ++active.applied;

@@ -1,8 +1,8 @@
-// FaultPlan decides which faults a call meets. It knows no gRPC, clock, thread or log: time is told to it.
+// FaultPlan decides which faults apply to a call. It reads no clock: the caller passes the time.
 //
-// Used by one thread at a time (Faults guards it). Chance is drawn from the seed, the fault's name and the
-// number of the call among those that the fault matched, so that the same seed and the same calls meet the
-// same faults, however calls to other faults fall in between.
+// One thread uses it at a time (Faults guards it). Chance comes from the seed, the fault's name and the
+// number of calls that the fault has matched: the same seed and the same calls give the same faults, whatever
+// other faults do in between.
 #pragma once
 
 #include <chrono>
@@ -18,16 +18,16 @@
 
 namespace kms::provider {
 
-/// What is known of a call when it comes.
+/// The properties of a call that faults select by.
 struct IncomingCall {
   mock_kms::v1::Fault::Method method;
   std::string_view uid;
   std::string_view key_id;
 };
 
-/// What a call meets; without any fault all of it is empty.
+/// The effects on one call. Without a fault everything is empty.
 struct FaultDecision {
-  std::string names;  ///< of the faults, with ", " in between
+  std::string names;  ///< of the faults, separated by ", "
   Duration delay{0};
   bool hang = false;
   std::optional<std::pair<int, std::string>> error;  ///< gRPC's code and the message
@@ -49,37 +49,35 @@ class FaultPlan {
   FaultPlan(std::uint64_t seed, std::string node, std::string instance)
       : seed_(seed), node_(std::move(node)), instance_(std::move(instance)) {}
 
-  /// Takes a complete fault (complete_fault()), in place of the one of the same name and origin; it counts
-  /// its time from `now`. Its name, and whether it concerns this node and instance.
+  /// Adds a complete fault (complete_fault()). It replaces the fault of the same name and origin. Its time
+  /// counts from `now`. The reply has its name and tells if it applies to this node and instance.
   mock_kms::v1::AddFaultReply add(mock_kms::v1::Fault fault, Time now,
                                   Origin origin = mock_kms::v1::FaultUse::COMMAND);
 
-  /// Removes the fault of the name, or all for an empty one; how many. Those of other origins stay.
+  /// Removes the origin's fault of this name, or all of its faults if the name is empty. Returns the number.
   std::uint32_t clear(std::string_view name, Origin origin = mock_kms::v1::FaultUse::COMMAND);
 
-  /// Makes these (complete, with names that differ) the faults of the origin. One that was there already, in
-  /// every field the same, goes on where it was.
+  /// Replaces all faults of the origin by these complete ones with different names. A fault that was there
+  /// with the same fields keeps its time and counts.
   void declare(const std::vector<mock_kms::v1::Fault>& faults, Time now, Origin origin);
 
   [[nodiscard]] mock_kms::v1::FaultList list(Time now) const;
 
-  /// Whether any fault is set that concerns this node and instance.
+  /// True if a fault is set that applies to this node and instance.
   [[nodiscard]] bool any() const;
 
-  /// Whether a fault is set that takes memory.
   [[nodiscard]] bool grows_memory() const;
 
-  /// Counts the call, and says what it meets. Faults apply by origin (a command's, the scenario's, the
-  /// file's), and of one origin in the order in which they were set; of two that set the same thing the first
-  /// counts.
-  [[nodiscard]] FaultDecision decide(const IncomingCall& question, Time now);
+  /// Counts the call and returns its effects. Faults apply by origin (commands, then the scenario, then the
+  /// file), and in one origin in the order in which they were set. The first fault that sets a field wins.
+  [[nodiscard]] FaultDecision decide(const IncomingCall& call, Time now);
 
  private:
   struct ActiveFault {
     mock_kms::v1::Fault fault;
     Origin origin = mock_kms::v1::FaultUse::COMMAND;
     bool applies_here = true;
-    bool replaced = false;  ///< one of the same name and an origin that counts more is there
+    bool replaced = false;  ///< by one of the same name and a stronger origin
     Time since;
     std::uint64_t matched = 0;
     std::uint64_t applied = 0;
@@ -93,7 +91,7 @@ class FaultPlan {
   [[nodiscard]] bool hits(const ActiveFault& active) const;
   [[nodiscard]] double chance(const ActiveFault& active, std::uint64_t purpose) const;
   [[nodiscard]] Duration delay_of(const ActiveFault& active) const;
-  static bool takes_token(ActiveFault& active, Time now);
+  static bool take_token(ActiveFault& active, Time now);
   bool apply(ActiveFault& active, Time now, FaultDecision& decision) const;
 
   std::uint64_t seed_;

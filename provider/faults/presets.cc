@@ -27,10 +27,14 @@ const Preset* preset_named(const std::string& name) {
   return found == presets().end() ? nullptr : &*found;
 }
 
-/// Looked at before a preset's own are beside them: protobuf adds up the parts of two durations.
-std::optional<std::string> refuse_durations(const Fault& fault) {
+Error not_a_fault(const std::string& why) {
+  return Error("this is not a fault: " + why, "see 'fault add --help'");
+}
+
+/// Before the preset's durations are merged in: protobuf would merge the parts of two durations.
+Outcome<> check_durations(const Fault& fault) {
   using google::protobuf::Duration;
-  const std::array<std::pair<const char*, const Duration*>, 5> durations{{
+  const std::array<std::pair<std::string, const Duration*>, 5> durations{{
       {"after", &fault.after()},
       {"for", &fault.lasting()},
       {"latency.min", &fault.latency().min()},
@@ -38,14 +42,14 @@ std::optional<std::string> refuse_durations(const Fault& fault) {
       {"lateStart", &fault.late_start()},
   }};
   for (const auto& [name, duration] : durations) {
-    if (duration->seconds() < 0 || duration->nanos() < 0) return std::string(name) + " is negative";
+    if (duration->seconds() < 0 || duration->nanos() < 0) return not_a_fault(name + " is negative");
     if (duration->seconds() > TimeUtil::kDurationMaxSeconds || duration->nanos() > 999'999'999)
-      return std::string(name) + " is no duration";
+      return not_a_fault(name + " is no duration");
   }
-  return std::nullopt;
+  return {};
 }
 
-/// What `fault` sets itself is not added to what its preset has there.
+/// Removes the preset's fields that `fault` sets itself and that a merge would add to.
 void make_room(const Fault& fault, Fault& preset) {
   if (fault.methods_size() > 0) preset.clear_methods();
   if (fault.has_late_start() && preset.has_late_start()) preset.clear_late_start();
@@ -54,56 +58,60 @@ void make_room(const Fault& fault, Fault& preset) {
   if (fault.latency().has_max()) preset.mutable_latency()->clear_max();
 }
 
-std::optional<std::string> refuse_effect(const Fault& fault) {
-  switch (fault.effect_case()) {
-    case Fault::EFFECT_NOT_SET:
-      return "it has no effect";
-    case Fault::kError:
-      if (fault.error().code() == Fault::OK) return "an error's code cannot be OK";
-      if (!Fault::Code_IsValid(fault.error().code())) return "gRPC has no such code";
-      break;
-    case Fault::kLatency:
-      if (fault.latency().long_tail() && !fault.latency().has_max()) return "a long tail needs latency.max";
-      if (fault.latency().has_max() &&
-          from_proto(fault.latency().max()) < from_proto(fault.latency().min())) {
-        return "latency.max is less than latency.min";
-      }
-      if (from_proto(fault.latency().min()) <= Duration{0} && !fault.latency().has_max()) {
-        return "the latency is 0";
-      }
-      break;
-    case Fault::kRateLimit:
-      if (!(fault.rate_limit().per_second() > 0)) return "rateLimit.perSecond is not above 0";
-      break;
-    case Fault::kViolation:
-      if (fault.violation() == Fault::VIOLATION_UNSPECIFIED || !Fault::Violation_IsValid(fault.violation()))
-        return "the violation has no name";
-      break;
-    case Fault::kDrop:
-      if (fault.drop() == Fault::DROP_UNSPECIFIED || !Fault::Drop_IsValid(fault.drop()))
-        return "drop is neither GOAWAY nor RESET";
-      break;
-    case Fault::kCrash:
-      if (fault.crash().exit_code() > 255) return "an exit code is at most 255";
-      if (!fault.crash().signal().empty() && !process::signal_number(fault.crash().signal())) {
-        return "there is no signal '" + fault.crash().signal() + "'";
-      }
-      break;
-    case Fault::kMemoryGrowth:
-      if (fault.memory_growth().mib_per_call() == 0) return "memoryGrowth.mibPerCall is 0";
-      break;
-    default:
-      break;
+Outcome<> check_latency(const Fault::Latency& latency) {
+  if (latency.long_tail() && !latency.has_max()) return not_a_fault("a long tail needs latency.max");
+  if (latency.has_max() && from_proto(latency.max()) < from_proto(latency.min())) {
+    return not_a_fault("latency.max is less than latency.min");
   }
-  return std::nullopt;
+  if (from_proto(latency.min()) <= Duration{0} && !latency.has_max()) return not_a_fault("the latency is 0");
+  return {};
 }
 
-std::optional<std::string> refuse(const Fault& fault) {
-  if (!(fault.probability() >= 0 && fault.probability() <= 1)) return "the probability is not from 0 to 1";
-  for (const int method : fault.methods()) {
-    if (method == Fault::METHOD_UNSPECIFIED || !Fault::Method_IsValid(method)) return "a method has no name";
+Outcome<> check_effect(const Fault& fault) {
+  switch (fault.effect_case()) {
+    case Fault::EFFECT_NOT_SET:
+      return not_a_fault("it has no effect");
+    case Fault::kError:
+      if (fault.error().code() == Fault::OK) return not_a_fault("an error's code cannot be OK");
+      if (!Fault::Code_IsValid(fault.error().code())) return not_a_fault("gRPC has no such code");
+      return {};
+    case Fault::kLatency:
+      return check_latency(fault.latency());
+    case Fault::kRateLimit:
+      if (!(fault.rate_limit().per_second() > 0)) return not_a_fault("rateLimit.perSecond is not above 0");
+      return {};
+    case Fault::kViolation:
+      if (fault.violation() == Fault::VIOLATION_UNSPECIFIED || !Fault::Violation_IsValid(fault.violation()))
+        return not_a_fault("the violation has no name");
+      return {};
+    case Fault::kDrop:
+      if (fault.drop() == Fault::DROP_UNSPECIFIED || !Fault::Drop_IsValid(fault.drop()))
+        return not_a_fault("drop is neither GOAWAY nor RESET");
+      return {};
+    case Fault::kCrash:
+      if (fault.crash().exit_code() > 255) return not_a_fault("an exit code is at most 255");
+      if (!fault.crash().signal().empty() && !process::signal_number(fault.crash().signal())) {
+        return not_a_fault("there is no signal '" + fault.crash().signal() + "'");
+      }
+      return {};
+    case Fault::kMemoryGrowth:
+      if (fault.memory_growth().mib_per_call() == 0) return not_a_fault("memoryGrowth.mibPerCall is 0");
+      return {};
+    default:
+      return {};
   }
-  return refuse_effect(fault);
+}
+
+Outcome<> check_fault(const Fault& fault) {
+  if (!(fault.probability() >= 0 && fault.probability() <= 1)) {
+    return not_a_fault("the probability is not from 0 to 1");
+  }
+  for (const int method : fault.methods()) {
+    if (method == Fault::METHOD_UNSPECIFIED || !Fault::Method_IsValid(method)) {
+      return not_a_fault("a method has no name");
+    }
+  }
+  return check_effect(fault);
 }
 
 }  // namespace
@@ -114,7 +122,7 @@ const std::vector<Preset>& presets() {
        R"({"error": {"code": "FAILED_PRECONDITION", "message": "key disabled"}})"},
       {"key-deleted", "the key is gone: Encrypt and Decrypt fail with NOT_FOUND",
        R"({"methods": ["ENCRYPT", "DECRYPT"], "error": {"code": "NOT_FOUND", "message": "key not found"}})"},
-      {"permission-denied", "the role may not use the key",
+      {"permission-denied", "the role has no permission to use the key",
        R"({"methods": ["ENCRYPT", "DECRYPT"], "error": {"code": "PERMISSION_DENIED", "message": "access to the key is denied"}})"},
       {"credentials-expired", "every call fails with UNAUTHENTICATED",
        R"({"error": {"code": "UNAUTHENTICATED", "message": "the credentials have expired"}})"},
@@ -152,22 +160,20 @@ const std::vector<Preset>& presets() {
 }
 
 Outcome<Fault> complete_fault(const Fault& fault) {
-  const auto refused = [](const std::string& why) {
-    return Error("this is not a fault: " + why, "see 'fault add --help'");
-  };
-  if (const auto why = refuse_durations(fault)) return refused(*why);
+  if (const auto checked = check_durations(fault); !checked) return checked.error();
   Fault whole;
   if (!fault.preset().empty()) {
     const Preset* preset = preset_named(fault.preset());
     if (preset == nullptr) {
       return Error("there is no preset '" + fault.preset() + "'", "the presets are: " + preset_names());
     }
-    if (const auto read = from_json(preset->json, whole); !read)
+    if (const auto read = from_json(preset->json, whole); !read) {
       throw read.error().within("preset " + preset->name);
+    }
     make_room(fault, whole);
   }
   whole.MergeFrom(fault);
-  if (const auto why = refuse(whole)) return refused(*why);
+  if (const auto checked = check_fault(whole); !checked) return checked.error();
   return whole;
 }
 
@@ -175,7 +181,7 @@ Outcome<Fault> read_fault(const std::string& text) {
   Fault fault;
   if (text.starts_with('{')) {
     if (const auto read = from_json(text, fault); !read)
-      return Error("this is not a fault: " + read.error().cause());
+      return read.error().within("this is not a fault");
     return fault;
   }
   std::string violation = text;

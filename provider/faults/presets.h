@@ -1,4 +1,4 @@
-// Faults under the names of what they imitate. Pure functions, safe from any thread.
+// Presets name faults after the failures that they imitate. Beside them: reading and completing a fault.
 #pragma once
 
 #include <string>
@@ -11,17 +11,16 @@ namespace kms::provider {
 
 struct Preset {
   std::string name;
-  std::string meaning;  ///< for people, on one line
-  std::string json;     ///< a Fault, as protobuf maps it
+  std::string meaning;  ///< one line
+  std::string json;     ///< a Fault in protobuf's JSON mapping
 };
 
 [[nodiscard]] const std::vector<Preset>& presets();
 
-/// The fault with what its preset stands for filled in, and checked: it has one effect, and all of its values
-/// make sense. A Error says which does not.
+/// Fills the preset's fields in and checks all values. A complete fault has exactly one effect.
 [[nodiscard]] Outcome<mock_kms::v1::Fault> complete_fault(const mock_kms::v1::Fault& fault);
 
-/// A fault from a word (a preset, or a violation such as "key-id-empty") or from JSON; not completed.
+/// Reads JSON, the name of a preset or a violation such as "key-id-empty". The result is not complete.
 [[nodiscard]] Outcome<mock_kms::v1::Fault> read_fault(const std::string& text);
 
 }  // namespace kms::provider

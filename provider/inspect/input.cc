@@ -40,7 +40,7 @@ Outcome<InspectInput> from_base64(const std::string& text) {
   return Error("the value is not base64", "it may have been cut off");
 }
 
-Outcome<InspectInput> find_out(const std::string& text) {
+Outcome<InspectInput> detect(const std::string& text) {
   InspectInput raw = from_raw(text);
   if (begins_as_stored(raw.stored)) return raw;
   std::string start = text.substr(0, 256);
@@ -73,7 +73,7 @@ Outcome<InspectInput> decode_input(const std::string& text, Encoding encoding) {
     case Encoding::automatic:
       break;
   }
-  return find_out(text);
+  return detect(text);
 }
 
 }  // namespace kms::provider

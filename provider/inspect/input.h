@@ -1,4 +1,4 @@
-// The forms in which a value comes out of etcd, made into its bytes. Pure functions, safe from any thread.
+// Decodes the forms in which people copy a value out of etcd.
 #pragma once
 
 #include <string>
@@ -10,13 +10,12 @@ namespace kms::provider {
 enum class Encoding { automatic, raw, hex, base64 };
 
 struct InspectInput {
-  std::string stored;  ///< the value's bytes
-  std::string
-      etcd_key;  ///< what stood on a line before a raw value, as `etcdctl get KEY` prints it; or empty
+  std::string stored;    ///< the value's bytes
+  std::string etcd_key;  ///< the line before a raw value, as `etcdctl get KEY` prints it; empty if none
 };
 
-/// Hex may be `\x6b\x38`, too; white space in hex and base64 does not count. A Error says why `text` is not
-/// of the encoding.
+/// Hex may be `\x6b\x38` too; white space in hex and base64 is ignored. An Error tells why `text` is not
+/// in the encoding.
 [[nodiscard]] Outcome<InspectInput> decode_input(const std::string& text, Encoding encoding);
 
 }  // namespace kms::provider

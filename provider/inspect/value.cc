@@ -1,8 +1,8 @@
 #include "provider/inspect/value.h"
 
-#include <optional>
-
 #include "common/text/escape.h"
+#include "provider/keys/aes_gcm.h"
+#include "provider/keys/hkdf.h"
 
 namespace kms::provider {
 namespace {
@@ -16,12 +16,14 @@ constexpr std::string_view stored_protobuf{"k8s\0", 4};  // runtime/serializer/p
 constexpr std::size_t max_key_id = 1024;
 constexpr std::size_t max_dek_source = 1024;
 constexpr std::size_t max_quoted = 32;
+constexpr std::size_t info_size = 32;
+constexpr std::size_t min_seed_size = 32;
 
 std::string quoted(std::string_view text) {
   return "'" + visible_text(utf8_text(text.substr(0, max_quoted))) + (text.size() > max_quoted ? "…'" : "'");
 }
 
-NotKmsV2 foreign(std::string_view stored) {
+NotKmsV2 describe_foreign(std::string_view stored) {
   if (stored.starts_with(kms_v1)) return {"is encrypted by KMS v1; only values of KMS v2 can be inspected"};
   if (stored.starts_with(encrypted)) {
     const auto scheme = stored.substr(encrypted.size());
@@ -37,7 +39,7 @@ Error damaged(const std::string& why) {
   return {"the value is damaged: " + why, "store it whole: etcdctl get KEY --print-value-only > FILE"};
 }
 
-Outcome<> refuse(const EncryptedObject& object) {
+Outcome<> check(const EncryptedObject& object) {
   if (!EncryptedObject::DekSourceType_IsValid(object.dek_source_type())) {
     return damaged("it has a DEK source of type " + std::to_string(object.dek_source_type()) +
                    ", and 0 and 1 are known");
@@ -52,6 +54,22 @@ Outcome<> refuse(const EncryptedObject& object) {
   return {};
 }
 
+Error too_short(Bytes data) {
+  return Error("the encrypted data is too short: " + std::to_string(data.size()) + " bytes");
+}
+
+Outcome<SecretBytes> open_with_key(const SecretBytes& key, Bytes data, std::string_view etcd_key) {
+  if (key.size() != aes_gcm::key_size) {
+    return Error("the DEK has " + std::to_string(key.size()) + " bytes, and the API server's have 32");
+  }
+  if (data.size() < aes_gcm::nonce_size + aes_gcm::tag_size) return too_short(data);
+  auto opened = aes_gcm::decrypt(key.view(), data.first(aes_gcm::nonce_size), bytes_of(etcd_key),
+                                 data.subspan(aes_gcm::nonce_size));
+  if (opened) return *std::move(opened);
+  return Error("the object does not open as the one at " + std::string(etcd_key),
+               "its etcd key is another one, or it was changed");
+}
+
 }  // namespace
 
 bool begins_as_stored(std::string_view bytes) {
@@ -61,13 +79,13 @@ bool begins_as_stored(std::string_view bytes) {
 std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored) {
   const std::string_view text = text_of(stored);
   if (text.empty()) return Error("there is no value: nothing was read");
-  if (!text.starts_with(kms_v2)) return foreign(text);
+  if (!text.starts_with(kms_v2)) return describe_foreign(text);
   const auto name_ends = text.find(':', kms_v2.size());
   if (name_ends == std::string_view::npos) return damaged("it ends within the provider's name");
   EtcdValue value{std::string(text.substr(kms_v2.size(), name_ends - kms_v2.size())), {}};
   std::string_view message = text.substr(name_ends + 1);
   bool parsed = value.object.ParseFromArray(message.data(), static_cast<int>(message.size()));
-  if (!parsed && message.ends_with('\n')) {  // etcdctl's own, at the end of what it prints
+  if (!parsed && message.ends_with('\n')) {  // added by etcdctl
     message.remove_suffix(1);
     parsed = value.object.ParseFromArray(message.data(), static_cast<int>(message.size()));
   }
@@ -75,8 +93,23 @@ std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored) {
     return damaged("behind the provider's name stand " + std::to_string(message.size()) +
                    " bytes that are no EncryptedObject");
   }
-  if (const auto checked = refuse(value.object); !checked) return checked.error();
+  if (const auto checked = check(value.object); !checked) return checked.error();
   return value;
+}
+
+Outcome<SecretBytes> open_object(const SecretBytes& dek_source, const EncryptedObject& object,
+                                 std::string_view etcd_key) {
+  const Bytes data = bytes_of(object.encrypted_data());
+  if (object.dek_source_type() == EncryptedObject::AES_GCM_KEY) {
+    return open_with_key(dek_source, data, etcd_key);
+  }
+  if (dek_source.size() < min_seed_size) {
+    return Error("the seed has " + std::to_string(dek_source.size()) +
+                 " bytes, and the API server's have 32");
+  }
+  if (data.size() < info_size) return too_short(data);
+  const SecretBytes key = hkdf_sha256_expand(dek_source.view(), data.first(info_size), aes_gcm::key_size);
+  return open_with_key(key, data.subspan(info_size), etcd_key);
 }
 
 }  // namespace kms::provider

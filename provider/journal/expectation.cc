@@ -28,7 +28,7 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-/// "decrypt" becomes "Decrypt"; nothing for a word that is no method.
+/// "Decrypt" for "decrypt"; empty for an unknown method.
 std::optional<std::string> method_named(std::string word) {
   if (word != "status" && word != "encrypt" && word != "decrypt") return std::nullopt;
   word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
@@ -39,24 +39,11 @@ std::optional<std::string> method_named(std::string word) {
 
 Outcome<Expectation> Expectation::parse(std::string_view text) {
   const auto words = words_of(text);
-  if (words.size() != 3 && words.size() != 5)
-    return bad(text, "it is not of three words, or five with 'since'");
+  if (words.size() != 3 && words.size() != 5) {
+    return bad(text, "it does not have three words, or five with 'since'");
+  }
   Expectation expectation;
-  const auto point = words[0].find('.');
-  if (const std::string what = words[0].substr(0, point); what != "all") {
-    const auto method = method_named(what);
-    if (!method) return bad(text, "'" + what + "' is not status, encrypt, decrypt or all");
-    expectation.method_ = *method;
-  }
-  if (point != std::string::npos) {
-    const std::string code = words[0].substr(point + 1);
-    mock_kms::v1::Fault::Code parsed{};
-    expectation.faulted_ = code == "faulted";
-    if (!expectation.faulted_ && code != "HUNG" && !mock_kms::v1::Fault::Code_Parse(code, &parsed)) {
-      return bad(text, "gRPC has no code '" + code + "'");
-    }
-    if (!expectation.faulted_) expectation.code_ = code;
-  }
+  if (const auto calls = expectation.parse_calls(text, words[0]); !calls) return calls.error();
   expectation.operator_ = words[1];
   if (std::find(operators.begin(), operators.end(), words[1]) == operators.end()) {
     return bad(text, "'" + words[1] + "' is not one of == != < <= > >=");
@@ -66,14 +53,33 @@ Outcome<Expectation> Expectation::parse(std::string_view text) {
       error != std::errc{} || stop != end) {
     return bad(text, "'" + words[2] + "' is not a number of calls");
   }
-  if (words.size() == 5) {
-    if (words[3] != "since") return bad(text, "'" + words[3] + "' stands where 'since' is meant");
-    if (words[4] == "start") return expectation;
-    const auto since = parse_duration(words[4]);
-    if (!since) return bad(text, since.error().cause());
-    expectation.since_ = *since;
-  }
+  if (words.size() == 3) return expectation;
+  if (words[3] != "since") return bad(text, "'" + words[3] + "' is not 'since'");
+  if (words[4] == "start") return expectation;
+  const auto since = parse_duration(words[4]);
+  if (!since) return bad(text, since.error().cause());
+  expectation.since_ = *since;
   return expectation;
+}
+
+/// Reads "decrypt" or "decrypt.NOT_FOUND".
+Outcome<> Expectation::parse_calls(std::string_view text, const std::string& word) {
+  const auto dot = word.find('.');
+  if (const std::string what = word.substr(0, dot); what != "all") {
+    const auto method = method_named(what);
+    if (!method) return bad(text, "'" + what + "' is not status, encrypt, decrypt or all");
+    method_ = *method;
+  }
+  if (dot == std::string::npos) return {};
+  const std::string code = word.substr(dot + 1);
+  faulted_ = code == "faulted";
+  if (faulted_) return {};
+  mock_kms::v1::Fault::Code parsed{};
+  if (code != "HUNG" && !mock_kms::v1::Fault::Code_Parse(code, &parsed)) {
+    return bad(text, "gRPC has no code '" + code + "'");
+  }
+  code_ = code;
+  return {};
 }
 
 std::uint64_t Expectation::count(const mock_kms::v1::CallCounts& counts) const {

@@ -1,8 +1,8 @@
-// Expectation is what a test expects of the calls: "decrypt == 0 since start". Pure, safe from any thread.
+// Expectation states how many calls a test expects: "decrypt == 0 since start".
 //
 //   WHAT OPERATOR NUMBER [since start | since DURATION]
-//   WHAT      status, encrypt, decrypt or all; behind a point a code of gRPC, HUNG, or `faulted`:
-//   decrypt.NOT_FOUND OPERATOR  == != < <= > >=
+//   WHAT      status, encrypt, decrypt or all; after a dot a gRPC code, HUNG or `faulted`: decrypt.NOT_FOUND
+//   OPERATOR  == != < <= > >=
 #pragma once
 
 #include <cstdint>
@@ -19,15 +19,17 @@ class Expectation {
  public:
   [[nodiscard]] static Outcome<Expectation> parse(std::string_view text);
 
-  /// How far back it looks; nothing for since the provider's start.
+  /// How far back it looks; empty: since the provider's start.
   [[nodiscard]] std::optional<Duration> since() const { return since_; }
 
-  /// The number of the calls that it is about.
+  /// The number of calls that it is about.
   [[nodiscard]] std::uint64_t count(const mock_kms::v1::CallCounts& counts) const;
 
   [[nodiscard]] bool holds(std::uint64_t count) const;
 
  private:
+  Outcome<> parse_calls(std::string_view text, const std::string& word);
+
   std::string method_;  ///< empty: all
   std::string code_;    ///< empty: all
   bool faulted_ = false;

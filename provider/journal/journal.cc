@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "common/crypto/sha256.h"
+#include "common/text/protobuf.h"
 #include "proto/provider_faults.pb.h"
 
 namespace kms::provider {
@@ -19,25 +20,23 @@ std::string code_name(int code) {
   return mock_kms::v1::Fault::Code_Name(static_cast<mock_kms::v1::Fault::Code>(code));
 }
 
-/// Cuts between characters, so that what is valid UTF-8 stays so.
-void assign_text(std::string& to, std::string_view from, std::size_t longest = Journal::max_text) {
-  to.assign(from.substr(0, longest));
+/// Cuts between characters: valid UTF-8 stays valid.
+void assign_text(std::string& to, std::string_view from, std::size_t max = Journal::max_text) {
+  to.assign(from.substr(0, max));
   if (from.size() > to.size()) {
     while (!to.empty() && (static_cast<unsigned char>(from[to.size()]) & 0xC0U) == 0x80U) to.pop_back();
   }
 }
 
 google::protobuf::Timestamp wall_time(Journal::Clock::time_point time) {
-  const auto ago = Journal::Clock::now() - time;
-  const auto wall = std::chrono::system_clock::now() - ago;
+  const auto wall = std::chrono::system_clock::now() - (Journal::Clock::now() - time);
   return TimeUtil::NanosecondsToTimestamp(
       std::chrono::duration_cast<std::chrono::nanoseconds>(wall.time_since_epoch()).count());
 }
 
 }  // namespace
 
-/// The place of the oldest. Calls are kept in the order of their ends: the latest that came may not be the
-/// last.
+/// Reuses the oldest entry. Entries are in the order of their ends, so a later one may have come earlier.
 Journal::Entry& Journal::next_entry() {
   Entry& entry = ring_[total_++ % max_calls];
   if (total_ > max_calls && entry.event.empty()) latest_forgotten_ = std::max(latest_forgotten_, entry.came);
@@ -63,7 +62,9 @@ void Journal::add(const Call& call) {
     Count& count = counts_[static_cast<std::size_t>(call.method)][static_cast<std::size_t>(entry.code)];
     ++count.calls;
     if (!call.fault.empty()) ++count.faulted;
-    if (!latencies_.empty() && entry.code != hung) measure(entry);
+    if (!latencies_.empty() && entry.code != hung) {
+      latencies_[index_of(call.method, entry.code)].observe(entry.latency);
+    }
   }
   added_.notify_all();
 }
@@ -71,29 +72,19 @@ void Journal::add(const Call& call) {
 void Journal::measure_latencies() {
   const std::lock_guard lock(mutex_);
   latencies_.resize(method_names.size() * (hung + 1));
-  for (std::size_t method = 0; method < method_names.size(); ++method) {
-    for (int code = 0; code <= hung; ++code) {
-      Latencies& one = latencies_[index_of(static_cast<Method>(method), code)];
-      one.method = method_names[method];
-      one.code = code_name(code);
-    }
-  }
-}
-
-void Journal::measure(const Entry& entry) {
-  Latencies& measured = latencies_[index_of(entry.method, entry.code)];
-  const double seconds = std::chrono::duration<double>(entry.latency).count();
-  const auto bucket = std::lower_bound(latency_bounds.begin(), latency_bounds.end(), seconds);
-  ++measured.counts[static_cast<std::size_t>(bucket - latency_bounds.begin())];
-  measured.sum += entry.latency;
 }
 
 std::vector<Journal::Latencies> Journal::latencies() const {
   const std::lock_guard lock(mutex_);
   std::vector<Latencies> found;
-  std::copy_if(latencies_.begin(), latencies_.end(), std::back_inserter(found), [](const Latencies& one) {
-    return std::any_of(one.counts.begin(), one.counts.end(), [](std::uint64_t count) { return count > 0; });
-  });
+  if (latencies_.empty()) return found;
+  for (std::size_t method = 0; method < method_names.size(); ++method) {
+    for (int code = 0; code < hung; ++code) {
+      if (counts_[method][static_cast<std::size_t>(code)].calls == 0) continue;
+      found.push_back(
+          {method_names[method], code_name(code), latencies_[index_of(static_cast<Method>(method), code)]});
+    }
+  }
   return found;
 }
 
@@ -145,14 +136,14 @@ void Journal::write(const Entry& from, mock_kms::v1::CallRecord& to) {
   }
   to.set_method(method_names[static_cast<std::size_t>(from.method)]);
   to.set_uid(from.uid);
-  std::string key_id = from.key_id;  // a fault may have made bytes of it that protobuf's texts cannot hold
+  std::string key_id = from.key_id;  // a fault may have put bytes in it that are not UTF-8
   std::replace_if(
       key_id.begin(), key_id.end(), [](char c) { return static_cast<unsigned char>(c) > 0x7F; }, '?');
   to.set_key_id(std::move(key_id));
   to.set_request_bytes(from.request_bytes);
   to.set_response_bytes(from.response_bytes);
   to.set_code(code_name(from.code));
-  *to.mutable_latency() = TimeUtil::NanosecondsToDuration(from.latency.count());
+  *to.mutable_latency() = to_proto(from.latency);
   to.set_fault(from.fault);
   to.set_connection(from.connection);
 }

@@ -1,8 +1,8 @@
-// Journal remembers the last calls, with what changed in the provider in between, and counts all calls.
+// Journal remembers the last calls and the changes of the provider between them, and counts all calls.
 //
-// Called from any thread. Its memory is bounded: `max_calls` entries, with texts cut at `max_text`. The
-// journal never holds a plaintext; apart from it, the last one that Encrypt was given and the last one that
-// Decrypt gave are kept until the next or the end, and then wiped.
+// Called from any thread. Memory is bounded: `max_calls` entries, with texts cut at `max_text`. Entries never
+// hold a plaintext. Beside them it keeps the last plaintext of Encrypt and of Decrypt until the next one, and
+// then wipes it.
 #pragma once
 
 #include <array>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/crypto/secret_bytes.h"
+#include "common/metrics/metrics.h"
 #include "common/text/time.h"
 #include "proto/provider_control.pb.h"
 
@@ -31,19 +32,14 @@ class Journal {
   static constexpr std::size_t max_plaintext = std::size_t{64} * 1024;  ///< a larger one is not kept
   static constexpr int hung = 17;  ///< a code of its own, beside gRPC's 0 to 16
 
-  /// Upper bounds of the histograms' buckets, in seconds; one more bucket is above them all.
-  static constexpr std::array<double, 16> latency_bounds{
-      0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10};
-
-  /// How long the calls of one method took that ended with one code.
+  /// Latencies of the calls of one method that ended with one code.
   struct Latencies {
     std::string_view method;
     std::string code;
-    std::array<std::uint64_t, latency_bounds.size() + 1> counts{};  ///< by bucket
-    Duration sum{0};
+    LatencyHistogram histogram;
   };
 
-  /// A call at its end; the views need not outlive add().
+  /// A finished call. The views need not outlive add().
   struct Call {
     Method method;
     int code;
@@ -58,13 +54,13 @@ class Journal {
 
   void add(const Call& call);
 
-  /// Remembers what changed: a rotation, a fault, the configuration. Without secrets.
+  /// Records a change: a rotation, a fault, the configuration. Without secrets.
   void note(std::string_view event);
 
-  /// Keeps the plaintext in place of the last one of `method`.
+  /// Keeps the plaintext; it replaces the last one of `method`.
   void remember(Method method, std::string_view uid, Bytes plaintext);
 
-  /// The entries with a higher number than `after`, oldest first; waits for one for `wait` at most.
+  /// The entries with a number above `after`, oldest first. If there is none it waits up to `wait`.
   void read(std::uint64_t after, Duration wait, mock_kms::v1::JournalPage& page);
 
   /// From now on no reader waits.
@@ -72,23 +68,23 @@ class Journal {
 
   void count_all(mock_kms::v1::CallCounts& counts) const;
 
-  /// Of the calls that came at `since` or later, as far as the journal reaches back.
+  /// Counts the calls that came at `since` or later, as far as the journal reaches back.
   void count_since(Clock::time_point since, mock_kms::v1::CallCounts& counts) const;
 
-  /// From now on latencies() counts; without it no call pays for that.
+  /// Measures latencies from now on. Without it calls save the time for that.
   void measure_latencies();
 
-  /// Those of methods and codes that had a call. Calls that hang are not among them: they have no end.
+  /// Latencies of each method and code that had a call. Calls that hang have none.
   [[nodiscard]] std::vector<Latencies> latencies() const;
 
-  /// Size, digest, and where it is asked for the plaintext itself. Throws Error.
+  /// Size and digest, and with `reveal` the plaintext itself. Throws Error.
   void last_plaintexts(bool reveal, mock_kms::v1::LastPlaintextsReply& reply) const;
 
  private:
   struct Entry {
     Method method = Method::status;
     int code = 0;
-    std::string uid, key_id, fault, event;  ///< an event has nothing else but its time
+    std::string uid, key_id, fault, event;  ///< an event has only its time beside it
     std::size_t request_bytes = 0, response_bytes = 0;
     std::uint64_t connection = 0;
     Clock::time_point came;
@@ -109,7 +105,6 @@ class Journal {
     return static_cast<std::size_t>(method) * (hung + 1) + static_cast<std::size_t>(code);
   }
   [[nodiscard]] Entry& next_entry();
-  void measure(const Entry& entry);
   static void write(const Counts& from, mock_kms::v1::CallCounts& to);
   static void write(const Entry& from, mock_kms::v1::CallRecord& to);
   [[nodiscard]] std::uint64_t oldest() const { return total_ > max_calls ? total_ - max_calls + 1 : 1; }
@@ -120,10 +115,10 @@ class Journal {
   std::vector<Entry> ring_ = std::vector<Entry>(max_calls);
   std::uint64_t total_ = 0;  ///< entries so far; the last one's number
   bool waits_are_over_ = false;
-  Clock::time_point latest_forgotten_;  ///< when the latest came of the calls that the ring holds no more
+  Clock::time_point latest_forgotten_;  ///< the latest arrival of a call that left the ring
   Counts counts_{};
-  std::vector<Latencies> latencies_;      ///< by method and code; empty where they are not measured
-  std::array<Remembered, 3> remembered_;  ///< by method
+  std::vector<LatencyHistogram> latencies_;  ///< by method and code; empty if not measured
+  std::array<Remembered, 3> remembered_;     ///< by method
 };
 
 }  // namespace kms::provider

@@ -27,18 +27,8 @@ void write_latencies(const std::vector<Journal::Latencies>& all, MetricsText& te
   constexpr auto name = "mock_kms_call_duration_seconds";
   text.family(name, "histogram", "Time inside the provider from the request to the answer.");
   for (const Journal::Latencies& one : all) {
-    const std::string labels = metrics_label("method", one.method) + "," + metrics_label("code", one.code);
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < one.counts.size(); ++i) {
-      sum += one.counts[i];
-      const std::string bound =
-          i < Journal::latency_bounds.size() ? metrics_number(Journal::latency_bounds[i]) : "+Inf";
-      text.sample(std::string(name) + "_bucket", labels + "," + metrics_label("le", bound),
-                  std::to_string(sum));
-    }
-    text.sample(std::string(name) + "_sum", labels,
-                metrics_number(std::chrono::duration<double>(one.sum).count()));
-    text.sample(std::string(name) + "_count", labels, std::to_string(sum));
+    text.histogram(name, metrics_label("method", one.method) + "," + metrics_label("code", one.code),
+                   one.histogram);
   }
 }
 

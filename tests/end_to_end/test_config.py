@@ -67,7 +67,7 @@ def test_one_swap_of_the_mounted_file_rotates_every_replica_and_breaks_one(start
     marks = [len(first.stderr), len(second.stderr)]
     config_map.write({"keyVersion": 5, "faults": [{"preset": "key-disabled", "node": "master-1"}]})
     for (program, _, _), mark in zip(both, marks):
-        program.wait_for_line("took up the configuration", start=mark)
+        program.wait_for_line("applied the configuration", start=mark)
     assert "/v5/" in client.status().key_id
     with pytest.raises(grpc.RpcError) as refusal:
         other.status()
@@ -75,7 +75,7 @@ def test_one_swap_of_the_mounted_file_rotates_every_replica_and_breaks_one(start
     marks = [len(first.stderr), len(second.stderr)]
     config_map.write({"keyVersion": 6})
     for (program, _, _), mark in zip(both, marks):
-        program.wait_for_line("took up the configuration", start=mark)
+        program.wait_for_line("applied the configuration", start=mark)
     assert "/v6/" in client.status().key_id and client.status().key_id == other.status().key_id
 
 
@@ -87,7 +87,7 @@ def test_a_file_is_followed_through_writes_in_place_and_renames(start_provider, 
         for version, write in ((2, file.write_text), (3, lambda text: replace(file, text)), (4, file.write_text)):
             mark = len(program.stderr)
             write(json.dumps({"keyVersion": version}))
-            program.wait_for_line("took up the configuration", start=mark)
+            program.wait_for_line("applied the configuration", start=mark)
             assert f"/v{version}/" in client.status().key_id
 
 
@@ -122,7 +122,7 @@ def test_a_bad_file_changes_nothing_and_says_why(start_provider, directory, endp
     assert any("is bad" in event and why in event for event in events)
     mark = len(program.stderr)
     file.write_text("{}")
-    program.wait_for_line("took up the configuration", start=mark)
+    program.wait_for_line("applied the configuration", start=mark)
     code, status = status_of(endpoint)
     assert (code, status["error"]) == (0, "")
     with KmsClient(endpoint) as client:
@@ -156,7 +156,7 @@ def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by
         assert refused.returncode == 1 and "edit the file of --config" in refused.stderr
         mark = len(program.stderr)
         file.write_text(json.dumps({"keyVersion": 2, "faults": [{"name": "declared", "healthz": "declared anew"}]}))
-        program.wait_for_line("took up the configuration", start=mark)
+        program.wait_for_line("applied the configuration", start=mark)
         assert client.status().healthz == "commanded"
         assert run_provider("fault", "clear", "--socket", endpoint).stdout == "cleared 1; 1 of --config or a scenario stay\n"
         assert client.status().healthz == "declared anew"
@@ -169,7 +169,7 @@ def test_a_declared_version_never_leads_back(start_provider, directory, endpoint
     assert run_provider("rotate", "--to", 7, "--socket", endpoint).returncode == 0
     mark = len(program.stderr)
     file.write_text('{"keyVersion": 3}')
-    program.wait_for_line("took up the configuration", start=mark)
+    program.wait_for_line("applied the configuration", start=mark)
     code, status = status_of(endpoint)
     assert code == 0 and status["remark"].startswith("keyVersion 3 has no effect")
     with KmsClient(endpoint) as client:
@@ -220,11 +220,11 @@ def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(sta
                               ({"scenario": {"name": "two", "steps": [step]}}, False)):
             mark = len(program.stderr)
             file.write_text(json.dumps(config))
-            program.wait_for_line("took up the configuration", start=mark)
+            program.wait_for_line("applied the configuration", start=mark)
             assert (scenario_status(endpoint)["begun"] == first["begun"]) == begun
         mark = len(program.stderr)
         file.write_text("{}")
-        program.wait_for_line("took up the configuration", start=mark)
+        program.wait_for_line("applied the configuration", start=mark)
         assert scenario_status(endpoint)["state"] == "STOPPED"
         assert client.status().healthz == "ok"
 
@@ -261,8 +261,8 @@ def test_sighup_has_the_file_read_where_no_change_was_noticed(start_provider, di
     (elsewhere / "provider.json").write_text('{"keyVersion": 2}')
     os.link(elsewhere / "provider.json", directory / "provider.json")  # inotify tells of writes by the name watched alone
     program = start_provider(endpoint, "--config", directory / "provider.json")
-    for text, line in (('{"keyVersion": 3}', "took up the configuration"), ("{", "the configuration is bad"),
-                       ("{", "the configuration is bad"), ('{"keyVersion": 3}', "took up the configuration")):
+    for text, line in (('{"keyVersion": 3}', "applied the configuration"), ("{", "the configuration is bad"),
+                       ("{", "the configuration is bad"), ('{"keyVersion": 3}', "applied the configuration")):
         (elsewhere / "provider.json").write_text(text)
         start = len(program.stderr)
         program.send(signal.SIGHUP)

@@ -97,7 +97,7 @@ def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, st
         (["--key-version", "4294967296"], "--key-version = "),
         (["--seed-file", "/nonexistent"], "cannot read seed file /nonexistent: No such file"),
         (["encrypt", "--socket", "localhost:1"], "--socket: endpoint 'localhost:1'"),
-        (["status", "-o", "yaml"], "--output: "),
+        (["status", "-o", "yaml"], "--format: "),
     ],
 )
 def test_exit_code_2_for_bad_options_with_the_next_step(args, says):

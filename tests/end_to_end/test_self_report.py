@@ -37,7 +37,7 @@ def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_
         assert (refused["since"], refused["sha256"]) == (good["pluginConfig"]["since"], good["pluginConfig"]["sha256"])
         mark = len(supervised.program.stderr)
         file.write_text('{"keyVersion": 3}')
-        supervised.program.wait_for_line("took up the configuration", start=mark)
+        supervised.program.wait_for_line("applied the configuration", start=mark)
         mended = supervised.status()["pluginConfig"]
         assert mended["error"] == "" and "errorSince" not in mended
         assert "REFUSED" not in supervised.status_run().stdout

@@ -1,7 +1,6 @@
 // decode_input(), parse_etcd_value() and open_object(): a value is refused, of another kind, or whole; and
 // opens under the key that sealed it alone.
 #include "provider/inspect/input.h"
-#include "provider/inspect/object.h"
 #include "provider/inspect/value.h"
 #include "tests/fuzz/input.h"
 

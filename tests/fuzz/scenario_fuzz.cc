@@ -1,4 +1,4 @@
-// parse_scenario() and ScenarioTimeline: what is taken can be played, in the order of time, to its end.
+// parse_scenario() and ScenarioTimeline: what is taken runs in the order of time to its end.
 #include "provider/config/config.h"
 #include "provider/config/scenario.h"
 #include "tests/fuzz/input.h"
@@ -12,18 +12,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   const auto& scenario = *parsed;
   const ScenarioTimeline::Time begun{std::chrono::hours(1)};
-  ScenarioTimeline play(scenario, "node", "instance", begun);
+  ScenarioTimeline timeline(scenario, "node", "instance", begun);
   ScenarioTimeline::Time last = begun;
   int done = 0;
-  while (const auto next = play.next()) {
-    kms::fuzz::expect(!play.take_due(*next - kms::Duration{1}), "nothing is due before its time");
-    const auto due = play.take_due(*next);
+  while (const auto next = timeline.next()) {
+    kms::fuzz::expect(!timeline.take_due(*next - kms::Duration{1}), "nothing is due before its time");
+    const auto due = timeline.take_due(*next);
     kms::fuzz::expect(due && due->at == *next && due->at >= last, "what is next is due then, in order");
     last = due->at;
     ++done;
   }
   kms::fuzz::expect(done <= 2 * scenario.steps_size(), "a step begins and ends once");
-  const auto status = play.status(last);
+  const auto status = timeline.status(last);
   kms::fuzz::expect(status.state() == mock_kms::v1::ScenarioStatus::FINISHED, "it comes to its end");
   kms::fuzz::expect(status.steps_size() == scenario.steps_size(), "every step has its state");
   return 0;

@@ -2,7 +2,6 @@
 
 #include "common/crypto/bytes.h"
 #include "provider/inspect/input.h"
-#include "provider/inspect/object.h"
 #include "provider/inspect/value.h"
 #include "tests/provider/hex.h"
 

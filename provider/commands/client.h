@@ -1,0 +1,107 @@
+// Calls to a running plugin or provider, and the options that name it. Used by the commands.
+//
+// One thread, blocking. A failed call is an Error: invalid_input for a wrong option, unreachable if nothing
+// answers in time, failed if the answer is an error.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "common/cli/command_line.h"
+#include "common/net/endpoint.h"
+#include "proto/kms_v2.grpc.pb.h"
+#include "proto/provider_control.grpc.pb.h"
+
+namespace kms::provider {
+
+/// Any KMS v2 plugin.
+struct PluginOptions {
+  std::string socket = "unix:///tmp/kms.socket";
+  Duration timeout = std::chrono::seconds(5);
+};
+
+/// A mock-kms-provider with its control service.
+struct ProviderOptions : PluginOptions {
+  std::string control_socket;  ///< empty: the one beside `socket`
+};
+
+void add_plugin_options(CLI::App& command, PluginOptions& options);
+void add_provider_options(CLI::App& command, ProviderOptions& options);
+
+/// The value. Throws the Error of a failed outcome as one of the input.
+template <class T>
+[[nodiscard]] T valid_input(Outcome<T> outcome) {
+  if (!outcome) throw outcome.error().with(ErrorCode::invalid_input);
+  return *std::move(outcome);
+}
+
+/// PluginClient makes one call to a plugin.
+class PluginClient {
+ public:
+  using Stub = v2::KeyManagementService::Stub;
+
+  explicit PluginClient(const PluginOptions& options) : options_(options) {}
+
+  /// `method` is a member of the stub, `name` its name for people.
+  template <class Request, class Response>
+  [[nodiscard]] Response call(const char* name, const Request& request,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
+    const auto deadline = std::chrono::system_clock::now() + options_.timeout;
+    const auto stub = connect();
+    grpc::ClientContext context;
+    context.set_deadline(deadline);
+    Response response;
+    check(name, (stub.get()->*method)(&context, request, &response), deadline);
+    return response;
+  }
+
+ private:
+  [[nodiscard]] std::unique_ptr<Stub> connect() const;
+  void check(const char* name, const grpc::Status& status,
+             std::chrono::system_clock::time_point deadline) const;
+
+  PluginOptions options_;
+};
+
+/// ControlClient calls a provider's control service over one connection.
+class ControlClient {
+ public:
+  using Stub = mock_kms::v1::ProviderControl::Stub;
+
+  /// Connects at once. If only the KMS socket has a listener, it waits within the timeout for a provider that
+  /// is taking over.
+  explicit ControlClient(const ProviderOptions& options);
+
+  /// One call within the timeout. If the provider is ending, the first call goes to the next provider: the
+  /// ending one cancels late calls, and the kernel breaks off connections that it never accepted. (A killed
+  /// provider may have executed the call; a rotation is then followed by another one, never undone.)
+  template <class Request, class Response>
+  [[nodiscard]] Response call(const Request& request,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
+    const auto until = std::chrono::system_clock::now() + options_.timeout;
+    Response response;
+    grpc::Status status;
+    do {
+      if (!stub_) connect();
+      grpc::ClientContext context;
+      context.set_deadline(until);
+      status = (stub_.get()->*method)(&context, request, &response);
+    } while (leave_ending_provider(status, until));
+    check(status);
+    answered_ = true;
+    return response;
+  }
+
+ private:
+  void connect();
+  /// Disconnects and returns true if the next provider can be called within the timeout.
+  bool leave_ending_provider(const grpc::Status& status, std::chrono::system_clock::time_point until);
+  void check(const grpc::Status& status) const;
+
+  ProviderOptions options_;
+  Endpoint endpoint_;
+  std::unique_ptr<Stub> stub_;
+  bool answered_ = false;
+};
+
+}  // namespace kms::provider

@@ -1,0 +1,78 @@
+// `config` shows the state of the provider's --config file, or checks a file without a provider.
+#include "provider/config/config.h"
+
+#include <google/protobuf/util/time_util.h>
+
+#include <cstdio>
+
+#include "common/cli/exit_code.h"
+#include "common/text/protobuf.h"
+#include "provider/commands/client.h"
+#include "provider/commands/commands.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::ConfigStatus;
+
+struct ConfigOptions : ProviderOptions {
+  std::string checked_file;  ///< empty: ask the provider
+  OutputFormat format = OutputFormat::text;
+};
+
+void print_config(const ConfigStatus& status) {
+  using google::protobuf::util::TimeUtil;
+  if (status.file().empty()) {
+    std::printf("the provider has no file; start it with --config FILE\n");
+    return;
+  }
+  std::printf("file     %s\n", status.file().c_str());
+  if (status.has_since()) {
+    std::printf("since    %s\nsha256   %s\n", TimeUtil::ToString(status.since()).c_str(),
+                status.sha256().c_str());
+  }
+  if (!status.remark().empty()) std::printf("remark   %s\n", status.remark().c_str());
+  if (!status.error().empty()) {
+    std::printf("error    %s\n         not in effect since %s\n", status.error().c_str(),
+                TimeUtil::ToString(status.error_since()).c_str());
+  }
+}
+
+/// Fails if the file as it is now is not in effect.
+int run_config(const ConfigOptions& options) {
+  const auto status =
+      ControlClient(options).call(mock_kms::v1::ReadConfigRequest(), &ControlClient::Stub::ReadConfig);
+  if (options.format == OutputFormat::json) {
+    std::printf("%s", to_json(status, JsonLayout::document).c_str());
+  } else {
+    print_config(status);
+  }
+  return status.error().empty() ? exit_code::ok : exit_code::failed;
+}
+
+int check_config(const std::string& path) {
+  const auto text = read_text_file(path);
+  const auto config = !text ? text.error() : parse_config(*text);
+  if (!config) throw config.error().within("--check " + path).with(ErrorCode::invalid_input);
+  std::printf("good: %d faults, %d steps of a scenario\n", config->faults_size(),
+              config->scenario().steps_size());
+  return exit_code::ok;
+}
+
+}  // namespace
+
+Command config_command(CommandLine& line) {
+  const auto options = std::make_shared<ConfigOptions>();
+  CLI::App& command =
+      line.add_subcommand("config", "Show the state of the provider's --config, or check a file",
+                          {"mock-kms-provider config", "mock-kms-provider config --check provider.json"});
+  add_provider_options(command, *options);
+  command.add_option("--check", options->checked_file,
+                     "File to read as serve --config would, without a provider");
+  add_format(command, options->format);
+  return {&command, [options] {
+            return options->checked_file.empty() ? run_config(*options) : check_config(options->checked_file);
+          }};
+}
+
+}  // namespace kms::provider

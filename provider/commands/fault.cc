@@ -1,0 +1,305 @@
+// `fault` makes the provider misbehave: fault add, fault list, fault clear.
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <optional>
+
+#include "common/cli/exit_code.h"
+#include "common/text/protobuf.h"
+#include "provider/commands/client.h"
+#include "provider/commands/commands.h"
+#include "provider/faults/presets.h"
+
+namespace kms::provider {
+namespace {
+
+using mock_kms::v1::Fault;
+
+/// Empty or 0 means not given, except for the probability.
+struct FaultOptions : ProviderOptions {
+  OutputFormat format = OutputFormat::text;
+  std::string what;  ///< an effect, a violation, a preset or JSON
+  std::string name;
+  // Which calls.
+  std::vector<std::string> methods;
+  std::string key_id;
+  std::string uid;
+  std::string node;
+  std::string instance;
+  Duration after{0};
+  Duration lasting{0};
+  std::uint32_t first = 0;
+  std::uint32_t every = 0;
+  std::optional<double> probability;
+  // Parameters of an effect.
+  std::string code;
+  std::string text;
+  Duration latency{0};
+  Duration latency_max{0};
+  bool long_tail = false;
+  double per_second = 0;
+  std::uint32_t burst = 0;
+  std::uint32_t exit_code = 0;
+  std::string signal;
+  std::uint32_t mib = 0;
+};
+
+/// "FAILED_PRECONDITION" for "failed-precondition".
+std::string enum_name(std::string word) {
+  for (char& c : word) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return word;
+}
+
+/// "key-id-empty" for "KEY_ID_EMPTY".
+std::string option_word(std::string name) {
+  for (char& c : name) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+Error bad_fault(std::string cause, std::string next_step) {
+  return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
+}
+
+void set_error(const FaultOptions& options, Fault& fault) {
+  Fault::Code code = Fault::UNAVAILABLE;
+  if (!options.code.empty() && !Fault::Code_Parse(enum_name(options.code), &code)) {
+    throw bad_fault("--code: gRPC has no code '" + options.code + "'", "write it as FAILED_PRECONDITION");
+  }
+  fault.mutable_error()->set_code(code);
+  fault.mutable_error()->set_message(options.text.empty() ? "an injected fault" : options.text);
+}
+
+void set_latency(const FaultOptions& options, Fault& fault) {
+  auto& latency = *fault.mutable_latency();
+  *latency.mutable_min() = to_proto(options.latency);
+  if (options.latency_max > Duration{0}) *latency.mutable_max() = to_proto(options.latency_max);
+  if (options.long_tail) latency.set_long_tail(true);
+}
+
+void set_rate_limit(const FaultOptions& options, Fault& fault) {
+  fault.mutable_rate_limit()->set_per_second(options.per_second);
+  fault.mutable_rate_limit()->set_burst(options.burst);
+}
+
+void set_crash(const FaultOptions& options, Fault& fault) {
+  if (options.exit_code > 0) fault.mutable_crash()->set_exit_code(options.exit_code);
+  fault.mutable_crash()->set_signal(options.signal);
+}
+
+struct Effect {
+  const char* word;
+  const char* help;
+  std::vector<std::string> parameters;  ///< options that no other word has a use for
+  void (*set)(const FaultOptions& options, Fault& fault);
+};
+
+const std::vector<Effect>& effects() {
+  static const std::vector<Effect> all{
+      {"error", "the call fails with --code and --text", {"--code", "--text"}, set_error},
+      {"latency",
+       "the answer is late by --latency, up to --latency-max, with a --long-tail or evenly",
+       {"--latency", "--latency-max", "--long-tail"},
+       set_latency},
+      {"hang", "no answer until the client gives up", {}, [](const auto&, auto& f) { f.mutable_hang(); }},
+      {"rate-limit",
+       "RESOURCE_EXHAUSTED for calls faster than --per-second",
+       {"--per-second", "--burst"},
+       set_rate_limit},
+      {"healthz",
+       "Status answers with --text",
+       {"--text"},
+       [](const auto& o, auto& f) { f.set_healthz(o.text); }},
+      {"version",
+       "Status answers with --text",
+       {"--text"},
+       [](const auto& o, auto& f) { f.set_version(o.text); }},
+      {"goaway",
+       "clients are asked to reconnect",
+       {},
+       [](const auto&, auto& f) { f.set_drop(Fault::GOAWAY); }},
+      {"reset", "every connection is cut", {}, [](const auto&, auto& f) { f.set_drop(Fault::RESET); }},
+      {"crash", "the process ends with --exit-code or by --signal", {"--exit-code", "--signal"}, set_crash},
+      {"freeze", "the process stops until SIGCONT", {}, [](const auto&, auto& f) { f.mutable_freeze(); }},
+      {"memory-growth",
+       "each call takes --mib of memory, up to 1 GiB",
+       {"--mib"},
+       [](const auto& o, auto& f) { f.mutable_memory_growth()->set_mib_per_call(o.mib); }},
+  };
+  return all;
+}
+
+const Effect* find_effect(const std::string& word) {
+  const auto found = std::find_if(effects().begin(), effects().end(),
+                                  [&](const Effect& effect) { return effect.word == word; });
+  return found == effects().end() ? nullptr : &*found;
+}
+
+std::string help_row(const std::string& word, const std::string& help) {
+  return "  " + word + std::string(word.size() < 19 ? 19 - word.size() : 1, ' ') + help + "\n";
+}
+
+/// The words that `fault add` takes, for its help.
+std::string words_help() {
+  std::string help = "Effects:\n";
+  for (const Effect& effect : effects()) help += help_row(effect.word, effect.help);
+  help += "Violations of the contract:\n";
+  for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i) {
+    help += "  " + option_word(Fault::Violation_Name(static_cast<Fault::Violation>(i))) + "\n";
+  }
+  help += "Presets:\n";
+  for (const Preset& preset : presets()) help += help_row(preset.name, preset.meaning);
+  return help;
+}
+
+void set_selection(const FaultOptions& options, Fault& fault) {
+  for (const std::string& word : options.methods) {
+    if (word == "all") continue;
+    Fault::Method method{};
+    if (!Fault::Method_Parse(enum_name(word), &method)) {
+      throw bad_fault("--method: there is no method '" + word + "'", "use status, encrypt, decrypt or all");
+    }
+    fault.add_methods(method);
+  }
+  if (!options.name.empty()) fault.set_name(options.name);
+  if (!options.key_id.empty()) fault.set_key_id(options.key_id);
+  if (!options.uid.empty()) fault.set_uid(options.uid);
+  if (!options.node.empty()) fault.set_node(options.node);
+  if (!options.instance.empty()) fault.set_instance(options.instance);
+  if (options.after > Duration{0}) *fault.mutable_after() = to_proto(options.after);
+  if (options.lasting > Duration{0}) *fault.mutable_lasting() = to_proto(options.lasting);
+  if (options.first > 0) fault.set_first(options.first);
+  if (options.every > 0) fault.set_every(options.every);
+  if (options.probability) fault.set_probability(*options.probability);
+}
+
+/// A parameter of another effect would silently change nothing.
+void refuse_other_parameters(const CLI::App& add, const std::string& what, const Effect* effect) {
+  for (const Effect& other : effects()) {
+    for (const std::string& option : other.parameters) {
+      const bool has_use =
+          effect != nullptr && std::count(effect->parameters.begin(), effect->parameters.end(), option) > 0;
+      if (has_use || add.get_option(option)->count() == 0) continue;
+      throw bad_fault(
+          option + " says nothing about '" + what + "'",
+          R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"max": "9s"}}')");
+    }
+  }
+}
+
+int run_add(const FaultOptions& options, const CLI::App& add) {
+  const Effect* effect = find_effect(options.what);
+  refuse_other_parameters(add, options.what, effect);
+  Fault fault;
+  if (effect != nullptr) {
+    effect->set(options, fault);
+  } else {
+    fault = valid_input(read_fault(options.what));
+  }
+  set_selection(options, fault);
+  const auto reply = ControlClient(options).call(fault, &ControlClient::Stub::AddFault);
+  if (options.format == OutputFormat::json) {
+    std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
+  } else {
+    std::printf("%s%s\n", reply.name().c_str(),
+                reply.applies_here() ? "" : "  (its node or instance is another one: no effect here)");
+  }
+  return exit_code::ok;
+}
+
+void print_fault(const mock_kms::v1::FaultUse& use) {
+  const std::string state = !use.applies_here() ? "elsewhere"
+                            : use.replaced()    ? "replaced"
+                            : use.over()        ? "over"
+                                                : "set";
+  Fault shown = use.fault();
+  shown.clear_name();
+  const std::string origin = option_word(mock_kms::v1::FaultUse::Origin_Name(use.origin()));
+  std::printf("%-24s %-9s %-10s %8llu %8llu  %s\n", use.fault().name().c_str(), origin.c_str(), state.c_str(),
+              static_cast<unsigned long long>(use.matched()), static_cast<unsigned long long>(use.applied()),
+              to_short_json(shown).c_str());
+}
+
+int run_list(const FaultOptions& options) {
+  const auto list =
+      ControlClient(options).call(mock_kms::v1::ListFaultsRequest(), &ControlClient::Stub::ListFaults);
+  if (options.format == OutputFormat::json) {
+    std::printf("%s", to_json(list, JsonLayout::document).c_str());
+    return exit_code::ok;
+  }
+  std::printf("%-24s %-9s %-10s %8s %8s  %s\n", "NAME", "FROM", "STATE", "MATCHED", "APPLIED", "FAULT");
+  for (const auto& use : list.faults()) print_fault(use);
+  return exit_code::ok;
+}
+
+int run_clear(const FaultOptions& options) {
+  mock_kms::v1::ClearFaultsRequest request;
+  request.set_name(options.name);
+  const auto reply = ControlClient(options).call(request, &ControlClient::Stub::ClearFaults);
+  if (options.format == OutputFormat::json) {
+    std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
+    return exit_code::ok;
+  }
+  std::printf("cleared %u", reply.cleared());
+  if (reply.kept() > 0) std::printf("; %u of --config or a scenario stay", reply.kept());
+  std::printf("\n");
+  return exit_code::ok;
+}
+
+void add_selection_options(CLI::App& add, FaultOptions& options) {
+  add.add_option("--method", options.methods, "Only these calls: status, encrypt, decrypt or all; repeatable")
+      ->allow_extra_args(false);
+  add.add_option("--key-id", options.key_id, "Only calls whose key id matches this pattern of * and ?");
+  add.add_option("--uid", options.uid, "Only calls whose uid matches this pattern");
+  add.add_option("--node", options.node, "Only if NODE_NAME matches this pattern");
+  add.add_option("--instance", options.instance, "Only if --instance of serve matches this pattern");
+  add_duration(add, "--after", options.after, "Begin this much later");
+  add_duration(add, "--for", options.lasting, "End this much after the beginning; 0: when it is cleared");
+  add.add_option("--first", options.first, "Only the first N of the selected calls");
+  add.add_option("--every", options.every, "Only each Nth of the selected calls");
+  add.add_option("--probability", options.probability, "Only calls that chance selects, 0 to 1")
+      ->check(CLI::Range(0.0, 1.0));
+}
+
+void add_parameters(CLI::App& add, FaultOptions& options) {
+  add.add_option("--code", options.code, "error: gRPC's code [UNAVAILABLE]");
+  add.add_option("--text", options.text, "error, healthz, version: the text");
+  add_duration(add, "--latency", options.latency, "latency: the minimum");
+  add_duration(add, "--latency-max", options.latency_max, "latency: the maximum; 0: the minimum");
+  add.add_flag("--long-tail", options.long_tail, "latency: mostly near the minimum, rarely near the maximum");
+  add.add_option("--per-second", options.per_second, "rate-limit: calls that pass per second");
+  add.add_option("--burst", options.burst, "rate-limit: calls that pass at once [1]");
+  add.add_option("--exit-code", options.exit_code, "crash: the exit code")->check(CLI::Range(0, 255));
+  add.add_option("--signal", options.signal, "crash: the signal, such as SIGKILL");
+  add.add_option("--mib", options.mib, "memory-growth: MiB that each call takes");
+}
+
+}  // namespace
+
+Command fault_command(CommandLine& line) {
+  const auto options = std::make_shared<FaultOptions>();
+  CLI::App& command =
+      line.add_subcommand("fault", "Make the provider misbehave: fault add, fault list, fault clear",
+                          {"mock-kms-provider fault add key-disabled --for 30s",
+                           "mock-kms-provider fault add error --code NOT_FOUND --method decrypt --every 3",
+                           "mock-kms-provider fault list", "mock-kms-provider fault clear"});
+  add_provider_options(command, *options);
+  add_format(command, options->format);
+  command.require_subcommand(1);
+  CLI::App& add = *command.add_subcommand("add", "Set a fault");
+  add.add_option("what", options->what, "An effect, violation or preset as below, or a fault as JSON")
+      ->required();
+  add.add_option("--name", options->name, "Name for list and clear; a fault of the same name is replaced");
+  add_selection_options(add, *options);
+  add_parameters(add, *options);
+  add.footer(words_help());
+  CLI::App& list = *command.add_subcommand("list", "List the faults and the number of calls that met them");
+  CLI::App& clear = *command.add_subcommand("clear", "Clear one fault, or all");
+  clear.add_option("name", options->name, "The fault [all]");
+  return {&command, [options, &add, &list] {
+            return add.parsed()    ? run_add(*options, add)
+                   : list.parsed() ? run_list(*options)
+                                   : run_clear(*options);
+          }};
+}
+
+}  // namespace kms::provider
