@@ -49,12 +49,11 @@ def make_needy_repository(directory):
 def make_broken_repository(directory):
     """plugin.git of docs/troubleshooting.md and docs/builder.md: its branches fail in one phase each."""
     source = directory / "plugin.git"
-    (source / "provider").mkdir(parents=True)
-    (source / "common").mkdir()
-    (source / "proto").mkdir()
+    for part in ("provider", "common", "proto"):
+        (source / part).mkdir(parents=True)
     git(source, "init", "-q", "-b", "main")
     lists = "cmake_minimum_required(VERSION 3.22)\nproject(plugin CXX)\nadd_executable(mock-kms-provider main.cc)\n"
-    files = {"provider/CMakeLists.txt": lists, "common/x": "", "proto/kms.proto": "", "provider/main.cc": '#include <cstdio>\nint main() { std::puts("plugin 1.0"); }\n'}
+    files = {"provider/CMakeLists.txt": lists, "common/error.h": "", "proto/kms.proto": "", "provider/main.cc": '#include <cstdio>\nint main() { std::puts("plugin 1.0"); }\n'}
     for branch, changes in {
         "main": files,
         "does-not-compile": {"provider/main.cc": "int main() { return undeclared; }\n"},
