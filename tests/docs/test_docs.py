@@ -18,7 +18,7 @@ from support import processes
 from support.processes import binary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")])
 PROGRAMS = ["builder", "supervisor", "mock-kms-provider"]
 ENVIRONMENT = re.compile(r"\b(?:BUILDER|SUPERVISOR|MOCK_KMS)_[A-Z_]*[A-Z]\b")
 
