@@ -102,7 +102,7 @@ class Build {
   Fetched fetch_commit(const WorkArea& area) {
     source_ = request_.source;
     source_.scratch = area.root();
-    for (const auto& [commit, info] : known_) source_.enough.insert(commit);
+    for (const auto& [commit, info] : known_) source_.known_commits.insert(commit);
     return transfer_source(source_, interruption_, progress_, info_);
   }
 

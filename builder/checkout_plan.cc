@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "builder/git/reserved_name.h"
+#include "builder/git/source_path.h"
 #include "builder/git/source_path.h"
 #include "common/cli/command_line.h"
 #include "common/log/log.h"

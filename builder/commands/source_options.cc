@@ -24,7 +24,7 @@ std::string default_repository() {
   return enclosing.empty() ? packaged_repository : enclosing;
 }
 
-/// A full id in small letters, "" where none is given.
+/// A full id in lower case, "" if none is given.
 std::string read_pin(const std::string& text) {
   if (text.empty()) return "";
   const RefName id = take(RefName::parse(text));
@@ -33,7 +33,7 @@ std::string read_pin(const std::string& text) {
   return id.text();
 }
 
-/// Looked at here and not as the command line is read, so that what is wrong reaches --termination-log too.
+/// Not checked by CLI11, so that the error reaches --termination-log too.
 void require_file(const char* option, const std::string& file) {
   if (file.empty()) return;
   if (!std::ifstream(file)) throw_errno("read " + file, std::string("check ") + option);
@@ -41,7 +41,7 @@ void require_file(const char* option, const std::string& file) {
     throw Error("cannot read " + file + ": it is a directory", std::string("check ") + option);
 }
 
-/// Null where no file is given.
+/// Null if no file is given.
 std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
   if (file.empty()) return nullptr;
   require_file("--allowed-signers", file);
@@ -55,24 +55,25 @@ std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
 }
 
 void add_trust_options(CLI::App& command, SourceOptions& options) {
-  command.add_option("--commit", options.commit,
-                     "The one commit id that --ref may lead to; anything else is refused");
+  command.add_option("--commit", options.commit, "The only commit id that --ref may lead to");
   command.add_option("--allowed-signers", options.allowed_signers,
-                     "Keys in OpenSSH's form: one of them has to have signed the commit or the tag");
+                     "OpenSSH allowed-signers file; one of its keys must have signed the commit or the tag");
   command.add_option("--user", options.user, "User for http and https (default: the URL's, $GIT_USERNAME)");
   command.add_option(
       "--password-file", options.password_file,
       "File with a password or token in its first line (default: the URL's, $GIT_PASSWORD, $GIT_TOKEN)");
   command.add_option("--ssh-key", options.ssh_key, "Private key for ssh (default: the agent's, then ~/.ssh)");
   command.add_option("--known-hosts", options.known_hosts, "Host keys for ssh (default: ~/.ssh/known_hosts)");
-  command.add_option("--ca-file", options.ca_file,
-                     "PEM certificates to trust for https, instead of the system's where libgit2's TLS is "
-                     "Mbed TLS, besides them where it is OpenSSL");
+  command.add_option(
+      "--ca-file", options.ca_file,
+      "PEM certificates to trust for https: instead of the system's if libgit2's TLS is Mbed TLS, "
+      "in addition to them if it is OpenSSL");
   command
-      .add_option("--max-bytes", options.limits.bytes, "The most that is received, and that all files have")
+      .add_option("--max-bytes", options.limits.bytes, "Maximum of bytes received, and of bytes in all files")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command.add_option("--max-files", options.limits.files, "The most files and directories that are written")
+  command
+      .add_option("--max-files", options.limits.files, "Maximum of files and directories that are written")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
 }
@@ -96,19 +97,19 @@ Login read_login(const SourceOptions& options) {
 
 void add_source_options(CLI::App& command, SourceOptions& options, const std::string& path_help) {
   command.add_option("--repo", options.repository,
-                     "URL or path of the git repository (default: the one that this program lies in, else " +
+                     "URL or path of the git repository (default: the one that contains this program, else " +
                          std::string(packaged_repository) + ")");
   command.add_option("--ref", options.ref, "Branch, tag or full commit id")->capture_default_str();
   command.add_option("--path", options.paths, path_help)->delimiter(',')->capture_default_str();
-  add_duration(command, "--fetch-timeout", options.fetch_timeout, "How long a server may say nothing",
+  add_duration(command, "--fetch-timeout", options.fetch_timeout, "How long a server may be silent",
                std::chrono::milliseconds(1));
   command
-      .add_option("--fetch-retries", options.persistence.retries,
-                  "Further tries after a failure that may pass: the network's, or a server's in trouble")
+      .add_option("--fetch-retries", options.retry.retries,
+                  "Further tries after a transient failure of the network or the server")
       ->check(CLI::Range(0U, 1000U))
       ->capture_default_str();
-  add_duration(command, "--fetch-deadline", options.persistence.deadline,
-               "How long the fetch may take, all tries together", std::chrono::milliseconds(1));
+  add_duration(command, "--fetch-deadline", options.retry.deadline, "How long all tries together may take",
+               std::chrono::milliseconds(1));
   add_trust_options(command, options);
 }
 
@@ -123,7 +124,7 @@ FetchRequest read_source_options(const SourceOptions& options) {
           read_login(options),
           options.limits,
           read_pin(options.commit),
-          options.persistence,
+          options.retry,
           read_signers(options.allowed_signers)};
 }
 

@@ -1,6 +1,4 @@
-// The command-line options that say what is fetched and how; `builder build` and `builder fetch` share them.
-//
-// Used by main, on one thread, before anything else runs.
+// The options of `builder build` and `builder fetch` that say what is fetched and how.
 #pragma once
 
 #include <string>
@@ -11,13 +9,13 @@
 
 namespace kms::builder {
 
-/// As they were given.
+/// The values of the options.
 struct SourceOptions {
   std::string repository;
   std::string ref = "HEAD";
   std::vector<std::string> paths;
   Duration fetch_timeout = std::chrono::seconds(60);
-  Persistence persistence{5};
+  RetryPolicy retry{5};
   std::string commit;
   std::string allowed_signers;
   std::string user;
@@ -30,7 +28,7 @@ struct SourceOptions {
 
 void add_source_options(CLI::App& command, SourceOptions& options, const std::string& path_help);
 
-/// What they mean; FetchRequest::scratch is left to the caller. Throws Error where an option is wrong.
+/// The caller sets FetchRequest::scratch. Throws Error if an option is wrong.
 [[nodiscard]] FetchRequest read_source_options(const SourceOptions& options);
 
 }  // namespace kms::builder

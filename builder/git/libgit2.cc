@@ -9,8 +9,7 @@ void prepare_library() {
   static const bool once = [] {
     if (git_libgit2_init() < 0) throw Error("cannot set libgit2 up: " + last_error_text());
     // libgit2 refuses repositories of other owners because tools would obey their configuration and hooks.
-    // Here objects are read and nothing else, and in a container a mounted checkout nearly always has another
-    // owner.
+    // The builder only reads objects, and in a container a mounted checkout nearly always has another owner.
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
     return true;
   }();

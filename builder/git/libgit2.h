@@ -1,8 +1,8 @@
-// libgit2 as the builder uses it: handles that free themselves, and error codes turned into exceptions.
+// libgit2's handles as C++ objects, and its error codes as exceptions.
 //
-// Handles belong to one thread at a time. libgit2 keeps the text of its last error per thread, so check() is
-// called on the thread, and right after the call, that gave the code. No exception may cross libgit2's C
-// frames: callbacks return codes.
+// A handle belongs to one thread at a time. libgit2 keeps its last error per thread: call check() on the
+// thread that got the code, directly after the call. No exception may cross libgit2's C frames: callbacks
+// return codes.
 #pragma once
 
 #include <git2.h>
@@ -35,10 +35,10 @@ using TreeEntry = std::unique_ptr<git_tree_entry, Deleter<git_tree_entry_free>>;
 using Blob = std::unique_ptr<git_blob, Deleter<git_blob_free>>;
 using Reference = std::unique_ptr<git_reference, Deleter<git_reference_free>>;
 
-/// libgit2 refused something. code() is one of git_error_code, kind() one of git_error_t.
+/// An error of libgit2. code() is one of git_error_code, kind() one of git_error_t.
 class GitError : public Error {
  public:
-  GitError(Error failure, int code, int kind) : Error(std::move(failure)), code_(code), kind_(kind) {}
+  GitError(Error error, int code, int kind) : Error(std::move(error)), code_(code), kind_(kind) {}
   [[nodiscard]] int code() const { return code_; }
   [[nodiscard]] int kind() const { return kind_; }
 
@@ -47,25 +47,25 @@ class GitError : public Error {
   int kind_;
 };
 
-/// Sets libgit2 up, once per process. Called before anything else here, by any thread.
+/// Sets libgit2 up, once per process. Any thread calls it before anything else here.
 void prepare_library();
 
-/// From now on TLS trusts the authorities of this PEM file, in the whole process: them alone where it is Mbed
-/// TLS (Debian's), besides the system's where it is OpenSSL (libgit2's streams/mbedtls.c and openssl.c).
-/// Throws GitError.
+/// TLS trusts the authorities of this PEM file from now on, in the whole process. With Mbed TLS (Debian's) it
+/// trusts them alone, with OpenSSL the system's too (libgit2's streams/mbedtls.c and openssl.c). Throws
+/// GitError.
 void trust_authorities(const std::string& ca_file);
 
-/// Throws GitError "cannot <verb and object>: <libgit2's text>" where `code` is negative.
+/// Throws GitError "cannot VERB OBJECT: libgit2's text" if `code` is negative.
 void check(int code, const std::string& verb_and_object);
 
-/// libgit2's text of this thread's last error on one line, "" where there is none.
+/// libgit2's text of this thread's last error on one line, "" if there is none.
 [[nodiscard]] std::string last_error_text();
 
 /// 40 hex digits.
 [[nodiscard]] std::string hex(const git_oid& id);
 
-/// Calls a libgit2 function that makes a handle: `make<Tree>("read a tree", git_tree_lookup, repository,
-/// &id)`.
+/// Calls a libgit2 function that makes a handle. Example: `make<Tree>("read a tree", git_tree_lookup,
+/// repository, &id)`.
 template <class Handle, class Function, class... Arguments>
 [[nodiscard]] Handle make(const std::string& verb_and_object, Function function, Arguments... arguments) {
   typename Handle::pointer raw = nullptr;

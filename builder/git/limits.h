@@ -1,4 +1,4 @@
-// Limits end what a hostile repository would make endless. Plain values.
+// Limits bound what a hostile repository can make endless.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// Interruption is the wish of a person or of the system that the program end: SIGINT, SIGTERM or SIGHUP.
+// Interruption is a request to stop: SIGINT, SIGTERM or SIGHUP.
 //
-// It owns the signal descriptor. main makes one before any thread is started (the mask is inherited);
-// requested() and fd() may be used from any thread. It never ends anything by itself and no handler runs.
+// It owns the signal descriptor. main makes one before it starts a thread, since threads inherit the mask.
+// Any thread may use requested() and fd(). It ends nothing by itself, and no handler runs.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace kms::builder {
 
-/// Thrown where work stops because it was asked to. Not an Error: nothing failed.
+/// Thrown when work stops on request. Not an Error: nothing failed.
 struct Interrupted {};
 
 class Interruption {
@@ -19,17 +19,17 @@ class Interruption {
   /// Blocks the signals in this thread. Throws Error.
   Interruption();
 
-  /// Readable for good from the first signal on.
+  /// Readable from the first signal on.
   [[nodiscard]] int fd() const { return signals_.fd(); }
   [[nodiscard]] bool requested() const;
 
-  /// Throws Interrupted where requested.
+  /// Throws Interrupted if requested.
   void check() const;
 
-  /// Waits that long, throws Interrupted as soon as requested.
+  /// Waits. Throws Interrupted as soon as requested.
   void wait_for(Duration duration) const;
 
-  /// "SIGTERM"; takes the signal, so it is called once, at the end.
+  /// "SIGTERM". It takes the signal: call it once, at the end.
   [[nodiscard]] std::string take_name() const;
 
  private:

@@ -2,15 +2,47 @@
 
 #include <array>
 #include <cstdlib>
-#include <filesystem>
+#include <cstring>
+#include <fstream>
 
 #include "builder/git/libgit2.h"
 
 namespace kms::builder {
+namespace {
 
-Credentials::Credentials(const FetchRequest& request)
-    : ssh_(request.repository.kind() == RepositoryUrl::Kind::ssh), login_(request.login) {
-  const RepositoryUrl& url = request.repository;
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+Secret::Secret(std::string text)
+    : text_(new std::string(std::move(text)), [](std::string* held) {
+        ::explicit_bzero(held->data(), held->size());
+        delete held;
+      }) {}
+
+Secret read_secret(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::string line;
+  if (!stream) throw_errno("read " + file.string());
+  std::getline(stream, line);
+  while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+  if (line.empty()) throw Error("cannot use " + file.string() + ": its first line is empty");
+  return Secret(std::move(line));
+}
+
+void complete_from_environment(Login& login) {
+  if (login.home.empty()) login.home = variable("HOME");
+  if (login.user.empty()) login.user = variable("GIT_USERNAME");
+  if (login.password.empty()) login.password = Secret(variable("GIT_PASSWORD"));
+  if (login.password.empty()) login.password = Secret(variable("GIT_TOKEN"));
+  if (login.user.empty() && !login.password.empty()) login.user = "git";
+}
+
+Credentials::Credentials(const RepositoryUrl& url, Login login)
+    : ssh_(url.kind() == RepositoryUrl::Kind::ssh), login_(std::move(login)) {
   if (!url.user().empty()) login_.user = url.user();
   if (!url.password().empty()) login_.password = Secret(url.password());
 }
@@ -54,5 +86,18 @@ int Credentials::offer_ssh(git_credential** out, const char* user, unsigned allo
   git_error_set_str(GIT_ERROR_SSH, "the server takes none of the keys of the agent and of ~/.ssh");
   return GIT_EAUTH;
 }
+
+KnownHosts::KnownHosts(const std::filesystem::path& file, const std::filesystem::path& scratch) {
+  namespace fs = std::filesystem;
+  const fs::path home = scratch / "home";
+  std::error_code error;
+  fs::create_directories(home / ".ssh", error);
+  if (!error) fs::copy_file(file, home / ".ssh" / "known_hosts", fs::copy_options::overwrite_existing, error);
+  if (error) throw Error("cannot read " + file.string() + ": " + error.message(), "check --known-hosts");
+  if (const char* old = std::getenv("HOME"); old != nullptr) home_before_ = old;
+  ::setenv("HOME", home.c_str(), 1);
+}
+
+KnownHosts::~KnownHosts() { home_before_ ? ::setenv("HOME", home_before_->c_str(), 1) : ::unsetenv("HOME"); }
 
 }  // namespace kms::builder

@@ -1,40 +1,133 @@
 #include "builder/source/fetch.h"
 
-#include <memory>
-#include <optional>
+#include <future>
+#include <thread>
 
-#include "builder/source/attempt.h"
-#include "builder/source/back_off.h"
-#include "builder/source/known_hosts.h"
+#include "builder/source/diagnosis.h"
 #include "builder/source/local.h"
+#include "builder/source/remote.h"
+#include "common/backoff.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
 
-using Clock = Attempt::Clock;
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
-/// Tries until it goes well, cannot go well, or must end.
-class PersistentFetch {
+constexpr auto drawing_interval = 100ms;
+constexpr auto cancel_grace = 2s;
+constexpr auto first_wait = 500ms;
+constexpr auto max_wait = 30s;
+
+bool is_of_connection(const git::GitError& error) {
+  const int kind = error.kind();
+  return kind == GIT_ERROR_NET || kind == GIT_ERROR_SSL || kind == GIT_ERROR_HTTP || kind == GIT_ERROR_SSH;
+}
+
+/// Runs on the fetching thread.
+Fetched fetch_on_thread(FetchState& state) {
+  try {
+    git::prepare_library();
+    state.meter.max_bytes = state.request.limits.bytes;
+    if (!state.request.login.ca_file.empty()) git::trust_authorities(state.request.login.ca_file);
+    return fetch_remote(state);
+  } catch (const git::GitError& error) {
+    throw describe(state.request, error, error.code(), state.meter.hung_up && is_of_connection(error));
+  } catch (const Error& error) {
+    throw describe(state.request, error, 0, false);
+  }
+}
+
+/// One try of a fetch, on a thread of its own. The caller's thread watches it.
+class Attempt {
  public:
-  PersistentFetch(std::shared_ptr<FetchState> state, const Interruption& interruption)
-      : state_(std::move(state)), interruption_(interruption), persistence_(state_->request.persistence) {}
+  Attempt(std::shared_ptr<FetchState> state, Clock::time_point deadline, const Interruption& interruption)
+      : state_(std::move(state)), deadline_(deadline), interruption_(interruption) {
+    state_->meter.cancelled = false;
+    last_activity_ = state_->meter.activity;
+    std::packaged_task<Fetched()> work([held = state_] { return fetch_on_thread(*held); });
+    result_ = work.get_future();
+    thread_ = std::thread(std::move(work));
+  }
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+
+  /// An abandoned thread lives on with the state, in a call that nothing can end.
+  ~Attempt() { abandoned_ ? thread_.detach() : thread_.join(); }
+
+  /// Called once. Throws FetchError, Interrupted.
+  [[nodiscard]] Fetched wait(const DrawProgress& draw) {
+    while (result_.wait_for(drawing_interval) != std::future_status::ready) {
+      if (interruption_.requested()) {
+        cancel();
+        throw Interrupted{};
+      }
+      if (idle_too_long()) {
+        fail("the server said nothing for " + human_duration(state_->request.idle_timeout),
+             "check the server and the network, or raise --fetch-timeout", true);
+      }
+      if (Clock::now() >= deadline_) {
+        fail("it is not complete after " + human_duration(state_->request.retry.deadline),
+             "check the server and the network, or raise --fetch-deadline", false);
+      }
+      draw(state_->meter);
+    }
+    return result_.get();
+  }
+
+  [[nodiscard]] bool abandoned() const { return abandoned_; }
+
+ private:
+  [[nodiscard]] bool idle_too_long() {
+    const auto activity = state_->meter.activity.load();
+    if (activity != last_activity_) active_at_ = Clock::now();
+    last_activity_ = activity;
+    return Clock::now() - active_at_ >= state_->request.idle_timeout;
+  }
+
+  void cancel() {
+    state_->meter.cancelled = true;
+    abandoned_ = result_.wait_for(cancel_grace) != std::future_status::ready;
+  }
+
+  [[noreturn]] void fail(const std::string& cause, const std::string& next_step, bool transient) {
+    cancel();
+    throw FetchError({"cannot fetch from " + state_->request.repository.display() + ": " + cause, next_step},
+                     transient);
+  }
+
+  std::shared_ptr<FetchState> state_;
+  Clock::time_point deadline_;
+  const Interruption& interruption_;
+  std::uint64_t last_activity_ = 0;
+  Clock::time_point active_at_ = Clock::now();
+  bool abandoned_ = false;
+  std::future<Fetched> result_;
+  std::thread thread_;
+};
+
+/// Tries until a try succeeds, no further one can, or the deadline has come.
+class RetryingFetch {
+ public:
+  RetryingFetch(std::shared_ptr<FetchState> state, const Interruption& interruption)
+      : state_(std::move(state)), interruption_(interruption), policy_(state_->request.retry) {}
 
   Fetched run(const DrawProgress& draw) {
     for (unsigned tries = 1;; ++tries) {
-      Attempt attempt(state_, end_, interruption_);
+      Attempt attempt(state_, deadline_, interruption_);
       try {
         return attempt.wait(draw);
-      } catch (const AttemptError& error) {
+      } catch (const FetchError& error) {
         wait_after(error, tries);
       }
-      if (attempt.left_alone()) start_anew(tries);
+      if (attempt.abandoned()) replace_state(tries);
     }
   }
 
  private:
-  /// The state belongs to the thread that was left alone, and so does its directory.
-  void start_anew(unsigned tries) {
+  /// The abandoned thread keeps the state and its directory.
+  void replace_state(unsigned tries) {
     const std::string directory = "source-" + std::to_string(tries) + ".git";
     auto state = std::make_shared<FetchState>(state_->request, state_->request.scratch / directory);
     state->meter.bytes = state_->meter.bytes.load();
@@ -42,25 +135,25 @@ class PersistentFetch {
     state_ = std::move(state);
   }
 
-  /// Throws where there is to be no further try.
-  void wait_after(const AttemptError& error, unsigned tries) {
-    const Duration wait = back_off_.next();
-    if (!error.passing() || tries > persistence_.retries || Clock::now() + wait >= end_) {
+  /// Throws if there is no further try.
+  void wait_after(const FetchError& error, unsigned tries) {
+    const Duration wait = backoff_.next();
+    if (!error.transient() || tries > policy_.retries || Clock::now() + wait >= deadline_) {
       const std::string count = tries > 1 ? " (tried " + std::to_string(tries) + " times)" : "";
       throw Error(error.cause() + count, error.next_step());
     }
     log::warning("trying the fetch again", {{"cause", error.cause()},
                                             {"wait", human_duration(wait)},
                                             {"try", tries + 1},
-                                            {"of", persistence_.retries + 1}});
+                                            {"of", policy_.retries + 1}});
     interruption_.wait_for(wait);
   }
 
   std::shared_ptr<FetchState> state_;
   const Interruption& interruption_;
-  Persistence persistence_;
-  Clock::time_point end_ = Clock::now() + persistence_.deadline;
-  BackOff back_off_;
+  RetryPolicy policy_;
+  Clock::time_point deadline_ = Clock::now() + policy_.deadline;
+  Backoff backoff_{first_wait, max_wait, std::random_device{}()};
 };
 
 Fetched fetch_from_server(std::shared_ptr<FetchState> state, const Interruption& interruption,
@@ -70,7 +163,7 @@ Fetched fetch_from_server(std::shared_ptr<FetchState> state, const Interruption&
   if (request.repository.kind() == RepositoryUrl::Kind::ssh && !request.login.known_hosts.empty()) {
     known_hosts.emplace(request.login.known_hosts, request.scratch);
   }
-  return PersistentFetch(std::move(state), interruption).run(draw);
+  return RetryingFetch(std::move(state), interruption).run(draw);
 }
 
 }  // namespace
@@ -90,7 +183,7 @@ Fetched fetch(const FetchRequest& request, const Interruption& interruption, con
 
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
                 const Interruption& interruption, const DrawProgress& draw) {
-  if (request.repository.kind() == RepositoryUrl::Kind::local) return;  // all of it is in reach
+  if (request.repository.kind() == RepositoryUrl::Kind::local) return;  // all of it is readable
   auto state = std::make_shared<FetchState>(request, git_repository_path(fetched.objects.get()));
   state->request.paths = paths;
   state->resolved = ResolvedRef{fetched.tip, fetched.commit};
@@ -100,6 +193,14 @@ void fetch_more(const FetchRequest& request, const std::vector<std::string>& pat
   more.strategy = fetched.strategy;
   more.signature = fetched.signature;
   fetched = std::move(more);
+}
+
+void require_pinned(const FetchRequest& request, const git_oid& commit) {
+  const std::string id = git::hex(commit);
+  if (request.pin.empty() || request.pin == id) return;
+  throw Error("cannot use " + request.ref.text() + " of " + request.repository.display() + ": it is commit " +
+                  id + ", and --commit demands " + request.pin,
+              "find out why it moved; give --ref " + request.pin + " to fetch the pinned commit itself");
 }
 
 }  // namespace kms::builder

@@ -1,19 +1,20 @@
-// fetch() brings one commit's trees into reach: from a local repository by opening it, from a server by
-// asking for the wanted paths alone. fetch_more() brings further paths of the same commit, for who learns
-// from the first ones what else is needed:
+// fetch() makes the objects of one commit readable: it opens a local repository, or asks a server for the
+// wanted paths alone. fetch_more() adds paths of the same commit, if the first ones show what else is needed:
 //
 //   Fetched fetched = fetch(request, interruption, draw);
-//   while (auto paths = what_is_needed_besides(fetched)) fetch_more(request, paths, fetched, ...);
+//   while (auto paths = missing_paths(fetched)) fetch_more(request, paths, fetched, ...);
 //   check_out(... all paths together ...);
 //
-// Called on one thread, which draws the progress and watches for silence while a second one talks to the
-// server. What may not be interruptible (a name look-up, ssh) is left alone with its thread. It never writes
-// outside `scratch`.
+// The calling thread draws the progress and watches the time while a second thread talks to the server. If a
+// call of that thread cannot be interrupted (a name look-up, ssh), the thread is abandoned. Nothing is
+// written outside `scratch`.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -24,59 +25,74 @@
 #include "builder/git/limits.h"
 #include "builder/run/interruption.h"
 #include "builder/signature/required_signature.h"
-#include "builder/source/login.h"
-#include "builder/source/meter.h"
+#include "builder/source/credentials.h"
 #include "builder/source/ref_name.h"
 #include "builder/source/repository_url.h"
 #include "common/text/time.h"
 
 namespace kms::builder {
 
-/// What is done about failures that may pass by themselves: failure_kinds.h says which those are.
-struct Persistence {
+/// How often transient failures are tried again; diagnosis.h says which failures are transient.
+struct RetryPolicy {
   unsigned retries = 0;                          ///< after the first try
-  Duration deadline = std::chrono::minutes(15);  ///< for everything together, the waiting included
+  Duration deadline = std::chrono::minutes(15);  ///< for all tries and waits together
 };
 
 struct FetchRequest {
   RepositoryUrl repository;
   RefName ref;
-  std::filesystem::path scratch;                 ///< a directory that exists, for a temporary bare repository
-  std::vector<std::string> paths{};              ///< what is wanted of the commit's tree; none: all of it
-  Duration patience = std::chrono::seconds(60);  ///< how long a server may say nothing
+  std::filesystem::path scratch;     ///< an existing directory, for a temporary bare repository
+  std::vector<std::string> paths{};  ///< of the commit's tree; none: all of it
+  Duration idle_timeout = std::chrono::seconds(60);  ///< a server may say nothing for this long
   Login login{};
   Limits limits{};
   std::string pin{};  ///< 40 hex digits: no other commit may be used; "": any
-  Persistence persistence{};
-  std::shared_ptr<const AllowedSigners> signers{};  ///< one of them has to have signed it; null: nobody
-  std::set<std::string> enough{};  ///< commits: where the ref leads to one, nothing more is fetched
+  RetryPolicy retry{};
+  std::shared_ptr<const AllowedSigners> signers{};  ///< one of them must have signed the commit; null: nobody
+  std::set<std::string> known_commits{};            ///< if the ref leads to one, nothing more is fetched
 };
 
 struct Fetched {
-  git::Repository objects;  ///< where the commit and its trees can be read; null where that was enough
+  git::Repository objects;  ///< holds the commit and its trees; null for one of FetchRequest::known_commits
   git_oid commit{};
-  git_oid tip{};                         ///< what the ref itself stands for: an annotated tag, or the commit
-  std::string strategy;                  ///< how it was done: "local", "v2, whole commit", ...
+  git_oid tip{};                         ///< the ref's own object: an annotated tag, or the commit
+  std::string strategy;                  ///< "local", "v2, whole commit", ...
   std::uint64_t bytes = 0;               ///< received from the server: see FetchMeter
-  std::uint32_t requests = 0;            ///< sent to the server, the greeting included
-  std::optional<Signature> signature{};  ///< where one was demanded
+  std::uint32_t requests = 0;            ///< sent to the server, those for the advertisement included
+  std::optional<Signature> signature{};  ///< if one was demanded
+};
+
+/// How far a fetch is. The fetching thread writes it, the watching thread reads it.
+struct FetchMeter {
+  std::atomic<std::uint32_t> objects{0};
+  std::atomic<std::uint32_t> objects_total{0};
+  std::atomic<std::uint64_t> bytes{
+      0};  ///< from the server: all bytes over http and git, the payload over ssh
+  std::atomic<std::uint32_t> requests{0};
+  std::atomic<std::uint64_t> activity{0};  ///< grows with every sign of life of the server
+  std::atomic<bool> hung_up{false};        ///< the server closed its end of the latest connection
+  std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();  ///< used by the fetching thread only
+  std::atomic<bool> cancelled{false};  ///< set by the watching thread: stop as soon as possible
 };
 
 using DrawProgress = std::function<void(const FetchMeter&)>;
 
-/// Throws Interrupted, or Error "cannot fetch ...: cause; hint" where the server says nothing for the
-/// request's patience, where trying again did not help and where it cannot help, or "cannot
-/// trust ..." where a demanded signature is missing. `draw` is called about ten
-/// times a second while a server is talked to. What a failed try has fetched is not fetched again, and the
-/// ref is resolved once.
+/// Calls `draw` about ten times a second while it talks to a server. A further try does not fetch again what
+/// a failed one has fetched, and does not resolve the ref again.
+///
+/// Throws Interrupted; Error "cannot fetch ...: cause; next step" if no further try can help; Error "cannot
+/// trust ..." if a demanded signature is missing.
 [[nodiscard]] Fetched fetch(const FetchRequest& request, const Interruption& interruption,
                             const DrawProgress& draw);
 
-/// Adds `paths` of the commit to `fetched`, which came from the same request and scratch directory: one
-/// request to connect anew and one or a few for what is missing; none where nothing is. Its bytes and
-/// requests grow. A path that the commit does not hold adds nothing: check_out() says so. Throws as fetch()
-/// does.
+/// Adds `paths` of the commit to `fetched`, which came from the same request and scratch directory. It takes
+/// one request to connect and one or a few for the missing objects, none if none is missing. Its bytes and
+/// requests grow. A path that the commit does not hold adds nothing: check_out() reports it. Throws like
+/// fetch().
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
                 const Interruption& interruption, const DrawProgress& draw);
+
+/// Throws Error if the request is pinned to another commit than `commit`.
+void require_pinned(const FetchRequest& request, const git_oid& commit);
 
 }  // namespace kms::builder

@@ -3,8 +3,6 @@
 #include <optional>
 #include <vector>
 
-#include "builder/source/pin.h"
-
 namespace kms::builder {
 namespace {
 

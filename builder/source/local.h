@@ -1,16 +1,16 @@
-// A repository of this machine: its objects are read where they are, nothing is fetched.
+// open_local() opens a repository of this machine. Its objects are read in place.
 //
-// Called on any one thread. It never writes to the repository and runs none of its hooks.
+// Any one thread. Nothing is written to the repository, and none of its hooks runs.
 #pragma once
 
 #include "builder/source/fetch.h"
 
 namespace kms::builder {
 
-/// The commit that the request's ref names in the repository at its path. Throws Error.
+/// Finds the commit of the request's ref. Throws Error.
 [[nodiscard]] Fetched open_local(const FetchRequest& request);
 
-/// The repository that encloses `start` (a file or a directory, or one above), "" where there is none.
+/// The repository that contains `start`, a file or a directory; "" if there is none.
 [[nodiscard]] std::string enclosing_repository(const std::filesystem::path& start);
 
 }  // namespace kms::builder

@@ -1,4 +1,4 @@
-// Which HTTP proxy the environment asks for. Pure but for reading the environment; any thread.
+// proxy_of_environment() finds the HTTP proxy for a repository, by the same variables as curl.
 #pragma once
 
 #include <string>
@@ -12,18 +12,18 @@ struct HostAndPort {
   std::string port;
 };
 
-/// The proxy's URL for this repository by http_proxy, https_proxy or HTTPS_PROXY and no_proxy or NO_PROXY, as
-/// curl reads them (curl(1), "ENVIRONMENT"; HTTP_PROXY is not read, since a web server may have set it); ""
-/// where there is none to use. It may hold a password.
+/// The proxy's URL, which may hold a password; "" if no proxy is to be used. It reads http_proxy, https_proxy
+/// or HTTPS_PROXY, and no_proxy or NO_PROXY (curl(1), "ENVIRONMENT"). Like curl it ignores HTTP_PROXY, which
+/// a web server may have set.
 [[nodiscard]] std::string proxy_of_environment(const RepositoryUrl& url);
 
-/// Of "scheme://[userinfo@]host[:port][/...]". Pure.
+/// Splits "scheme://[userinfo@]host[:port][/...]".
 [[nodiscard]] HostAndPort host_and_port(const std::string& url, const std::string& default_port);
 
-/// `text` with the user and password of the proxy's URL replaced, also where that URL is none. Pure.
+/// `text` with the user and password of the proxy's URL replaced, even if that URL is malformed.
 [[nodiscard]] std::string without_login(std::string text, const std::string& proxy);
 
-/// Whether `host` is in a list such as "localhost,.example.org" or "*". Pure.
+/// True if `host` is in a list such as "localhost,.example.org" or "*".
 [[nodiscard]] bool without_proxy(const std::string& host, const std::string& list);
 
 }  // namespace kms::builder

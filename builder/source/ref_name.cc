@@ -12,7 +12,7 @@ bool all_hex(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
-/// git-check-ref-format(1), the rules that matter for a name that is looked up and never made.
+/// The rules of git-check-ref-format(1) that matter for a name that is only looked up.
 bool well_formed(std::string_view text) {
   if (text.empty() || text.front() == '-' || text.front() == '/' || text.back() == '/' || text.back() == '.')
     return false;

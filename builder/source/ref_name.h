@@ -1,7 +1,6 @@
-// RefName is what a person asks for by --ref: HEAD, a branch, a tag, a full ref name or a full commit id.
+// RefName is the value of --ref: HEAD, a branch, a tag, a full ref name or a full commit id.
 //
-// A value; pure; safe from any thread. It only says which names are meant, in which order; it never looks
-// them up.
+// It says which refs a name may stand for, and in which order. It looks none of them up.
 #pragma once
 
 #include <optional>
@@ -23,14 +22,14 @@ class RefName {
   /// All of a commit's 40 hex digits.
   [[nodiscard]] bool is_commit_id() const { return commit_id_; }
 
-  /// The refs that it may mean, the first one that exists is it. A branch goes before a tag of its name, as
-  /// in `git clone --branch`.
+  /// The refs that it may stand for: the first one that exists counts. A branch precedes a tag of the same
+  /// name, as in `git clone --branch`.
   [[nodiscard]] std::vector<std::string> candidates() const;
 
-  /// The name that a tag gives itself where it is this ref; "" for an id, which a tag of any name may have.
+  /// The name that a tag object of this ref must contain; "" for an id, which a tag of any name may have.
   [[nodiscard]] std::string tag_name() const;
 
-  /// "cannot find ...", with the nearest of the refs that there are.
+  /// "cannot find ...", with the nearest of the existing refs.
   [[nodiscard]] Error not_found(const std::string& repository,
                                 const std::vector<std::string>& existing) const;
 

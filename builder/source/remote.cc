@@ -3,40 +3,40 @@
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <optional>
 
-#include "builder/git/path_walk.h"
-#include "builder/source/git_wire.h"
-#include "builder/source/libgit_wire.h"
-#include "builder/source/pack_sink.h"
-#include "builder/source/pin.h"
+#include "builder/git/source_tree.h"
+#include "builder/source/packs.h"
 #include "builder/source/upload_pack.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
 
-constexpr std::size_t enough_refs = std::size_t{16} * 1024 * 1024;  ///< bytes of a version 2 list
-constexpr std::size_t some_refs = std::size_t{256} * 1024;          ///< enough to suggest a name from
+constexpr std::size_t max_refs = std::size_t{16} * 1024 * 1024;  ///< bytes of a list of refs
+constexpr std::size_t some_refs = std::size_t{256} * 1024;       ///< for suggesting a name
 
-/// A combined filter has the server walk all directories below what is wanted, so the commit comes with its
-/// root alone. The depth of a wanted tree does not count the tree itself, that of a commit does
+/// How directories are asked for.
+///
+/// With a combined filter the server walks all directories below a wanted object. So the commit is asked for
+/// with its root alone. The depth of a wanted tree does not count the tree itself, that of a commit does
 /// (list-objects-filter.c).
-struct Rung {
-  const char* way;
+struct Strategy {
+  const char* name;
   const char* commit_filter;
-  const char* directory_filter;  ///< null: as leap_filter() has it
+  const char* directory_filter;  ///< null: levels_filter()
 };
 
-constexpr std::array<Rung, 3> filtered_rungs{{{"three directory levels a request", "tree:1", nullptr},
-                                              {"one directory level a request", "tree:0", "tree:0"},
-                                              {"all directories at once", "blob:none", "blob:none"}}};
+constexpr std::array<Strategy, 3> filtered_strategies{
+    {{"three directory levels a request", "tree:1", nullptr},
+     {"one directory level a request", "tree:0", "tree:0"},
+     {"all directories at once", "blob:none", "blob:none"}}};
 
-/// Below a directory on the way: deeper ones are likely to bring much that is not asked for.
+/// Directories below a missing one that are asked for with it. Deeper ones would bring much that is not
+/// wanted.
 constexpr std::size_t max_levels_below = 2;
 
-/// Filters are combined since `tree:N` alone sends the blobs of the levels above the last.
-std::string leap_filter(std::size_t levels_below) {
+/// Combined, since `tree:N` alone sends the blobs of the levels above the last.
+std::string levels_filter(std::size_t levels_below) {
   if (levels_below == 0) return "tree:0";
   return "combine:tree:" + std::to_string(std::min(levels_below, max_levels_below)) + "+blob:none";
 }
@@ -48,47 +48,40 @@ class RemoteFetch {
         meter_(state.meter),
         repository_(git::make<git::Repository>("make a temporary repository", git_repository_init,
                                                state.repository.c_str(), 1U)),
-        wire_(make_wire()),
-        server_(*wire_, meter_),
+        transport_(make_transport(repository_.get(), request_, meter_)),
+        server_(*transport_, meter_),
         ref_(state.resolved ? *state.resolved : state.resolved.emplace(resolve())) {}
 
   Fetched run() {
-    if (request_.enough.contains(git::hex(ref_.commit))) {
+    if (request_.known_commits.contains(git::hex(ref_.commit))) {
       require_pinned(request_, ref_.commit);
       return {nullptr, ref_.commit, ref_.tip, "ref alone", meter_.bytes, meter_.requests};
     }
-    std::string way;
+    std::string strategy;
     if (!missing().nothing()) {
-      if (server_.offer().version == 2)
+      if (server_.advertisement().version == 2)
         require_pinned(request_, ref_.commit);  // version 0 may not have peeled
       if (!fetch_filtered()) fetch_everything();
-      way = "v" + std::to_string(server_.offer().version) + ", " + way_;
+      strategy = "v" + std::to_string(server_.advertisement().version) + ", " + strategy_;
     }
-    wire_.reset();
+    transport_.reset();
     const git_oid commit = peel();
     require_pinned(request_, commit);
-    return {std::move(repository_), commit, ref_.tip, way, meter_.bytes, meter_.requests};
+    return {std::move(repository_), commit, ref_.tip, strategy, meter_.bytes, meter_.requests};
   }
 
  private:
-  std::unique_ptr<Wire> make_wire() {
-    if (request_.repository.kind() == RepositoryUrl::Kind::git) {
-      return std::make_unique<GitWire>(request_.repository, meter_);
-    }
-    return std::make_unique<LibgitWire>(repository_.get(), request_, meter_);
-  }
-
   [[nodiscard]] Missing missing() const {
     const std::vector<std::string> all{"."};
     return missing_objects(repository_.get(), ref_.commit, request_.paths.empty() ? all : request_.paths);
   }
 
-  /// What the ref stands for now. Asks nothing where the ref is an id.
+  /// Asks nothing if the ref is an id.
   ResolvedRef resolve() {
     const RefName& ref = request_.ref;
     if (ref.is_commit_id()) return {parse_id(ref.text()), parse_id(ref.text())};
     const std::vector<std::string> names = ref.candidates();
-    const std::vector<AdvertisedRef> refs = server_.refs(names, enough_refs);
+    const std::vector<AdvertisedRef> refs = server_.refs(names, max_refs);
     for (const std::string& name : names) {
       const auto found =
           std::find_if(refs.begin(), refs.end(), [&](const AdvertisedRef& r) { return r.name == name; });
@@ -111,40 +104,42 @@ class RemoteFetch {
     sink.finish();
   }
 
-  /// False where the server cannot leave enough out.
+  /// False if the server cannot leave enough out.
   bool fetch_filtered() {
     const bool whole_tree =
         std::find(request_.paths.begin(), request_.paths.end(), ".") != request_.paths.end();
-    if (!server_.offer().filters || !server_.offer().any_object || request_.paths.empty() || whole_tree) {
+    if (!server_.advertisement().filters || !server_.advertisement().any_object || request_.paths.empty() ||
+        whole_tree) {
       return false;
     }
-    for (const Rung& rung : filtered_rungs) {
+    for (const Strategy& strategy : filtered_strategies) {
       try {
-        climb_down(rung);
-        way_ = rung.way;
+        fetch_by(strategy);
+        strategy_ = strategy.name;
         return true;
       } catch (const ServerRefusal& refusal) {
         if (refusal.kind() == ServerRefusal::Kind::other) throw;
-        log::info("the server cannot do this, trying another way",
-                  {{"strategy", rung.way}, {"cause", refusal.what()}});
+        log::info("the server does not support this strategy, trying the next",
+                  {{"strategy", strategy.name}, {"cause", refusal.what()}});
         if (refusal.kind() != ServerRefusal::Kind::filter) return false;
       }
     }
     return false;
   }
 
-  void climb_down(const Rung& rung) {
+  void fetch_by(const Strategy& strategy) {
     Missing left = missing();
     if (left.commit) {
       std::vector<git_oid> wants{ref_.commit};
       if (request_.signers && git_oid_equal(&ref_.tip, &ref_.commit) == 0) wants.push_back(ref_.tip);
-      fetch({std::move(wants), rung.commit_filter, true});
+      fetch({std::move(wants), strategy.commit_filter, true});
       left = missing();
     }
-    while (!left.way_is_known()) {
+    while (!left.directories_are_known()) {
       if (left.commit) throw Error(no_such_commit());
       fetch({left.directories,
-             rung.directory_filter == nullptr ? leap_filter(left.levels_below) : rung.directory_filter,
+             strategy.directory_filter == nullptr ? levels_filter(left.levels_below)
+                                                  : strategy.directory_filter,
              false});
       const std::vector<git_oid> before = std::move(left.directories);
       left = missing();
@@ -157,21 +152,21 @@ class RemoteFetch {
   }
 
   void fetch_everything() {
-    way_ = server_.offer().shallow ? "whole commit" : "whole history";
+    strategy_ = server_.advertisement().shallow ? "whole commit" : "whole history";
     try {
       fetch({{ref_.tip}, "", true});
     } catch (const ServerRefusal& refusal) {
       if (!request_.ref.is_commit_id() || refusal.kind() == ServerRefusal::Kind::other) throw;
-      if (server_.offer().version == 2) throw Error(no_such_commit());
+      if (server_.advertisement().version == 2) throw Error(no_such_commit());
       fetch_history();
     }
   }
 
-  /// For a commit that the server does not give by its id: it is somewhere below a branch or a tag.
+  /// For a commit that the server does not give by its id: it is in the history of a branch or a tag.
   void fetch_history() {
-    way_ = "whole history";
+    strategy_ = "whole history";
     Wants wants;
-    for (const AdvertisedRef& ref : server_.offer().refs) {
+    for (const AdvertisedRef& ref : server_.advertisement().refs) {
       if (ref.name.starts_with("refs/heads/") || ref.name.starts_with("refs/tags/")) {
         wants.ids.push_back(ref.id);
       }
@@ -184,7 +179,7 @@ class RemoteFetch {
     return request_.ref.not_found(request_.repository.display(), {});
   }
 
-  /// The commit that what was fetched leads to: an id may be a tag's.
+  /// The commit that the fetched object leads to: an id may be a tag's.
   git_oid peel() {
     git_object* raw = nullptr;
     const int code = git_object_lookup(&raw, repository_.get(), &ref_.commit, GIT_OBJECT_ANY);
@@ -199,10 +194,10 @@ class RemoteFetch {
   const FetchRequest& request_;
   FetchMeter& meter_;
   git::Repository repository_;
-  std::unique_ptr<Wire> wire_;
+  std::unique_ptr<Transport> transport_;
   UploadPack server_;
   const ResolvedRef ref_;
-  std::string way_;
+  std::string strategy_;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The way from a server: the objects of the wanted paths and of the directories above them, as little else as
-// the server can be talked into.
+// fetch_remote() fetches the objects of the wanted paths and of the directories above them from a server, and
+// as little else as the server allows.
 //
 // Called on the fetching thread. It writes a bare repository and nothing else.
 #pragma once
@@ -10,26 +10,26 @@
 
 namespace kms::builder {
 
-/// What a ref stands for, once for the whole fetch, though it may move meanwhile.
+/// The ref's objects. They are resolved once per fetch, though the ref may move meanwhile.
 struct ResolvedRef {
   git_oid tip{};     ///< perhaps a tag: version 0 gives nothing else by its id
-  git_oid commit{};  ///< what that leads to, as far as the server says
+  git_oid commit{};  ///< the object that the tip leads to, as far as the server says
 };
 
-/// What is known and was done so far; a further try goes on from here.
+/// What all tries of one fetch share: a further try continues from here.
 struct FetchState {
   FetchState(FetchRequest what, std::filesystem::path where)
       : request(std::move(what)), repository(std::move(where)) {}
 
   FetchRequest request;
-  std::filesystem::path repository;  ///< bare; made where it is missing
+  std::filesystem::path repository;  ///< bare; made if it does not exist
   std::optional<ResolvedRef> resolved;
   FetchMeter meter;
 };
 
-/// Goes down the rungs of a ladder, as far as the server makes it: three levels of directories per request,
-/// one level per request, all directories at once, the whole commit; without its history where the server
-/// can. Asks for nothing that the repository holds. Throws Error.
+/// Falls back from strategy to strategy until the server can serve one: three levels of directories per
+/// request, one level per request, all directories at once, the whole commit without its history, everything.
+/// It asks for nothing that the repository holds. Throws Error.
 [[nodiscard]] Fetched fetch_remote(FetchState& state);
 
 }  // namespace kms::builder

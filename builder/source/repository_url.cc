@@ -59,7 +59,8 @@ Outcome<RepositoryUrl> RepositoryUrl::parse(std::string_view text) {
   }
   if (text.find("://") != std::string_view::npos) {
     return Error(
-        "'" + std::string(text.substr(0, text.find("://"))) + "' is no scheme that git is fetched by", forms);
+        "'" + std::string(text.substr(0, text.find("://"))) + "' is no scheme that git can be fetched by",
+        forms);
   }
   // git's own rule (git-clone(1), "GIT URLS"): a colon before the first slash makes it scp's short form.
   const std::size_t colon = text.find(':');
@@ -114,8 +115,7 @@ std::string RepositoryUrl::scrub(std::string text) const {
     text.replace(at, location_.size(), display_);
   }
   for (std::size_t i = 0; i < secrets_.size(); ++i) {
-    // Over ssh the name alone ("git@") is no secret, only a word that messages hold; over HTTP it may be a
-    // token.
+    // Over ssh the name alone ("git@") is no secret but a word of many messages. Over HTTP it may be a token.
     const bool only_a_name = i == 0 && kind_ == Kind::ssh && secrets_[0] == user_;
     if (!only_a_name) replace_all(text, secrets_[i]);
   }

@@ -1,7 +1,7 @@
-// RepositoryUrl is where a git repository is, and how that may be shown.
+// RepositoryUrl is the place of a git repository, and the form of it that may be printed.
 //
-// A value; pure; safe from any thread. What it prints never holds userinfo, a query or a fragment, since
-// people put tokens there. It never touches the network or the file system.
+// The printed form never holds userinfo, a query or a fragment, since people put tokens there. Nothing here
+// touches the network or the file system.
 #pragma once
 
 #include <array>
@@ -21,19 +21,19 @@ class RepositoryUrl {
 
   [[nodiscard]] Kind kind() const { return kind_; }
 
-  /// What libgit2 is given: with userinfo; for a local repository its path, percent signs decoded.
+  /// For libgit2: with userinfo. For a local repository its path, decoded.
   [[nodiscard]] const std::string& secret_location() const { return location_; }
 
-  /// For people, logs and build-info.json.
+  /// For messages, logs and build-info.json.
   [[nodiscard]] const std::string& display() const { return display_; }
 
-  /// The user in the URL, "" where there is none.
+  /// The user in the URL, "" if there is none.
   [[nodiscard]] const std::string& user() const { return user_; }
 
-  /// The password in the URL, decoded, "" where there is none. For the server alone.
+  /// The password in the URL, decoded, "" if there is none. For the server alone.
   [[nodiscard]] const std::string& password() const { return secrets_[2]; }
 
-  /// `text` with everything of the URL replaced that display() leaves out. For messages of libraries.
+  /// `text` with everything replaced that display() leaves out. For messages of libraries.
   [[nodiscard]] std::string scrub(std::string text) const;
 
  private:
@@ -47,8 +47,8 @@ class RepositoryUrl {
   std::string location_;
   std::string display_;
   std::string user_;
-  std::array<std::string, 4>
-      secrets_;  ///< userinfo, password as written, decoded, query and fragment; "" where absent
+  /// Userinfo, password as written, password decoded, query and fragment; "" if absent.
+  std::array<std::string, 4> secrets_;
 };
 
 }  // namespace kms::builder

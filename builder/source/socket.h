@@ -1,17 +1,20 @@
-// Socket is a TCP connection for small requests that somebody waits for: no Nagle, and it can be cancelled.
+// Socket is a TCP connection for small requests: no Nagle, and it can be cancelled. use_own_sockets() makes
+// libgit2 use it for http, and below its own TLS for https.
 //
-// Used on the fetching thread. It counts what comes into the meter and gives up, with ECANCELED, when the
-// meter says so; time-outs are left to who watches the meter. Writing to a closed connection is EPIPE, no
-// signal.
+// Used on the fetching thread. A Socket counts received bytes in the meter and gives up with ECANCELED when
+// the meter says so. It has no time-outs: the watching thread cancels. Writing to a closed connection is
+// EPIPE, no signal.
 #pragma once
 
 #include <netdb.h>
 #include <sys/types.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 
-#include "builder/source/meter.h"
+#include "builder/source/fetch.h"
+#include "builder/source/proxy.h"
 #include "common/io/fd.h"
 
 namespace kms::builder {
@@ -20,13 +23,13 @@ class Socket {
  public:
   explicit Socket(FetchMeter& meter) : meter_(meter) {}
 
-  /// Tries all addresses of the host in turn. "" where it is connected, else the cause.
-  [[nodiscard]] std::string connect(const std::string& host, const std::string& port);
+  /// Tries all addresses of the host in turn.
+  [[nodiscard]] Outcome<> connect(const HostAndPort& to);
 
-  /// What has come, at least one byte; 0 at the end, -1 with errno on failure.
+  /// Reads at least one byte. 0 at the end, -1 with errno on failure.
   [[nodiscard]] ssize_t read(char* into, std::size_t size);
 
-  /// Some of the bytes or -1 with errno.
+  /// Writes some of the bytes. -1 with errno on failure.
   [[nodiscard]] ssize_t write(const char* bytes, std::size_t size);
 
   void close() { fd_.reset(); }
@@ -38,5 +41,19 @@ class Socket {
   FetchMeter& meter_;
   UniqueFd fd_;
 };
+
+/// libgit2's connections made on this thread are Sockets from now on. `meter` outlives them. All of them go
+/// to `detour` if there is one: libgit2 1.5 writes requests for a plain http proxy and then sends them to the
+/// server itself (transports/httpclient.c, server_connect).
+///
+/// libgit2 keeps one registration per process: the thread that is about to fetch makes it.
+void use_own_sockets(FetchMeter& meter, std::optional<HostAndPort> detour);
+
+/// libgit2's own streams again. ssh needs them: libgit2's ssh transport reaches into the structure of its own
+/// stream (transports/ssh.c).
+void use_stock_sockets();
+
+/// The destination of this thread's latest connection by libgit2, before any detour.
+[[nodiscard]] const HostAndPort& last_connected();
 
 }  // namespace kms::builder

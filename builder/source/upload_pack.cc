@@ -1,31 +1,83 @@
 #include "builder/source/upload_pack.h"
 
+#include <algorithm>
 #include <array>
 
 #include "common/log/log.h"
 
 namespace kms::builder {
+namespace {
 
-const ServerOffer& UploadPack::offer() {
-  if (!offer_) connect();
-  return *offer_;
+std::string one_line(std::string_view text) {
+  std::string line(text);
+  while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
+  std::replace_if(
+      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+  return line.substr(0, 300);
+}
+
+}  // namespace
+
+ServerRefusal ServerRefusal::of(std::string_view text) {
+  const std::string line = one_line(text);
+  Kind kind = Kind::other;
+  if (line.find("filter") != std::string::npos) kind = Kind::filter;
+  if (line.find("not our ref") != std::string::npos ||
+      line.find("unadvertised object") != std::string::npos) {
+    kind = Kind::unknown_object;
+  }
+  return {kind, "the server says: " + line};
+}
+
+bool PackReply::add(const Packet& packet) {
+  if (packet.kind == Packet::Kind::data && packet.payload.starts_with("ERR ")) {
+    throw ServerRefusal::of(packet.payload.substr(4));
+  }
+  if (!in_pack_) {
+    add_head(packet);
+  } else if (packet.kind == Packet::Kind::flush) {
+    complete_ = true;
+  } else if (packet.kind == Packet::Kind::data) {
+    add_band(packet.payload);
+  }
+  return !complete_;
+}
+
+void PackReply::add_head(const Packet& packet) {
+  // Version 2 names its sections. Version 0 says NAK before the pack, since client and server share no
+  // commit.
+  in_pack_ = packet.kind == Packet::Kind::data && packet.line() == (version_ == 2 ? "packfile" : "NAK");
+}
+
+/// gitprotocol-pack(5), "side-band": 1 is the pack, 2 progress for people, 3 a fatal error.
+void PackReply::add_band(std::string_view payload) {
+  if (payload.empty()) return;
+  const char band = payload.front();
+  payload.remove_prefix(1);
+  if (band == 1) on_pack_(payload);
+  if (band == 3) throw ServerRefusal::of(payload);
+}
+
+const Advertisement& UploadPack::advertisement() {
+  if (!server_) connect();
+  return *server_;
 }
 
 void UploadPack::connect() {
   connected_ = false;
   ++meter_.requests;
-  ServerOffer offer = ServerOffer::read(wire_.connect());
-  if (offer_) offer.refs = std::move(offer_->refs);  // one list for the whole fetch, though refs may move
-  offer_ = std::move(offer);
+  Advertisement server = Advertisement::read(transport_.connect());
+  if (server_) server.refs = std::move(server_->refs);  // one list for the whole fetch, though refs may move
+  server_ = std::move(server);
   connected_ = true;
 }
 
 std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& prefixes, std::size_t max_bytes) {
-  if (offer().version != 2) return offer().refs;
+  if (advertisement().version != 2) return advertisement().refs;
   std::vector<AdvertisedRef> refs;
   std::size_t bytes = 0;
   bool cut = false;
-  ask(ls_refs_request(offer(), prefixes), [&](const Packet& packet) {
+  ask(ls_refs_request(advertisement(), prefixes), [&](const Packet& packet) {
     if (packet.kind != Packet::Kind::data) return false;
     if (packet.payload.starts_with("ERR ")) throw ServerRefusal::of(packet.payload.substr(4));
     refs.push_back(parse_ref_line(packet.line()));
@@ -38,10 +90,10 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
 }
 
 void UploadPack::fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack) {
-  const bool keeps_on = offer().version == 2 || wire_.stateless();
-  PackReply reply(offer().version, on_pack);
-  ask(pack_request(offer(), wants), [&](const Packet& packet) { return reply.add(packet); });
-  if (!keeps_on) connected_ = false;  // version 0 ends its connection with the pack
+  const bool stays_connected = advertisement().version == 2 || transport_.stateless();
+  PackReply reply(advertisement().version, on_pack);
+  ask(pack_request(advertisement(), wants), [&](const Packet& packet) { return reply.add(packet); });
+  if (!stays_connected) connected_ = false;  // version 0 ends its connection with the pack
 }
 
 void UploadPack::ask(const std::string& request, const std::function<bool(const Packet&)>& on_packet) {
@@ -50,12 +102,12 @@ void UploadPack::ask(const std::string& request, const std::function<bool(const 
   try {
     if (exchange(request, on_packet) > 0) return;
   } catch (const ServerRefusal&) {
-    connected_ = false;  // what is left of the answer is not read
+    connected_ = false;  // the rest of the answer is not read
     throw;
   } catch (const Error&) {
     connected_ = false;
     if (meter_.bytes != before || meter_.cancelled) throw;
-    log::debug("the connection that was kept is gone, and is made anew");
+    log::debug("the kept connection is lost, connecting again");
     connect();
     before = meter_.bytes;
     if (exchange(request, on_packet) > 0) return;
@@ -64,17 +116,17 @@ void UploadPack::ask(const std::string& request, const std::function<bool(const 
   throw ServerRefusal(ServerRefusal::Kind::empty, "the server's answer is empty");
 }
 
-/// Returns how many bytes the answer had.
+/// Returns the size of the answer.
 std::size_t UploadPack::exchange(const std::string& request,
                                  const std::function<bool(const Packet&)>& on_packet) {
   ++meter_.requests;
-  wire_.send(request);
+  transport_.send(request);
   std::array<char, 65536> buffer{};
   PktReader packets;
   std::size_t total = 0;
   bool more = true;
-  while (more || wire_.stateless()) {  // an http body is read to its end, or its connection is lost
-    const std::size_t n = wire_.receive(buffer.data(), buffer.size());
+  while (more || transport_.stateless()) {  // an http body is read to its end, or its connection is lost
+    const std::size_t n = transport_.receive(buffer.data(), buffer.size());
     if (n == 0) break;
     total += n;
     if (meter_.bytes > meter_.max_bytes) {
@@ -82,9 +134,9 @@ std::size_t UploadPack::exchange(const std::string& request,
                   "give narrower --path options, or raise --max-bytes");
     }
     if (!more) continue;
-    packets.feed({buffer.data(), n}, [&](const Packet& packet) { return more = on_packet(packet); });
+    packets.add({buffer.data(), n}, [&](const Packet& packet) { return more = on_packet(packet); });
   }
-  if (more && (total > 0 || !wire_.stateless())) {
+  if (more && (total > 0 || !transport_.stateless())) {
     throw Error("the server's answer ends early", "try again; check the network and a proxy");
   }
   return total;

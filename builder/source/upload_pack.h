@@ -1,29 +1,69 @@
-// UploadPack is a conversation with git-upload-pack: the greeting, then requests, over any Wire.
+// UploadPack holds the conversation with git-upload-pack over any Transport: the advertisement, then
+// requests.
 //
-// Owns nothing but the state of the conversation; used on the fetching thread. It connects by itself, at
-// first and whenever the connection is used up, and asks once more where a kept-alive one turns out to be
-// gone.
+// Used on the fetching thread. It connects by itself, at first and whenever the connection is used up, and
+// asks once more if a connection that was kept alive turns out to be lost.
 #pragma once
 
 #include <functional>
 #include <optional>
 #include <vector>
 
-#include "builder/source/meter.h"
-#include "builder/source/pack_reply.h"
-#include "builder/source/pack_request.h"
-#include "builder/source/wire.h"
+#include "builder/source/fetch.h"
+#include "builder/source/protocol.h"
+#include "builder/source/transport.h"
 
 namespace kms::builder {
 
+/// The server understood the request and does not serve it.
+class ServerRefusal : public Error {
+ public:
+  enum class Kind {
+    filter,          ///< it does not leave out the objects that it was asked to leave out
+    unknown_object,  ///< it does not have, or does not give, an object by its id
+    empty,           ///< it said nothing at all, as servers do that do not know a word of the request
+    other
+  };
+  ServerRefusal(Kind kind, const std::string& text) : Error(text), kind_(kind) {}
+
+  /// Classifies the words of git's upload-pack (upload-pack.c, list-objects-filter-options.c).
+  [[nodiscard]] static ServerRefusal of(std::string_view text);
+
+  [[nodiscard]] Kind kind() const { return kind_; }
+
+ private:
+  Kind kind_;
+};
+
+/// Reads the answer to a pack request, packet by packet, and passes the pack's bytes on. It keeps none.
+class PackReply {
+ public:
+  PackReply(int version, std::function<void(std::string_view)> on_pack)
+      : version_(version), on_pack_(std::move(on_pack)) {}
+
+  /// True until the answer is complete. Throws ServerRefusal, Error.
+  bool add(const Packet& packet);
+
+  [[nodiscard]] bool complete() const { return complete_; }
+
+ private:
+  void add_head(const Packet& packet);
+  void add_band(std::string_view payload);
+
+  int version_;
+  std::function<void(std::string_view)> on_pack_;
+  bool in_pack_ = false;
+  bool complete_ = false;
+};
+
 class UploadPack {
  public:
-  UploadPack(Wire& wire, FetchMeter& meter) : wire_(wire), meter_(meter) {}
+  UploadPack(Transport& transport, FetchMeter& meter) : transport_(transport), meter_(meter) {}
 
-  /// What the server can do. Throws Error where it cannot be reached.
-  const ServerOffer& offer();
+  /// The server's capabilities. Throws Error if it cannot be reached.
+  const Advertisement& advertisement();
 
-  /// The refs whose names begin with one of `prefixes`, under version 0 all; at most as many as fit into
+  /// The refs whose names begin with one of `prefixes` (under version 0 all), as many as fit into
   /// `max_bytes`.
   [[nodiscard]] std::vector<AdvertisedRef> refs(const std::vector<std::string>& prefixes,
                                                 std::size_t max_bytes);
@@ -36,9 +76,9 @@ class UploadPack {
   void ask(const std::string& request, const std::function<bool(const Packet&)>& on_packet);
   std::size_t exchange(const std::string& request, const std::function<bool(const Packet&)>& on_packet);
 
-  Wire& wire_;
+  Transport& transport_;
   FetchMeter& meter_;
-  std::optional<ServerOffer> offer_;
+  std::optional<Advertisement> server_;
   bool connected_ = false;
 };
 

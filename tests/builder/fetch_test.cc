@@ -117,7 +117,7 @@ TEST_CASE("further paths come by themselves, and what is there is asked for no m
 
   fetch_more(request, {"d/e/f/two", "d/e/three"}, fetched, interruption, draw_nothing);
   CHECK(shop.daemon().connections() == 2);
-  CHECK(fetched.requests <= requests + 4);  // the greeting, d, d/e, the files
+  CHECK(fetched.requests <= requests + 4);  // the advertisement, d, d/e, the files
   CHECK(fetched.bytes > bytes);
   CHECK(fetched.strategy == "v2, three directory levels a request");
 

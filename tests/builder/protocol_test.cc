@@ -1,16 +1,13 @@
-// What servers say, well formed and not: git's framing, greetings and answers.
+// Servers' bytes, well formed and not: packets, advertisements and answers.
 #include <doctest/doctest.h>
 
 #include <string>
 #include <vector>
 
 #include "builder/git/libgit2.h"
-#include "builder/source/back_off.h"
-#include "builder/source/failure_kinds.h"
-#include "builder/source/pack_reply.h"
-#include "builder/source/pack_request.h"
-#include "builder/source/pkt_line.h"
+#include "builder/source/diagnosis.h"
 #include "builder/source/proxy.h"
+#include "builder/source/upload_pack.h"
 
 namespace {
 
@@ -20,15 +17,15 @@ using namespace std::string_literals;
 const std::string id_a(40, 'a');
 const std::string id_b(40, 'b');
 
-ServerOffer v2(const std::string& abilities) {
-  return ServerOffer::read(pkt_line("version 2\n") + pkt_line(abilities + "\n") + "0000");
+Advertisement v2(const std::string& capabilities) {
+  return Advertisement::read(pkt_line("version 2\n") + pkt_line(capabilities + "\n") + "0000");
 }
 
 std::vector<std::string> packets(const std::vector<std::string>& pieces) {
   std::vector<std::string> seen;
   PktReader reader;
   for (const std::string& piece : pieces) {
-    reader.feed(piece, [&](const Packet& packet) {
+    reader.add(piece, [&](const Packet& packet) {
       seen.emplace_back(packet.kind == Packet::Kind::data ? packet.line() : "<mark>");
       return true;
     });
@@ -54,39 +51,39 @@ TEST_CASE("what is no packet is refused") {
   for (const std::string bad : {"<html>", "0003", "fff1x", "zzzz", "-001", "+001"}) {
     CAPTURE(bad);
     PktReader reader;
-    CHECK_THROWS_AS(reader.feed(bad, [](const Packet&) { return true; }), kms::Error);
+    CHECK_THROWS_AS(reader.add(bad, [](const Packet&) { return true; }), kms::Error);
   }
 }
 
-TEST_CASE("a greeting of version 2 names abilities, with and without HTTP's head") {
-  const ServerOffer plain = v2("fetch=shallow wait-for-done filter");
+TEST_CASE("an advertisement of version 2 names capabilities, with and without HTTP's head") {
+  const Advertisement plain = v2("fetch=shallow wait-for-done filter");
   CHECK(plain.version == 2);
   CHECK((plain.filters && plain.shallow && plain.any_object));
-  const ServerOffer with_head =
-      ServerOffer::read(pkt_line("# service=git-upload-pack\n") + "0000" + pkt_line("version 2\n") +
-                        pkt_line("fetch=shallow\n") + pkt_line("object-format=sha1\n") + "0000");
+  const Advertisement with_head =
+      Advertisement::read(pkt_line("# service=git-upload-pack\n") + "0000" + pkt_line("version 2\n") +
+                          pkt_line("fetch=shallow\n") + pkt_line("object-format=sha1\n") + "0000");
   CHECK((with_head.version == 2 && !with_head.filters && with_head.object_format));
 }
 
-TEST_CASE("a greeting of version 0 lists refs, tags with what they lead to") {
-  const ServerOffer offer = ServerOffer::read(
+TEST_CASE("an advertisement of version 0 lists refs, tags with what they lead to") {
+  const Advertisement server = Advertisement::read(
       pkt_line(
           id_a +
           " HEAD\0multi_ack shallow filter allow-tip-sha1-in-want allow-reachable-sha1-in-want agent=x\n"s) +
       pkt_line(id_a + " refs/tags/t\n") + pkt_line(id_b + " refs/tags/t^{}\n") + "0000");
-  CHECK((offer.version == 0 && offer.filters && offer.shallow && offer.any_object));
-  REQUIRE(offer.refs.size() == 2);
-  CHECK(git::hex(offer.refs[1].target()) == id_b);
+  CHECK((server.version == 0 && server.filters && server.shallow && server.any_object));
+  REQUIRE(server.refs.size() == 2);
+  CHECK(git::hex(server.refs[1].target()) == id_b);
 }
 
-TEST_CASE("greetings that are damaged, cut, refusals or of SHA-256 are errors") {
+TEST_CASE("advertisements that are damaged, cut, refusals or of SHA-256 are errors") {
   for (const std::string& bad :
        {""s, pkt_line("version 2\n"), pkt_line("hello\n") + "0000",
         pkt_line("ERR no such repository\n") + "0000",
         pkt_line("version 2\n") + pkt_line("object-format=sha256\n") + "0000",
         pkt_line(std::string(40, 'x') + " HEAD\n") + "0000", pkt_line(id_a) + "0000"}) {
     CAPTURE(bad);
-    CHECK_THROWS_AS(static_cast<void>(ServerOffer::read(bad)), kms::Error);
+    CHECK_THROWS_AS(static_cast<void>(Advertisement::read(bad)), kms::Error);
   }
 }
 
@@ -96,7 +93,7 @@ TEST_CASE("requests are whole and in the order that servers ask for") {
         pkt_line("command=fetch\n") + "0001" + pkt_line("no-progress\n") + pkt_line("ofs-delta\n") +
             pkt_line("want " + id_a + "\n") + pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") +
             pkt_line("done\n") + "0000");
-  ServerOffer old;
+  Advertisement old;
   CHECK(pack_request(old, wants) ==
         pkt_line("want " + id_a + " side-band-64k ofs-delta no-progress filter\n") +
             pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
@@ -109,12 +106,12 @@ TEST_CASE("a ref's line is read with what it peels to") {
   CHECK_THROWS_AS(static_cast<void>(parse_ref_line("unborn HEAD")), kms::Error);
 }
 
-TEST_CASE("a pack comes out of the side band, and the server's last words end it") {
+TEST_CASE("a pack comes out of the side band, and the server's fatal error ends it") {
   std::string pack;
   PackReply reply(2, [&](std::string_view bytes) { pack += bytes; });
   PktReader reader;
   const auto add = [&](const std::string& bytes) {
-    reader.feed(bytes, [&](const Packet& packet) { return reply.add(packet); });
+    reader.add(bytes, [&](const Packet& packet) { return reply.add(packet); });
   };
   add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n"));
   add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail"));
@@ -155,30 +152,17 @@ TEST_CASE("failures of the moment are told from final ones") {
         "unexpected http status code: 429", "the server's answer ends early",
         "the connection was lost: Connection reset by peer", "unexpected EOF"}) {
     CAPTURE(text);
-    CHECK(failure_kind(0, text, false).passing);
-    CHECK(failure_kind(0, text, false).hint != "");
+    CHECK(diagnose(0, text, false).transient);
+    CHECK(diagnose(0, text, false).next_step != "");
   }
   for (const char* text : {"unexpected http status code: 401", "unexpected http status code: 404",
                            "unexpected http status code: 410", "the SSL certificate is invalid",
                            "No space left on device", "cannot find ref 'x'"}) {
     CAPTURE(text);
-    CHECK(!failure_kind(0, text, false).passing);
+    CHECK(!diagnose(0, text, false).transient);
   }
-  CHECK(failure_kind(-1, "what no table knows", true).passing);
-  CHECK(!failure_kind(-1, "unexpected http status code: 404", true).passing);
-  CHECK(!failure_kind(GIT_EAUTH, "what no table knows", true).passing);
-  CHECK(!failure_kind(GIT_ECERTIFICATE, "what no table knows", true).passing);
-}
-
-TEST_CASE("waits double up to a limit, each with chance in it") {
-  BackOff back_off(1);
-  kms::Duration full = BackOff::first;
-  for (int i = 0; i < 12; ++i) {
-    const kms::Duration wait = back_off.next();
-    CHECK(wait >= full / 2);
-    CHECK(wait <= full);
-    full = std::min(full * 2, BackOff::longest);
-  }
-  CHECK(full == BackOff::longest);
-  CHECK(BackOff(1).next() != BackOff(2).next());
+  CHECK(diagnose(-1, "what no table knows", true).transient);
+  CHECK(!diagnose(-1, "unexpected http status code: 404", true).transient);
+  CHECK(!diagnose(GIT_EAUTH, "what no table knows", true).transient);
+  CHECK(!diagnose(GIT_ECERTIFICATE, "what no table knows", true).transient);
 }

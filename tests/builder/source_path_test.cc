@@ -2,8 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "builder/git/reserved_name.h"
-
 using kms::builder::means_device;
 using kms::builder::means_git_directory;
 using kms::builder::source_path;

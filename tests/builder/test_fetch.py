@@ -230,7 +230,7 @@ def test_what_a_server_will_not_do_after_all_leads_to_the_next_way(shop, git_htt
         cause = f"the server says: upload-pack: not our ref {shop.source.id('HEAD:a')}"
     with Relay(git_http.port, replies=replies) as relay:
         done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=git_http.url("source/.git", port=relay.port))
-    assert f'the server cannot do this, trying another way strategy="three directory levels a request" cause="{cause}"' in done.stderr
+    assert f'the server does not support this strategy, trying the next strategy="three directory levels a request" cause="{cause}"' in done.stderr
     assert "trying the fetch again" not in done.stderr
     assert done.strategy == "v2, whole commit"
     assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")

@@ -3,10 +3,9 @@
 #include <functional>
 #include <string>
 
-#include "builder/source/pack_inspector.h"
-#include "builder/source/pack_reply.h"
-#include "builder/source/pack_request.h"
-#include "builder/source/server_offer.h"
+#include "builder/source/packs.h"
+#include "builder/source/protocol.h"
+#include "builder/source/upload_pack.h"
 #include "tests/fuzz/input.h"
 
 namespace {
@@ -31,7 +30,7 @@ std::string packets(std::string_view bytes, std::size_t cut) {
   std::string said;
   PktReader reader;
   const std::string end = outcome(bytes, cut, [&](std::string_view part) {
-    reader.feed(part, [&](const Packet& packet) {
+    reader.add(part, [&](const Packet& packet) {
       kms::fuzz::expect(packet.payload.size() <= 65516, "a packet has at most 65,516 bytes");
       said += std::to_string(static_cast<int>(packet.kind)) + std::string(packet.line()) + "\n";
       return true;
@@ -45,7 +44,7 @@ std::string pack_of(int version, std::string_view bytes, std::size_t cut) {
   PktReader reader;
   PackReply reply(version, [&](std::string_view part) { pack += part; });
   const std::string end = outcome(bytes, cut, [&](std::string_view part) {
-    if (!reply.complete()) reader.feed(part, [&](const Packet& packet) { return reply.add(packet); });
+    if (!reply.complete()) reader.add(part, [&](const Packet& packet) { return reply.add(packet); });
   });
   return pack + end;
 }
@@ -66,7 +65,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   for (const int version : {0, 2})
     kms::fuzz::expect(pack_of(version, bytes, cut) == pack_of(version, bytes, 0),
                       "an answer is read however it is cut");
-  (void)outcome(bytes, 0, [](std::string_view part) { (void)ServerOffer::read(part); });
+  (void)outcome(bytes, 0, [](std::string_view part) { (void)Advertisement::read(part); });
   (void)outcome(bytes, 0, [](std::string_view part) { (void)parse_ref_line(part); });
   return 0;
 }

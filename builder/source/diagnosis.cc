@@ -1,25 +1,25 @@
-#include "builder/source/failure_kinds.h"
-
-#include <git2.h>
+#include "builder/source/diagnosis.h"
 
 #include <array>
+
+#include "builder/source/proxy.h"
 
 namespace kms::builder {
 namespace {
 
 struct KnownWords {
   std::string_view words;
-  std::string_view hint;
-  bool passing;
+  std::string_view next_step;
+  bool transient;
 };
 
 constexpr auto network = "check the network, a firewall and the proxy settings";
 constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
 
-/// Words of libgit2's messages (src/libgit2/transports, streams and util/net), of git's own servers ("access
-/// denied or repository not exported" is git-daemon's), of libssh2 and of the C library. The first match
-/// counts.
+/// Parts of the messages of libgit2 (src/libgit2/transports, streams and util/net), of git's own servers
+/// ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library. The first
+/// match counts.
 constexpr std::array<KnownWords, 30> known{{
     {"No space left on device", "free some space, or give --build-dir on a larger disk", false},
     {"resolve address", "check the host's name in --repo, and this machine's DNS", true},
@@ -57,11 +57,31 @@ constexpr std::array<KnownWords, 30> known{{
     {"remote hung up", cut, true},
 }};
 
+/// `text` without a secret that a library quoted.
+std::string without(std::string text, const Secret& secret) {
+  const std::string hidden = secret.reveal();
+  for (std::size_t at = 0; !hidden.empty() && (at = text.find(hidden, at)) != std::string::npos; at += 3) {
+    text.replace(at, hidden.size(), "***");
+  }
+  return text;
+}
+
+/// `text` without the server's name and URL, which may contain any of the known words.
+std::string without_place(std::string text, const RepositoryUrl& url) {
+  const auto remove = [&](const std::string& words) {
+    for (std::size_t at = 0; (at = text.find(words, at)) != std::string::npos;) text.erase(at, words.size());
+  };
+  remove(url.display());
+  remove(" " + host_and_port(url.display(), "").host + ":");
+  return text;
+}
+
 }  // namespace
 
-FailureKind failure_kind(int code, std::string_view text, bool hung_up) {
+Diagnosis diagnose(int code, std::string_view text, bool hung_up) {
   for (const KnownWords& entry : known) {
-    if (text.find(entry.words) != std::string_view::npos) return {std::string(entry.hint), entry.passing};
+    if (text.find(entry.words) != std::string_view::npos)
+      return {std::string(entry.next_step), entry.transient};
   }
   if (code == GIT_EAUTH) return {"give the right --user and --password-file, or --ssh-key", false};
   if (code == GIT_ECERTIFICATE) {
@@ -70,6 +90,20 @@ FailureKind failure_kind(int code, std::string_view text, bool hung_up) {
   // The texts of a lost connection differ with libgit2's TLS library, of which there are five.
   if (hung_up) return {cut, true};
   return {};
+}
+
+FetchError describe(const FetchRequest& request, const Error& error, int code, bool hung_up) {
+  const RepositoryUrl& url = request.repository;
+  std::string cause = without(url.scrub(error.cause()), request.login.password);
+  cause = without_login(std::move(cause), proxy_of_environment(url));
+  if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
+  // Some of libgit2's TLS libraries only say "Generic error".
+  if (code == GIT_ECERTIFICATE && url.kind() == RepositoryUrl::Kind::https &&
+      cause.find("certificate") == std::string::npos) {
+    cause += " (the server's certificate is refused)";
+  }
+  const Diagnosis diagnosis = diagnose(code, without_place(cause, url), hung_up);
+  return {{cause, error.next_step().empty() ? diagnosis.next_step : error.next_step()}, diagnosis.transient};
 }
 
 }  // namespace kms::builder

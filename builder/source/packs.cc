@@ -1,8 +1,6 @@
-#include "builder/source/pack_inspector.h"
+#include "builder/source/packs.h"
 
 #include <algorithm>
-
-#include "common/error.h"
 
 namespace kms::builder {
 namespace {
@@ -127,11 +125,11 @@ void PackInspector::add_base_offset(unsigned char byte) {
   begin_body();
 }
 
-/// A delta that names its base by an id may stand on any other: all of them could be one chain, with the
-/// longest one of the others between each two.
+/// A delta that names its base by an id may build on any other. At worst all of them are one chain, with the
+/// deepest chain of the others between each two.
 void PackInspector::check_chains() const {
-  if ((id_deltas_ + 1) * (std::uint64_t{deepest_} + 1) - 1 > deepest_chain)
-    refuse("holds a chain of more than " + std::to_string(deepest_chain) + " deltas");
+  if ((id_deltas_ + 1) * (std::uint64_t{deepest_} + 1) - 1 > max_chain)
+    refuse("holds a chain of more than " + std::to_string(max_chain) + " deltas");
 }
 
 std::uint32_t PackInspector::depth_of_base() const {
@@ -175,7 +173,7 @@ std::size_t PackInspector::inflate_some(std::string_view bytes) {
       break;
     }
     if (code != Z_OK && code != Z_BUF_ERROR) refuse("is damaged");
-    if (zlib_.avail_out != 0) break;  // all that was given is used up
+    if (zlib_.avail_out != 0) break;  // the input is used up
   }
   return given - zlib_.avail_in;
 }
@@ -198,6 +196,34 @@ void PackInspector::count(std::uint64_t size) {
                 "give narrower --path options, or raise --max-bytes");
   }
   bytes_ += size;
+}
+
+PackSink::PackSink(git_repository* repository, FetchMeter& meter)
+    : meter_(meter), inspector_(meter.max_bytes) {
+  git_odb* objects = nullptr;
+  git::check(git_repository_odb(&objects, repository), "open the temporary repository");
+  objects_.reset(objects);
+  git_odb_writepack* writer = nullptr;
+  git::check(git_odb_write_pack(&writer, objects, on_progress, this), "write a pack");
+  writer_.reset(writer);
+}
+
+void PackSink::append(std::string_view bytes) {
+  inspector_.add(bytes);
+  git::check(writer_->append(writer_.get(), bytes.data(), bytes.size(), &progress_), "fetch a pack");
+}
+
+void PackSink::finish() {
+  git::check(writer_->commit(writer_.get(), &progress_), "fetch a pack");
+  git::check(git_odb_refresh(objects_.get()), "read what was fetched");
+}
+
+int PackSink::on_progress(const git_indexer_progress* progress, void* self) {
+  FetchMeter& meter = static_cast<PackSink*>(self)->meter_;
+  ++meter.activity;  // libgit2 resolves deltas after the last byte, and that may take long
+  meter.objects = progress->received_objects;
+  meter.objects_total = progress->total_objects;
+  return meter.cancelled ? static_cast<int>(GIT_EUSER) : 0;
 }
 
 }  // namespace kms::builder
