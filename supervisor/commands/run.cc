@@ -7,9 +7,8 @@
 
 #include "common/log/log.h"
 #include "common/net/unix_connection.h"
-#include "supervisor/daemon/signals.h"
 #include "supervisor/daemon/supervisor.h"
-#include "supervisor/instance/socket_file.h"
+#include "supervisor/instance/socket.h"
 
 namespace kms::supervisor {
 namespace {
@@ -55,7 +54,7 @@ void add_plugin_options(CLI::App& run, RunOptions& options) {
       ->capture_default_str();
   run.add_option("--child-output", options.child_output, "How the plugin's lines are passed on: text or json")
       ->transform(CLI::CheckedTransformer(
-          std::map<std::string, OutputFormat>{{"text", OutputFormat::text}, {"json", OutputFormat::json}}))
+          std::map<std::string, log::Format>{{"text", log::Format::text}, {"json", log::Format::json}}))
       ->type_name("FORMAT")
       ->default_str("text");
 }
@@ -91,10 +90,10 @@ void add_restart_options(CLI::App& run, RunOptions& options) {
   add_duration(run, "--hang-grace", policy.hang_grace, "From TERM to KILL of a silent plugin");
   add_duration(run, "--stop-grace", policy.stop_grace,
                "From the forwarded TERM or INT to KILL when stopping");
-  add_duration(run, "--backoff-initial", policy.back_off.initial, "The wait before the second restart",
+  add_duration(run, "--backoff-initial", policy.restart_delay.initial, "The wait before the second restart",
                at_least_one);
-  add_duration(run, "--backoff-max", policy.back_off.cap, "The longest wait before a restart", at_least_one);
-  add_duration(run, "--stable-after", policy.back_off.stable_after, "A life this long resets the back-off");
+  add_duration(run, "--backoff-max", policy.restart_delay.cap, "The longest wait before a restart", at_least_one);
+  add_duration(run, "--stable-after", policy.restart_delay.stable_after, "A life this long resets the back-off");
   run.add_flag("--watch-binary", options.watch_binary,
                "Restart as planned when another binary is published that its build-info.json describes");
   run.add_option(
@@ -192,7 +191,7 @@ Outcome<SupervisorConfig> plan_of(const RunOptions& options) {
 }
 
 int run_supervisor(SupervisorConfig plan, const Endpoint& control) {
-  block_signals();
+  const process::SignalFd signals = Supervisor::block_signals();
   make_parent(control);
   auto listener = UnixListener::claim(control);
   if (!listener) throw Error(listener.error());
@@ -210,7 +209,7 @@ int run_supervisor(SupervisorConfig plan, const Endpoint& control) {
       log::warning(elsewhere + "; unless it takes a socket handed down, it is never found");
   }
   const std::string socket = plan.plugins.front().socket.uri();
-  Supervisor supervisor(std::move(plan), *std::move(listener));
+  Supervisor supervisor(std::move(plan), *std::move(listener), signals);
   log::info("supervising", {{"socket", socket}, {"control-socket", control.uri()}, {"pid", ::getpid()}});
   return supervisor.run();
 }

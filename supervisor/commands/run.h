@@ -21,7 +21,7 @@ struct RunOptions {
   bool watch_binary = false;
   std::string metrics_addr;  ///< HOST:PORT; empty: none are served
   std::string termination_log = "/dev/termination-log";
-  OutputFormat child_output = OutputFormat::text;
+  log::Format child_output = log::Format::text;
   std::string child_user;
   std::uint64_t child_memory = 0;   ///< bytes; 0: no limit
   std::uint32_t child_threads = 0;  ///< 0: no limit

@@ -11,7 +11,7 @@
 namespace kms::supervisor {
 namespace {
 
-/// A datagram socket that is connected to `address`, a path or "@name"; empty where there is none.
+/// A datagram socket connected to `address`, a path or "@name"; empty if there is none.
 UniqueFd connected_to(std::string_view address) {
   sockaddr_un name{};
   if (address.empty() || address.size() >= sizeof name.sun_path) return {};
@@ -36,12 +36,12 @@ ServiceManager::ServiceManager() {
   if (address == nullptr) return;
   socket_ = connected_to(address);
   const long watched = number_in("WATCHDOG_PID");
-  const long patience = number_in("WATCHDOG_USEC");
-  if (socket_ && patience > 0 && (watched == 0 || watched == ::getpid()))
-    watchdog_interval_ = std::chrono::microseconds(std::max(patience / 2, 1L));
+  const long timeout = number_in("WATCHDOG_USEC");
+  if (socket_ && timeout > 0 && (watched == 0 || watched == ::getpid()))
+    watchdog_interval_ = std::chrono::microseconds(std::max(timeout / 2, 1L));
 }
 
-void ServiceManager::tell(const std::string& state) const {
+void ServiceManager::notify(const std::string& state) const {
   if (socket_) static_cast<void>(::send(socket_.get(), state.data(), state.size(), MSG_NOSIGNAL));
 }
 

@@ -1,8 +1,8 @@
-// ServiceManager tells systemd, or whoever set NOTIFY_SOCKET, how the supervisor is: the datagrams of
-// sd_notify(3).
+// ServiceManager reports the supervisor's state to systemd, or to whoever set NOTIFY_SOCKET, by the datagrams
+// of sd_notify(3).
 //
-// Owned by the Supervisor, on the loop's thread. It never blocks and never fails: who does not listen is not
-// told.
+// The Supervisor owns it, on the loop's thread. It never blocks and never fails: if nobody listens, the
+// message is dropped.
 #pragma once
 
 #include <optional>
@@ -15,21 +15,19 @@ namespace kms::supervisor {
 
 class ServiceManager {
  public:
-  /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID of this process' environment.
+  /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID from the environment.
   ServiceManager();
 
-  /// Whether anyone is to be told.
   [[nodiscard]] bool listens() const { return static_cast<bool>(socket_); }
 
-  /// How often "WATCHDOG=1" is to be told: half of what the manager waits for; nothing where it waits for
-  /// none.
+  /// How often to notify "WATCHDOG=1": half of the manager's time-out. Empty if it watches nothing.
   [[nodiscard]] std::optional<Duration> watchdog_interval() const { return watchdog_interval_; }
 
   /// `state` is lines such as "READY=1".
-  void tell(const std::string& state) const;
+  void notify(const std::string& state) const;
 
  private:
-  UniqueFd socket_;  ///< empty: nobody is to be told
+  UniqueFd socket_;
   std::optional<Duration> watchdog_interval_;
 };
 

@@ -17,14 +17,13 @@
 namespace kms::supervisor {
 namespace {
 
-/// An out-of-memory kill explains a death that is seen this long after it, up to twice as long.
+/// An out-of-memory kill explains a death that is seen up to this long after it, or up to twice as long.
 constexpr auto oom_kill_age = std::chrono::seconds(10);
 
-/// Answers `done` once, when all that it was told for have answered: with what went wrong, instance by
-/// instance.
-class Gathered {
+/// Calls `done` once all instances have answered, with what went wrong in each.
+class GatheredOutcome {
  public:
-  Gathered(std::size_t count, ControlHandler::Done done) : left_(count), done_(std::move(done)) {}
+  GatheredOutcome(std::size_t count, ControlHandler::Done done) : left_(count), done_(std::move(done)) {}
 
   void one_is_done(const Instance& instance, const Outcome<>& outcome) {
     if (!outcome) {
@@ -43,22 +42,28 @@ class Gathered {
 
 }  // namespace
 
-Supervisor::Supervisor(SupervisorConfig plan, UnixListener control)
+process::SignalFd Supervisor::block_signals() {
+  ::signal(SIGPIPE, SIG_IGN);
+  return process::SignalFd({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD});
+}
+
+Supervisor::Supervisor(SupervisorConfig config, UnixListener control, const process::SignalFd& signals)
     : writer_(STDERR_FILENO),
       loop_(1),
       context_(loop_, writer_),
-      termination_log_(std::move(plan.termination_log)),
+      termination_log_(std::move(config.termination_log)),
       watchdog_timer_(loop_),
       oom_timer_(loop_),
-      signals_(loop_, [this](int signal) { on_signal(signal); }),
+      signals_(signals),
+      readable_signals_(loop_, signals.fd()),
       control_(loop_, std::move(control), *this) {
   log::redirect([this](std::string line) { writer_.write(std::move(line)); });
-  if (plan.metrics) {
-    metrics_.emplace(*plan.metrics, false, [this] { return metrics(); });
+  if (config.metrics) {
+    metrics_.emplace(*config.metrics, false, [this] { return metrics(); });
     log::info("serving metrics", {{"url", metrics_->url()}});
   }
-  const bool several = plan.plugins.size() > 1;
-  for (InstanceConfig& plugin : plan.plugins) {
+  const bool several = config.plugins.size() > 1;
+  for (InstanceConfig& plugin : config.plugins) {
     const auto number = several ? static_cast<unsigned>(instances_.size() + 1) : 0;
     instances_.push_back(std::make_unique<Instance>(context_, number, std::move(plugin),
                                                     [this](const auto& changed) { on_change(changed); }));
@@ -66,12 +71,14 @@ Supervisor::Supervisor(SupervisorConfig plan, UnixListener control)
 }
 
 Supervisor::~Supervisor() {
+  (void)readable_signals_.release();  // the descriptor is signals_'
   context_.binaries.finish();
   log::redirect({});
 }
 
 int Supervisor::run() {
   process::become_subreaper();
+  await_signals();
   feed_watchdog();
   age_oom_kills();
   for (const auto& instance : instances_) instance->start();
@@ -81,23 +88,35 @@ int Supervisor::run() {
   return well ? exit_code::ok : exit_code::failed;
 }
 
+/// Several SIGCHLD may arrive as one.
+void Supervisor::await_signals() {
+  readable_signals_.async_wait(asio::posix::stream_descriptor::wait_read,
+                               [this](const asio::error_code& error) {
+                                 if (error) return;
+                                 for (int signal = signals_.take(); signal != 0; signal = signals_.take())
+                                   on_signal(signal);
+                                 await_signals();
+                               });
+}
+
 void Supervisor::on_signal(int signal) {
   if (signal == SIGCHLD) {
     process::reap([this](pid_t pid, process::ExitStatus status) { on_exit(pid, status); });
     return;
   }
   if (signal == SIGUSR1) return log_status();
-  const bool end = signal != SIGHUP;
-  context_.history.add(mock_kms::v1::SUPERVISOR, 0, end ? "told to stop" : "told to reload",
-                       {{"signal", process::signal_name(signal)}}, std::chrono::system_clock::now());
-  log::info(end ? "told to stop" : "told to reload", {{"signal", process::signal_name(signal)}});
-  if (!end) return reload();
+  const bool reload_only = signal == SIGHUP;
+  const std::string text = reload_only ? "asked to reload" : "asked to stop";
+  const log::Fields details{{"signal", process::signal_name(signal)}};
+  context_.history.add(mock_kms::v1::SUPERVISOR, 0, text, details);
+  log::info(text, details);
+  if (reload_only) return reload();
   stopping_ = true;
-  manager_.tell("STOPPING=1");
+  manager_.notify("STOPPING=1");
   for (const auto& instance : instances_) instance->stop(signal);
 }
 
-/// A planned restart of each: the plugin reads its files and its environment anew.
+/// A planned restart of each plugin, so that it reads its files again.
 void Supervisor::reload() {
   for (const auto& instance : instances_)
     instance->execute(ControlCommand::restart, "SIGHUP", [](const auto&) {});
@@ -119,11 +138,11 @@ void Supervisor::on_exit(pid_t pid, process::ExitStatus status) {
   log::debug("reaped an orphan", {{"pid", pid}, {"status", status.text()}});
 }
 
-/// The end is posted, since the instance that tells is in the middle of something.
+/// The end is posted, since the instance is in the middle of an event.
 void Supervisor::on_change(const Instance& instance) {
   control_.set_serving(instance.socket().uri(), instance.ready());
   control_.set_serving("", all_ready());
-  tell_manager();
+  notify_manager();
   asio::post(loop_, [this] { end_if_all_have_ended(); });
 }
 
@@ -131,19 +150,19 @@ bool Supervisor::all_ready() const {
   return std::all_of(instances_.begin(), instances_.end(), [](const auto& i) { return i->ready(); });
 }
 
-/// READY=1 more than once does no harm (sd_notify(3)).
-void Supervisor::tell_manager() {
+/// Repeating READY=1 does no harm (sd_notify(3)).
+void Supervisor::notify_manager() {
   if (!manager_.listens()) return;
   mock_kms::v1::SupervisorStatus whole = summary();
   make_fields_utf8(whole);
   const std::string line = status_line(whole);
-  manager_.tell((all_ready() ? "READY=1\nSTATUS=" : "STATUS=") + line.substr(0, line.find('\n')));
+  manager_.notify((all_ready() ? "READY=1\nSTATUS=" : "STATUS=") + line.substr(0, line.find('\n')));
 }
 
 void Supervisor::feed_watchdog() {
   const auto interval = manager_.watchdog_interval();
   if (!interval) return;
-  manager_.tell("WATCHDOG=1");
+  manager_.notify("WATCHDOG=1");
   watchdog_timer_.expires_after(*interval);
   watchdog_timer_.async_wait([this](const asio::error_code& stopped) {
     if (!stopped) feed_watchdog();
@@ -166,12 +185,12 @@ mock_kms::v1::SupervisorStatus Supervisor::summary() const {
 
 void Supervisor::end_if_all_have_ended() {
   if (!std::all_of(instances_.begin(), instances_.end(), [](const auto& i) { return i->ended(); })) return;
-  if (!stopping_) leave_last_words();
+  if (!stopping_) write_termination_message();
   loop_.stop();
 }
 
-/// A container's termination message: what `kubectl describe pod` shows of one that is gone already.
-void Supervisor::leave_last_words() const {
+/// `kubectl describe pod` shows the termination message of a container that is gone.
+void Supervisor::write_termination_message() const {
   std::error_code none;
   if (!std::filesystem::is_regular_file(termination_log_, none)) return;
   std::ofstream file(termination_log_);
@@ -218,7 +237,7 @@ void Supervisor::status(unsigned number, mock_kms::v1::SupervisorStatus& status,
 
 void Supervisor::execute(ControlCommand command, unsigned number, const std::string& requester, Done done) {
   const std::vector<Instance*> instances = chosen(number);
-  const auto gathered = std::make_shared<Gathered>(instances.size(), std::move(done));
+  const auto gathered = std::make_shared<GatheredOutcome>(instances.size(), std::move(done));
   for (Instance* instance : instances) {
     instance->execute(command, requester, [gathered, instance](const Outcome<>& outcome) {
       gathered->one_is_done(*instance, outcome);

@@ -1,34 +1,39 @@
-// Supervisor keeps one plugin alive, or several: it owns the loop, the signals, the control socket and one
-// Instance for each. PID 1 of the container, or any process' child.
+// Supervisor keeps one or more plugins alive. It owns the event loop, the control socket and one Instance per
+// plugin, and it reaps every process. It runs as PID 1 of a container or as any process' child.
 //
-// One thread (run()'s) decides and acts; the threads of gRPC only post to it.
+// One thread (run()'s) decides and acts; gRPC's threads only post to it.
 #pragma once
 
 #include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "common/net/metrics_server.h"
+#include "common/process/signals.h"
 #include "supervisor/control/handler.h"
 #include "supervisor/control/server.h"
 #include "supervisor/daemon/service_manager.h"
-#include "supervisor/daemon/signals.h"
 #include "supervisor/instance/config.h"
-#include "supervisor/instance/context.h"
 #include "supervisor/instance/instance.h"
 
 namespace kms::supervisor {
 
 class Supervisor final : private ControlHandler {
  public:
-  /// `control` is the claimed control socket. block_signals() has been called before. Throws Error where a
-  /// plugin's socket or the metrics' address cannot be had.
-  Supervisor(SupervisorConfig plan, UnixListener control);
+  /// Blocks the supervisor's signals and ignores SIGPIPE, since a reader of stderr may go. Called before any
+  /// thread exists, so that all threads inherit the mask.
+  [[nodiscard]] static process::SignalFd block_signals();
+
+  /// `signals` is that of block_signals() and outlives this. `control` is the claimed control socket. Throws
+  /// Error if a plugin's socket or the metrics' address cannot be bound.
+  Supervisor(SupervisorConfig config, UnixListener control, const process::SignalFd& signals);
 
   /// Supervises until a TERM or INT has ended all plugins, or none will be started again. Returns an exit
-  /// code: ok, or failed where one gave up or had to be killed at the end.
+  /// code: failed if a plugin gave up or had to be killed at the end.
   [[nodiscard]] int run();
 
   ~Supervisor() override;
@@ -36,16 +41,17 @@ class Supervisor final : private ControlHandler {
   Supervisor& operator=(const Supervisor&) = delete;
 
  private:
+  void await_signals();
   void on_signal(int signal);
   void on_exit(pid_t pid, process::ExitStatus status);
   void on_change(const Instance& instance);
-  void tell_manager();
+  void notify_manager();
   void feed_watchdog();
   void age_oom_kills();
   void end_if_all_have_ended();
   void reload();
   void log_status();
-  void leave_last_words() const;
+  void write_termination_message() const;
 
   // ControlHandler.
   [[nodiscard]] bool has(unsigned instance) const override { return instance <= instances_.size(); }
@@ -60,7 +66,7 @@ class Supervisor final : private ControlHandler {
   [[nodiscard]] std::vector<Instance*> chosen(unsigned number) const;
   void fill_own(mock_kms::v1::SupervisorStatus& status) const;
 
-  LineWriter writer_;  ///< first, and so the last to go: all else may log
+  LineWriter writer_;  ///< destroyed last: everything else may log
   asio::io_context loop_;
   InstanceContext context_;
   std::vector<std::unique_ptr<Instance>> instances_;
@@ -70,9 +76,10 @@ class Supervisor final : private ControlHandler {
   asio::steady_timer watchdog_timer_;
   asio::steady_timer oom_timer_;
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
-  SignalSource signals_;
+  const process::SignalFd& signals_;
+  asio::posix::stream_descriptor readable_signals_;
   std::optional<MetricsServer> metrics_;
-  ControlServer control_;  ///< last, since its end still answers from all of the above
+  ControlServer control_;  ///< destroyed first: it still answers from all of the above
 };
 
 }  // namespace kms::supervisor

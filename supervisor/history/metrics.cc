@@ -1,9 +1,5 @@
 #include "supervisor/history/metrics.h"
 
-#include <algorithm>
-
-#include "common/metrics/metrics.h"
-
 namespace kms::supervisor {
 namespace {
 
@@ -14,9 +10,9 @@ double seconds(Duration duration) { return std::chrono::duration<double>(duratio
 const char* name_of(EndCause cause, bool out_of_memory) {
   switch (cause) {
     case EndCause::exited:
-      return out_of_memory ? "out_of_memory" : "own_death";
+      return out_of_memory ? "out_of_memory" : "exited";
     case EndCause::unresponsive:
-      return "silence";
+      return "unresponsive";
     case EndCause::never_ready:
       return "never_ready";
     case EndCause::unhealthy:
@@ -62,15 +58,12 @@ void Metrics::outage(unsigned instance, Duration duration) {
 
 void Metrics::answered(unsigned instance, Duration latency) {
   const std::lock_guard lock(mutex_);
-  Counts& counts = instances_[instance];
-  const auto above = std::lower_bound(latency_bounds.begin(), latency_bounds.end(), seconds(latency));
-  ++counts.latencies.at(static_cast<std::size_t>(above - latency_bounds.begin()));
-  counts.latency_seconds += seconds(latency);
+  instances_[instance].latency.observe(latency);
 }
 
-void Metrics::silent(unsigned instance) {
+void Metrics::unresponsive(unsigned instance) {
   const std::lock_guard lock(mutex_);
-  ++instances_[instance].silent;
+  ++instances_[instance].unresponsive;
 }
 
 std::string Metrics::text() const {
@@ -81,14 +74,14 @@ std::string Metrics::text() const {
     for (const auto& [number, counts] : instances_) text.sample(prefix + name, counts.labels, value(counts));
   };
   each("up", "gauge", "1 while the plugin serves.", [](const Counts& c) { return c.ready ? "1" : "0"; });
-  each("healthy", "gauge", "1 while it serves and its last answer was a good one.",
+  each("healthy", "gauge", "1 while the plugin serves and its last answer was good.",
        [](const Counts& c) { return c.ready && c.healthy ? "1" : "0"; });
-  each("outages_total", "counter", "Times in which nothing answered, once the first process had.",
+  each("outages_total", "counter", "Outages after the first process was ready.",
        [](const Counts& c) { return std::to_string(c.outages); });
-  each("outage_seconds_total", "counter", "Seconds of those.",
+  each("outage_seconds_total", "counter", "Seconds of outage.",
        [](const Counts& c) { return metrics_number(c.outage_seconds); });
-  each("silent_probes_total", "counter", "Probes that got no answer, those while a plugin starts included.",
-       [](const Counts& c) { return std::to_string(c.silent); });
+  each("unresponsive_probes_total", "counter", "Probes without an answer, including those during a start.",
+       [](const Counts& c) { return std::to_string(c.unresponsive); });
   const std::string ends = std::string(prefix) + "ends_total";
   text.family(ends, "counter", "Processes that ended, by cause.");
   for (const auto& [number, counts] : instances_) {
@@ -97,16 +90,7 @@ std::string Metrics::text() const {
   }
   const std::string latency = std::string(prefix) + "probe_duration_seconds";
   text.family(latency, "histogram", "Time from a Status probe to its answer.");
-  for (const auto& [number, counts] : instances_) {
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < counts.latencies.size(); ++i) {
-      sum += counts.latencies[i];
-      const std::string bound = i < latency_bounds.size() ? metrics_number(latency_bounds.at(i)) : "+Inf";
-      text.sample(latency + "_bucket", counts.labels + "," + metrics_label("le", bound), std::to_string(sum));
-    }
-    text.sample(latency + "_sum", counts.labels, metrics_number(counts.latency_seconds));
-    text.sample(latency + "_count", counts.labels, std::to_string(sum));
-  }
+  for (const auto& [number, counts] : instances_) text.histogram(latency, counts.labels, counts.latency);
   return text.take();
 }
 

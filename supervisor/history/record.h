@@ -1,23 +1,32 @@
-// Record keeps what `supervisor status` tells of the past: states, restarts, ends.
+// Record reports what happens to one instance, and keeps what `supervisor status` shows of its past.
 //
-// Owned by the loop, on its thread. It decides nothing; its memory is bounded (the last 8 ends). What
-// durations are counted from is steady time, which nobody sets.
+// The Instance owns it, on the loop's thread. It writes log lines, events and metrics and never decides
+// anything. Its memory is bounded (the last 8 ends). Durations use the steady clock.
 #pragma once
 
 #include <chrono>
 #include <deque>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "supervisor/instance/process.h"
+#include "common/log/log.h"
+#include "supervisor/history/history.h"
+#include "supervisor/history/metrics.h"
+#include "supervisor/history/oom_kills.h"
 #include "supervisor/lifecycle/lifecycle.h"
+#include "supervisor/probe/health.h"
 
 namespace kms::supervisor {
 
-struct Outage {
-  pid_t pid;
-  std::string cause;  ///< "" where the process has not been reaped yet
-  Duration duration;
+/// A process that ended, or that could not be started.
+struct ProcessEnd {
+  pid_t pid = 0;  ///< 0: it could not be started
+  std::optional<process::ExitStatus> status = {};
+  bool answered = false;              ///< to any probe of its life
+  bool killed_by_supervisor = false;  ///< the supervisor sent KILL
+  std::vector<std::string> last_lines = {};
+  std::string launch_error = {};
 };
 
 class Record {
@@ -25,65 +34,76 @@ class Record {
   using WallTime = std::chrono::system_clock::time_point;
   static constexpr int kept_exits = 8;
 
-  explicit Record(WallTime now) : since_(now) {}
+  /// The running process that status shows as the active one.
+  struct Running {
+    pid_t pid;
+    WallTime started;
+    const Health* health;
+  };
 
-  /// Another process has become the active one.
-  void active_process_changed(WallTime now) {
-    ++active_processes_;
-    since_ = now;
-  }
-  /// What ended gets the duration of the outage that it began, as soon as that is known.
-  void ended(mock_kms::v1::Exit end);
+  /// `instance` is its number, 0 for the only one. The references outlive this.
+  Record(unsigned instance, const Policy& policy, History& history, Metrics& metrics, OomKills& oom_kills)
+      : instance_(instance), policy_(policy), history_(history), metrics_(metrics), oom_kills_(oom_kills) {}
 
-  /// Calls are not answered since `now`, because of what became of process `pid`. Nothing where one has begun
-  /// already.
-  void outage_began(pid_t pid, Time now);
+  /// Adds an event to the history and logs it.
+  void report(mock_kms::v1::EventKind kind, log::Level level, const std::string& text,
+              const log::Fields& details);
 
-  /// Calls are answered again. The outage that this ends; nothing where there was none.
-  [[nodiscard]] std::optional<Outage> outage_over(Time now);
-
-  /// A good Status came.
-  void answered_well(Time now) { good_at_ = now; }
-  void waiting_until(std::optional<WallTime> next_start) { next_start_ = next_start; }
-  /// The newest end and the last lines of its output; "" where there is none.
-  [[nodiscard]] std::string termination_message() const;
+  // `active` is true if the call is about the active process.
+  void launched(pid_t pid, Generation generation, bool active);
+  void became_active();
+  void probed(pid_t pid, Health& health, const ProbeResult& result, bool active, Time now);
+  void ready(pid_t pid, Duration after, const std::string& handover, bool active, Time now);
+  void giving_up(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active);
+  void promoted(pid_t pid, bool ready, Time now);
+  void ended(const ReportEnd& end, const ProcessEnd& process, bool active, Time now);
+  void not_restarted(const std::string& problem);
   void paused_by(std::string requester) { paused_by_ = std::move(requester); }
 
-  /// Notes when the kind of state changes; called after every event. A pause is nobody's outage.
-  void entered(const State& state, WallTime now);
+  /// Called after every event. A pause ends an outage that nobody waits for any more.
+  void entered(const State& state);
 
-  /// Fills state, health, reason, restarts and exits. `active` is the active process, nullptr where there is
-  /// none. `unreachable` says why clients do not come to a process that answers the supervisor's own probes,
-  /// "" where they do.
-  void fill(mock_kms::v1::SupervisorStatus& status, const Child* active, const std::string& unreachable,
-            Time now) const;
+  /// Fills state, health, reason, restarts and exits. `running` is empty if there is no active process.
+  /// `unreachable` says why clients do not reach a process that answers the supervisor's own probes; "" if
+  /// they do.
+  void fill(mock_kms::v1::SupervisorStatus& status, const std::optional<Running>& running,
+            const std::string& unreachable, Time now) const;
+
+  /// The newest end and the last lines of its output; "" if there is none.
+  [[nodiscard]] std::string termination_message() const;
 
  private:
-  struct BeganOutage {
+  struct Outage {
     pid_t pid;
     Time began;
   };
+  struct PastOutage {
+    pid_t pid;
+    Duration duration;
+  };
 
-  [[nodiscard]] std::string reason(const Child* active, const std::string& unreachable) const;
+  [[nodiscard]] std::string cause_of(const ReportEnd& end, const ProcessEnd& process,
+                                     bool out_of_memory) const;
+  [[nodiscard]] std::string reason(const std::optional<Running>& running,
+                                   const std::string& unreachable) const;
   [[nodiscard]] mock_kms::v1::Exit* exit_of(pid_t pid);
+  void outage_began(pid_t pid, Time since);
+  void outage_over(Time now);
 
+  unsigned instance_;
+  const Policy& policy_;
+  History& history_;
+  Metrics& metrics_;
+  OomKills& oom_kills_;
   mock_kms::v1::State state_ = mock_kms::v1::STARTING;
-  WallTime since_;
+  WallTime since_ = std::chrono::system_clock::now();
   unsigned active_processes_ = 0;
   std::optional<WallTime> next_start_;
   std::string paused_by_;
-  std::optional<Time> good_at_;
-  std::optional<BeganOutage> outage_;
-  std::optional<Outage> last_outage_;     ///< whose process may not have been reaped yet
-  std::deque<mock_kms::v1::Exit> exits_;  ///< newest first
+  std::optional<Time> good_at_;  ///< the last good Status
+  std::optional<Outage> outage_;
+  std::optional<PastOutage> last_outage_;  ///< its process may not have been reaped yet
+  std::deque<mock_kms::v1::Exit> exits_;   ///< newest first
 };
-
-/// Why a process ended, for people: the cause as the lifecycle knows it and what the exit status adds.
-[[nodiscard]] std::string cause_text(EndCause cause, const std::optional<process::ExitStatus>& status,
-                                     const Policy& policy);
-
-/// Who sent a SIGKILL that the supervisor did not send. `counter` is the file in which the kernel counts its
-/// out-of-memory kills, "" where there is none.
-[[nodiscard]] std::string cause_of_kill(bool out_of_memory, const std::string& counter);
 
 }  // namespace kms::supervisor

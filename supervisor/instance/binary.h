@@ -1,8 +1,7 @@
-// Binaries tells what is known of the plugins' files: their SHA-256 and the build-info.json that the builder
-// left beside them.
+// BinaryReader reads the plugins' files, and BinaryWatch asks for a restart when a new one is published.
 //
-// Called on the loop's thread; files are read and digested on a thread of its own, since that takes tens of
-// milliseconds for a large one. A digest is remembered by its file's inode, size and change time.
+// Both are used on the loop's thread. The reader digests files on a thread of its own, since a large one
+// takes tens of milliseconds. It caches a digest by the file's inode, size and change time.
 #pragma once
 
 #include <sys/stat.h>
@@ -16,31 +15,33 @@
 #include <vector>
 
 #include "proto/supervisor_control.pb.h"
+#include "supervisor/history/record.h"
+#include "supervisor/instance/path_watch.h"
 
 namespace kms::supervisor {
 
 struct BinaryPaths {
   std::string program;
-  std::string build_info;                             ///< empty: beside the program, where it may be missing
+  std::string build_info;                             ///< "": beside the program, if it is there
   std::optional<struct stat> started = std::nullopt;  ///< the file that the process was started from
 };
 
-class Binaries {
+class BinaryReader {
  public:
-  using Described = std::function<void(std::vector<mock_kms::v1::BinaryOnDisk>)>;
+  using Done = std::function<void(std::vector<mock_kms::v1::BinaryOnDisk>)>;
 
-  explicit Binaries(asio::io_context& loop) : loop_(loop) {}
-  Binaries(const Binaries&) = delete;
-  Binaries& operator=(const Binaries&) = delete;
+  explicit BinaryReader(asio::io_context& loop) : loop_(loop) {}
+  BinaryReader(const BinaryReader&) = delete;
+  BinaryReader& operator=(const BinaryReader&) = delete;
 
-  ~Binaries() { finish(); }
+  ~BinaryReader() { finish(); }
 
-  /// Waits until all that was asked for is read; what comes later is read at once, on the caller's thread.
+  /// Waits for the reads under way. A later describe() reads on the caller's thread.
   void finish();
 
-  /// Reads the files as they are now and hands what they are to `described`, on the loop's thread, in the
-  /// same order. What cannot be read is named in `problem`.
-  void describe(std::vector<BinaryPaths> binaries, Described described);
+  /// Reads SHA-256 and build-info.json of the files, and passes them to `done` in the same order. An error is
+  /// in the field `problem`.
+  void describe(std::vector<BinaryPaths> binaries, Done done);
 
  private:
   struct Digest {
@@ -53,9 +54,28 @@ class Binaries {
   [[nodiscard]] std::string digest(const std::string& path);
 
   asio::io_context& loop_;
-  std::map<std::string, Digest> digests_;  ///< by path; on the thread alone
+  std::map<std::string, Digest> digests_;  ///< by path; used on the thread alone
   bool finished_ = false;
   asio::thread_pool thread_{1};
+};
+
+class BinaryWatch {
+ public:
+  /// Everything outlives this. `restart` is called on the loop's thread.
+  BinaryWatch(BinaryReader& reader, PathWatch& paths, BinaryPaths binary, Record& record,
+              std::function<void()> restart);
+  BinaryWatch(const BinaryWatch&) = delete;
+  BinaryWatch& operator=(const BinaryWatch&) = delete;
+
+ private:
+  void read();
+  void on_read(const mock_kms::v1::BinaryOnDisk& found);
+
+  BinaryReader& reader_;
+  BinaryPaths binary_;
+  Record& record_;
+  std::function<void()> restart_;
+  std::string sha256_;  ///< of the binary that runs, or of the newest that was tried
 };
 
 }  // namespace kms::supervisor

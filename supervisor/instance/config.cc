@@ -5,7 +5,7 @@
 namespace kms::supervisor {
 namespace {
 
-/// An option of mock-kms-provider's, and the variable that says the same.
+/// An option of mock-kms-provider and its environment variable.
 struct PluginOption {
   std::string_view name;
   std::string_view variable;
@@ -13,7 +13,7 @@ struct PluginOption {
 constexpr PluginOption listen_addr{"listen-addr", "MOCK_KMS_LISTEN_ADDR="};
 constexpr PluginOption control_socket{"control-socket", "MOCK_KMS_CONTROL_SOCKET="};
 
-/// What the plugin is told by `option`, "" where it is not: by a word, the next one, or its environment.
+/// The value of `option` in the command, else in the environment; "" if there is none.
 std::string option_of(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                       const PluginOption& option) {
   std::string value;
@@ -65,7 +65,7 @@ std::string other_endpoint(const std::vector<std::string>& command,
                            const std::vector<std::string>& environment, const Endpoint& socket) {
   const auto endpoint = Endpoint::parse(option_of(command, environment, listen_addr));
   if (!endpoint || endpoint->uri() == socket.uri()) return "";
-  return "the plugin is told to listen on " + endpoint->uri() + ", and the supervisor's --socket is " +
+  return "the plugin is set to listen on " + endpoint->uri() + ", and the supervisor's --socket is " +
          socket.uri();
 }
 

@@ -1,10 +1,11 @@
-// What is asked of a supervisor: which plugin, on which socket, by which policy. Values.
+// The configuration of a supervisor and of its instances. Values.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "common/log/log.h"
 #include "common/net/endpoint.h"
 #include "common/net/metrics_server.h"
 #include "common/net/unix_listener.h"
@@ -14,44 +15,38 @@
 
 namespace kms::supervisor {
 
-enum class OutputFormat { text, json };
-
-/// One plugin's.
 struct InstanceConfig {
   Endpoint socket;      ///< where the plugin serves
-  SocketAccess access;  ///< of that socket where the supervisor binds it
+  SocketAccess access;  ///< of that socket, if the supervisor binds it
   HandoverMode handover = HandoverMode::automatic;
-  process::Launch plugin;     ///< its command, environment, user and limits
-  std::string control;        ///< where the plugin, if it is mock-kms-provider, takes commands; "": nowhere
-  std::string build_info;     ///< path of build-info.json; empty: beside the program
-  bool watch_binary = false;  ///< restart as planned when another binary has been published
-  OutputFormat output = OutputFormat::text;
-  unsigned deep_probe_every = 0;                         ///< n: each n-th probe is a deep one; 0: none
-  Duration slow_after = std::chrono::milliseconds(500);  ///< an answer that takes longer is a slow one
+  process::Launch plugin;                  ///< its command, environment, user and limits
+  std::string control;                     ///< mock-kms-provider's control socket; "" if it has none
+  std::string build_info;                  ///< path of build-info.json; "": beside the program
+  bool watch_binary = false;               ///< restart as planned when another binary is published
+  log::Format output = log::Format::text;  ///< how the plugin's lines are passed on
+  unsigned deep_probe_every = 0;           ///< n: each n-th probe is a deep one; 0: none
+  Duration slow_after = std::chrono::milliseconds(500);  ///< an answer that takes longer is slow
   Policy policy;
 };
 
-/// A whole supervisor's.
 struct SupervisorConfig {
-  std::vector<InstanceConfig> plugins;  ///< an instance for each
-  std::string termination_log;  ///< where the kubelet reads a container's last words; used if it exists
-  std::optional<MetricsAddress> metrics;  ///< where Prometheus asks; empty: nowhere
+  std::vector<InstanceConfig> plugins;    ///< an instance for each
+  std::string termination_log;            ///< file that the kubelet reads after the end; used if it exists
+  std::optional<MetricsAddress> metrics;  ///< where Prometheus scrapes; empty: nowhere
 };
 
 /// `text` with the instance's number in place of each "{n}".
 [[nodiscard]] std::string numbered(std::string text, unsigned number);
 
-/// The supervisor's own environment without what a service manager handed down to it, numbered.
+/// The supervisor's environment, numbered, without the variables that a service manager set for it.
 [[nodiscard]] std::vector<std::string> plugin_environment(unsigned number);
 
-/// The URI of the control socket that mock-kms-provider makes when it is started so: its --control-socket, by
-/// `command` or `environment`, else the one beside `socket`; "" where there is no room for its name.
+/// The URI of mock-kms-provider's control socket: its --control-socket, from `command` or `environment`, else
+/// the one beside `socket`. "" if there is no room for its name.
 [[nodiscard]] std::string control_of(const std::vector<std::string>& command,
                                      const std::vector<std::string>& environment, const Endpoint& socket);
 
-/// Why `command` seems to serve elsewhere than on `socket`, "" where it does not: it names another endpoint
-/// by
-/// --listen-addr, or its environment does.
+/// A warning if `command` or `environment` names another endpoint than `socket` by --listen-addr; else "".
 [[nodiscard]] std::string other_endpoint(const std::vector<std::string>& command,
                                          const std::vector<std::string>& environment, const Endpoint& socket);
 

@@ -1,12 +1,20 @@
 #include "supervisor/instance/instance.h"
 
+#include <algorithm>
+#include <asio/post.hpp>
 #include <csignal>
 #include <random>
+#include <utility>
 
-#include "common/net/unix_listener.h"
 #include "common/text/time.h"
 
 namespace kms::supervisor {
+namespace {
+
+Time now() { return std::chrono::steady_clock::now(); }
+
+}  // namespace
+
 Instance::Instance(InstanceContext& context, unsigned number, InstanceConfig config,
                    std::function<void(const Instance&)> changed)
     : context_(context),
@@ -15,148 +23,107 @@ Instance::Instance(InstanceContext& context, unsigned number, InstanceConfig con
       changed_(std::move(changed)),
       binary_{process::find_program(config_.plugin.command.at(0)), config_.build_info},
       lifecycle_(config_.policy, std::random_device()()),
-      handover_(config_.handover),
-      record_(std::chrono::system_clock::now()),
-      timer_(context.loop),
-      socket_timer_(context.loop) {
+      record_(number_, config_.policy, context.history, context.metrics, context.oom_kills),
+      socket_(context.loop, context.paths, config_, record_, [this] { check_socket(); }),
+      timer_(context.loop) {
   context_.metrics.add(number_, config_.socket.uri());
-  if (handover_.hand_down()) bind_socket();
-  if (!config_.socket.abstract()) context_.paths.add(config_.socket.name(), [this] { check_socket(); });
-  if (!config_.watch_binary) return;
-  context_.paths.add(binary_.program, [this] { on_binary_change(); });
-  on_binary_change();
+  if (config_.watch_binary)
+    binary_watch_.emplace(context_.binaries, context_.paths, binary_, record_,
+                          [this] { dispatch(RestartRequested{}); });
 }
 
-Instance::~Instance() {
-  if (!listener_) remove_stale_socket(config_.socket);  // a plugin that was killed could not
+PluginProcess* Instance::process(Generation generation) const {
+  const auto found = processes_.find(generation);
+  return found == processes_.end() ? nullptr : found->second.get();
 }
 
-Child* Instance::child(Generation generation) const {
-  const auto found = children_.find(generation);
-  return found == children_.end() ? nullptr : found->second.get();
+PluginSocket::ActiveProcess Instance::active_process() const {
+  const PluginProcess* active = process(active_);
+  const bool starting = std::holds_alternative<Starting>(lifecycle_.state());
+  return {active_, active == nullptr ? 0 : active->pid(), ready(),
+          (starting || ready()) && !lifecycle_.restarting(), active != nullptr && active->killed()};
 }
 
-void Instance::tell(EventKind kind, log::Level level, const std::string& text, const log::Fields& details) {
-  context_.history.add(kind, number_, text, details, std::chrono::system_clock::now());
-  log::write(level, number_ == 0 ? text : "instance " + std::to_string(number_) + ": " + text, details);
-}
+// Events.
 
 bool Instance::reaped(pid_t pid, process::ExitStatus status) {
-  const auto ended = std::find_if(children_.begin(), children_.end(),
+  const auto found = std::find_if(processes_.begin(), processes_.end(),
                                   [pid](const auto& entry) { return entry.second->pid() == pid; });
-  if (ended == children_.end()) return false;
-  const Generation generation = ended->first;
-  Child& gone = *ended->second;
+  if (found == processes_.end()) return false;
+  const Generation generation = found->first;
+  PluginProcess& gone = *found->second;
   gone.reaped();
-  if (generation == active_) own_socket_.reset();
-  last_status_ = status;
-  out_of_memory_ =
-      status.signaled() && status.value() == SIGKILL && !gone.killed() && context_.oom_kills.claim();
-  if (generation == lifecycle_.generation() && !gone.health().answered()) judge_handover(status);
+  if (generation == active_) socket_.active_process_ended();
+  ended_ = {pid, status, gone.health().answered(), gone.killed(), gone.last_lines()};
+  if (generation == lifecycle_.generation() && !ended_.answered) judge_handover(status);
   dispatch(Exited{generation, status});
-  children_.erase(generation);
+  processes_.erase(generation);
   return true;
 }
 
-/// The active process has ended before it ever answered. What a signal ended, or what was asked to end, says
-/// nothing of how it would have come by its socket.
+/// The active process has ended before it ever answered. If a signal ended it, or it was asked to end, that
+/// says nothing about the handover.
 void Instance::judge_handover(process::ExitStatus status) {
   const auto* ending = std::get_if<Ending>(&lifecycle_.state());
   if (ending != nullptr && ending->cause == EndCause::never_ready) {
-    (void)handover_.failed("it did not answer within " + go_duration(config_.policy.startup_timeout));
+    (void)socket_.handover().failed("it did not answer within " +
+                                    go_duration(config_.policy.startup_timeout));
   } else if (std::holds_alternative<Starting>(lifecycle_.state()) && !status.signaled()) {
-    (void)handover_.failed("it " + status.text() + " before it answered");
+    (void)socket_.handover().failed("it " + status.text() + " before it answered");
   }
 }
 
 void Instance::on_line(pid_t pid, std::string line) {
-  output_.add(++context_.lines, pid, line, std::chrono::system_clock::now());
-  if (config_.output == OutputFormat::json) {
-    line = "{\"time\":\"" + rfc3339(std::chrono::system_clock::now()) +
-           "\",\"instance\":" + std::to_string(number_) + ",\"pid\":" + std::to_string(pid) +
-           ",\"line\":" + json_string(line) + "}";
-  } else if (number_ > 0) {
-    line.insert(0, std::to_string(number_) + "| ");
-  }
-  context_.writer.write(std::move(line));
+  output_.add(++context_.lines, pid, line);
+  context_.writer.write(plugin_line(config_.output, number_, pid, std::move(line)));
 }
 
 void Instance::on_probe(const ProbeResult& result) {
-  Child* probed = child(result.generation);
+  PluginProcess* probed = process(result.generation);
   if (probed == nullptr) return;
+  const bool active = result.generation == active_;
   const auto* silence = std::get_if<ProbeSilence>(&result.outcome);
-  if (silence != nullptr && silence->broken && probed->asked_anew()) {
-    // It accepts connections, and this one met what others meet, such as a fault that drops them.
+  if (silence != nullptr && silence->broken && probed->probed_anew()) {
+    // It accepts connections. This one met what others meet too, such as a fault that drops them.
     return probed->probe(config_.policy.probe_timeout, false);
   }
-  Health& health = probed->health();
-  const std::string fault = health.fault();
-  const std::string key = health.key_id();
-  const bool slow = health.slow();
-  health.note(result, std::chrono::system_clock::now(), std::chrono::steady_clock::now());
-  if (silence == nullptr) tell_changes(*probed, fault, key, slow);
-  on_answer(*probed, result);
-  // inotify tells of the socket's file sooner, but may not be had, or say nothing on some file systems.
-  if (result.generation == active_ && !socket_lost_) check_socket();
+  record_.probed(probed->pid(), probed->health(), result, active, now());
+  if (silence != nullptr) dispatch(Unresponsive{result.generation});
+  if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome))
+    on_answer(*probed, result.generation, *answer);
+  if (active && !socket_.lost()) check_socket();
   report_if_changed();
 }
 
-void Instance::on_answer(Child& probed, const ProbeResult& result) {
-  if (const auto* silence = std::get_if<ProbeSilence>(&result.outcome)) {
-    log::debug("a probe got no answer", {{"cause", silence->cause}});
-    context_.metrics.silent(number_);
-    dispatch(Unresponsive{result.generation});
-  } else if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) {
-    if (answer->error.empty()) on_handover_result(*answer);
-    const bool good = probed.health().fault().empty();
-    context_.metrics.answered(number_, answer->latency);
-    if (result.generation == active_ && !listener_ && !own_socket_ && !config_.socket.abstract()) {
-      own_socket_ = socket_file_at(config_.socket).value_or(SocketFile{});
-      own_listener_ = listener_at(config_.socket);
-    }
-    if (good && result.generation == lifecycle_.generation())
-      record_.answered_well(std::chrono::steady_clock::now());
-    dispatch(Answered{result.generation, good});
-  }
+void Instance::on_answer(const PluginProcess& probed, Generation generation, const ProbeAnswer& answer) {
+  const bool good = probed.health().fault().empty();
+  if (socket_.answered(answer, generation == active_)) on_handover_result();
+  dispatch(Answered{generation, good});
 }
 
-/// How the plugin that answered has come to its socket, as far as that was not known.
-void Instance::on_handover_result(const ProbeAnswer& answer) {
-  const bool own_socket = listener_ && !answer.privately && !listener_->in_place();
-  if (own_socket || (handover_.private_probes() && !answer.privately)) return;
-  handover_.answered(answer.privately);
-  lifecycle_.allow_overlap(handover_.private_probes());
-  if (!config_.policy.standby || handover_.private_probes() || std::exchange(warned_of_standby_, true))
-    return;
+/// Two processes can be alive at once only if each answers over its private connection.
+void Instance::on_handover_result() {
+  const bool overlap = socket_.handover().private_probes();
+  lifecycle_.allow_overlap(overlap);
+  if (!config_.policy.standby || overlap || std::exchange(warned_of_standby_, true)) return;
   log::warning("--standby has no effect: two processes cannot be told apart",
-               {{"socket", config_.socket.uri()}, {"handover", handover_.text()}});
+               {{"socket", config_.socket.uri()}, {"handover", socket_.handover().text()}});
 }
 
-void Instance::tell_changes(const Child& child, const std::string& fault_before,
-                            const std::string& key_before, bool slow_before) {
-  const Health& health = child.health();
-  const auto pid = child.pid();
-  if (health.fault() != fault_before) {
-    if (health.fault().empty()) {
-      tell(mock_kms::v1::HEALTHY, log::Level::info, "the plugin is healthy again", {{"pid", pid}});
-    } else {
-      tell(mock_kms::v1::UNHEALTHY, log::Level::warning, "the plugin answers, but " + health.fault(),
-           {{"pid", pid}});
-    }
-  }
-  if (health.key_id() != key_before && !key_before.empty()) {
-    tell(mock_kms::v1::KEY_CHANGED, log::Level::info, "the plugin names another key",
-         {{"pid", pid}, {"from", key_before}, {"to", health.key_id()}});
-  }
-  if (health.slow() && !slow_before) {
-    tell(mock_kms::v1::SLOW, log::Level::warning, "the plugin answers slowly",
-         {{"pid", pid}, {"took", human_duration(health.latency())}});
+void Instance::check_socket() {
+  switch (socket_.check(active_process())) {
+    case PluginSocket::Remedy::none:
+      return;
+    case PluginSocket::Remedy::restart:
+      return dispatch(RestartRequested{});
+    case PluginSocket::Remedy::kill:
+      return process(active_)->send_signal(SIGKILL);
   }
 }
 
 void Instance::dispatch(Event event) {
   pending_.push_back(std::move(event));
-  if (pending_.size() > 1) return;  // an action raised it: the loop below takes it next
+  if (pending_.size() > 1) return;  // an action raised it; the loop below takes it next
   while (!pending_.empty()) {
     handle(pending_.front());
     pending_.pop_front();
@@ -165,30 +132,14 @@ void Instance::dispatch(Event event) {
 }
 
 void Instance::handle(const Event& event) {
-  const Actions actions = lifecycle_.handle(event, std::chrono::steady_clock::now());
-  for (const Action& action : actions) {
+  for (const Action& action : lifecycle_.handle(event, now())) {
     std::visit([this](const auto& a) { act(a); }, action);
   }
-  record_.entered(lifecycle_.state(), std::chrono::system_clock::now());
+  record_.entered(lifecycle_.state());
   if (std::holds_alternative<Paused>(lifecycle_.state())) {
-    for (const ControlHandler::Done& done : std::exchange(pauses_, {})) done({});
+    for (const auto& done : std::exchange(pauses_, {})) done({});
   }
   report_if_changed();
-}
-
-void Instance::report_if_changed() {
-  const Child* active = child(active_);
-  Snapshot look{lifecycle_.state().index(), active_, false, "", ""};
-  if (active != nullptr) {
-    look.healthy = ready() && active->health().good() && unreachable().empty();
-    look.fault = active->health().fault();
-    look.key_id = active->health().key_id();
-  }
-  if (look == last_reported_) return;
-  last_reported_ = std::move(look);
-  context_.metrics.ready(number_, ready());
-  context_.metrics.healthy(number_, last_reported_.healthy);
-  changed_(*this);
 }
 
 void Instance::set_timer() {
@@ -203,43 +154,126 @@ void Instance::set_timer() {
   });
 }
 
-BinaryPaths Instance::binary() const {
-  BinaryPaths paths = binary_;
-  if (const Child* active = child(lifecycle_.generation())) paths.started = active->program();
-  return paths;
+void Instance::report_if_changed() {
+  const PluginProcess* active = process(active_);
+  Snapshot snapshot{lifecycle_.state().index(), active_, false, "", ""};
+  if (active != nullptr) {
+    snapshot.healthy = ready() && active->health().good() && socket_.unreachable(active_process()).empty();
+    snapshot.fault = active->health().fault();
+    snapshot.key_id = active->health().key_id();
+  }
+  if (snapshot == last_reported_) return;
+  last_reported_ = std::move(snapshot);
+  context_.metrics.ready(number_, ready());
+  context_.metrics.healthy(number_, last_reported_.healthy);
+  changed_(*this);
 }
 
-void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
-  status.set_instance(number_);
-  record_.fill(status, child(lifecycle_.generation()), unreachable(), std::chrono::steady_clock::now());
-  for (const std::string& word : config_.plugin.command) status.add_command(word);
-  *status.mutable_socket() = describe_socket(config_.socket);
-  status.mutable_socket()->set_in_place(listener_ && listener_->in_place());
-  status.set_handover(handover_.text());
-  status.set_plugin_control(config_.control);
-  if (const auto& successor = lifecycle_.successor()) {
-    const Child* process = child(successor->generation);
-    status.mutable_standby()->set_pid(process == nullptr ? 0 : static_cast<std::uint32_t>(process->pid()));
-    status.mutable_standby()->set_ready(successor->ready);
+// Actions.
+
+void Instance::act(const Launch& action) {
+  const bool active = action.generation == lifecycle_.generation();
+  if (active) {
+    active_ = action.generation;
+    record_.became_active();
+  }
+  try {
+    launch(action.generation, active);
+  } catch (const Error& error) {
+    ended_ = {};
+    ended_.launch_error = error.what();
+    dispatch(LaunchFailed{action.generation, error.what()});
   }
 }
+
+void Instance::launch(Generation generation, bool active) {
+  const UnixListener* listener = socket_.prepare(generation, active);
+  const Handover& handover = socket_.handover();
+  auto started = std::make_unique<PluginProcess>(
+      context_.loop, context_.calls, generation,
+      PluginProcess::Options{config_.plugin, config_.socket, listener, handover.private_probes(),
+                             handover.only_at_endpoint(), config_.slow_after},
+      [this, generation](std::string line) { on_line(process(generation)->pid(), std::move(line)); },
+      // A cancelled probe may end after this instance is gone, but the loop then runs no more.
+      [this, &loop = context_.loop](ProbeResult result) {
+        asio::post(loop, [this, result = std::move(result)] { on_probe(result); });
+      });
+  record_.launched(started->pid(), generation, active);
+  processes_.emplace(generation, std::move(started));
+}
+
+void Instance::act(const Activate& action) {
+  if (PluginProcess* launched = process(action.generation)) launched->activate();
+}
+
+void Instance::act(const SendSignal& action) {
+  if (PluginProcess* target = process(action.generation)) target->send_signal(action.signal);
+}
+
+/// If clients wait in the socket's queue, the probe is made as theirs: the plugin may answer over the
+/// connection that it has and accept no other.
+void Instance::act(const StartProbe& action) {
+  PluginProcess* probed = process(action.generation);
+  if (probed == nullptr) return;
+  if (action.generation == active_ && socket_.clients_wait(active_process()))
+    return probed->probe_anew(config_.policy.probe_timeout);
+  const unsigned every = config_.deep_probe_every;
+  const bool deep = every > 0 && probed->health().answered() && probed->count_probe() % every == 0;
+  probed->probe(config_.policy.probe_timeout, deep);
+}
+
+void Instance::act(const ReportReady& action) {
+  PluginProcess* ready = process(action.generation);
+  ready->health().note_ready(action.after);
+  record_.ready(ready->pid(), action.after, socket_.handover().text(),
+                action.generation == lifecycle_.generation(), now());
+}
+
+void Instance::act(const ReportUnresponsive& action) {
+  const PluginProcess* ending = process(action.generation);
+  record_.giving_up(ending->pid(), action.cause, ending->health().good_at(), action.generation == active_);
+}
+
+void Instance::act(const ReportPromoted& action) {
+  active_ = action.generation;
+  record_.promoted(process(action.generation)->pid(), ready(), now());
+}
+
+void Instance::act(const ReportEnd& action) {
+  record_.ended(action, ended_, action.generation == active_, now());
+}
+
+void Instance::act(const ReportRestart& action) {
+  if (!action.problem.empty()) record_.not_restarted(action.problem);
+  const Outcome<> outcome = action.problem.empty() ? Outcome<>() : Outcome<>(Error(action.problem));
+  for (const auto& done : std::exchange(restarts_, {})) done(outcome);
+}
+
+void Instance::act(const Finish& action) {
+  ended_well_ = action.clean;
+  for (const auto& done : std::exchange(restarts_, {})) done(Error("the plugin has ended for good"));
+  for (const auto& done : std::exchange(pauses_, {})) done({});
+}
+
+// Commands.
 
 void Instance::execute(ControlCommand command, const std::string& requester, ControlHandler::Done done) {
   switch (command) {
     case ControlCommand::restart:
-      tell(mock_kms::v1::ASKED_TO_RESTART, log::Level::info, "told to restart the plugin",
-           {{"by", requester}});
+      record_.report(mock_kms::v1::ASKED_TO_RESTART, log::Level::info, "asked to restart the plugin",
+                     {{"by", requester}});
       restarts_.push_back(std::move(done));
       return dispatch(RestartRequested{});
     case ControlCommand::pause:
-      tell(mock_kms::v1::ASKED_TO_STOP, log::Level::info, "told to stop the plugin and to start none",
-           {{"by", requester}});
+      record_.report(mock_kms::v1::ASKED_TO_STOP, log::Level::info,
+                     "asked to stop the plugin and to start none", {{"by", requester}});
       if (ended()) return done({});
       record_.paused_by(requester);
       pauses_.push_back(std::move(done));
       return dispatch(PauseRequested{});
     case ControlCommand::resume:
-      tell(mock_kms::v1::ASKED_TO_START, log::Level::info, "told to start the plugin", {{"by", requester}});
+      record_.report(mock_kms::v1::ASKED_TO_START, log::Level::info, "asked to start the plugin",
+                     {{"by", requester}});
       if (!std::holds_alternative<Paused>(lifecycle_.state())) {
         return done(Error(ended() ? "the plugin has ended for good; start the supervisor again"
                                   : "the plugin is not paused"));
@@ -247,6 +281,28 @@ void Instance::execute(ControlCommand command, const std::string& requester, Con
       dispatch(ResumeRequested{});
       record_.paused_by("");
       return done({});
+  }
+}
+
+BinaryPaths Instance::binary() const {
+  BinaryPaths paths = binary_;
+  if (const PluginProcess* active = process(lifecycle_.generation())) paths.started = active->program();
+  return paths;
+}
+
+void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
+  status.set_instance(number_);
+  std::optional<Record::Running> running;
+  if (const PluginProcess* active = process(lifecycle_.generation()))
+    running = {active->pid(), active->started(), &active->health()};
+  record_.fill(status, running, socket_.unreachable(active_process()), now());
+  for (const std::string& word : config_.plugin.command) status.add_command(word);
+  socket_.fill(status);
+  status.set_plugin_control(config_.control);
+  if (const auto& successor = lifecycle_.successor()) {
+    const PluginProcess* waiting = process(successor->generation);
+    status.mutable_standby()->set_pid(waiting == nullptr ? 0 : static_cast<std::uint32_t>(waiting->pid()));
+    status.mutable_standby()->set_ready(successor->ready);
   }
 }
 

@@ -31,14 +31,14 @@ PathWatch::PathWatch(asio::io_context& loop) : lost_timer_(loop) {
   wait();
 }
 
-/// Once, and not of a directory that is just not there.
+/// Warns once, and not about a missing directory.
 void PathWatch::warn(int error) {
   if (error == ENOENT || error == ENOTDIR || std::exchange(warned_, true)) return;
-  log::warning("cannot watch directories by inotify; they are looked at each second",
+  log::warning("cannot watch directories by inotify; they are polled each second",
                {{"cause", errno_text(error)}});
 }
 
-/// inotify's number of the directory; lost where it cannot be watched.
+/// inotify's number of the directory; lost if it cannot be watched.
 int PathWatch::watch(const std::string& directory) {
   if (!inotify_) return lost;
   const int number = ::inotify_add_watch(inotify_->native_handle(), directory.c_str(), changes);
@@ -49,7 +49,7 @@ int PathWatch::watch(const std::string& directory) {
 void PathWatch::add(const std::string& path, std::function<void()> sink) {
   const std::string directory = std::filesystem::absolute(path).parent_path().string();
   watches_.push_back({directory, watch(directory), std::move(sink)});
-  if (watches_.back().number == lost) look_at_lost_later();
+  if (watches_.back().number == lost) retry_lost_later();
 }
 
 void PathWatch::wait() {
@@ -60,7 +60,7 @@ void PathWatch::wait() {
   });
 }
 
-/// Many events of one directory, as they come when many sockets go at once, are told once.
+/// Calls each sink once, even if its directory had many events.
 void PathWatch::read_events() {
   std::set<int> changed;
   std::set<int> gone;
@@ -83,10 +83,10 @@ void PathWatch::read_events() {
   }
   for (const int number : gone) ::inotify_rm_watch(inotify_->native_handle(), number);
   for (const auto& sink : sinks) sink();
-  if (!gone.empty()) look_at_lost();
+  if (!gone.empty()) retry_lost();
 }
 
-void PathWatch::look_at_lost() {
+void PathWatch::retry_lost() {
   bool missing = false;
   for (std::size_t i = 0; i < watches_.size(); ++i) {  // NOLINT(modernize-loop-convert): a sink may add one
     if (watches_[i].number != lost) continue;
@@ -94,16 +94,16 @@ void PathWatch::look_at_lost() {
     missing |= watches_[i].number == lost;
     std::function(watches_[i].sink)();
   }
-  if (missing) look_at_lost_later();
+  if (missing) retry_lost_later();
 }
 
-void PathWatch::look_at_lost_later() {
+void PathWatch::retry_lost_later() {
   if (std::exchange(waiting_, true)) return;
   lost_timer_.expires_after(std::chrono::seconds(1));
   lost_timer_.async_wait([this](const asio::error_code& stopped) {
     if (stopped) return;
     waiting_ = false;
-    look_at_lost();
+    retry_lost();
   });
 }
 

@@ -1,10 +1,9 @@
-// PathWatch tells when something happens to a path, by inotify(7) on its directory: it came, went, was
-// replaced or written.
+// PathWatch calls back when something happens to a path: it was created, removed, replaced or written.
 //
-// One for the whole program, since a user has few inotify instances (128 by default). On the loop's thread.
-// It does not say what happened, nor to which file of the directory: the sink looks for itself. A directory
-// that is not there, is removed or moved away, or that inotify has no room for is looked at each second
-// instead, and its sinks are told as often.
+// One for the whole program, since a user has few inotify instances (128 by default). Everything runs on the
+// loop's thread. It watches the path's directory by inotify(7) and does not say what happened, so the
+// callback checks for itself. A directory that is missing, or that inotify cannot watch, is polled each
+// second, and its callbacks run as often.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -21,7 +20,7 @@ class PathWatch {
  public:
   explicit PathWatch(asio::io_context& loop);
 
-  /// From now on `sink` is told; it lives as long as this.
+  /// `sink` lives as long as this.
   void add(const std::string& path, std::function<void()> sink);
 
  private:
@@ -29,7 +28,7 @@ class PathWatch {
 
   struct Watch {
     std::string directory;
-    int number;  ///< inotify's of the directory; lost where there is none
+    int number;  ///< inotify's number of the directory, or lost
     std::function<void()> sink;
   };
 
@@ -37,10 +36,10 @@ class PathWatch {
   void read_events();
   [[nodiscard]] int watch(const std::string& directory);
   void warn(int error);
-  void look_at_lost();
-  void look_at_lost_later();
+  void retry_lost();
+  void retry_lost_later();
 
-  std::optional<asio::posix::stream_descriptor> inotify_;  ///< empty where there is none to be had
+  std::optional<asio::posix::stream_descriptor> inotify_;  ///< empty if there is none
   asio::steady_timer lost_timer_;
   bool waiting_ = false;  ///< for lost_timer_
   bool warned_ = false;

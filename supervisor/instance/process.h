@@ -1,8 +1,7 @@
-// Child is one process of the plugin: its pid, its output, the supervisor's ends of what was handed down to
-// it.
+// PluginProcess is one process of the plugin: its pid, its output, its probes and its health.
 //
-// Made and used on the loop's thread, one for each generation. It decides nothing; the loop reaps the process
-// and tells it so. Its end closes the ends and gives up a probe under way.
+// The Instance makes one per generation and uses it on the loop's thread. The Supervisor reaps the process;
+// the Instance then calls reaped(). The destructor cancels a probe under way.
 #pragma once
 
 #include <sys/stat.h>
@@ -11,7 +10,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,24 +21,24 @@
 
 namespace kms::supervisor {
 
-class Child {
+class PluginProcess {
  public:
   using WallTime = std::chrono::system_clock::time_point;
 
-  struct Plan {
-    process::Launch launch;  ///< but for what is handed down, which is added here
+  struct Options {
+    process::Launch launch;  ///< without the descriptors, which are added here
     Endpoint endpoint;
     const UnixListener* listener;  ///< nullptr: the plugin binds the endpoint itself
-    bool only_privately;           ///< with a listener: the endpoint itself is not probed
-    bool only_at_endpoint;         ///< with a listener: nothing else is probed
-    Duration slow_after;           ///< an answer that takes longer is a slow one
+    bool only_privately;           ///< with a listener: do not probe at the endpoint
+    bool only_at_endpoint;         ///< with a listener: probe at the endpoint only
+    Duration slow_after;           ///< an answer that takes longer is slow
   };
 
-  /// Starts a process. With a listener its socket is handed down, with a private socket for probes and a
-  /// pipe by which the plugin is told to accept. Without one the plugin is on its own and probed on the
-  /// endpoint. Throws Error.
-  Child(asio::io_context& loop, CallQueue& calls, Generation generation, Plan plan,
-        std::function<void(std::string)> pass_on, Probe::Sink sink);
+  /// Starts a process. With a listener it gets the listening socket, a private socket for probes and the pipe
+  /// of activate(). Without one it is probed at the endpoint. `on_line` gets each line of output. Throws
+  /// Error.
+  PluginProcess(asio::io_context& loop, CallQueue& calls, Generation generation, Options options,
+                std::function<void(std::string)> on_line, Probe::Sink sink);
 
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] WallTime started() const { return started_; }
@@ -50,29 +48,29 @@ class Child {
   [[nodiscard]] Health& health() { return health_; }
   [[nodiscard]] const Health& health() const { return health_; }
 
-  /// Lets a plugin that holds the listening socket accept on it. Once; nothing to do where it has its own.
+  /// Lets a plugin that was handed the listening socket accept on it. Does nothing for others, or twice.
   void activate();
 
   /// `deep`: with an Encrypt and a Decrypt after the Status.
   void probe(Duration timeout, bool deep) {
-    asked_anew_ = false;
+    probed_anew_ = false;
     probe_->probe(generation_, timeout, deep);
   }
 
-  /// The same over a new connection to the endpoint, as a client that waits there is answered or not.
+  /// Probes over a new connection to the endpoint, as a new client would.
   void probe_anew(Duration timeout);
-  [[nodiscard]] bool asked_anew() const { return asked_anew_; }
+  [[nodiscard]] bool probed_anew() const { return probed_anew_; }
 
-  /// How often a probe was started, so that every n-th can be a deep one.
+  /// Counts the probes, so that every n-th can be a deep one.
   [[nodiscard]] unsigned long count_probe() { return ++probes_; }
 
-  /// KILL goes to the whole process group. Nothing after the process was reaped.
+  /// KILL goes to the whole process group. Does nothing after reaped().
   void send_signal(int signal);
 
-  /// The supervisor itself has sent KILL.
+  /// True if the supervisor itself has sent KILL.
   [[nodiscard]] bool killed() const { return killed_; }
 
-  /// The process has been reaped; what it left in its pipe is taken in.
+  /// The process has been reaped. Reads what it left in its pipe.
   void reaped();
 
   [[nodiscard]] std::vector<std::string> last_lines() const { return output_.last_lines(); }
@@ -82,16 +80,16 @@ class Child {
   OutputPipe output_;
   Health health_;
   struct stat program_;
-  UniqueFd turn_;
+  UniqueFd activation_;  ///< the write end of the pipe
   unsigned long probes_ = 0;
   CallQueue& calls_;
   Endpoint endpoint_;
   Probe::Sink sink_;
   std::unique_ptr<Probe> probe_;
   std::unique_ptr<Probe> new_probe_;
-  bool asked_anew_ = false;  ///< by the last probe
+  bool probed_anew_ = false;  ///< by the last probe
   pid_t pid_ = 0;
-  bool alive_ = true;  ///< once it is made
+  bool alive_ = true;
   bool killed_ = false;
   WallTime started_ = std::chrono::system_clock::now();
 };

@@ -1,7 +1,6 @@
-// The language between Lifecycle, which decides, and the loop, which does: events go in, actions come out.
+// Events go into the Lifecycle, actions come out. The Instance makes the events and executes the actions.
 //
-// Values without behaviour. Each names the generation it is about: the n-th process of one supervisor,
-// from 1.
+// Values without behaviour. A generation is the number of a process of one instance, from 1.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +19,8 @@ using Generation = std::uint64_t;
 /// Why a process ended, or why none could be started.
 enum class EndCause { exited, unresponsive, never_ready, unhealthy, stop_requested, replaced, launch_failed };
 
+// Events.
+
 struct LaunchFailed {
   Generation generation;
   std::string cause;
@@ -28,10 +29,12 @@ struct Exited {
   Generation generation;
   process::ExitStatus status;
 };
+/// A probe was answered.
 struct Answered {
   Generation generation;
-  bool good;  ///< all that was asked is answered as the contract wants it
+  bool good;  ///< the answers obey the contract
 };
+/// A probe was not answered.
 struct Unresponsive {
   Generation generation;
 };
@@ -39,15 +42,21 @@ struct TimePassed {};
 struct StopRequested {
   int signal;
 };
-/// A planned restart: the new process first, where two can be alive at once.
+/// A planned restart: the new process starts first if two can be alive at once.
 struct RestartRequested {};
-/// End the plugin and start none until asked to.
+/// End the plugin and start none until ResumeRequested.
 struct PauseRequested {};
 struct ResumeRequested {};
 using Event = std::variant<LaunchFailed, Exited, Answered, Unresponsive, TimePassed, StopRequested,
                            RestartRequested, PauseRequested, ResumeRequested>;
 
+// Actions.
+
 struct Launch {
+  Generation generation;
+};
+/// Let this process accept connections.
+struct Activate {
   Generation generation;
 };
 struct SendSignal {
@@ -62,31 +71,28 @@ struct ReportReady {
   Generation generation;
   Duration after;
 };
+/// The process is about to be ended.
 struct ReportUnresponsive {
   Generation generation;
   EndCause cause;
+};
+/// A waiting process has become the active one.
+struct ReportPromoted {
+  Generation generation;
 };
 struct ReportEnd {
   Generation generation;
   EndCause cause;
   Duration lived;
-  std::optional<Duration> restart_in;
+  std::optional<Duration> restart_in;  ///< empty: no process follows this one
 };
-struct Finish {
-  bool clean;
-};  ///< clean: the process ended within its grace
-/// Lets this process accept connections.
-struct Activate {
-  Generation generation;
-};
-/// A process that waited beside the active one has taken its place.
-struct ReportPromoted {
-  Generation generation;
-};
-/// All planned restarts that were asked for are over; `problem` says why nothing was replaced, "" where it
-/// was.
+/// All planned restarts that were requested are over. `problem` says why nothing was replaced; "" if it was.
 struct ReportRestart {
   std::string problem;
+};
+/// The plugin has ended for good.
+struct Finish {
+  bool clean;  ///< it ended within its grace
 };
 using Action = std::variant<Launch, Activate, SendSignal, StartProbe, ReportReady, ReportUnresponsive,
                             ReportPromoted, ReportEnd, ReportRestart, Finish>;

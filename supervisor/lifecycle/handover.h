@@ -1,12 +1,13 @@
-// Handover says how a plugin comes to its listening socket: from the supervisor, or by binding its own.
+// Handover finds out how a plugin gets its listening socket: from the supervisor, or by binding its own.
 //
-// Pure. "auto" finds out by trial and never by the plugin's name: sockets are handed down until a plugin has
-// ended, or bound the path itself, before it ever answered on them; then it is started without any, and so on
-// in turn. The first answer settles the way. What failed may have had another cause, such as a missing file,
-// so a plugin that was found to bind its own is given the sockets once more at its next start.
+// "auto" tries both and never goes by the plugin's name. It hands the sockets down first. If the plugin ends
+// or binds the path itself before it ever answered, the next process starts without them, and so on
+// alternately. The first answer settles it. The failure may have had another cause, such as a missing file,
+// so a plugin that binds its own socket is offered the sockets once more at its next start.
 #pragma once
 
 #include <string>
+#include <utility>
 
 namespace kms::supervisor {
 
@@ -17,13 +18,19 @@ class Handover {
   explicit Handover(HandoverMode mode) : mode_(mode), hand_down_(mode != HandoverMode::off) {}
 
   /// Another process is about to start.
-  void next_process();
+  void next_process() {
+    if (settled_ && hand_down_ && !private_) ++without_private_;
+    if (!settled_ || hand_down_ || mode_ != HandoverMode::automatic || std::exchange(tried_again_, true))
+      return;
+    settled_ = false;
+    hand_down_ = true;
+  }
 
-  /// Whether the next process gets the supervisor's sockets.
+  /// True if the next process gets the supervisor's sockets.
   [[nodiscard]] bool hand_down() const { return hand_down_; }
 
-  /// The process answered: over its private connection, which proves that it takes what is handed down, or at
-  /// the endpoint.
+  /// The process answered at the endpoint, or over its private connection. The latter proves that it takes
+  /// what is handed down.
   void answered(bool privately) {
     settled_ = true;
     private_ = privately;
@@ -31,30 +38,41 @@ class Handover {
     hand_down_ |= privately;
   }
 
-  /// Whether answers are known to come over the private connection, each from the process that was asked.
-  /// Only then can two processes be told apart, and one take over from the other.
+  /// True if an answer is known to come from the process that was probed. Only then can two processes be told
+  /// apart, and one take over from the other.
   [[nodiscard]] bool private_probes() const { return private_; }
 
-  /// Whether two processes in a row have taken the listening socket and have not answered over their private
-  /// connection. A first one may only have been slow.
+  /// True once two processes in a row took the listening socket and did not answer over their private
+  /// connection. The first one may only have been slow.
   [[nodiscard]] bool only_at_endpoint() const { return without_private_ > 1; }
 
-  /// A process has answered, and the way is found.
   [[nodiscard]] bool settled() const { return settled_; }
 
-  [[nodiscard]] bool required() const { return mode_ == HandoverMode::require; }
+  /// The process ended by itself, bound the path itself or never answered. True if the other alternative is
+  /// tried next.
+  [[nodiscard]] bool failed(const std::string& why) {
+    if (settled_ || mode_ != HandoverMode::automatic) return false;
+    if (hand_down_) why_not_ = why;
+    hand_down_ = !hand_down_;
+    return true;
+  }
 
-  /// The process ended by itself, took the path for a socket of its own or never answered. True where the
-  /// other way is tried next.
-  [[nodiscard]] bool failed(const std::string& why);
-
-  /// "handed down", "handed down (not proven yet)", "bound by the plugin: it exited with code 1 when ...".
-  [[nodiscard]] std::string text() const;
+  /// For people: "handed down by the supervisor (not proven yet)".
+  [[nodiscard]] std::string text() const {
+    const std::string proven = settled_ ? "" : " (not proven yet)";
+    if (hand_down_) {
+      return "handed down by the supervisor" + proven +
+             (settled_ && !private_ ? "; the plugin does not answer on the descriptor 'probe'" : "");
+    }
+    if (mode_ == HandoverMode::off) return "bound by the plugin, as asked (--handover off)" + proven;
+    return "bound by the plugin, which did not take the supervisor's socket: " + why_not_ +
+           (settled_ && !tried_again_ ? "; it is offered once more at the next start" : proven);
+  }
 
  private:
   HandoverMode mode_;
   bool hand_down_;
-  bool settled_ = false;
+  bool settled_ = false;  ///< a process has answered
   bool private_ = false;
   unsigned without_private_ = 0;
   bool tried_again_ = false;  ///< after a process that had bound its own socket

@@ -1,48 +1,80 @@
-// Lifecycle decides what happens to one supervised plugin: when to start, probe, end, replace and restart it.
+// Lifecycle decides when to start, probe, end, replace and restart one supervised plugin.
 //
-// Pure: it knows no clock, descriptor, log or thread. The loop (supervisor.h) turns readiness into events,
-// carries the actions out, and calls handle(TimePassed) at next_deadline(). Every event names the generation
-// (the n-th process, from 1) that it is about; events of processes that are gone are ignored.
+// It knows no clock, descriptor, log or thread. The Instance turns readiness into events, executes the
+// actions, and calls handle(TimePassed) at next_deadline(). Events of processes that are gone are ignored.
 //
-// At most one process is active: it alone has its turn to accept. Beside it there may be a successor, which
-// warms up (a standby, or the new process of a planned restart), and retirees, which were told to end and may
-// not accept any more. Invariants, held by tests over millions of random events: one active process at the
-// most; never a new one without the end or the retirement of the one before; a stop always ends.
+// At most one process is active: only it may accept connections. Beside it there may be a successor, which
+// warms up (a standby, or the new process of a planned restart), and draining processes, which were asked to
+// end and accept nothing new. Tests hold these invariants over millions of random events:
+//   - at most one process is active;
+//   - a new one becomes active only after the one before has ended or drains;
+//   - a stop always ends.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <utility>
 #include <variant>
 #include <vector>
 
-#include "supervisor/lifecycle/back_off.h"
+#include "common/backoff.h"
 #include "supervisor/lifecycle/events.h"
 
 namespace kms::supervisor {
 
 using Time = std::chrono::steady_clock::time_point;
 
-struct Policy {
-  Duration probe_interval =
-      std::chrono::seconds(1);                       ///< from the start of one probe to the start of the next
-  Duration probe_timeout = std::chrono::seconds(1);  ///< a probe without an answer by then is silent
-  unsigned failure_threshold = 3;                    ///< silent probes in a row that make a process silent
-  Duration startup_timeout = std::chrono::seconds(30);   ///< from launch to the first answer
-  Duration hang_grace = std::chrono::milliseconds(500);  ///< from TERM to KILL of a silent process
-  Duration stop_grace = std::chrono::seconds(10);  ///< from TERM to KILL of one that is stopped or replaced
-  bool standby = false;                            ///< keep a successor ready at all times
-  bool restart_on_unhealthy = false;  ///< answers that are no good in a row count as silent probes do
-  unsigned max_restarts = 0;  ///< more deaths than this within the window end the supervisor; 0: never
-  Duration max_restarts_window = std::chrono::minutes(10);
-  BackOffPolicy back_off;
+/// The API server writes for this long under the key it knows, counted from the last good Status (contract,
+/// rule 33). An outage must be shorter.
+inline constexpr Duration write_lease = std::chrono::seconds(180);
+
+struct RestartDelayPolicy {
+  Duration initial = std::chrono::milliseconds(100);  ///< before the second restart, without jitter
+  Duration cap = std::chrono::seconds(10);            ///< far below write_lease
+  Duration stable_after =
+      std::chrono::seconds(30);  ///< a ready process that lives this long resets the delay
 };
 
-/// When the next probe is due; none is while one is under way.
+/// The wait before the next start: none after a first death, then a Backoff.
+class RestartDelay {
+ public:
+  RestartDelay(const RestartDelayPolicy& policy, std::uint32_t seed)
+      : stable_after_(policy.stable_after), backoff_(policy.initial, policy.cap, seed) {}
+
+  [[nodiscard]] Duration next(bool was_ready, Duration lived) {
+    if (was_ready && lived >= stable_after_) {
+      first_ = true;
+      backoff_.reset();
+    }
+    return std::exchange(first_, false) ? Duration{0} : backoff_.next();
+  }
+
+ private:
+  Duration stable_after_;
+  bool first_ = true;
+  Backoff backoff_;
+};
+
+struct Policy {
+  Duration probe_interval =
+      std::chrono::seconds(1);  ///< from the start of one probe to the start of the next
+  Duration probe_timeout = std::chrono::seconds(1);
+  unsigned failure_threshold = 3;  ///< unanswered probes in a row that make a process unresponsive
+  Duration startup_timeout = std::chrono::seconds(30);   ///< from launch to the first answer
+  Duration hang_grace = std::chrono::milliseconds(500);  ///< from TERM to KILL of an unresponsive process
+  Duration stop_grace = std::chrono::seconds(10);  ///< from TERM to KILL of one that is stopped or replaced
+  bool standby = false;                            ///< keep a successor ready at all times
+  bool restart_on_unhealthy = false;               ///< bad answers in a row count as unanswered probes do
+  unsigned max_restarts = 0;  ///< more deaths than this within the window end the supervisor; 0: never
+  Duration max_restarts_window = std::chrono::minutes(10);
+  RestartDelayPolicy restart_delay;
+};
+
 struct ProbeSchedule {
   bool under_way = false;
-  Time next;
+  Time next;  ///< not used while a probe is under way
   Time last_start;
 };
 
@@ -54,13 +86,13 @@ struct Starting {
   Time launched;
   ProbeSchedule probe;
   bool answered = false;
-  unsigned silent = 0;
+  unsigned unresponsive = 0;  ///< unanswered probes in a row, once it has answered
 };
 struct Serving {
   Time launched;
   ProbeSchedule probe;
-  unsigned silent = 0;
-  unsigned unhealthy = 0;  ///< bad answers in a row
+  unsigned unresponsive = 0;  ///< unanswered probes in a row
+  unsigned unhealthy = 0;     ///< bad answers in a row
 };
 struct Ending {
   Time launched;
@@ -72,20 +104,22 @@ struct Ending {
 struct Stopping {
   Time launched;
   Time kill_at;
-  bool pause;         ///< what follows: Paused, or Stopped
-  bool gone = false;  ///< the active process is; retirees may be left
+  bool pause;         ///< the next state is Paused, else Stopped
+  bool gone = false;  ///< the active process has ended; draining ones may be left
   bool killed = false;
 };
 struct Paused {};
 struct Stopped {};
 using State = std::variant<BackingOff, Starting, Serving, Ending, Stopping, Paused, Stopped>;
 
+/// A process that warms up beside the active one.
 struct Successor {
   Generation generation;
   Starting process;
   bool ready = false;
 };
 
+/// A process that was asked to end and whose place is taken.
 struct Draining {
   Generation generation;
   Time launched;
@@ -96,17 +130,17 @@ struct Draining {
 
 class Lifecycle {
  public:
-  /// Begins as BackingOff with nothing to wait for: the first handle(TimePassed) launches.
+  /// Begins as BackingOff without a wait: the first handle(TimePassed) launches.
   Lifecycle(const Policy& policy, std::uint32_t jitter_seed);
 
   [[nodiscard]] Actions handle(const Event& event, Time now);
 
-  /// When handle(TimePassed) is next needed; nothing where only other events can change anything.
+  /// When handle(TimePassed) is needed next; empty if only other events can change anything.
   [[nodiscard]] std::optional<Time> next_deadline() const;
 
-  /// Whether two processes can be alive at once, as they can where the listening socket is handed down.
-  /// Without it a planned restart ends the old process first, and there is no standby. From the next event
-  /// on.
+  /// Allows two processes to be alive at once, from the next event on. They can be if the supervisor hands
+  /// the listening socket down. Without it a planned restart ends the old process first, and there is no
+  /// standby.
   void allow_overlap(bool allowed) { overlap_ = allowed; }
 
   [[nodiscard]] const State& state() const { return state_; }
@@ -116,8 +150,8 @@ class Lifecycle {
 
   [[nodiscard]] const std::optional<Successor>& successor() const { return successor_; }
 
-  /// A planned restart was asked for and is not over yet.
-  [[nodiscard]] bool restarting() const { return restart_asked_; }
+  /// A planned restart was requested and is not over yet.
+  [[nodiscard]] bool restarting() const { return restart_requested_; }
 
  private:
   struct Transition;
@@ -125,17 +159,17 @@ class Lifecycle {
   [[nodiscard]] bool wants_successor() const;
 
   Policy policy_;
-  BackOff back_off_;
-  BackOff successor_back_off_;
+  RestartDelay restart_delay_;
+  RestartDelay successor_delay_;
   State state_ = BackingOff{};
   std::optional<Successor> successor_;
-  Time successor_at_;  ///< when the next one may be launched
+  Time successor_at_;  ///< the earliest launch of the next successor
   std::vector<Draining> draining_;
   std::deque<Time> deaths_;  ///< of active processes, within the window
   Generation active_ = 0;
-  Generation last_ = 0;         ///< the newest process, active or not
-  bool restart_asked_ = false;  ///< and not done yet
-  bool restart_again_ = false;  ///< another one follows when it is done
+  Generation last_ = 0;             ///< the newest process, active or not
+  bool restart_requested_ = false;  ///< and not done yet
+  bool restart_again_ = false;      ///< another one follows when it is done
   bool overlap_ = false;
 };
 

@@ -1,4 +1,3 @@
-#include <csignal>
 #include <utility>
 
 #include "supervisor/lifecycle/transition.h"
@@ -7,12 +6,12 @@ namespace kms::supervisor {
 
 namespace {
 
-/// After a take-over the machine is the clients', who connect anew: the start of the next standby waits.
+/// Clients reconnect after a take-over and need the machine, so the start of the next standby waits.
 constexpr Duration refill_delay = std::chrono::milliseconds(100);
 
 }  // namespace
 
-/// A standby beside the active process; none yet while one that was told to go is still there.
+/// A standby starts beside a serving process, once all draining ones have ended.
 bool Lifecycle::wants_successor() const {
   return overlap_ && !successor_ && policy_.standby && draining_.empty() &&
          std::holds_alternative<Serving>(state_);
@@ -24,7 +23,7 @@ void Lifecycle::Transition::launch_successor() {
   actions.emplace_back(Launch{generation});
 }
 
-/// The successor becomes the active process. The one before is gone or has been told to go.
+/// The successor becomes the active process. The one before has ended or drains.
 void Lifecycle::Transition::promote(Duration refill_wait) {
   const Successor next = *self.successor_;
   self.successor_.reset();
@@ -36,8 +35,8 @@ void Lifecycle::Transition::promote(Duration refill_wait) {
     enter(next.process);
     return;
   }
-  enter(Serving{next.process.launched, next.process.probe, next.process.silent});
-  if (self.restart_asked_) restart_done("");
+  enter(Serving{next.process.launched, next.process.probe, next.process.unresponsive});
+  if (self.restart_requested_) restart_done("");
 }
 
 void Lifecycle::Transition::drain_active(Time launched, EndCause cause, int signal, Duration grace) {
@@ -45,10 +44,10 @@ void Lifecycle::Transition::drain_active(Time launched, EndCause cause, int sign
   self.draining_.push_back({self.active_, launched, cause, now + grace, signal == SIGKILL});
 }
 
-/// From TERM to KILL of a process that is replaced. One that is silent has no calls to finish, and may be
-/// stopped, so that it does not hear TERM.
-Duration Lifecycle::Transition::grace_of_replaced(unsigned silent) const {
-  return silent > 0 ? self.policy_.hang_grace : self.policy_.stop_grace;
+/// The time from TERM to KILL of a replaced process. An unresponsive one has no calls to finish and may not
+/// receive TERM (SIGSTOP).
+Duration Lifecycle::Transition::grace_of_replaced(unsigned unresponsive) const {
+  return unresponsive > 0 ? self.policy_.hang_grace : self.policy_.stop_grace;
 }
 
 void Lifecycle::Transition::drain_successor(EndCause cause, int signal) {
@@ -59,43 +58,43 @@ void Lifecycle::Transition::drain_successor(EndCause cause, int signal) {
   self.successor_.reset();
 }
 
-/// What was to be replaced stays; a standby is tried again after a back-off of its own.
+/// The active process stays. A standby is tried again after a delay of its own.
 void Lifecycle::Transition::successor_failed(const std::string& how, Time launched, bool was_ready) {
-  self.successor_at_ = now + self.successor_back_off_.next(was_ready, now - launched);
-  if (self.restart_asked_) restart_done("the new process " + how + "; the old one stays");
+  self.successor_at_ = now + self.successor_delay_.next(was_ready, now - launched);
+  if (self.restart_requested_) restart_done("the new process " + how + "; the old one stays");
 }
 
-// A planned restart. What was asked for while one is under way begins anew when that is over: the process
-// that is on its way may have been launched before what it is asked for, such as another binary. So all are
-// answered together, and however many ask, no more than one process is on its way.
+// A planned restart. A request that arrives during a restart causes one more restart afterwards, because the
+// new process may have started before the change that the request is about, such as another binary. All
+// requests are answered together, and at most one new process is under way.
 
 void Lifecycle::Transition::on(const BackingOff&, const RestartRequested&) {
-  self.restart_asked_ = true;
+  self.restart_requested_ = true;
   launch();
 }
 
-/// One follows anyway; it may have been launched already, as a standby.
+/// A new process follows anyway. If it is a standby, it may have been launched too early for this request.
 void Lifecycle::Transition::on(const Ending&, const RestartRequested&) {
-  self.restart_asked_ = true;
+  self.restart_requested_ = true;
   self.restart_again_ |= self.successor_.has_value();
 }
 
-void Lifecycle::Transition::restart_on_request(Time launched, bool was_ready, unsigned silent) {
-  if (std::exchange(self.restart_asked_, true)) {
+void Lifecycle::Transition::replace(Time launched, bool was_ready, unsigned unresponsive) {
+  if (std::exchange(self.restart_requested_, true)) {
     self.restart_again_ = true;
     return;
   }
   if (self.overlap_) {
-    drain_successor(EndCause::replaced, SIGTERM);  // a standby may be of an older binary
+    drain_successor(EndCause::replaced, SIGTERM);  // a standby may run an older binary
     launch_successor();
     return;
   }
   actions.emplace_back(SendSignal{self.active_, SIGTERM});
-  enter(Ending{launched, was_ready, EndCause::replaced, now + grace_of_replaced(silent)});
+  enter(Ending{launched, was_ready, EndCause::replaced, now + grace_of_replaced(unresponsive)});
 }
 
 void Lifecycle::Transition::restart_done(const std::string& problem) {
-  self.restart_asked_ = false;
+  self.restart_requested_ = false;
   if (!std::exchange(self.restart_again_, false)) {
     actions.emplace_back(ReportRestart{problem});
     return;
@@ -105,12 +104,12 @@ void Lifecycle::Transition::restart_done(const std::string& problem) {
 
 void Lifecycle::Transition::give_up_restart() {
   self.restart_again_ = false;
-  if (self.restart_asked_) restart_done("the plugin is being stopped");
+  if (self.restart_requested_) restart_done("the plugin is being stopped");
 }
 
 void Lifecycle::Transition::on_successor(const TimePassed&) {
   Starting& process = self.successor_->process;
-  const bool may_go_on = self.successor_->ready || (process.answered && !self.restart_asked_);
+  const bool may_go_on = self.successor_->ready || (process.answered && !self.restart_requested_);
   if (!may_go_on && now >= process.launched + self.policy_.startup_timeout) {
     const Time launched = process.launched;
     actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::never_ready});
@@ -125,17 +124,17 @@ void Lifecycle::Transition::on_successor(const Answered& event) {
   Starting& process = self.successor_->process;
   probe_ended(process.probe, event.good ? self.policy_.probe_interval : starting_probe_interval, now);
   process.answered = true;
-  process.silent = 0;
+  process.unresponsive = 0;
   if (!event.good || self.successor_->ready) return;
   self.successor_->ready = true;
   actions.emplace_back(ReportReady{self.successor_->generation, now - process.launched});
-  if (!self.restart_asked_) return;
+  if (!self.restart_requested_) return;
   if (const auto* starting = std::get_if<Starting>(&self.state_)) {
-    drain_active(starting->launched, EndCause::replaced, SIGTERM, grace_of_replaced(starting->silent));
+    drain_active(starting->launched, EndCause::replaced, SIGTERM, grace_of_replaced(starting->unresponsive));
   } else if (const auto* serving = std::get_if<Serving>(&self.state_)) {
-    drain_active(serving->launched, EndCause::replaced, SIGTERM, grace_of_replaced(serving->silent));
+    drain_active(serving->launched, EndCause::replaced, SIGTERM, grace_of_replaced(serving->unresponsive));
   } else {
-    return;  // the active process is being ended; its end promotes
+    return;  // its end promotes the successor
   }
   promote(Duration{0});
 }
@@ -143,12 +142,12 @@ void Lifecycle::Transition::on_successor(const Answered& event) {
 void Lifecycle::Transition::on_successor(const Unresponsive&) {
   Starting& process = self.successor_->process;
   probe_ended(process.probe, process.answered ? self.policy_.probe_interval : starting_probe_interval, now);
-  if (!process.answered || ++process.silent < self.policy_.failure_threshold) return;
+  if (!process.answered || ++process.unresponsive < self.policy_.failure_threshold) return;
   const Time launched = process.launched;
   const bool ready = self.successor_->ready;
   actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::unresponsive});
   drain_successor(EndCause::unresponsive, SIGKILL);
-  successor_failed("became silent", launched, ready);
+  successor_failed("became unresponsive", launched, ready);
 }
 
 void Lifecycle::Transition::on_successor(const Exited& event) {

@@ -17,10 +17,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// For all that still waits at the end.
-constexpr auto last_wait = std::chrono::seconds(1);
+/// The time for the lines that wait at the end.
+constexpr auto end_timeout = std::chrono::seconds(1);
 
-/// What a line takes: a reader that stalls may leave a million empty ones.
+/// The memory of a line. If a reader stalls, a million empty ones may wait.
 std::size_t size_of(const std::string& line) { return sizeof(std::string) + line.size(); }
 
 }  // namespace
@@ -57,13 +57,13 @@ std::uint64_t LineWriter::dropped() const {
   return dropped_;
 }
 
-/// The next line, after a wait for one; "" at the end. A gap is told where it is.
+/// Waits for the next line; "" at the end. Dropped lines are reported in their place.
 std::string LineWriter::next() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return ending_ || !lines_.empty() || dropped_ > dropped_told_; });
+  changed_.wait(lock, [this] { return ending_ || !lines_.empty() || dropped_ > dropped_reported_; });
   if (lines_.empty()) {
-    const std::uint64_t missing = dropped_ - dropped_told_;
-    dropped_told_ = dropped_;
+    const std::uint64_t missing = dropped_ - dropped_reported_;
+    dropped_reported_ = dropped_;
     return missing == 0
                ? ""
                : "supervisor: " + std::to_string(missing) + " lines were dropped: nobody read them\n";
@@ -74,12 +74,12 @@ std::string LineWriter::next() {
   return line;
 }
 
-/// A write of PIPE_BUF bytes does not block after this (pipe(7)). False where nobody will ever read, or the
-/// end has come and nobody reads.
+/// A write of PIPE_BUF bytes does not block after this (pipe(7)). False if the reader is gone, or if the end
+/// has come and nobody reads.
 bool LineWriter::wait_until_writable() {
   std::array watched{pollfd{fd_, POLLOUT, 0}, pollfd{end_event_.get(), POLLIN, 0}};
   if (::poll(watched.data(), watched.size(), -1) < 0) return errno == EINTR;
-  if (watched[1].revents != 0 && !give_up_at_) give_up_at_ = Clock::now() + last_wait;
+  if (watched[1].revents != 0 && !give_up_at_) give_up_at_ = Clock::now() + end_timeout;
   if (watched[0].revents == 0) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*give_up_at_ - Clock::now()).count();
     ::poll(watched.data(), 1, static_cast<int>(std::max<decltype(left)>(left, 0)));

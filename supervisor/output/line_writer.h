@@ -1,6 +1,6 @@
-// LineWriter writes lines to stderr for the whole program without ever blocking its caller.
+// LineWriter writes lines to stderr and never blocks its caller.
 //
-// Called from any thread. One thread of its own writes; what nobody reads waits in at most 1 MiB, and lines
+// Called from any thread. A thread of its own writes. If nobody reads, lines wait in at most 1 MiB, and those
 // beyond that are dropped and counted. The lines of one caller keep their order.
 #pragma once
 
@@ -19,21 +19,20 @@ namespace kms::supervisor {
 
 class LineWriter {
  public:
-  static constexpr std::size_t capacity =
-      1 << 20;  ///< bytes that wait at most, those of their keeping included
+  static constexpr std::size_t capacity = 1 << 20;  ///< bytes, including std::string itself
 
   /// Writes to `fd`, which outlives this.
   explicit LineWriter(int fd);
   LineWriter(const LineWriter&) = delete;
   LineWriter& operator=(const LineWriter&) = delete;
 
-  /// Writes what still waits, for a second at most.
+  /// Writes the waiting lines, for at most a second.
   ~LineWriter();
 
-  /// `line` without its end.
+  /// `line` has no line end.
   void write(std::string line);
 
-  /// Lines that were dropped so far.
+  /// The lines dropped so far.
   [[nodiscard]] std::uint64_t dropped() const;
 
  private:
@@ -45,11 +44,11 @@ class LineWriter {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::string> lines_;
-  std::size_t waiting_ = 0;  ///< bytes that lines_ takes
+  std::size_t waiting_ = 0;  ///< bytes of lines_
   std::uint64_t dropped_ = 0;
-  std::uint64_t dropped_told_ = 0;  ///< of those, the ones that a line has told about
+  std::uint64_t dropped_reported_ = 0;
   bool ending_ = false;
-  std::optional<std::chrono::steady_clock::time_point> give_up_at_;  ///< once the end has come; the thread's
+  std::optional<std::chrono::steady_clock::time_point> give_up_at_;  ///< set at the end; used by the thread
   UniqueFd end_event_;
   std::thread thread_;
 };

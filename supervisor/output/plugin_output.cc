@@ -9,6 +9,9 @@
 #include <asio/error.hpp>
 
 #include "common/error.h"
+#include "common/text/escape.h"
+#include "common/text/protobuf.h"
+#include "common/text/time.h"
 
 namespace kms::supervisor {
 
@@ -21,8 +24,8 @@ int OutputPipe::open() {
   return ends[1];
 }
 
-/// Waits for bytes and reads them only then: none are under way when the process ends and its Child goes. The
-/// handler may be queued already at that moment, so it looks first whether anything is left to handle for.
+/// Waits for bytes and only then reads them: no read is under way when the process ends and this is
+/// destroyed. The handler may be queued at that moment, so it first checks that this still exists.
 void OutputPipe::read_next() {
   pipe_.async_wait(asio::posix::stream_descriptor::wait_read,
                    [this, alive = std::weak_ptr<const bool>(alive_)](const asio::error_code& error) {
@@ -31,7 +34,7 @@ void OutputPipe::read_next() {
                    });
 }
 
-/// 0 at the end of the pipe; an empty one counts as a byte.
+/// 0 at the end of the pipe. An empty pipe counts as a byte.
 std::size_t OutputPipe::read_some() {
   asio::error_code error;
   const std::size_t size = pipe_.read_some(asio::buffer(buffer_), error);
@@ -41,7 +44,7 @@ std::size_t OutputPipe::read_some() {
 }
 
 void OutputPipe::drain() {
-  // What the process wrote fits into the pipe. More may be there by a descendant that goes on writing.
+  // The process's own output fits into the pipe. A descendant may go on writing.
   const int capacity = ::fcntl(pipe_.native_handle(), F_GETPIPE_SZ);
   int waiting = 0;
   if (::ioctl(pipe_.native_handle(), FIONREAD, &waiting) != 0) waiting = capacity;
@@ -65,11 +68,41 @@ void OutputPipe::take(std::string_view bytes) {
 }
 
 void OutputPipe::finish_line() {
-  pass_on_(line_);
+  on_line_(line_);
   lines_.push_back(std::exchange(line_, {}));
   if (lines_.size() > kept_lines) lines_.pop_front();
 }
 
 std::vector<std::string> OutputPipe::last_lines() const { return {lines_.begin(), lines_.end()}; }
+
+void OutputLog::add(std::uint64_t number, pid_t pid, const std::string& text) {
+  bytes_ += text.size();
+  lines_.push_back({number, std::chrono::system_clock::now(), pid, text});
+  while (bytes_ > kept_bytes || lines_.size() > kept_lines) {
+    bytes_ -= lines_.front().text.size();
+    lines_.pop_front();
+  }
+}
+
+void OutputLog::read(std::uint64_t after, unsigned instance, mock_kms::v1::OutputPage& page) const {
+  for (const Line& line : lines_) {
+    if (line.number <= after) continue;
+    mock_kms::v1::OutputLine& shown = *page.add_lines();
+    shown.set_number(line.number);
+    *shown.mutable_at() = to_timestamp(line.at);
+    shown.set_instance(instance);
+    shown.set_pid(static_cast<std::uint32_t>(line.pid));
+    shown.set_text(utf8_text(line.text));
+  }
+}
+
+std::string plugin_line(log::Format format, unsigned instance, pid_t pid, std::string line) {
+  if (format == log::Format::json) {
+    return "{\"time\":\"" + rfc3339(std::chrono::system_clock::now()) +
+           "\",\"instance\":" + std::to_string(instance) + ",\"pid\":" + std::to_string(pid) +
+           ",\"line\":" + json_string(line) + "}";
+  }
+  return instance == 0 ? line : std::to_string(instance) + "| " + line;
+}
 
 }  // namespace kms::supervisor

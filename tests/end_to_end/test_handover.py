@@ -434,7 +434,7 @@ sys.stdin.read()
         with Program(binary("supervisor"), f"--control-socket=unix://{directory}/control.sock", "run", "--probe-interval=1h",
                      f"--socket=unix://{directory}/kms.sock", "--", binary("mock-kms-provider"),
                      f"--listen-addr=unix://{directory}/kms.sock", user=user, extra_groups=[]) as supervisor:
-            supervisor.wait_for_line("cannot watch directories by inotify; they are looked at each second")
+            supervisor.wait_for_line("cannot watch directories by inotify; they are polled each second")
             supervisor.wait_for_line("the plugin is ready")
             os.unlink(f"{directory}/kms.sock")
             supervisor.wait_for_line("bound the socket anew")

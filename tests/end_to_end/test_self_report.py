@@ -38,8 +38,8 @@ def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_
         mark = len(supervised.program.stderr)
         file.write_text('{"keyVersion": 3}')
         supervised.program.wait_for_line("applied the configuration", start=mark)
-        mended = supervised.status()["pluginConfig"]
-        assert mended["error"] == "" and "errorSince" not in mended
+        fixed = supervised.status()["pluginConfig"]
+        assert fixed["error"] == "" and "errorSince" not in fixed
         assert "REFUSED" not in supervised.status_run().stdout
 
 

@@ -23,7 +23,7 @@ def decrypt_on_a_new_connection(endpoint, sealed):
         return client.decrypt(sealed)
 
 
-def test_a_plugin_becomes_healthy_and_status_tells_all_of_it(directory):
+def test_a_plugin_becomes_healthy_and_status_shows_it(directory):
     with Supervised(directory) as supervised:
         status = supervised.healthy()
         assert status["state"] == "SERVING" and status["ready"] is True
@@ -163,7 +163,7 @@ def test_a_process_that_is_stopped_under_load_costs_only_its_own_calls(directory
         assert after["restarts"] == 1 and "no answer to 3 probes in a row" in after["exits"][0]["cause"]
 
 
-def test_a_silent_plugin_that_hears_TERM_needs_no_KILL(directory):
+def test_an_unresponsive_plugin_that_handles_TERM_needs_no_KILL(directory):
     plugin = script(directory, """
         import socket, sys, time
         listener = socket.socket(socket.AF_UNIX)
@@ -190,7 +190,7 @@ def test_a_binary_that_never_listens_is_restarted_and_status_says_why(directory)
         assert supervised.status_run("--ready").returncode == 1
 
 
-def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_words(directory):
+def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_lines(directory):
     plugin = script(directory, """
         import sys
         print("no seed: giving up", file=sys.stderr)
@@ -210,7 +210,7 @@ def test_a_binary_that_exits_at_once_is_backed_off_with_its_last_words(directory
         assert 'next="restart in' in waits[1]
 
 
-def test_a_plugin_that_dies_with_a_flood_of_last_words_does_no_harm(directory):
+def test_a_plugin_that_dies_with_a_flood_of_last_lines_does_no_harm(directory):
     plugin = script(directory, """
         import os, sys
         for number in range(3000):
@@ -239,7 +239,7 @@ def test_a_descendant_that_never_stops_writing_holds_nothing_up(directory):
         assert supervised.program.stop() == 0
 
 
-def test_output_and_words_that_are_not_utf8_are_shown_all_the_same(directory):
+def test_output_and_answers_that_are_not_utf8_are_shown_all_the_same(directory):
     plugin = script(directory, """
         import os, sys
         os.write(2, b"caf\\xe9 \\x1b[31m red\\n")
@@ -253,7 +253,7 @@ def test_output_and_words_that_are_not_utf8_are_shown_all_the_same(directory):
         assert "caf\ufffd \\x1b[31m red" in supervised.status_run().stdout  # a terminal does not obey it
 
 
-def test_too_many_deaths_end_the_supervisor_with_the_last_words_where_the_kubelet_reads_them(directory):
+def test_too_many_deaths_end_the_supervisor_with_a_termination_message(directory):
     plugin = script(directory, """
         import sys
         print("no seed: giving up", file=sys.stderr)

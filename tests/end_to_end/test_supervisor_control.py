@@ -250,7 +250,7 @@ def test_the_plugin_runs_as_another_user_under_limits(directory):
 def test_a_plugin_that_listens_elsewhere_is_warned_about(directory):
     command = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/other.sock"]
     with Supervised(directory, command) as supervised:
-        supervised.program.wait_for_line(f"the plugin is told to listen on unix://{directory}/other.sock")
+        supervised.program.wait_for_line(f"the plugin is set to listen on unix://{directory}/other.sock")
 
 
 @pytest.mark.skipif(SANITIZED, reason="gRPC's shared library opens a descriptor before anything of ours can run")
@@ -309,7 +309,7 @@ def test_out_of_memory_is_told_from_other_kills(directory):
                    "--backoff-initial=5s", "--", *script(directory, eater)]
         with Program(*command) as program:
             line = program.wait_for_line("the plugin ended")
-            assert "the kernel killed it for want of memory" in line and "memory.oom_control" in line
+            assert "the kernel killed it because memory ran out" in line and "memory.oom_control" in line
             program.stop()
     finally:
         os.rmdir(group)
@@ -347,7 +347,7 @@ def test_metrics_tell_ends_by_cause_outages_and_latencies(directory):
         labels = f'instance="0",endpoint="{supervised.endpoint}"'
         metrics = scrape(supervised)
         assert metrics[f"kms_supervisor_up{{{labels}}}"] == "1" and metrics[f"kms_supervisor_healthy{{{labels}}}"] == "1"
-        assert metrics[f'kms_supervisor_ends_total{{{labels},cause="own_death"}}'] == "1"
+        assert metrics[f'kms_supervisor_ends_total{{{labels},cause="exited"}}'] == "1"
         assert metrics[f"kms_supervisor_outages_total{{{labels}}}"] == "1"
         assert 0 < float(metrics[f"kms_supervisor_outage_seconds_total{{{labels}}}"]) < 20
         count = int(metrics[f"kms_supervisor_probe_duration_seconds_count{{{labels}}}"])

@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "supervisor/history/history.h"
-#include "supervisor/output/output_log.h"
+#include "supervisor/output/plugin_output.h"
 #include "supervisor/probe/health.h"
 
 namespace kms::supervisor {
@@ -11,7 +11,7 @@ TEST_CASE(
     "the history keeps the last events, numbered on, and gives those after a number or of one instance") {
   History history;
   for (unsigned i = 1; i <= History::kept_events + 10; ++i)
-    history.add(mock_kms::v1::LAUNCHED, i % 2 + 1, "launched", {{"pid", i}}, {});
+    history.add(mock_kms::v1::LAUNCHED, i % 2 + 1, "launched", {{"pid", i}});
   mock_kms::v1::EventPage all;
   history.read(0, 0, all);
   REQUIRE(all.events_size() == History::kept_events);
@@ -25,11 +25,11 @@ TEST_CASE(
 
 TEST_CASE("an event's text is cut where a plugin's words would make it endless") {
   History history;
-  history.add(mock_kms::v1::UNHEALTHY, 0, "answers", {{"cause", std::string(1 << 20, 'x')}}, {});
+  history.add(mock_kms::v1::UNHEALTHY, 0, "answers", {{"cause", std::string(1 << 20, 'x')}});
   mock_kms::v1::EventPage page;
   history.read(0, 0, page);
   CHECK(page.events(0).details().at("cause").size() == 1024);
-  history.add(mock_kms::v1::UNHEALTHY, 0, "healthz is '\xff" + std::string(4 << 20, 'x'), {}, {});
+  history.add(mock_kms::v1::UNHEALTHY, 0, "healthz is '\xff" + std::string(4 << 20, 'x'), {});
   page.Clear();
   history.read(1, 0, page);
   CHECK(page.events(0).text().starts_with("healthz is '\uFFFD" + std::string(900, 'x')));
@@ -52,14 +52,14 @@ TEST_CASE("what a plugin answers is kept as far as a status can show it") {
 
 TEST_CASE("the output's last lines are kept up to a number of bytes and of lines") {
   OutputLog few_long;
-  for (std::uint64_t i = 1; i <= 100; ++i) few_long.add(i, 7, std::string(4096, 'x'), {});
+  for (std::uint64_t i = 1; i <= 100; ++i) few_long.add(i, 7, std::string(4096, 'x'));
   mock_kms::v1::OutputPage page;
   few_long.read(0, 0, page);
   CHECK(page.lines_size() == OutputLog::kept_bytes / 4096);
   CHECK(page.lines(page.lines_size() - 1).number() == 100);
 
   OutputLog many_short;
-  for (std::uint64_t i = 1; i <= 5000; ++i) many_short.add(i, 7, "", {});
+  for (std::uint64_t i = 1; i <= 5000; ++i) many_short.add(i, 7, "");
   page.Clear();
   many_short.read(4990, 3, page);
   REQUIRE(page.lines_size() == 10);

@@ -51,7 +51,7 @@ TEST_CASE("an unknown user is refused before anything is started") {
 TEST_CASE("a plugin that is told to listen elsewhere is called out") {
   const Endpoint socket = endpoint("unix:///run/a.sock");
   CHECK(other_endpoint({"p", "--listen-addr=unix:///run/b.sock"}, {}, socket) ==
-        "the plugin is told to listen on unix:///run/b.sock, and the supervisor's --socket is "
+        "the plugin is set to listen on unix:///run/b.sock, and the supervisor's --socket is "
         "unix:///run/a.sock");
   CHECK(other_endpoint({"p", "-listen-addr", "/run/b.sock"}, {}, socket) != "");
   CHECK(other_endpoint({"p"}, {"MOCK_KMS_LISTEN_ADDR=unix:///@b"}, socket) != "");

@@ -17,7 +17,7 @@ class Bench {
  public:
   explicit Bench(Policy policy = {}) : lifecycle(policy, 7) {}
 
-  Actions tell(const Event& event) { return lifecycle.handle(event, now); }
+  Actions send(const Event& event) { return lifecycle.handle(event, now); }
 
   /// Lets time pass deadline by deadline, as the loop does, and gathers what happens.
   Actions pass(Duration duration) {
@@ -25,7 +25,7 @@ class Bench {
     Actions all;
     for (auto next = lifecycle.next_deadline(); next && *next <= end; next = lifecycle.next_deadline()) {
       now = std::max(now, *next);
-      const Actions actions = tell(TimePassed{});
+      const Actions actions = send(TimePassed{});
       all.insert(all.end(), actions.begin(), actions.end());
       if (actions.empty()) break;
     }
@@ -36,7 +36,7 @@ class Bench {
   void start() { (void)pass(0s); }
   void serve() {
     start();
-    (void)tell(Answered{1, true});
+    (void)send(Answered{1, true});
   }
 
   Time now = Time(1000s);

@@ -1,4 +1,4 @@
-#include "supervisor/instance/oom_kills.h"
+#include "supervisor/history/oom_kills.h"
 
 #include <doctest/doctest.h>
 

@@ -11,18 +11,18 @@ TEST_CASE("a planned restart starts the new process first, and the old one goes 
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
-  const Actions asked = bench.tell(RestartRequested{});
+  const Actions asked = bench.send(RestartRequested{});
   REQUIRE(all<Launch>(asked).size() == 1);
   CHECK(all<Activate>(asked).empty());
   CHECK(all<SendSignal>(asked).empty());
-  const Actions ready = bench.tell(Answered{2, true});
+  const Actions ready = bench.send(Answered{2, true});
   REQUIRE(all<SendSignal>(ready).size() == 1);
   CHECK(all<SendSignal>(ready)[0].generation == 1);
   CHECK(all<SendSignal>(ready)[0].signal == SIGTERM);
   CHECK(all<Activate>(ready)[0].generation == 2);
   CHECK(all<ReportRestart>(ready)[0].problem.empty());
   CHECK(bench.lifecycle.generation() == 2);
-  const Actions gone = bench.tell(Exited{1, killed_by_kill});
+  const Actions gone = bench.send(Exited{1, killed_by_kill});
   CHECK(all<ReportEnd>(gone)[0].cause == EndCause::replaced);
   CHECK(all<Launch>(gone).empty());
 }
@@ -31,22 +31,22 @@ TEST_CASE("an old process that does not go is killed after the stop grace") {
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
-  (void)bench.tell(RestartRequested{});
-  (void)bench.tell(Answered{2, true});
+  (void)bench.send(RestartRequested{});
+  (void)bench.send(Answered{2, true});
   const Actions later = bench.pass(10s);
   REQUIRE(all<SendSignal>(later).size() == 1);
   CHECK(all<SendSignal>(later)[0].generation == 1);
   CHECK(all<SendSignal>(later)[0].signal == SIGKILL);
 }
 
-TEST_CASE("an old process that is silent when it is replaced is killed after the hang grace") {
+TEST_CASE("an old process that is unresponsive when it is replaced is killed after the hang grace") {
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
   (void)bench.pass(1s);
-  (void)bench.tell(Unresponsive{1});
-  (void)bench.tell(RestartRequested{});
-  (void)bench.tell(Answered{2, true});
+  (void)bench.send(Unresponsive{1});
+  (void)bench.send(RestartRequested{});
+  (void)bench.send(Answered{2, true});
   const Actions later = bench.pass(500ms);
   REQUIRE(all<SendSignal>(later).size() == 1);
   CHECK(all<SendSignal>(later)[0].generation == 1);
@@ -55,8 +55,8 @@ TEST_CASE("an old process that is silent when it is replaced is killed after the
   Bench one_after_the_other;
   one_after_the_other.serve();
   (void)one_after_the_other.pass(1s);
-  (void)one_after_the_other.tell(Unresponsive{1});
-  (void)one_after_the_other.tell(RestartRequested{});
+  (void)one_after_the_other.send(Unresponsive{1});
+  (void)one_after_the_other.send(RestartRequested{});
   CHECK(all<SendSignal>(one_after_the_other.pass(500ms))[0].signal == SIGKILL);
 }
 
@@ -64,8 +64,8 @@ TEST_CASE("a new process that dies or never gets ready leaves the old one alone"
   Bench dies;
   dies.lifecycle.allow_overlap(true);
   dies.serve();
-  (void)dies.tell(RestartRequested{});
-  const Actions end = dies.tell(Exited{2, process::ExitStatus::from_wait(3 << 8)});
+  (void)dies.send(RestartRequested{});
+  const Actions end = dies.send(Exited{2, process::ExitStatus::from_wait(3 << 8)});
   CHECK(all<ReportRestart>(end)[0].problem == "the new process exited with code 3; the old one stays");
   CHECK(is<Serving>(dies));
   CHECK(dies.lifecycle.generation() == 1);
@@ -73,7 +73,7 @@ TEST_CASE("a new process that dies or never gets ready leaves the old one alone"
   Bench mute;
   mute.lifecycle.allow_overlap(true);
   mute.serve();
-  (void)mute.tell(RestartRequested{});
+  (void)mute.send(RestartRequested{});
   const Actions late = mute.pass(30s);
   REQUIRE(all<ReportRestart>(late).size() == 1);
   CHECK(all<ReportRestart>(late)[0].problem.find("did not get ready in time") != std::string::npos);
@@ -85,8 +85,8 @@ TEST_CASE("a new process that answers badly does not take over, and is given up 
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
-  (void)bench.tell(RestartRequested{});
-  CHECK(all<Activate>(bench.tell(Answered{2, false})).empty());
+  (void)bench.send(RestartRequested{});
+  CHECK(all<Activate>(bench.send(Answered{2, false})).empty());
   const Actions late = bench.pass(30s);
   REQUIRE(all<ReportRestart>(late).size() == 1);
   CHECK(all<ReportRestart>(late)[0].problem ==
@@ -94,47 +94,47 @@ TEST_CASE("a new process that answers badly does not take over, and is given up 
   CHECK(bench.lifecycle.generation() == 1);
 }
 
-TEST_CASE("restarts asked for while one is under way begin anew after it, and all are answered together") {
+TEST_CASE("restarts requested during another one begin anew after it, and all are answered together") {
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
-  (void)bench.tell(RestartRequested{});
-  for (int i = 0; i < 3; ++i) CHECK(bench.tell(RestartRequested{}).empty());
-  const Actions first = bench.tell(Answered{2, true});
+  (void)bench.send(RestartRequested{});
+  for (int i = 0; i < 3; ++i) CHECK(bench.send(RestartRequested{}).empty());
+  const Actions first = bench.send(Answered{2, true});
   CHECK(bench.lifecycle.generation() == 2);
   CHECK(all<ReportRestart>(first).empty());
   REQUIRE(all<Launch>(first).size() == 1);
-  const Actions second = bench.tell(Answered{3, true});
+  const Actions second = bench.send(Answered{3, true});
   REQUIRE(all<ReportRestart>(second).size() == 1);
   CHECK(all<ReportRestart>(second)[0].problem.empty());
   CHECK(all<Launch>(second).empty());
   CHECK(bench.lifecycle.generation() == 3);
 }
 
-TEST_CASE("a restart asked for while a failing one is under way is tried all the same") {
+TEST_CASE("a restart requested during a failing one is tried all the same") {
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
-  (void)bench.tell(RestartRequested{});
-  (void)bench.tell(RestartRequested{});
-  const Actions failed = bench.tell(Exited{2, process::ExitStatus::from_wait(3 << 8)});
+  (void)bench.send(RestartRequested{});
+  (void)bench.send(RestartRequested{});
+  const Actions failed = bench.send(Exited{2, process::ExitStatus::from_wait(3 << 8)});
   CHECK(all<ReportRestart>(failed).empty());
   CHECK(all<Launch>(failed)[0].generation == 3);
-  CHECK(all<ReportRestart>(bench.tell(Answered{3, true}))[0].problem.empty());
+  CHECK(all<ReportRestart>(bench.send(Answered{3, true}))[0].problem.empty());
 }
 
-TEST_CASE("a process that follows a death is launched after all that was asked for, and stays") {
+TEST_CASE("a process that follows a death is launched after all requests, and stays") {
   Bench bench;
   bench.lifecycle.allow_overlap(true);
   bench.serve();
-  (void)bench.tell(RestartRequested{});
-  (void)bench.tell(RestartRequested{});
-  (void)bench.tell(Exited{1, killed_by_kill});
+  (void)bench.send(RestartRequested{});
+  (void)bench.send(RestartRequested{});
+  (void)bench.send(Exited{1, killed_by_kill});
   REQUIRE(bench.lifecycle.generation() == 2);
-  (void)bench.tell(Exited{2, killed_by_kill});
+  (void)bench.send(Exited{2, killed_by_kill});
   (void)bench.pass(100ms);
   REQUIRE(bench.lifecycle.generation() == 3);
-  const Actions ready = bench.tell(Answered{3, true});
+  const Actions ready = bench.send(Answered{3, true});
   CHECK(all<ReportRestart>(ready)[0].problem.empty());
   CHECK(all<Launch>(ready).empty());
 }
@@ -144,28 +144,28 @@ TEST_CASE("a pause or a stop answers a restart that is under way") {
     Bench bench;
     bench.lifecycle.allow_overlap(true);
     bench.serve();
-    (void)bench.tell(RestartRequested{});
-    (void)bench.tell(RestartRequested{});
-    const Actions asked = bench.tell(event);
+    (void)bench.send(RestartRequested{});
+    (void)bench.send(RestartRequested{});
+    const Actions asked = bench.send(event);
     REQUIRE(all<ReportRestart>(asked).size() == 1);
     CHECK(all<ReportRestart>(asked)[0].problem == "the plugin is being stopped");
-    (void)bench.tell(Exited{2, killed_by_kill});
-    (void)bench.tell(Exited{1, killed_by_kill});
-    (void)bench.tell(ResumeRequested{});
-    CHECK(all<ReportRestart>(bench.tell(Answered{3, true})).empty());
+    (void)bench.send(Exited{2, killed_by_kill});
+    (void)bench.send(Exited{1, killed_by_kill});
+    (void)bench.send(ResumeRequested{});
+    CHECK(all<ReportRestart>(bench.send(Answered{3, true})).empty());
   }
 }
 
 TEST_CASE("where two cannot be alive at once a planned restart is one after the other, without a back-off") {
   Bench bench;
   bench.serve();
-  const Actions asked = bench.tell(RestartRequested{});
+  const Actions asked = bench.send(RestartRequested{});
   CHECK(all<Launch>(asked).empty());
   CHECK(all<SendSignal>(asked)[0].signal == SIGTERM);
-  const Actions gone = bench.tell(Exited{1, killed_by_kill});
+  const Actions gone = bench.send(Exited{1, killed_by_kill});
   CHECK(all<Launch>(gone).size() == 1);
   CHECK(all<ReportEnd>(gone)[0].cause == EndCause::replaced);
-  CHECK(all<ReportRestart>(bench.tell(Answered{2, true}))[0].problem.empty());
+  CHECK(all<ReportRestart>(bench.send(Answered{2, true}))[0].problem.empty());
 }
 
 namespace {
@@ -177,7 +177,7 @@ Bench with_standby() {
   bench.lifecycle.allow_overlap(true);
   bench.serve();
   (void)bench.pass(0s);
-  (void)bench.tell(Answered{2, true});
+  (void)bench.send(Answered{2, true});
   REQUIRE(bench.lifecycle.successor());
   REQUIRE(bench.lifecycle.successor()->ready);
   return bench;
@@ -187,7 +187,7 @@ Bench with_standby() {
 
 TEST_CASE("a standby takes over a death at once and is refilled when the clients have come back") {
   Bench bench = with_standby();
-  const Actions death = bench.tell(Exited{1, killed_by_kill});
+  const Actions death = bench.send(Exited{1, killed_by_kill});
   CHECK(all<Activate>(death)[0].generation == 2);
   CHECK(all<Launch>(death).empty());
   CHECK(is<Serving>(bench));
@@ -200,8 +200,8 @@ TEST_CASE("a standby takes over a hang at its detection, and the hung process is
   Actions end;
   for (int i = 0; i < 3; ++i) {
     (void)bench.pass(1s);
-    (void)bench.tell(Answered{2, true});
-    end = bench.tell(Unresponsive{1});
+    (void)bench.send(Answered{2, true});
+    end = bench.send(Unresponsive{1});
   }
   REQUIRE(all<SendSignal>(end).size() == 1);
   CHECK(all<SendSignal>(end)[0].signal == SIGKILL);
@@ -211,19 +211,19 @@ TEST_CASE("a standby takes over a hang at its detection, and the hung process is
 
 TEST_CASE("deaths in a row that standbys make good hold up the next standby as a back-off would") {
   Bench bench = with_standby();
-  (void)bench.tell(Exited{1, killed_by_kill});
+  (void)bench.send(Exited{1, killed_by_kill});
   REQUIRE(all<Launch>(bench.pass(100ms)).size() == 1);
-  (void)bench.tell(Answered{3, true});
+  (void)bench.send(Answered{3, true});
   unsigned launches = 0;
   for (Generation death = 2; death <= 20; ++death) {
-    CHECK(all<Activate>(bench.tell(Exited{death, killed_by_kill})).size() == 1);
+    CHECK(all<Activate>(bench.send(Exited{death, killed_by_kill})).size() == 1);
     CHECK(is<Serving>(bench));
     const Time before = bench.now;
     while (all<Launch>(bench.pass(10ms)).empty()) {
       REQUIRE(bench.now - before <= 10s + 10ms);
     }
     if (death > 12) CHECK(bench.now - before >= 5s);
-    (void)bench.tell(Answered{death + 2, true});
+    (void)bench.send(Answered{death + 2, true});
     ++launches;
   }
   CHECK(launches == 19);
@@ -239,29 +239,29 @@ TEST_CASE("deaths and hangs that a standby makes good count for the limit of res
     bench.lifecycle.allow_overlap(true);
     bench.serve();
     (void)bench.pass(0s);
-    (void)bench.tell(Answered{2, true});
+    (void)bench.send(Answered{2, true});
     const auto end = [&](Generation generation) {
       Actions actions;
-      if (!hangs) return bench.tell(Exited{generation, killed_by_kill});
+      if (!hangs) return bench.send(Exited{generation, killed_by_kill});
       for (int i = 0; i < 3; ++i) {
         (void)bench.pass(1s);
-        actions = bench.tell(Unresponsive{generation});
+        actions = bench.send(Unresponsive{generation});
       }
       return actions;
     };
     for (Generation generation = 1; generation <= 2; ++generation) {
       CHECK(all<Activate>(end(generation))[0].generation == generation + 1);
-      if (hangs) (void)bench.tell(Exited{generation, killed_by_kill});
+      if (hangs) (void)bench.send(Exited{generation, killed_by_kill});
       (void)bench.pass(200ms);
-      (void)bench.tell(Answered{generation + 2, true});
+      (void)bench.send(Answered{generation + 2, true});
       REQUIRE(bench.lifecycle.successor());
       REQUIRE(bench.lifecycle.successor()->ready);
     }
     const Actions last = end(3);
     CHECK(all<Activate>(last).empty());
     if (hangs)
-      CHECK(all<ReportEnd>(bench.tell(Exited{3, killed_by_kill}))[0].cause == EndCause::unresponsive);
-    const Actions gone = bench.tell(Exited{4, killed_by_kill});
+      CHECK(all<ReportEnd>(bench.send(Exited{3, killed_by_kill}))[0].cause == EndCause::unresponsive);
+    const Actions gone = bench.send(Exited{4, killed_by_kill});
     REQUIRE(all<Finish>(gone).size() == 1);
     CHECK_FALSE(all<Finish>(gone)[0].clean);
   }
@@ -269,9 +269,9 @@ TEST_CASE("deaths and hangs that a standby makes good count for the limit of res
 
 TEST_CASE("a standby that dies is started again after a back-off of its own") {
   Bench bench = with_standby();
-  CHECK(all<ReportEnd>(bench.tell(Exited{2, killed_by_kill})).size() == 1);
+  CHECK(all<ReportEnd>(bench.send(Exited{2, killed_by_kill})).size() == 1);
   CHECK(all<Launch>(bench.pass(0s)).size() == 1);
-  (void)bench.tell(Exited{3, killed_by_kill});
+  (void)bench.send(Exited{3, killed_by_kill});
   CHECK(all<Launch>(bench.pass(0s)).empty());
   CHECK(all<Launch>(bench.pass(100ms)).size() == 1);
   CHECK(bench.lifecycle.generation() == 1);
@@ -279,15 +279,15 @@ TEST_CASE("a standby that dies is started again after a back-off of its own") {
 
 TEST_CASE("a planned restart replaces the standby too, which may be of an older binary") {
   Bench bench = with_standby();
-  const Actions asked = bench.tell(RestartRequested{});
+  const Actions asked = bench.send(RestartRequested{});
   CHECK(all<SendSignal>(asked)[0].generation == 2);
   CHECK(all<Launch>(asked)[0].generation == 3);
-  const Actions ready = bench.tell(Answered{3, true});
+  const Actions ready = bench.send(Answered{3, true});
   CHECK(bench.lifecycle.generation() == 3);
   CHECK(all<SendSignal>(ready)[0].generation == 1);
 }
 
-TEST_CASE("a restart asked for while a standby is about to take over a hang replaces that one too") {
+TEST_CASE("a restart requested while a standby is about to take over a hang replaces that one too") {
   Policy policy;
   policy.standby = true;
   Bench bench(policy);
@@ -296,37 +296,37 @@ TEST_CASE("a restart asked for while a standby is about to take over a hang repl
   (void)bench.pass(0s);  // the standby is launched and has not answered
   for (int i = 0; i < 3; ++i) {
     (void)bench.pass(1s);
-    (void)bench.tell(Unresponsive{1});
+    (void)bench.send(Unresponsive{1});
   }
   REQUIRE(is<Ending>(bench));
-  (void)bench.tell(RestartRequested{});
-  (void)bench.tell(Exited{1, killed_by_kill});
+  (void)bench.send(RestartRequested{});
+  (void)bench.send(Exited{1, killed_by_kill});
   CHECK(bench.lifecycle.generation() == 2);
-  const Actions ready = bench.tell(Answered{2, true});
+  const Actions ready = bench.send(Answered{2, true});
   CHECK(all<ReportRestart>(ready).empty());
   CHECK(all<Launch>(ready)[0].generation == 3);
-  CHECK(all<ReportRestart>(bench.tell(Answered{3, true}))[0].problem.empty());
+  CHECK(all<ReportRestart>(bench.send(Answered{3, true}))[0].problem.empty());
 }
 
 TEST_CASE("a pause ends every process and starts none until it is resumed") {
   Bench bench = with_standby();
-  const Actions asked = bench.tell(PauseRequested{});
+  const Actions asked = bench.send(PauseRequested{});
   CHECK(all<SendSignal>(asked).size() == 2);
-  (void)bench.tell(Exited{1, killed_by_kill});
+  (void)bench.send(Exited{1, killed_by_kill});
   CHECK_FALSE(is<Paused>(bench));
-  (void)bench.tell(Exited{2, killed_by_kill});
+  (void)bench.send(Exited{2, killed_by_kill});
   CHECK(is<Paused>(bench));
   CHECK(bench.pass(1h).empty());
-  CHECK(all<ReportRestart>(bench.tell(RestartRequested{}))[0].problem.find("paused") != std::string::npos);
-  CHECK(all<Launch>(bench.tell(ResumeRequested{})).size() == 1);
+  CHECK(all<ReportRestart>(bench.send(RestartRequested{}))[0].problem.find("paused") != std::string::npos);
+  CHECK(all<Launch>(bench.send(ResumeRequested{})).size() == 1);
 }
 
 TEST_CASE("a stop during a pause ends, and one while pausing turns it into the end") {
   Bench paused = with_standby();
-  (void)paused.tell(PauseRequested{});
-  (void)paused.tell(Exited{1, killed_by_kill});
-  (void)paused.tell(StopRequested{SIGTERM});
-  const Actions end = paused.tell(Exited{2, killed_by_kill});
+  (void)paused.send(PauseRequested{});
+  (void)paused.send(Exited{1, killed_by_kill});
+  (void)paused.send(StopRequested{SIGTERM});
+  const Actions end = paused.send(Exited{2, killed_by_kill});
   CHECK(all<Finish>(end).size() == 1);
 }
 

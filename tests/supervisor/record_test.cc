@@ -2,40 +2,65 @@
 
 #include <doctest/doctest.h>
 
+#include <csignal>
+
 namespace kms::supervisor {
 namespace {
 
 using namespace std::chrono_literals;
 
-mock_kms::v1::Exit exit_of(std::uint32_t pid) {
-  mock_kms::v1::Exit end;
-  end.set_pid(pid);
-  end.set_cause("it crashed");
-  return end;
-}
+/// The record of the only instance, and everything that it reports to.
+struct Recorded {
+  /// Process 7 served, and something ended it.
+  void killed(int signal, Time now) {
+    ProcessEnd process{7, process::ExitStatus::from_wait(signal)};
+    process.answered = true;
+    record.ended({1, EndCause::exited, 5s, Duration{0}}, process, true, now);
+  }
+
+  /// Process 8 is ready.
+  void ready(Time now) { record.ready(8, 40ms, "handed down", true, now); }
+
+  /// The events of a kind.
+  [[nodiscard]] std::vector<mock_kms::v1::Event> events(mock_kms::v1::EventKind kind) const {
+    mock_kms::v1::EventPage page;
+    history.read(0, 0, page);
+    std::vector<mock_kms::v1::Event> found;
+    std::copy_if(page.events().begin(), page.events().end(), std::back_inserter(found),
+                 [kind](const auto& event) { return event.kind() == kind; });
+    return found;
+  }
+
+  Policy policy;
+  History history;
+  Metrics metrics;
+  OomKills oom_kills{"/nowhere"};
+  Record record{0, policy, history, metrics, oom_kills};
+};
 
 }  // namespace
 
 TEST_CASE("an outage lasts from the death to the next answer") {
-  Record record({});
-  record.outage_began(7, Time(10s));
-  record.ended(exit_of(7));
-  record.entered(BackingOff{}, {});
-  const auto outage = record.outage_over(Time(13s));
-  REQUIRE(outage);
-  CHECK(outage->pid == 7);
-  CHECK(outage->cause == "it crashed");
-  CHECK(outage->duration == 3s);
-  CHECK_FALSE(record.outage_over(Time(14s)));
+  Recorded recorded;
+  recorded.killed(SIGSEGV, Time(10s));
+  recorded.record.entered(BackingOff{});
+  recorded.ready(Time(13s));
+  const auto over = recorded.events(mock_kms::v1::OUTAGE_OVER);
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].details().at("of-pid") == "7");
+  CHECK(over[0].details().at("cause") == "it crashed");
+  CHECK(over[0].details().at("outage") == "3s");
+  recorded.ready(Time(14s));
+  CHECK(recorded.events(mock_kms::v1::OUTAGE_OVER).size() == 1);
 }
 
 TEST_CASE("a pause ends an outage that nobody waits for any more") {
-  Record record({});
-  record.outage_began(7, Time(10s));
-  record.ended(exit_of(7));
-  record.entered(Paused{}, {});
-  record.entered(Starting{}, {});
-  CHECK_FALSE(record.outage_over(Time(1h)));
+  Recorded recorded;
+  recorded.killed(SIGSEGV, Time(10s));
+  recorded.record.entered(Paused{});
+  recorded.record.entered(Starting{});
+  recorded.ready(Time(1h));
+  CHECK(recorded.events(mock_kms::v1::OUTAGE_OVER).empty());
 }
 
 }  // namespace kms::supervisor

@@ -1,5 +1,5 @@
 // The lifecycle in a simulated world: a clock, a kernel that delivers signals, exits and answers late,
-// processes that cannot be started, start slowly, hang, turn deaf to TERM or die, and an operator. Random by
+// processes that cannot be started, start slowly, hang, ignore TERM or die, and an operator. Random by
 // seed; a failing seed is printed and replays exactly (KMS_SIMULATION_SEED=N).
 #include <doctest/doctest.h>
 
@@ -25,12 +25,12 @@ struct Process {
   Time launched;
   Time ready_at;
   bool deaf;       ///< ignores TERM
-  bool stillborn;  ///< it does not become the plugin, which the loop tells at once
+  bool stillborn;  ///< it does not become the plugin, which the loop reports at once
   bool hung = false;
-  bool turn = false;
-  bool told_to_go = false;
+  bool activated = false;
+  bool asked_to_end = false;
   unsigned bad_in_a_row = 0;     ///< answers while it served
-  unsigned silent_in_a_row = 0;  ///< probes
+  unsigned unanswered_in_a_row = 0;  ///< probes
   std::optional<EndCause> given_up = std::nullopt;
   std::optional<Time> exits_at = std::nullopt;
 };
@@ -166,14 +166,14 @@ class World {
       } else if (probed == processes_.end() && random_() % 2 == 0) {
         run(Answered{generation, true});  // sent before it died
       } else {
-        if (probed != processes_.end()) ++probed->second.silent_in_a_row;
+        if (probed != processes_.end()) ++probed->second.unanswered_in_a_row;
         run(Unresponsive{generation});
       }
     }
   }
 
-  /// Bad answers come in bouts. So many in a row that a silent process would be ended are the end of a
-  /// serving one if that was asked for, and only then.
+  /// Bad answers come in bouts. So many in a row that an unresponsive process would be ended are the end of a
+  /// serving one if that was requested, and only then.
   void answer(Generation generation, Process& process) {
     if (random_() % 64 == 0) bout_of_bad_answers_ = random_() % 8;
     const bool good = calm_ || bout_of_bad_answers_ == 0;
@@ -181,7 +181,7 @@ class World {
     const bool serves = serving() && lifecycle_.generation() == generation;
     process.bad_in_a_row = good || !serves ? 0 : process.bad_in_a_row + 1;
     const bool too_many = process.bad_in_a_row >= policy_.failure_threshold;
-    process.silent_in_a_row = 0;
+    process.unanswered_in_a_row = 0;
     const unsigned given_up_before = unhealthy_given_up_;
     run(Answered{generation, good});
     REQUIRE((unhealthy_given_up_ > given_up_before) == (policy_.restart_on_unhealthy && too_many));
@@ -203,7 +203,7 @@ class World {
     run(LaunchFailed{ended_.first, "no such file"});
   }
 
-  /// The process that an action is about. The lifecycle may not touch one whose end it was told.
+  /// The process that an action is about. The lifecycle may not touch one that it knows has ended.
   Process& process(Generation generation) {
     const auto found = processes_.find(generation);
     REQUIRE(found != processes_.end());
@@ -224,18 +224,18 @@ class World {
   /// Never a new one without the end of the one before, or the start of its end.
   void became_active(Generation generation) {
     const auto before = processes_.find(active_);
-    REQUIRE((before == processes_.end() || before->second.told_to_go));
+    REQUIRE((before == processes_.end() || before->second.asked_to_end));
     active_ = generation;
   }
   void act(const Activate& action) {
-    process(action.generation).turn = true;
+    process(action.generation).activated = true;
     const auto serving = std::count_if(processes_.begin(), processes_.end(),
-                                       [](const auto& p) { return p.second.turn && !p.second.told_to_go; });
+                                       [](const auto& p) { return p.second.activated && !p.second.asked_to_end; });
     REQUIRE(serving == 1);
   }
   void act(const SendSignal& action) {
     Process& target = process(action.generation);
-    target.told_to_go = true;
+    target.asked_to_end = true;
     const bool obeys = action.signal == SIGKILL || (!target.deaf && !target.hung);
     if (obeys && !target.exits_at) target.exits_at = now_ + std::chrono::milliseconds(random_() % 100);
   }
@@ -264,7 +264,7 @@ class World {
     if (action.generation == active_) deaths_.emplace(action.generation, now_);
     switch (action.cause) {
       case EndCause::unresponsive:
-        REQUIRE(given_up.silent_in_a_row >= policy_.failure_threshold);
+        REQUIRE(given_up.unanswered_in_a_row >= policy_.failure_threshold);
         break;
       case EndCause::never_ready:
         REQUIRE(now_ >= given_up.launched + policy_.startup_timeout);
@@ -279,7 +279,7 @@ class World {
     (void)process(action.generation);
     became_active(action.generation);
   }
-  /// Never a restart without a cause, and the one that is told is the true one.
+  /// Never a restart without a cause, and the reported one is the true one.
   void act(const ReportEnd& action) {
     REQUIRE(ended_.first == action.generation);
     const Process& gone = ended_.second;
@@ -287,7 +287,7 @@ class World {
     if (death && action.generation == active_) deaths_.emplace(action.generation, now_);
     switch (action.cause) {
       case EndCause::exited:
-        REQUIRE_FALSE(gone.told_to_go);
+        REQUIRE_FALSE(gone.asked_to_end);
         break;
       case EndCause::unresponsive:
       case EndCause::never_ready:
@@ -315,9 +315,9 @@ class World {
   bool overlap_;
   Lifecycle lifecycle_;
   Time now_ = Time(1000s);
-  std::map<Generation, Process> processes_;  ///< alive, as far as the lifecycle was told
+  std::map<Generation, Process> processes_;  ///< alive, as far as the lifecycle knows
   std::multimap<Time, Generation> probes_;
-  std::pair<Generation, Process> ended_;  ///< the last one whose end was told
+  std::pair<Generation, Process> ended_;  ///< the last one whose end was reported
   std::map<Generation, Time> deaths_;     ///< of active processes: when they ended or were given up
   Generation active_ = 0;
   Generation launched_ = 0;

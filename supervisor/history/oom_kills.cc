@@ -1,4 +1,4 @@
-#include "supervisor/instance/oom_kills.h"
+#include "supervisor/history/oom_kills.h"
 
 #include <algorithm>
 #include <fstream>
@@ -8,7 +8,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The value of the line "oom_kill N"; nothing where the file has none.
+/// The value of the line "oom_kill N"; empty if the file has none.
 std::optional<std::uint64_t> count_in(const fs::path& file) {
   std::ifstream lines(file);
   std::string name;
@@ -19,8 +19,7 @@ std::optional<std::uint64_t> count_in(const fs::path& file) {
   return std::nullopt;
 }
 
-/// This process' cgroup in the hierarchy of `controller` (cgroups(7), "/proc files"); the unified one's is
-/// "".
+/// This process' cgroup in the hierarchy of `controller` (cgroups(7), "/proc files"); "" is the unified one.
 std::string cgroup_of(const fs::path& root, const std::string& controller) {
   std::ifstream lines(root / "proc/self/cgroup");
   for (std::string line; std::getline(lines, line);) {
@@ -36,7 +35,7 @@ std::string cgroup_of(const fs::path& root, const std::string& controller) {
   return "";
 }
 
-/// In a container the cgroup's own directory is mounted in place of the hierarchy's root.
+/// A container has the directory of its cgroup mounted in place of the hierarchy's root.
 fs::path counter_of(const fs::path& root) {
   const fs::path mounted = root / "sys/fs/cgroup";
   for (const fs::path& file : {mounted / cgroup_of(root, "") / "memory.events", mounted / "memory.events",
