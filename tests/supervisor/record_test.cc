@@ -49,7 +49,7 @@ TEST_CASE("an outage lasts from the death to the next answer") {
   REQUIRE(over.size() == 1);
   CHECK(over[0].details().at("of-pid") == "7");
   CHECK(over[0].details().at("cause") == "it crashed");
-  CHECK(over[0].details().at("outage") == "3s");
+  CHECK(over[0].details().at("outage") == "3.0 s");
   recorded.ready(Time(14s));
   CHECK(recorded.events(mock_kms::v1::OUTAGE_OVER).size() == 1);
 }
