@@ -13,12 +13,12 @@
 namespace kms::process {
 namespace {
 
-bool set_limit(__rlimit_resource resource, rlim_t most) {
-  const rlimit limit{most, most};
+bool set_limit(__rlimit_resource resource, rlim_t max) {
+  const rlimit limit{max, max};
   return ::setrlimit(resource, &limit) == 0;
 }
 
-/// By number: glibc's functions would have all threads of the caller, which the child has not, change too.
+/// By number: glibc's functions would also change the caller's other threads, which the child does not have.
 bool take_identity(const Identity& identity) {
   static_assert(sizeof(long) == 8, "elsewhere these calls take 16 bits, and others take 32");
   return ::syscall(SYS_setgroups, identity.groups.size(), identity.groups.data()) == 0 &&
@@ -26,7 +26,7 @@ bool take_identity(const Identity& identity) {
          ::syscall(SYS_setresuid, identity.user, identity.user, identity.user) == 0;
 }
 
-/// Closes all but these, and the last of them where the program is taken.
+/// Closes all other descriptors. The exec closes the last of these.
 bool arrange_descriptors(const std::vector<int>& sources) {
   int target = 0;
   for (const int source : sources) {
@@ -42,7 +42,7 @@ void write_number(char* to, int number) {
   for (to[digits] = '\0'; digits > 0; number /= 10) to[--digits] = static_cast<char>('0' + number % 10);
 }
 
-/// The caller's handlers are none of the child's business, and what it ignores is not ignored in the program.
+/// execve(2) keeps ignored signals ignored and the mask as it is.
 void reset_signals() {
   struct sigaction by_default {};
   by_default.sa_handler = SIG_DFL;
@@ -52,37 +52,37 @@ void reset_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-/// All but the program itself; nullptr, or what could not be done.
-const char* prepare(const Becoming& child) {
-  const Launch& launch = child.launch;
+/// Everything but the exec. Returns the step that failed, or nullptr.
+const char* prepare(const ExecRequest& request) {
+  const Launch& launch = request.launch;
   if (launch.new_session && ::setsid() < 0) return "begin a session";
   if (!launch.working_directory.empty() && ::chdir(launch.working_directory.c_str()) != 0)
     return "enter its directory";
   if (launch.memory && !set_limit(RLIMIT_DATA, *launch.memory)) return "limit its memory";
-  if (child.own_pid != nullptr) write_number(child.own_pid, ::getpid());
+  if (request.own_pid != nullptr) write_number(request.own_pid, ::getpid());
   if (launch.identity && !take_identity(*launch.identity)) return "become its user";
   if (launch.threads && !set_limit(RLIMIT_NPROC, *launch.threads)) return "limit its processes";
-  // A change of user clears it, so it comes last. The caller may have died before the kernel was asked: then
-  // this process has another parent by now.
+  // The last step, since a change of user clears it. If the caller died before, this process has another
+  // parent by now.
   if (launch.dies_with_caller) {
-    if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return "bind its life to its starter's";
-    if (::getppid() != child.caller) ::_exit(1);
+    if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return "tie its life to its parent's";
+    if (::getppid() != request.caller) ::_exit(1);
   }
   return nullptr;
 }
 
 }  // namespace
 
-void become(const Becoming& child) {
-  NotBecome failure{"pass file descriptors", 0};
-  int report = child.fds.back();
-  if (arrange_descriptors(child.fds)) {
-    report = static_cast<int>(child.fds.size()) - 1;
-    failure.what = prepare(child);
+void exec_request(const ExecRequest& request) {
+  ExecFailure failure{"pass file descriptors", 0};
+  int report = request.fds.back();
+  if (arrange_descriptors(request.fds)) {
+    report = static_cast<int>(request.fds.size()) - 1;
+    failure.step = prepare(request);
   }
-  if (failure.what == nullptr) {
+  if (failure.step == nullptr) {
     reset_signals();
-    ::execve(child.program, child.words, child.variables);
+    ::execve(request.program, request.arguments, request.environment);
   }
   failure.error = errno;
   static_cast<void>(!::write(report, &failure, sizeof failure));

@@ -1,4 +1,4 @@
-// ExitStatus is how a process ended, in numbers and in words. A value; pure; safe from any thread.
+// ExitStatus holds how a process ended, as a number and as text.
 #pragma once
 
 #include <string>
@@ -9,13 +9,13 @@ namespace kms::process {
 
 class ExitStatus {
  public:
-  /// From the status word of waitpid(2), of a process that has ended.
+  /// From the status word of waitpid(2) for a process that has ended.
   [[nodiscard]] static ExitStatus from_wait(int status);
 
   [[nodiscard]] bool success() const { return !signaled_ && value_ == 0; }
   [[nodiscard]] bool signaled() const { return signaled_; }
 
-  /// The exit code, or the signal's number where signaled().
+  /// The exit code, or the signal's number if signaled().
   [[nodiscard]] int value() const { return value_; }
 
   /// "exited with code 1", "killed by SIGSEGV (signal 11, Segmentation fault), core dumped".

@@ -1,4 +1,4 @@
-// Identity is whom a process runs as. A value.
+// Identity names the user and the groups that a process runs as.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace kms::process {
 
-/// The groups are resolved beforehand: a new process asks no user database.
+/// The groups are resolved beforehand, so that a new process reads no user database.
 struct Identity {
   std::uint32_t user;
   std::uint32_t group;
   std::vector<std::uint32_t> groups;  ///< supplementary ones
 };
 
-/// Reads "USER" or "USER:GROUP", names or numbers. Without a group it is the user's own. Not thread-safe
+/// Reads "USER" or "USER:GROUP", names or numbers. The default group is the user's own. Not thread-safe
 /// (getpwnam(3)).
 [[nodiscard]] Outcome<Identity> find_identity(const std::string& text);
 

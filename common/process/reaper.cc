@@ -14,16 +14,16 @@ void become_subreaper() {
     throw_errno("become the reaper of orphaned processes");
 }
 
-void reap(const std::function<void(pid_t, ExitStatus)>& tell) {
+void reap(const std::function<void(pid_t, ExitStatus)>& on_exit) {
   for (;;) {
-    // Look first and collect later: until it is collected, a child's pid and group cannot be reused.
+    // WNOWAIT: until the child is collected, its pid and its group cannot be reused.
     siginfo_t ended{};
     if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
     const pid_t pid = ended.si_pid;
     ::kill(-pid, SIGKILL);
     int status = 0;
     if (::waitpid(pid, &status, 0) != pid) return;
-    tell(pid, ExitStatus::from_wait(status));
+    on_exit(pid, ExitStatus::from_wait(status));
   }
 }
 

@@ -1,5 +1,5 @@
-// Reaping: as PID 1 (or a subreaper) a process collects every orphan of its descendants, not only its own
-// children.
+// reap() collects ended children. As PID 1, or as a subreaper, a process gets the orphans of its descendants
+// too.
 //
 // Called on one thread, after SIGCHLD. Nothing else in the process may wait for children.
 #pragma once
@@ -12,11 +12,11 @@
 
 namespace kms::process {
 
-/// Makes this process the one that orphaned descendants fall to, as PID 1 is by itself. prctl(2), Linux 3.4.
+/// Makes this process the new parent of orphaned descendants, as PID 1 is. prctl(2), Linux 3.4.
 void become_subreaper();
 
-/// Collects all children that have ended, without waiting for others, and tells each. What is left in a
-/// process group that an ended child led is killed before its number can be given to another.
-void reap(const std::function<void(pid_t, ExitStatus)>& tell);
+/// Collects all ended children, without waiting for others, and calls `on_exit` for each. First kills the
+/// rest of a process group that the child led, before its number can be reused.
+void reap(const std::function<void(pid_t, ExitStatus)>& on_exit);
 
 }  // namespace kms::process

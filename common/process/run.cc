@@ -49,8 +49,7 @@ class Lines {
   std::string partial_;
 };
 
-/// A started process group; whatever is left of it is killed and its leader reaped at the latest on
-/// destruction.
+/// A started process group. The destructor kills what is left of it and reaps the leader.
 class Group {
  public:
   explicit Group(const Launch& launch) : leader_(spawn(launch)) {
@@ -69,7 +68,7 @@ class Group {
   [[nodiscard]] int pidfd() const { return pidfd_.get(); }
   void signal(int number) const { ::kill(-leader_, number); }
 
-  /// Kills what is left. The leader is reaped last: until then its number cannot become another group's.
+  /// Kills what is left. The leader is reaped last, so that its number is not reused before.
   ExitStatus reap() {
     if (!status_) {
       signal(SIGKILL);
@@ -87,8 +86,8 @@ class Group {
   std::optional<ExitStatus> status_;
 };
 
-/// Reads what is there now, but no more than the pipe holds at once: a writer may never pause. False at the
-/// end of the stream.
+/// Reads what is there now, at most what the pipe holds, since a writer may never pause. False at the end of
+/// the stream.
 bool drain(int fd, Lines& lines) {
   const int capacity = ::fcntl(fd, F_GETPIPE_SZ);
   std::size_t left = capacity > 0 ? static_cast<std::size_t>(capacity) : 65536;
@@ -120,13 +119,13 @@ Clock::time_point after(Duration duration) {
   return duration >= Clock::time_point::max() - now ? Clock::time_point::max() : now + duration;
 }
 
-/// The loop of one run: output, the leader's end, the deadline and the wish to stop.
+/// The loop of one run: output, the leader's end, the deadline and requests to stop.
 class Run {
  public:
   Run(const Group& group, int output, const RunLimits& limits, Lines& lines)
       : group_(group), output_(output), limits_(limits), lines_(lines), until_(after(limits.deadline)) {}
 
-  /// Returns once the leader has ended, with what was asked of it meanwhile.
+  /// Returns once the leader has ended, with the reason to end it, if there was one.
   std::optional<RunEnd> wait() {
     while (!step()) {
     }

@@ -30,7 +30,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   return result;
 }
 
-/// Copies that lie above all targets: otherwise one dup2 could overwrite the source of a later one.
+/// Copies above all targets, since otherwise one dup2 could overwrite the source of a later one.
 std::vector<UniqueFd> copies_above(const std::vector<int>& fds) {
   const int above = std::max(static_cast<int>(fds.size()), STDERR_FILENO + 1);
   UniqueFd null;
@@ -46,8 +46,7 @@ std::vector<UniqueFd> copies_above(const std::vector<int>& fds) {
   return sources;
 }
 
-/// Why the kernel did not take `program`; what errno says of a script without its interpreter, and of a
-/// directory, names neither.
+/// The error of execve(2). errno alone does not explain a directory or a script without its interpreter.
 Error cause_of(const std::string& program, int error, bool as_another_user) {
   const std::string what = "cannot start " + program + ": ";
   struct stat file {};
@@ -58,8 +57,8 @@ Error cause_of(const std::string& program, int error, bool as_another_user) {
               "install it"};
   }
   if (error == ENOEXEC)
-    return {what + "it is no program for this machine",
-            "build it for this one; a script's first line has to name its interpreter (#!/bin/sh)"};
+    return {what + "it is not a program for this machine",
+            "build it for this machine; the first line of a script must name its interpreter (#!/bin/sh)"};
   if (error == EACCES && as_another_user)
     return {what + errno_text(error), "its user must be able to reach and to execute it"};
   if (error == EACCES)
@@ -68,7 +67,7 @@ Error cause_of(const std::string& program, int error, bool as_another_user) {
   return {what + errno_text(error), error == ENOENT ? "check the command's path" : ""};
 }
 
-/// No signal reaches this thread, nor a child that it forks, until the end of this.
+/// Blocks all signals of this thread, and of a child that it forks, while it exists.
 class SignalsBlocked {
  public:
   SignalsBlocked() {
@@ -84,32 +83,32 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-/// How long a child may take to become the program: its user may stop it, and a disk may hang.
-constexpr auto patience = std::chrono::seconds(5);
+/// The time for a child to run the program. Its user may stop it, and a disk may hang.
+constexpr auto exec_timeout = std::chrono::seconds(5);
 
-/// Why a child has not become `program`, as it reports or by its silence; nothing where it has.
+/// Waits until the child runs `program` (its end of the pipe closes) or reports an error.
 Outcome<> await(int report, const std::string& program, bool as_another_user) {
   using Clock = std::chrono::steady_clock;
-  const auto until = Clock::now() + patience;
+  const auto until = Clock::now() + exec_timeout;
   pollfd reading{report, POLLIN, 0};
   for (auto now = Clock::now(); now < until; now = Clock::now()) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now);
     if (::poll(&reading, 1, static_cast<int>(left.count())) <= 0) continue;  // a signal, or the time is over
-    NotBecome reported{};
+    ExecFailure reported{};
     if (::read(report, &reported, sizeof reported) != sizeof reported) return {};
-    if (reported.what == nullptr) return cause_of(program, reported.error, as_another_user);
-    return Error("cannot start " + program + ": cannot " + reported.what + ": " + errno_text(reported.error));
+    if (reported.step == nullptr) return cause_of(program, reported.error, as_another_user);
+    return Error("cannot start " + program + ": cannot " + reported.step + ": " + errno_text(reported.error));
   }
   return Error(
-      "cannot start " + program + ": the new process has not become it within " + go_duration(patience),
-      "see whether its user stops it, or its disk hangs");
+      "cannot start " + program + ": the new process does not run it after " + go_duration(exec_timeout),
+      "check if its user stopped it, or if its disk hangs");
 }
 
-pid_t fork_into(const Becoming& child) {
+pid_t fork_into(const ExecRequest& request) {
   const SignalsBlocked blocked;
   const pid_t pid = ::_Fork();
-  if (pid == 0) become(child);
-  if (pid < 0) throw_errno(std::string("start ") + child.program);
+  if (pid == 0) exec_request(request);
+  if (pid < 0) throw_errno(std::string("start ") + request.program);
   return pid;
 }
 
@@ -134,10 +133,10 @@ pid_t spawn(const Launch& launch) {
   fds.push_back(writer.get());
   std::vector<UniqueFd> sources = copies_above(fds);
   std::transform(sources.begin(), sources.end(), fds.begin(), [](const UniqueFd& fd) { return fd.get(); });
-  const std::vector<char*> words = pointers(command);
+  const std::vector<char*> arguments = pointers(command);
   const std::vector<char*> variables = pointers(environment);
   const pid_t pid =
-      fork_into({program.c_str(), words.data(), variables.data(), fds, launch, ::getpid(), own_pid});
+      fork_into({program.c_str(), arguments.data(), variables.data(), fds, launch, ::getpid(), own_pid});
   writer.reset();
   sources.clear();
   const auto started = await(report.get(), program, launch.identity.has_value());

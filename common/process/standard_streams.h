@@ -1,11 +1,11 @@
-// Descriptors 0, 1 and 2, which a program may have been started without.
+// Makes sure that descriptors 0, 1 and 2 are open.
 #pragma once
 
 namespace kms::process {
 
-/// Opens /dev/null where one of them is closed: the next socket or file would take its number, and what is
-/// meant for stderr would go there. Where this is linked it has happened before all other initialisation:
-/// gRPC opens an eventfd before main.
+/// Opens /dev/null in place of each closed one. Otherwise the next socket or file would take its number and
+/// receive the lines for stderr. Linking this runs it before all other initialisation: gRPC opens an eventfd
+/// before main.
 void open_standard_streams();
 
 }  // namespace kms::process

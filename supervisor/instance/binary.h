@@ -36,7 +36,7 @@ class BinaryReader {
 
   ~BinaryReader() { finish(); }
 
-  /// Waits for the reads under way. A later describe() reads on the caller's thread.
+  /// Waits for the reads in progress. A later describe() reads on the caller's thread.
   void finish();
 
   /// Reads SHA-256 and build-info.json of the files, and passes them to `done` in the same order. An error is

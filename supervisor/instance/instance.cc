@@ -88,7 +88,7 @@ void Instance::on_probe(const ProbeResult& result) {
     return probed->probe(config_.policy.probe_timeout, false);
   }
   record_.probed(probed->pid(), probed->health(), result, active, now());
-  if (silence != nullptr) dispatch(Unresponsive{result.generation});
+  if (silence != nullptr) dispatch(ProbeFailed{result.generation});
   if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome))
     on_answer(*probed, result.generation, *answer);
   if (active && !socket_.lost()) check_socket();

@@ -29,7 +29,7 @@
 
 namespace kms::supervisor {
 
-/// What all instances share. The Supervisor owns it, and it outlives them.
+/// The parts that all instances share. The Supervisor owns it, and it outlives them.
 struct InstanceContext {
   InstanceContext(asio::io_context& the_loop, LineWriter& the_writer) : loop(the_loop), writer(the_writer) {}
 
@@ -82,7 +82,7 @@ class Instance {
   [[nodiscard]] std::string termination_message() const { return record_.termination_message(); }
 
  private:
-  /// What `changed` reports.
+  /// The values that `changed` reports on.
   struct Snapshot {
     std::size_t state = 0;
     Generation active = 0;

@@ -1,7 +1,7 @@
 // PluginProcess is one process of the plugin: its pid, its output, its probes and its health.
 //
 // The Instance makes one per generation and uses it on the loop's thread. The Supervisor reaps the process;
-// the Instance then calls reaped(). The destructor cancels a probe under way.
+// the Instance then calls reaped(). The destructor cancels a probe in progress.
 #pragma once
 
 #include <sys/stat.h>

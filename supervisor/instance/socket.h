@@ -28,11 +28,11 @@ class PluginSocket {
     Generation generation = 0;
     pid_t pid = 0;             ///< 0: none is running
     bool serving = false;      ///< it has become ready
-    bool replaceable = false;  ///< it starts or serves, and no planned restart is under way
+    bool replaceable = false;  ///< it starts or serves, and no planned restart is in progress
     bool killed = false;       ///< the supervisor has sent KILL
   };
 
-  /// What the Instance has to do to the plugin.
+  /// The action that the Instance has to take.
   enum class Remedy { none, restart, kill };
 
   /// `config` and `record` outlive this. `check` is called when something happens in the socket's directory;
@@ -74,7 +74,7 @@ class PluginSocket {
   void fill(mock_kms::v1::SupervisorStatus& status) const;
 
  private:
-  /// Which socket a path leads to.
+  /// Identifies a socket file.
   struct File {
     dev_t device;
     ino_t inode;

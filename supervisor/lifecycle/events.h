@@ -34,8 +34,8 @@ struct Answered {
   Generation generation;
   bool good;  ///< the answers obey the contract
 };
-/// A probe was not answered.
-struct Unresponsive {
+/// A probe got no answer.
+struct ProbeFailed {
   Generation generation;
 };
 struct TimePassed {};
@@ -47,7 +47,7 @@ struct RestartRequested {};
 /// End the plugin and start none until ResumeRequested.
 struct PauseRequested {};
 struct ResumeRequested {};
-using Event = std::variant<LaunchFailed, Exited, Answered, Unresponsive, TimePassed, StopRequested,
+using Event = std::variant<LaunchFailed, Exited, Answered, ProbeFailed, TimePassed, StopRequested,
                            RestartRequested, PauseRequested, ResumeRequested>;
 
 // Actions.

@@ -16,7 +16,7 @@ Overloaded(Handlers...) -> Overloaded<Handlers...>;
 
 Deadline earlier(Deadline a, Deadline b) { return a && b ? std::min(a, b) : a ? a : b; }
 
-Deadline due(const ProbeSchedule& probe) { return probe.under_way ? Deadline() : probe.next; }
+Deadline due(const ProbeSchedule& probe) { return probe.in_progress ? Deadline() : probe.next; }
 
 Deadline due(const Starting& process, Duration startup_timeout, bool must_get_ready) {
   return process.answered && !must_get_ready
@@ -92,8 +92,8 @@ void Lifecycle::Transition::launch() {
 }
 
 void Lifecycle::Transition::start_probe_if_due(Generation generation, ProbeSchedule& probe) {
-  if (probe.under_way || now < probe.next) return;
-  probe.under_way = true;
+  if (probe.in_progress || now < probe.next) return;
+  probe.in_progress = true;
   probe.last_start = now;
   actions.emplace_back(StartProbe{generation, self.policy_.probe_timeout});
 }
@@ -233,7 +233,7 @@ void Lifecycle::Transition::on(Serving state, const Answered& event) {
 
 // Before the first answer only the start-up time-out counts, not unanswered probes.
 
-void Lifecycle::Transition::on(Starting state, const Unresponsive&) {
+void Lifecycle::Transition::on(Starting state, const ProbeFailed&) {
   probe_ended(state.probe, starting_probe_interval, now);
   if (state.answered) ++state.unresponsive;
   enter(state);
@@ -241,7 +241,7 @@ void Lifecycle::Transition::on(Starting state, const Unresponsive&) {
     end(state.launched, false, EndCause::unresponsive);
 }
 
-void Lifecycle::Transition::on(Serving state, const Unresponsive&) {
+void Lifecycle::Transition::on(Serving state, const ProbeFailed&) {
   probe_ended(state.probe, self.policy_.probe_interval, now);
   ++state.unresponsive;
   enter(state);

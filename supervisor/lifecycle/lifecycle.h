@@ -73,8 +73,8 @@ struct Policy {
 };
 
 struct ProbeSchedule {
-  bool under_way = false;
-  Time next;  ///< not used while a probe is under way
+  bool in_progress = false;
+  Time next;  ///< not used while a probe is in progress
   Time last_start;
 };
 

@@ -66,7 +66,7 @@ void Lifecycle::Transition::successor_failed(const std::string& how, Time launch
 
 // A planned restart. A request that arrives during a restart causes one more restart afterwards, because the
 // new process may have started before the change that the request is about, such as another binary. All
-// requests are answered together, and at most one new process is under way.
+// requests are answered together, and at most one new process is in progress.
 
 void Lifecycle::Transition::on(const BackingOff&, const RestartRequested&) {
   self.restart_requested_ = true;
@@ -139,7 +139,7 @@ void Lifecycle::Transition::on_successor(const Answered& event) {
   promote(Duration{0});
 }
 
-void Lifecycle::Transition::on_successor(const Unresponsive&) {
+void Lifecycle::Transition::on_successor(const ProbeFailed&) {
   Starting& process = self.successor_->process;
   probe_ended(process.probe, process.answered ? self.policy_.probe_interval : starting_probe_interval, now);
   if (!process.answered || ++process.unresponsive < self.policy_.failure_threshold) return;

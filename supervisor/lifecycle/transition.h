@@ -5,7 +5,7 @@
 //                     BackingOff  Starting     Serving      Ending    Stopping  Paused   Stopped
 //   TimePassed        launch      probe, end   probe        kill      kill      -        -
 //   Answered          -           Serving      count        -         -         -        -
-//   Unresponsive      -           count, end   count, end   -         -         -        -
+//   ProbeFailed      -           count, end   count, end   -         -         -        -
 //   Exited            -           restart      restart      restart   finish    -        -
 //   LaunchFailed      -           restart      -            -         -         -        -
 //   StopRequested     stop        stop         stop         stop      kill      stop     -
@@ -26,7 +26,7 @@ namespace kms::supervisor {
 inline constexpr Duration starting_probe_interval = std::chrono::milliseconds(10);
 
 inline void probe_ended(ProbeSchedule& probe, Duration interval, Time now) {
-  probe.under_way = false;
+  probe.in_progress = false;
   probe.next = std::max(now, probe.last_start + interval);
 }
 
@@ -50,9 +50,9 @@ struct Lifecycle::Transition {
   void on(Serving state, const Answered& event);
   void on(const OneOf<BackingOff, Ending, Stopping, Paused, Stopped> auto&, const Answered&) {}
 
-  void on(Starting state, const Unresponsive&);
-  void on(Serving state, const Unresponsive&);
-  void on(const OneOf<BackingOff, Ending, Stopping, Paused, Stopped> auto&, const Unresponsive&) {}
+  void on(Starting state, const ProbeFailed&);
+  void on(Serving state, const ProbeFailed&);
+  void on(const OneOf<BackingOff, Ending, Stopping, Paused, Stopped> auto&, const ProbeFailed&) {}
 
   void on(const Starting& state, const Exited&) { restart(state.launched, false, EndCause::exited); }
   void on(const Serving& state, const Exited&) { restart(state.launched, true, EndCause::exited); }
@@ -121,11 +121,11 @@ struct Lifecycle::Transition {
   [[nodiscard]] Duration grace_of_replaced(unsigned unresponsive) const;
   void on_successor(const TimePassed&);
   void on_successor(const Answered& event);
-  void on_successor(const Unresponsive&);
+  void on_successor(const ProbeFailed&);
   void on_successor(const Exited&);
   void on_successor(const LaunchFailed& event);
   void on_draining(Draining& process, const Exited&);
-  void on_draining(Draining&, const OneOf<Answered, Unresponsive, LaunchFailed> auto&) {}
+  void on_draining(Draining&, const OneOf<Answered, ProbeFailed, LaunchFailed> auto&) {}
   void beside_active(const TimePassed&);
 };
 

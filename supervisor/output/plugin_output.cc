@@ -24,7 +24,7 @@ int OutputPipe::open() {
   return ends[1];
 }
 
-/// Waits for bytes and only then reads them: no read is under way when the process ends and this is
+/// Waits for bytes and only then reads them: no read is in progress when the process ends and this is
 /// destroyed. The handler may be queued at that moment, so it first checks that this still exists.
 void OutputPipe::read_next() {
   pipe_.async_wait(asio::posix::stream_descriptor::wait_read,

@@ -123,7 +123,7 @@ TEST_CASE("what is no program is an error that names the cause, with a next step
   CHECK(failure_of({directory.path().string()}).find("it is a directory") != std::string::npos);
   CHECK(failure_of({executable("script", "#!/no/such/shell\n")})
             .find("the interpreter that its first line names") != std::string::npos);
-  CHECK(failure_of({executable("text", "no program")}).find("no program for this machine") !=
+  CHECK(failure_of({executable("text", "no program")}).find("not a program for this machine") !=
         std::string::npos);
   CHECK(open_descriptors() == before);
   CHECK(::waitpid(-1, nullptr, 0) == -1);  // nothing is left to be reaped

@@ -59,7 +59,9 @@ TEST_CASE(
   CHECK(launches <= 130);
 }
 
-TEST_CASE("a plugin that leaves as many probes unanswered as allowed is ended by TERM, then by KILL, and restarted") {
+TEST_CASE(
+    "a plugin that leaves as many probes unanswered as allowed is ended by TERM, then by KILL, and "
+    "restarted") {
   Bench bench;
   bench.serve();
   for (int probe = 1; probe <= 3; ++probe) {
@@ -67,7 +69,7 @@ TEST_CASE("a plugin that leaves as many probes unanswered as allowed is ended by
     CHECK(is<Serving>(bench));
     REQUIRE(all<StartProbe>(bench.pass(1s)).size() == 1);
     bench.now += 1s;
-    const Actions actions = bench.send(Unresponsive{1});
+    const Actions actions = bench.send(ProbeFailed{1});
     CHECK(all<SendSignal>(actions).size() == (probe == 3 ? 1U : 0U));
   }
   CHECK(is<Ending>(bench));
@@ -86,7 +88,7 @@ TEST_CASE("an answer between unanswered probes starts the count anew") {
   for (int round = 0; round < 10; ++round) {
     for (int i = 0; i < 2; ++i) {
       (void)bench.pass(1s);
-      (void)bench.send(Unresponsive{1});
+      (void)bench.send(ProbeFailed{1});
     }
     (void)bench.pass(1s);
     (void)bench.send(Answered{1, false});
@@ -111,7 +113,7 @@ TEST_CASE("a plugin that never answers is ended when its start-up time is over")
   Actions actions;
   for (int i = 0; i < 29; ++i) {
     bench.now += 1s;
-    (void)bench.send(Unresponsive{1});
+    (void)bench.send(ProbeFailed{1});
     actions = bench.pass(0s);
     CHECK(all<SendSignal>(actions).empty());
   }
@@ -235,7 +237,7 @@ TEST_CASE("two million random events never break an invariant") {
           actions = bench.send(Answered{about, random() % 4 != 0});
           break;
         case 2:
-          actions = bench.send(Unresponsive{about});
+          actions = bench.send(ProbeFailed{about});
           break;
         case 3:
           if (random() % 100 == 0) {

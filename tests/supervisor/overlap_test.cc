@@ -44,7 +44,7 @@ TEST_CASE("an old process that is unresponsive when it is replaced is killed aft
   bench.lifecycle.allow_overlap(true);
   bench.serve();
   (void)bench.pass(1s);
-  (void)bench.send(Unresponsive{1});
+  (void)bench.send(ProbeFailed{1});
   (void)bench.send(RestartRequested{});
   (void)bench.send(Answered{2, true});
   const Actions later = bench.pass(500ms);
@@ -55,7 +55,7 @@ TEST_CASE("an old process that is unresponsive when it is replaced is killed aft
   Bench one_after_the_other;
   one_after_the_other.serve();
   (void)one_after_the_other.pass(1s);
-  (void)one_after_the_other.send(Unresponsive{1});
+  (void)one_after_the_other.send(ProbeFailed{1});
   (void)one_after_the_other.send(RestartRequested{});
   CHECK(all<SendSignal>(one_after_the_other.pass(500ms))[0].signal == SIGKILL);
 }
@@ -201,7 +201,7 @@ TEST_CASE("a standby takes over a hang at its detection, and the hung process is
   for (int i = 0; i < 3; ++i) {
     (void)bench.pass(1s);
     (void)bench.send(Answered{2, true});
-    end = bench.send(Unresponsive{1});
+    end = bench.send(ProbeFailed{1});
   }
   REQUIRE(all<SendSignal>(end).size() == 1);
   CHECK(all<SendSignal>(end)[0].signal == SIGKILL);
@@ -245,7 +245,7 @@ TEST_CASE("deaths and hangs that a standby makes good count for the limit of res
       if (!hangs) return bench.send(Exited{generation, killed_by_kill});
       for (int i = 0; i < 3; ++i) {
         (void)bench.pass(1s);
-        actions = bench.send(Unresponsive{generation});
+        actions = bench.send(ProbeFailed{generation});
       }
       return actions;
     };
@@ -296,7 +296,7 @@ TEST_CASE("a restart requested while a standby is about to take over a hang repl
   (void)bench.pass(0s);  // the standby is launched and has not answered
   for (int i = 0; i < 3; ++i) {
     (void)bench.pass(1s);
-    (void)bench.send(Unresponsive{1});
+    (void)bench.send(ProbeFailed{1});
   }
   REQUIRE(is<Ending>(bench));
   (void)bench.send(RestartRequested{});

@@ -29,7 +29,7 @@ struct Process {
   bool hung = false;
   bool activated = false;
   bool asked_to_end = false;
-  unsigned bad_in_a_row = 0;     ///< answers while it served
+  unsigned bad_in_a_row = 0;         ///< answers while it served
   unsigned unanswered_in_a_row = 0;  ///< probes
   std::optional<EndCause> given_up = std::nullopt;
   std::optional<Time> exits_at = std::nullopt;
@@ -167,7 +167,7 @@ class World {
         run(Answered{generation, true});  // sent before it died
       } else {
         if (probed != processes_.end()) ++probed->second.unanswered_in_a_row;
-        run(Unresponsive{generation});
+        run(ProbeFailed{generation});
       }
     }
   }
@@ -229,8 +229,9 @@ class World {
   }
   void act(const Activate& action) {
     process(action.generation).activated = true;
-    const auto serving = std::count_if(processes_.begin(), processes_.end(),
-                                       [](const auto& p) { return p.second.activated && !p.second.asked_to_end; });
+    const auto serving = std::count_if(processes_.begin(), processes_.end(), [](const auto& p) {
+      return p.second.activated && !p.second.asked_to_end;
+    });
     REQUIRE(serving == 1);
   }
   void act(const SendSignal& action) {
