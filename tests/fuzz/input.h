@@ -20,7 +20,7 @@ inline void expect(bool holds, const char* promise) {
 
 /// What every refusal has: a cause, on one line.
 inline void expect_good(const Error& failure) {
-  expect(!failure.cause.empty(), "a failure names its cause");
+  expect(!failure.cause().empty(), "a failure names its cause");
   expect(failure.line().find('\n') == std::string::npos, "a failure is one line");
 }
 
