@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <utility>
 
@@ -44,6 +45,41 @@ void replace_all(std::string& text, const std::string& secret) {
   }
 }
 
+/// The error for text in which a login is not where a URL has it. It quotes nothing: any part may be a
+/// secret.
+Error misplaced_login() {
+  return {
+      "the repository's URL has an @ after the host",
+      "percent-encode the password and the user (/ is %2F, ? is %3F, # is %23, @ is %40), and write an @ of "
+      "the path as %40"};
+}
+
+/// RFC 3986, section 3.1.
+bool is_scheme(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '+' || c == '-' || c == '.';
+  });
+}
+
+/// True if a host with an optional port ("[::1]:80") has a port that is none.
+bool has_bad_port(std::string_view host) {
+  const std::size_t colon = host.rfind(':');
+  if (colon == std::string_view::npos || host.find(']', colon) != std::string_view::npos) return false;
+  const std::string_view port = host.substr(colon + 1);
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), value);
+  return !port.empty() && (error != std::errc{} || end != port.data() + port.size() || value > 65535);
+}
+
+/// False for text such as "//user:password@host/x", which is rather a URL than a path.
+bool is_path(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const bool has_login = colon != std::string_view::npos && text.find('@', colon) != std::string_view::npos;
+  const bool is_plain =
+      text.starts_with("./") || text.starts_with("../") || (text.starts_with('/') && !text.starts_with("//"));
+  return is_plain || !has_login;
+}
+
 bool has_control_bytes(std::string_view text) {
   return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; });
 }
@@ -58,19 +94,21 @@ Outcome<RepositoryUrl> RepositoryUrl::parse(std::string_view text) {
     return kind == Kind::local ? parse_file_url(text) : parse_url(kind, text, scheme.size());
   }
   if (text.find("://") != std::string_view::npos) {
-    return Error(
-        "'" + std::string(text.substr(0, text.find("://"))) + "' is no scheme that git can be fetched by",
-        forms);
+    const std::string_view scheme = text.substr(0, text.find("://"));
+    if (!is_scheme(scheme)) return misplaced_login();
+    return Error("'" + std::string(scheme) + "' is no scheme that git can be fetched by", forms);
   }
   // git's own rule (git-clone(1), "GIT URLS"): a colon before the first slash makes it scp's short form.
   const std::size_t colon = text.find(':');
   if (colon != std::string_view::npos && colon < text.find('/')) {
+    if (text.find('@', colon) != std::string_view::npos) return misplaced_login();
     const std::size_t at = text.substr(0, colon).rfind('@');
     const std::size_t host = at == std::string_view::npos ? 0 : at + 1;
     RepositoryUrl url(Kind::ssh, std::string(text), std::string(text.substr(host)));
     url.user_ = text.substr(0, at == std::string_view::npos ? 0 : at);
     return url;
   }
+  if (!is_path(text)) return misplaced_login();
   return RepositoryUrl(Kind::local, std::string(text), std::string(text));
 }
 
@@ -83,6 +121,8 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text
   const std::string_view host = at == std::string_view::npos ? authority : authority.substr(at + 1);
   if (host.empty() || host.front() == ':') return Error("the repository's URL names no host", forms);
   const std::string_view path = rest.substr(authority.size());
+  if (path.find('@') != std::string_view::npos) return misplaced_login();
+  if (has_bad_port(host)) return Error("the port in the repository's URL is no number up to 65535", forms);
   const std::size_t extra = path.find_first_of("?#");
   RepositoryUrl url(kind, std::string(text),
                     std::string(scheme) + std::string(host) + std::string(path.substr(0, extra)));
@@ -93,6 +133,7 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text
   url.secrets_[1] = password;
   url.secrets_[2] = percent_decoded(password);
   url.secrets_[3] = extra == std::string_view::npos ? "" : path.substr(extra + 1);
+  if (kind != Kind::ssh) url.secrets_[4] = url.user_;
   return url;
 }
 

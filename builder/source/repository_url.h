@@ -16,7 +16,9 @@ class RepositoryUrl {
  public:
   enum class Kind { local, http, https, git, ssh };
 
-  /// Reads http, https, git, ssh and file URLs, scp's short form (user@host:path) and plain paths.
+  /// Reads http, https, git, ssh and file URLs, scp's short form (user@host:path) and plain paths. Text with
+  /// an @ after the host is refused: its login may have reserved characters, and then the password would be
+  /// taken for a part of the path and printed. Errors quote nothing of a login.
   [[nodiscard]] static Outcome<RepositoryUrl> parse(std::string_view text);
 
   [[nodiscard]] Kind kind() const { return kind_; }
@@ -47,8 +49,8 @@ class RepositoryUrl {
   std::string location_;
   std::string display_;
   std::string user_;
-  /// Userinfo, password as written, password decoded, query and fragment; "" if absent.
-  std::array<std::string, 4> secrets_;
+  /// Userinfo, password as written, password decoded, query and fragment, user decoded; "" if absent.
+  std::array<std::string, 5> secrets_;
 };
 
 }  // namespace kms::builder

@@ -120,6 +120,14 @@ std::vector<std::string> with_empty_values(const std::vector<std::string>& argum
   return split;
 }
 
+/// `argument` for a message. A URL may hold a password, so only its scheme is shown.
+std::string without_secrets(const std::string& argument) {
+  if (argument.find('@') == std::string::npos && argument.find("://") == std::string::npos) return argument;
+  const std::size_t scheme = argument.find("://");
+  const bool has_scheme = scheme < argument.find('@');
+  return (has_scheme ? argument.substr(0, scheme) + "://" : "") + "...";
+}
+
 }  // namespace
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
@@ -282,7 +290,7 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
   std::vector<std::string> rest = app_.remaining(true);
   std::erase(rest, "--");
   if (!about_words || rest.empty()) return error.what() + see_help;
-  const std::string unknown = rest.front().substr(0, rest.front().find('='));
+  const std::string unknown = without_secrets(rest.front().substr(0, rest.front().find('=')));
   if (!unknown.starts_with("-")) {
     std::vector<std::string> commands;
     for (const CLI::App* sub : app_.get_subcommands({})) commands.push_back(sub->get_name());

@@ -2,6 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+#include <iterator>
+#include <random>
+
 namespace {
 
 using kms::builder::RepositoryUrl;
@@ -56,6 +60,48 @@ TEST_CASE("messages of libraries lose whatever the URL hides") {
   CHECK(url.scrub("query t=abc") == "query ***");
   CHECK(parsed("https://ghp_token@host/x").scrub("user ghp_token is unknown") == "user *** is unknown");
   CHECK(parsed("ssh://git@host/x").scrub("no git repository") == "no git repository");
+}
+
+TEST_CASE("a login with a reserved character is refused with what to write instead") {
+  for (const char* url :
+       {"https://bot:ab/cd@git.invalid/x.git", "https://bot:12/cd@git.invalid/x.git", "http://to/ken@host/x",
+        "https://bot:a#b@host/x", "https://bot:a?b@host/x", "ssh://bot:a/b@host/x", "git://bot:a/b@host/x",
+        "bot:secret@host:x.git", "bot:secret@host/x.git", "https:/bot:secret@host/x", "//bot:secret@host/x",
+        "bot:secret@https://host/x"}) {
+    CAPTURE(url);
+    CHECK(refusal(url).find("percent-encode the password") != std::string::npos);
+  }
+  CHECK(refusal("https://bot:secret/x").find("port") != std::string::npos);
+  CHECK(refusal("https://bot:secret/x").find("secret") == std::string::npos);
+  CHECK(parsed("https://bot:ab%2Fcd@git.invalid/x.git").password() == "ab/cd");
+  CHECK(parsed("https://host/%40scope/x").display() == "https://host/%40scope/x");
+  CHECK(parsed("/srv/a:b@c").kind() == Kind::local);
+  CHECK(parsed("https://[::1]:8443/x").display() == "https://[::1]:8443/x");
+}
+
+TEST_CASE("no form of a URL prints a password, whatever characters it has") {
+  std::mt19937 random(1);
+  const auto pick = [&](const auto& choices) {
+    return std::string(
+        choices[std::uniform_int_distribution<std::size_t>(0, std::size(choices) - 1)(random)]);
+  };
+  constexpr std::array prefixes{
+      "http://",  "https://", "git://", "ssh://", "git+ssh://", "file://",      "ftp://",
+      "HTTPS://", "https:/",  "https:", "//",     "",           "url=https://", "https://https://"};
+  constexpr std::array reserved{"",  "/",  "?",   "#",   "@",  ":", "%", "%2F", "%zz", "[", "]",
+                                " ", "//", "://", ":/@", "\\", "&", "=", "1",   "12/", "\t"};
+  constexpr std::array users{"bot:", ":", "b/t:", "b@t:", "b?t:", "b#t:"};
+  constexpr std::array places{"@git.invalid/x.git", "@git.invalid:8443/x", "@[::1]/x", "@host:x.git",
+                              "@host"};
+  for (int i = 0; i < 20'000; ++i) {
+    const std::string password = pick(reserved) + "MARK" + pick(reserved) + "MARK" + pick(reserved);
+    const std::string text = pick(prefixes) + pick(users) + password + pick(places);
+    CAPTURE(text);
+    const auto outcome = RepositoryUrl::parse(text);
+    const std::string shown =
+        outcome ? outcome->display() + outcome->scrub("cannot reach '" + text + "'") : outcome.error().line();
+    CHECK(shown.find("MARK") == std::string::npos);
+  }
 }
 
 TEST_CASE("what is no place of a repository is refused with what is") {

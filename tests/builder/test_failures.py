@@ -201,6 +201,22 @@ def test_a_binary_that_does_not_run(shop, body, cause):
     assert subprocess.run([shop.output, "--version"], capture_output=True, text=True).stdout == "plugin 1.0\n"
 
 
+@pytest.mark.parametrize("url", ["https://bot:ab/cd@git.invalid/x.git", "https://bot:ab#cd@git.invalid/x", "ssh://bot:ab?cd@git.invalid/x",
+                                 "bot:ab/cd@git.invalid:x.git", "//bot:ab/cd@git.invalid/x"])
+@pytest.mark.parametrize("command", ["build", "fetch"])
+def test_a_password_with_reserved_characters_is_refused_and_never_printed(shop, command, url):
+    log, termination = shop.directory / "log", shop.directory / "termination"
+    termination.write_text("")
+    for words in (["--repo", url], [url]):
+        done = subprocess.run([BUILDER, command, *words, "--log-file", log, "--termination-log", termination, "--fetch-retries", "0",
+                               *(["--into", shop.directory / "o"] if command == "fetch" else [])], env=shop.environment,
+                              capture_output=True, text=True)
+        everything = done.stdout + done.stderr + termination.read_text() + (log.read_text() if log.exists() else "")
+        assert done.returncode == 2 and "ab" not in everything.replace("available", "") and "cd" not in everything, everything
+        if words[0] == "--repo":
+            assert "percent-encode the password" in done.stderr and "percent-encode the password" in termination.read_text()
+
+
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_a_result_that_cannot_be_printed(shop, format):
     with open("/dev/full", "w") as full:
