@@ -21,6 +21,7 @@ enum class ErrorCode {
   failed,
   invalid_input,  ///< an option, an argument or an input file is wrong
   unreachable,    ///< nothing answers on the socket
+  not_found,      ///< the named object does not exist
 };
 
 class Error : public std::runtime_error {

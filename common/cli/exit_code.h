@@ -17,6 +17,7 @@ inline constexpr int unreachable = 3;  ///< nothing answers on the socket
     case ErrorCode::unreachable:
       return unreachable;
     case ErrorCode::failed:
+    case ErrorCode::not_found:
       break;
   }
   return failed;

@@ -12,7 +12,7 @@
 namespace kms {
 namespace {
 
-constexpr auto names = "kms:probe:turn";
+constexpr auto names = "kms:probe:activate";
 
 /// The value of an environment variable, which is removed; "" where there is none.
 std::string take_variable(const char* name) {
@@ -56,8 +56,8 @@ Outcome<std::optional<HandedDown>> take_handed_down() {
     if (::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) return unusable(fd, errno_text(errno));
     if (name == "probe") {
       sockets.probe.reset(fd);
-    } else if (name == "turn") {
-      sockets.turn.reset(fd);
+    } else if (name == "activate") {
+      sockets.activate.reset(fd);
     } else if (i == 0) {
       sockets.listening.reset(fd);
     } else {

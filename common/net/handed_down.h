@@ -1,9 +1,9 @@
 // The sockets that a supervisor hands down to its plugin: the LISTEN_FDS convention of sd_listen_fds(3), with
 // names.
 //
-//   kms    the listening socket of the KMS endpoint
-//   probe  a connected socket on which the supervisor alone makes calls: an answer is this process' own
-//   turn   a pipe: the plugin accepts on `kms` once a byte has come
+//   kms       the listening socket of the KMS endpoint
+//   probe     a connected socket on which only the supervisor makes calls: an answer comes from this process
+//   activate  a pipe: the plugin accepts on `kms` once a byte has arrived
 //
 // Both sides are here: take_handed_down() is the plugin's, called once in main before any thread starts;
 // handed_down_environment() is the supervisor's. A plugin that knows only LISTEN_FDS finds the listening
@@ -21,8 +21,8 @@ namespace kms {
 
 struct HandedDown {
   UniqueFd listening;
-  UniqueFd probe;  ///< empty where none was handed down
-  UniqueFd turn;   ///< empty: it is the plugin's turn from the start
+  UniqueFd probe;     ///< empty if none was handed down
+  UniqueFd activate;  ///< empty: the plugin accepts from the start
 };
 
 /// The variable that names the process that the descriptors are for.
@@ -36,8 +36,8 @@ inline constexpr int first_handed_down_fd = 3;
 /// announce what is not there: a missing descriptor, one that does not listen.
 [[nodiscard]] Outcome<std::optional<HandedDown>> take_handed_down();
 
-/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:turn"; handed_down_pid_variable is added by the process that
-/// it names.
+/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:activate"; handed_down_pid_variable is added by the process
+/// that it names.
 [[nodiscard]] std::vector<std::string> handed_down_environment();
 
 }  // namespace kms

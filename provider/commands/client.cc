@@ -8,7 +8,7 @@
 #include "common/net/grpc_status.h"
 #include "common/net/unix_connection.h"
 #include "common/text/escape.h"
-#include "provider/control/control_socket.h"
+#include "provider/control/endpoint.h"
 
 namespace kms::provider {
 namespace {

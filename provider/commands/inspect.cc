@@ -16,7 +16,7 @@
 #include "provider/inspect/input.h"
 #include "provider/inspect/value.h"
 #include "provider/keys/seed.h"
-#include "provider/server/kms_service.h"
+#include "provider/kms/service.h"
 
 namespace kms::provider {
 namespace {
@@ -81,13 +81,11 @@ Outcome<SecretBytes> decrypt_by_seed(const std::string& seed_file, const Encrypt
   SecretBytes seed = seed_file.empty() ? published_test_seed() : valid_input(read_seed_file(seed_file));
   const auto id = KeyId::parse(object.key_id());
   KeyRing keys(std::move(seed), id ? id->instance : "default", 1);
-  DecryptQuestion question{bytes_of(object.encrypted_dek_source()), object.key_id(), {}};
-  question.annotations.insert(object.annotations().begin(), object.annotations().end());
-  auto answer = KmsService(keys).decrypt(question);
-  if (const auto* refusal = std::get_if<Refusal>(&answer)) {
-    return Error("the DEK source does not open by this seed: " + refusal->message);
-  }
-  return std::get<SecretBytes>(std::move(answer));
+  auto opened = KmsService(keys).decrypt({bytes_of(object.encrypted_dek_source()),
+                                          object.key_id(),
+                                          {object.annotations().begin(), object.annotations().end()}});
+  if (!opened) return opened.error().within("the DEK source does not open by this seed");
+  return opened;
 }
 
 InspectReport header_of(const EtcdValue& value, const std::string& etcd_key) {

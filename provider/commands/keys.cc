@@ -8,7 +8,7 @@
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
-#include "provider/keys/key_id.h"
+#include "provider/keys/key_ring.h"
 
 namespace kms::provider {
 namespace {

@@ -1,25 +1,29 @@
-#include "provider/serve.h"
+// `serve`: checks its options, serves KMS v2 and drains at the end. The default command.
+#include "provider/commands/serve.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdlib>
+#include <memory>
 #include <thread>
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
+#include "common/net/metrics_server.h"
 #include "common/process/signals.h"
 #include "common/text/protobuf.h"
-#include "provider/keys/key_versions.h"
-#include "provider/server/kms_service.h"
-#include "provider/server/listening_socket.h"
-#include "provider/server/server.h"
-#include "provider/turn.h"
+#include "provider/compat/vault.h"
+#include "provider/config/config.h"
+#include "provider/control/active_role.h"
+#include "provider/core/provider_state.h"
+#include "provider/faults/presets.h"
+#include "provider/keys/seed.h"
+#include "provider/kms/listener.h"
+#include "provider/kms/server.h"
 
 namespace kms::provider {
 namespace {
@@ -27,9 +31,177 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using mock_kms::v1::Fault;
 using mock_kms::v1::FaultUse;
+using mock_kms::v1::ProviderConfig;
 
-/// Drains on a thread of its own, so that this one can see a second signal.
-int drain(Server& server, const process::SignalFd& stop, Duration grace) {
+/// As on the command line, unchecked.
+struct ServeOptions {
+  std::string listen_addr = "unix:///tmp/kms.socket";
+  Duration timeout = std::chrono::seconds(5);
+  std::string seed_file;  ///< empty: the published test seed
+  std::string instance = "default";
+  KeyVersion key_version = 1;
+  std::string socket_mode = "0600";
+  std::string socket_owner;  ///< empty: the process's own
+  Duration drain_grace = std::chrono::seconds(5);
+  std::string state_dir;            ///< empty: the current version is not kept
+  std::string control_socket;       ///< empty: beside the KMS socket
+  std::vector<std::string> faults;  ///< presets, violations or JSON
+  std::uint64_t random_seed = 1;    ///< of the chance in faults, not of keys
+  std::string config;               ///< file to follow; empty: none
+  std::string metrics_addr;         ///< HOST:PORT; empty: no metrics
+  std::string config_file_path;     ///< the upstream mock's SoftHSM file, which this program does not need
+  VaultCompat vault;
+};
+
+/// The checked options, with the files that they name.
+struct Setup {
+  Endpoint endpoint;
+  SocketAccess access;
+  SecretBytes seed;
+  std::vector<Fault> faults;  ///< complete ones
+  ProviderConfig config;
+  std::optional<MetricsAddress> metrics;
+};
+
+void add_options(CLI::App& serve, ServeOptions& options) {
+  serve.add_option("--listen-addr", options.listen_addr, "Socket: unix:///path or unix:///@abstract-name")
+      ->capture_default_str();
+  add_duration(serve, "--timeout", options.timeout, "Time that a new connection has to begin speaking HTTP/2",
+               std::chrono::milliseconds(1));
+  serve.add_option("--seed-file", options.seed_file,
+                   "Seed of all keys: 32 bytes or 64 hex digits [a published test seed]");
+  serve.add_option("--instance", options.instance, "Name in key ids; instances share no keys")
+      ->capture_default_str();
+  serve.add_option("--key-version", options.key_version, "Version of the key to encrypt under, from 1")
+      ->capture_default_str();
+  serve.add_option("--socket-mode", options.socket_mode, "Octal mode of the socket")->capture_default_str();
+  serve.add_option("--socket-owner", options.socket_owner, "Owner of the socket: USER, USER:GROUP or :GROUP");
+  add_duration(serve, "--drain-grace", options.drain_grace,
+               "Time that calls in flight have after SIGTERM or SIGINT; a second signal ends it");
+  serve.add_option("--state-dir", options.state_dir,
+                   "Directory that keeps the current version of the key across restarts");
+  serve.add_option("--control-socket", options.control_socket,
+                   "Socket for commands such as rotate, mode 0600 [beside the KMS socket: PATH.control]");
+  serve
+      .add_option(
+          "--fault", options.faults,
+          "Fault to begin with: a preset, a violation or JSON, see 'fault add --help'; may be repeated")
+      ->allow_extra_args(false);
+  serve.add_option("--config", options.config,
+                   "File that declares key version, faults and a scenario; the provider follows its changes");
+  serve.add_option("--metrics-addr", options.metrics_addr,
+                   "HOST:PORT or :PORT that answers GET /metrics for Prometheus [none]");
+  serve.add_option("--config-file-path", options.config_file_path,
+                   "The upstream mock's SoftHSM configuration; accepted and not needed");
+  serve.add_option("--random-seed", options.random_seed, "Seed of chance in faults")->capture_default_str();
+}
+
+void apply_vault(ServeOptions& options) {
+  const auto vault = options.vault.settings();
+  if (!vault->has_value()) return;  // throws the Error of wrong options
+  const ServeOptions defaults;
+  const auto& [listen_addr, instance, metrics_addr] = **vault;
+  if (!listen_addr.empty()) options.listen_addr = listen_addr;
+  if (options.listen_addr == defaults.listen_addr) options.listen_addr = VaultCompat::default_listen_addr;
+  if (options.instance == defaults.instance) options.instance = instance;
+  if (!metrics_addr.empty()) options.metrics_addr = metrics_addr;
+}
+
+template <class T>
+T value_of(Outcome<T> outcome, const std::string& option) {
+  if (!outcome) throw outcome.error().within(option);
+  return *std::move(outcome);
+}
+
+SocketAccess socket_access(const ServeOptions& options) {
+  SocketAccess access;
+  access.mode = value_of(parse_socket_mode(options.socket_mode), "--socket-mode");
+  if (options.socket_owner.empty()) return access;
+  const auto owner = parse_socket_owner(options.socket_owner, access);
+  if (!owner) throw owner.error().within("--socket-owner");
+  return access;
+}
+
+std::vector<Fault> read_faults(const std::vector<std::string>& texts) {
+  std::vector<Fault> faults;
+  for (const std::string& text : texts) {
+    faults.push_back(value_of(complete_fault(value_of(read_fault(text), "--fault")), "--fault"));
+  }
+  return faults;
+}
+
+/// Throws Error (invalid_input).
+Setup check(ServeOptions& options) try {
+  apply_vault(options);
+  Endpoint endpoint = value_of(Endpoint::parse(options.listen_addr), "--listen-addr");
+  const SocketAccess access = socket_access(options);
+  if (const auto instance = check_instance(options.instance); !instance) {
+    throw instance.error().within("--instance");
+  }
+  if (options.key_version == 0) throw Error("--key-version: versions count from 1");
+  Setup setup{std::move(endpoint), access, {}, {}, {}, {}};
+  setup.seed = options.seed_file.empty() ? published_test_seed() : *read_seed_file(options.seed_file);
+  setup.faults = read_faults(options.faults);
+  std::string digest;
+  if (!options.config.empty()) {
+    setup.config = value_of(read_config(options.config, digest), "--config " + options.config);
+  }
+  if (!options.metrics_addr.empty()) {
+    setup.metrics = value_of(MetricsAddress::parse(options.metrics_addr), "--metrics-addr");
+  }
+  return setup;
+} catch (const Error& error) {
+  throw error.with(ErrorCode::invalid_input);
+}
+
+void warn_about(const ServeOptions& options) {
+  if (options.seed_file.empty()) {
+    log::warning(
+        "keys are derived from the published test seed and protect nothing; set --seed-file to change that");
+  }
+  if (!options.config_file_path.empty()) {
+    log::info("the SoftHSM configuration is not needed: keys are derived, and there is no PKCS #11 module",
+              {{"file", options.config_file_path}});
+  }
+}
+
+/// Sets the faults and waits out a late start. False if the process was asked to stop meanwhile.
+bool set_faults(const Setup& setup, Faults& faults, const process::SignalFd& stop) {
+  for (const Fault& fault : setup.faults) faults.add(fault);
+  faults.declare({setup.config.faults().begin(), setup.config.faults().end()}, FaultUse::FILE);
+  Duration late{0};
+  const auto set = faults.list();
+  for (const FaultUse& use : set.faults()) {
+    if (use.applies_here() && !use.replaced()) late = std::max(late, from_proto(use.fault().late_start()));
+  }
+  if (late <= Duration{0}) return true;
+  log::warning("a fault delays the start", {{"by", human_duration(late)}});
+  pollfd stopping{stop.fd(), POLLIN, 0};
+  const auto until = Clock::now() + late;
+  for (auto now = Clock::now(); now < until; now = Clock::now()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
+    if (::poll(&stopping, 1, static_cast<int>(std::min<decltype(left)>(left, 1000))) == 1) return false;
+  }
+  return true;
+}
+
+/// Waits for a signal that ends the service and returns its name. SIGHUP reads the configuration again.
+std::string wait_for_stop(const process::SignalFd& stop, const process::SignalFd& hang_up, ActiveRole& role) {
+  std::array watched{pollfd{stop.fd(), POLLIN, 0}, pollfd{hang_up.fd(), POLLIN, 0}};
+  while (true) {
+    if (::poll(watched.data(), watched.size(), -1) < 0) {
+      if (errno != EINTR) throw_errno("wait for signals");
+      continue;
+    }
+    if (watched[0].revents != 0) return process::signal_name(stop.take());
+    if (watched[1].revents == 0) continue;
+    (void)hang_up.take();
+    role.read_config_again();
+  }
+}
+
+/// Drains on a thread of its own, so that this one sees a second signal, which ends the process with code 1.
+void drain(Server& server, const process::SignalFd& stop, Duration grace) {
   const UniqueFd drained(::eventfd(0, EFD_CLOEXEC));
   if (!drained) throw_errno("make an event descriptor");
   const auto begun = Clock::now();
@@ -54,116 +226,68 @@ int drain(Server& server, const process::SignalFd& stop, Duration grace) {
     log::warning("the drain grace is over; calls that were still in flight are cut off",
                  {{"calls", cut_off}, {"took", took}});
   }
+}
+
+/// Serves until SIGTERM or SIGINT and drains. `begun` is when the process started, for the log.
+int serve(const ServeOptions& options, Setup setup, Clock::time_point begun) {
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that ends must not end the service
+  const process::SignalFd stop{SIGTERM, SIGINT};
+  const process::SignalFd hang_up{SIGHUP};
+  warn_about(options);
+  ProviderState state(
+      {std::move(setup.seed), options.instance, std::max(options.key_version, setup.config.key_version()),
+       options.state_dir, options.random_seed},
+      stop);
+  if (!set_faults(setup, state.faults, stop)) return exit_code::ok;
+  ActiveRole role(state, {options.control_socket, options.listen_addr, options.config, setup.metrics});
+
+  // Listens before gRPC is up: a client that connects meanwhile waits in the kernel instead of being refused.
+  ListeningSocket socket(setup.endpoint, setup.access);
+  Server server(state, options.timeout);
+  if (UniqueFd probe = socket.take_probe()) server.serve_connection(std::move(probe));
+  if (setup.metrics) state.journal.measure_latencies();
+  if (!socket.handed_down()) role.acquire(false);
+  log::info("started", {{"endpoint", setup.endpoint.uri()},
+                        {"socket", socket.description()},
+                        {"key_id", state.keys.current()->id_text},
+                        {"ready_after", human_duration(Clock::now() - begun)}});
+  if (socket.wait_until_active(stop.fd())) {
+    if (socket.handed_down()) role.acquire(true);
+    server.accept_on(socket.fd(), setup.access);
+  }
+
+  const std::string signal = wait_for_stop(stop, hang_up, role);
+  log::info("stopping; calls in flight may finish",
+            {{"signal", signal}, {"grace", human_duration(options.drain_grace)}});
+  server.stop_accepting();  // later connections are for the process that replaces this one
+  role.release();
+  socket.release();
+  drain(server, stop, options.drain_grace);
   return exit_code::ok;
 }
 
-/// Sets the faults, and waits out a late start. False where the process is told to end before that.
-bool begin_with(const ServeSetup& setup, Faults& faults, const process::SignalFd& stop) {
-  for (const Fault& fault : setup.faults) faults.add(fault);
-  faults.declare({setup.config.faults().begin(), setup.config.faults().end()}, FaultUse::FILE);
-  Duration late{0};
-  const auto set = faults.list();
-  for (const FaultUse& use : set.faults()) {
-    if (use.applies_here() && !use.replaced()) late = std::max(late, from_proto(use.fault().late_start()));
-  }
-  if (late <= Duration{0}) return true;
-  log::warning("a fault delays the start", {{"by", human_duration(late)}});
-  pollfd stopping{stop.fd(), POLLIN, 0};
-  const auto until = Clock::now() + late;
-  for (auto now = Clock::now(); now < until; now = Clock::now()) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
-    if (::poll(&stopping, 1, static_cast<int>(std::min<decltype(left)>(left, 1000))) == 1) return false;
-  }
-  return true;
-}
-
-/// Until a signal that ends the service, whose name it returns. SIGHUP has the configuration read again.
-std::string wait_for_end(const process::SignalFd& stop, const process::SignalFd& hang_up, Turn& turn) {
-  std::array watched{pollfd{stop.fd(), POLLIN, 0}, pollfd{hang_up.fd(), POLLIN, 0}};
-  while (true) {
-    if (::poll(watched.data(), watched.size(), -1) < 0) {
-      if (errno != EINTR) throw_errno("wait for signals");
-      continue;
-    }
-    if (watched[0].revents != 0) return process::signal_name(stop.take());
-    if (watched[1].revents == 0) continue;
-    (void)hang_up.take();
-    turn.read_config_again();
-  }
-}
-
-std::string node_name() {
-  const char* name = std::getenv("NODE_NAME");
-  return name == nullptr ? "" : name;
-}
-
-std::optional<StateFile> state_file(const ServeOptions& options) {
-  if (options.state_dir.empty()) return std::nullopt;
-  return StateFile(options.state_dir, options.instance);
-}
-
-void warn_about(const ServeOptions& options) {
-  if (options.seed_file.empty()) {
-    log::warning(
-        "keys are derived from the published test seed and protect nothing; set --seed-file to change that");
-  }
-  if (!options.config_file_path.empty()) {
-    log::info("the SoftHSM configuration is not needed: keys are derived, and there is no PKCS #11 module",
-              {{"file", options.config_file_path}});
+int run(ServeOptions& options, Clock::time_point begun) {
+  Setup setup = check(options);
+  try {
+    return serve(options, std::move(setup), begun);
+  } catch (const std::exception& error) {  // a service reports its end in its log
+    log::error(error.what());
+    return exit_code::failed;
   }
 }
 
 }  // namespace
 
-void forbid_core_dumps() {
-  const rlimit none{0, 0};
-  if (::setrlimit(RLIMIT_CORE, &none) != 0) throw_errno("forbid core dumps by RLIMIT_CORE");
-  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) throw_errno("forbid core dumps by PR_SET_DUMPABLE");
-}
-
-int serve(ServeSetup setup, Clock::time_point begun) {
-  // Whoever reads our log may go away; that must not end the service.
-  std::signal(SIGPIPE, SIG_IGN);
-  const process::SignalFd stop{SIGTERM, SIGINT};
-  const process::SignalFd hang_up{SIGHUP};
-  const ServeOptions& options = setup.options;
-  warn_about(options);
-  Journal journal;
-  KeyRing keys(std::move(setup.seed), options.instance,
-               std::max(options.key_version, setup.config.key_version()));
-  KeyVersions versions(keys, state_file(options), [&](const KeyVersions::Rotation& rotation) {
-    const std::string& key_id = keys.at(rotation.to)->id_text;
-    log::info("rotated the key", {{"from", rotation.from}, {"to", rotation.to}, {"key_id", key_id}});
-    journal.note("rotated the key from version " + std::to_string(rotation.from) + " to " + key_id);
-  });
-  versions.take_up_stored();
-  const KmsService service(keys);
-  Faults faults(FaultPlan(options.random_seed, node_name(), options.instance));
-  if (!begin_with(setup, faults, stop)) return exit_code::ok;
-  Turn turn(setup, node_name(), {keys, versions, faults, journal}, stop);
-
-  // Listens before gRPC is up: a client that connects meanwhile waits in the kernel instead of being refused.
-  ListeningSocket socket(setup.endpoint, setup.access);
-  Server server(service, faults, journal, options.timeout);
-  if (UniqueFd probe = socket.take_probe()) server.serve_connection(std::move(probe));
-  if (setup.metrics) journal.measure_latencies();
-  if (!socket.handed_down()) turn.begin(false);
-  log::info("started", {{"endpoint", setup.endpoint.uri()},
-                        {"socket", socket.description()},
-                        {"key_id", keys.current()->id_text},
-                        {"ready_after", human_duration(Clock::now() - begun)}});
-  if (socket.wait_for_turn(stop.fd())) {
-    if (socket.handed_down()) turn.begin(true);
-    server.accept_on(socket.fd(), setup.access);
-  }
-
-  const std::string signal = wait_for_end(stop, hang_up, turn);
-  log::info("stopping; calls in flight may finish",
-            {{"signal", signal}, {"grace", human_duration(options.drain_grace)}});
-  server.stop_accepting();  // what connects from now on is for whoever takes this process' place
-  turn.end();
-  socket.release();
-  return drain(server, stop, options.drain_grace);
+Command serve_command(CommandLine& line, Clock::time_point begun) {
+  CLI::App& command = line.add_subcommand(
+      "serve", "Serve KMS v2 on a Unix socket (the default)",
+      {"mock-kms-provider --listen-addr unix:///run/kms/kms.sock",
+       "mock-kms-provider --listen-addr unix:///@kms --instance blue --key-version 2",
+       "head -c 32 /dev/urandom > seed && mock-kms-provider --seed-file seed --socket-owner kube:kube"});
+  const auto options = std::make_shared<ServeOptions>();
+  add_options(command, *options);
+  options->vault.add_options(line, command);
+  return {&command, [options, begun] { return run(*options, begun); }};
 }
 
 }  // namespace kms::provider

@@ -1,42 +1,56 @@
-// `serve --compat vault-kube-kms`: the options of HashiCorp's plugin, so that what starts that one starts
-// this one. No Vault is asked.
+// VaultCompat reads the options of HashiCorp's vault-kube-kms (`serve --compat vault-kube-kms`), so that
+// whatever starts that plugin can start this one. It never contacts a Vault.
 //
-// Functions, called by main before any thread starts. Source of the options and their defaults: HashiCorp's
-// "Vault Kubernetes Key Management parameters", and what OpenShift's library-go and its tests pass, read in
-// November 2026.
+// Used by main's thread before any other exists. Source of the options and their defaults: HashiCorp's "Vault
+// Kubernetes Key Management parameters", and the arguments that OpenShift's library-go and its tests pass,
+// read in November 2026.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "provider/serve_setup.h"
+#include "common/cli/command_line.h"
 
 namespace kms::provider {
 
-/// As they stand on the command line, unchecked; empty is not given.
-struct VaultOptions {
-  std::string compat;  ///< "vault-kube-kms", or empty: none of the others may be given
-  std::string listen_address;
-  std::string vault_address;
-  std::string vault_namespace;
-  std::string vault_auth_namespace;
-  std::string vault_key_path;  ///< mount and key in one: "transit/keys/kms-key"
-  std::string vault_connection_timeout;
-  std::string transit_mount;
-  std::string transit_key;
-  std::string auth_method;
-  std::string auth_mount;
-  std::string approle_role_id;
-  std::string approle_secret_id_path;
-  std::string tls_ca_file;
-  std::string tls_sni;
-  bool tls_skip_verify = false;
-  std::string metrics_port;
-  bool disable_runtime_metrics = false;
-};
+class VaultCompat {
+ public:
+  /// The options of `serve` that follow from Vault's.
+  struct Settings {
+    std::string listen_addr;   ///< empty: not given
+    std::string instance;      ///< named after the transit key
+    std::string metrics_addr;  ///< empty: no metrics
+  };
 
-/// Fills `options` in from what Vault's plugin would be told: socket, metrics and an instance named after the
-/// transit key. A Error says what that plugin would not start with either.
-[[nodiscard]] Outcome<> apply(const VaultOptions& vault, ServeOptions& options);
+  static constexpr auto default_listen_addr = "unix:///tmp/vault-kube-kms.socket";
+
+  /// Adds --compat, the plugin's options with their own environment variables, and its log levels.
+  void add_options(CommandLine& line, CLI::App& serve);
+
+  /// Empty without --compat. Refuses what vault-kube-kms would not start with.
+  [[nodiscard]] Outcome<std::optional<Settings>> settings() const;
+
+ private:
+  [[nodiscard]] Outcome<> check() const;
+  [[nodiscard]] std::string instance() const;
+
+  std::vector<const CLI::Option*> options_;  ///< without --compat
+  // Empty: not given.
+  std::string compat_;
+  std::string listen_address_;
+  std::string vault_address_;
+  std::string vault_namespace_;
+  std::string vault_key_path_;  ///< mount and key in one: "transit/keys/kms-key"
+  std::string transit_mount_;
+  std::string transit_key_;
+  std::string auth_method_;
+  std::string role_id_;
+  std::string secret_id_path_;
+  std::string tls_ca_file_;
+  std::string metrics_port_;
+  std::string unused_;
+  bool unused_flag_ = false;
+};
 
 }  // namespace kms::provider

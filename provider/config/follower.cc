@@ -84,8 +84,9 @@ bool FileWatch::changed() {
   return changed;
 }
 
-ConfigFollower::ConfigFollower(const std::string& path, Declared declared)
-    : declared_(declared),
+ConfigFollower::ConfigFollower(const std::string& path, ProviderState& state, ScenarioRunner& scenarios)
+    : state_(state),
+      scenarios_(scenarios),
       watch_(path),
       stop_event_(::eventfd(0, EFD_CLOEXEC)),
       again_event_(::eventfd(0, EFD_CLOEXEC)) {
@@ -149,19 +150,19 @@ void ConfigFollower::read_file() {
 
 /// The version comes first: it is the only part that can fail.
 void ConfigFollower::apply(const ProviderConfig& config) {
-  declared_.versions.rotate_up_to(config.key_version());
-  declared_.faults.declare({config.faults().begin(), config.faults().end()}, FaultUse::FILE);
+  state_.versions.rotate_up_to(config.key_version());
+  state_.faults.declare({config.faults().begin(), config.faults().end()}, FaultUse::FILE);
   if (MessageDifferencer::Equals(config.scenario(), scenario_)) return;
   scenario_ = config.scenario();
   if (config.has_scenario()) {
-    declared_.runner.run(scenario_, true);
+    scenarios_.run(scenario_, true);
   } else {
-    declared_.runner.stop_from_file();
+    scenarios_.stop_from_file();
   }
 }
 
 void ConfigFollower::accept(const ProviderConfig& config, const std::string& digest) {
-  const KeyVersion current = declared_.versions.state().current();
+  const KeyVersion current = state_.versions.state().current();
   std::string remark;
   if (config.key_version() != 0 && config.key_version() != current) {
     remark = "keyVersion " + std::to_string(config.key_version()) +
@@ -182,8 +183,8 @@ void ConfigFollower::accept(const ProviderConfig& config, const std::string& dig
                                           {"faults", config.faults_size()},
                                           {"scenario", config.has_scenario()}});
   if (!remark.empty()) log::warning(remark, {{"file", status_.file()}});
-  declared_.journal.note("configuration " + status_.file() + " is in effect" +
-                         (remark.empty() ? "" : "; " + remark));
+  state_.journal.note("configuration " + status_.file() + " is in effect" +
+                      (remark.empty() ? "" : "; " + remark));
 }
 
 void ConfigFollower::refuse(const std::string& why) {
@@ -194,8 +195,7 @@ void ConfigFollower::refuse(const std::string& why) {
   }
   log::warning("the configuration is bad; the one before stays in effect",
                {{"file", status_.file()}, {"cause", why}});
-  declared_.journal.note("configuration " + status_.file() +
-                         " is bad, the one before stays in effect: " + why);
+  state_.journal.note("configuration " + status_.file() + " is bad, the one before stays in effect: " + why);
 }
 
 }  // namespace kms::provider

@@ -35,19 +35,11 @@ class FileWatch {
   std::set<std::string> names_;  ///< the file and the links on its path, in the watched directories
 };
 
-/// The state that a configuration declares, and the journal that records the changes.
-struct Declared {
-  Faults& faults;
-  KeyVersions& versions;
-  ScenarioRunner& runner;
-  Journal& journal;
-};
-
 /// main creates it; it follows on its own thread until it is destroyed.
 class ConfigFollower {
  public:
   /// Applies the file and follows it. Throws Error if the file cannot be watched.
-  ConfigFollower(const std::string& path, Declared declared);
+  ConfigFollower(const std::string& path, ProviderState& state, ScenarioRunner& scenarios);
   ConfigFollower(const ConfigFollower&) = delete;
   ConfigFollower& operator=(const ConfigFollower&) = delete;
   ~ConfigFollower();
@@ -66,7 +58,8 @@ class ConfigFollower {
   void refuse(const std::string& why);
   void accept(const mock_kms::v1::ProviderConfig& config, const std::string& digest);
 
-  const Declared declared_;
+  ProviderState& state_;
+  ScenarioRunner& scenarios_;
   FileWatch watch_;
   UniqueFd stop_event_;
   UniqueFd again_event_;

@@ -94,9 +94,9 @@ ScenarioStatus ScenarioRunner::run(const Scenario& scenario, bool from_file) {
   name_ = scenario.name().empty() ? "scenario" : "scenario " + scenario.name();
   from_file_ = from_file;
   begun_ = std::chrono::system_clock::now();
-  timeline_.emplace(scenario, node_, instance_, Clock::now());
+  timeline_.emplace(scenario, state_.node, state_.keys.instance(), Clock::now());
   log::info(name_ + " begins", {{"steps", scenario.steps_size()}, {"from", from_file ? "file" : "command"}});
-  journal_.note(name_ + " begins");
+  state_.journal.note(name_ + " begins");
   execute_all_due();
   if (!thread_.joinable()) thread_ = std::thread([this] { run_thread(); });
   changed_.notify_all();
@@ -106,7 +106,7 @@ ScenarioStatus ScenarioRunner::run(const Scenario& scenario, bool from_file) {
 bool ScenarioRunner::end_scenario() {
   if (!timeline_ || timeline_->status(Clock::now()).state() == ScenarioStatus::STOPPED) return false;
   timeline_->stop(Clock::now());
-  faults_.clear("", FaultUse::SCENARIO);
+  state_.faults.clear("", FaultUse::SCENARIO);
   report("is stopped");
   return true;
 }
@@ -161,10 +161,10 @@ void ScenarioRunner::execute(const ScenarioTimeline::Due& due) {
   const auto& action = timeline_->step(due.step).action();
   if (action.has_rotate()) return rotate(due.step, action.rotate());
   if (due.begins) {
-    faults_.add(action.fault(), FaultUse::SCENARIO, due.at);
+    state_.faults.add(action.fault(), FaultUse::SCENARIO, due.at);
     report_step("sets fault " + action.fault().name() + " " + to_short_json(action.fault()), due.step);
   } else {
-    faults_.clear(action.fault().name(), FaultUse::SCENARIO);
+    state_.faults.clear(action.fault().name(), FaultUse::SCENARIO);
     report_step("clears fault " + action.fault().name(), due.step);
   }
 }
@@ -173,7 +173,7 @@ void ScenarioRunner::rotate(std::size_t step, const Scenario::Rotation& rotation
   std::string error;
   try {
     const auto to = rotation.to() == 0 ? std::nullopt : std::optional<KeyVersion>(rotation.to());
-    const auto outcome = versions_.rotate(to, rotation.force());
+    const auto outcome = state_.versions.rotate(to, rotation.force());
     if (!outcome) error = outcome.error().cause();
   } catch (const Error& failed) {
     error = failed.what();
@@ -185,12 +185,12 @@ void ScenarioRunner::rotate(std::size_t step, const Scenario::Rotation& rotation
 
 void ScenarioRunner::report(const std::string& event) {
   log::info(name_ + " " + event);
-  journal_.note(name_ + " " + event);
+  state_.journal.note(name_ + " " + event);
 }
 
 void ScenarioRunner::report_step(const std::string& event, std::size_t step) {
   log::info(name_ + " " + event, {{"step", step + 1}});
-  journal_.note(name_ + ", step " + std::to_string(step + 1) + ": " + event);
+  state_.journal.note(name_ + ", step " + std::to_string(step + 1) + ": " + event);
 }
 
 }  // namespace kms::provider

@@ -12,9 +12,7 @@
 
 #include "common/text/time.h"
 #include "proto/provider_control.pb.h"
-#include "provider/faults/faults.h"
-#include "provider/journal/journal.h"
-#include "provider/keys/key_versions.h"
+#include "provider/core/provider_state.h"
 
 namespace kms::provider {
 
@@ -68,16 +66,10 @@ class ScenarioTimeline {
 /// Runs one scenario at a time on its own thread: it sets and clears faults and rotates the key. Another
 /// scenario replaces it and ends its faults. The first scenario starts the thread.
 ///
-/// Called from any thread. Borrows the faults, the key versions and the journal.
+/// Called from any thread. Borrows the state.
 class ScenarioRunner {
  public:
-  ScenarioRunner(Faults& faults, KeyVersions& versions, Journal& journal, std::string node,
-                 std::string instance)
-      : faults_(faults),
-        versions_(versions),
-        journal_(journal),
-        node_(std::move(node)),
-        instance_(std::move(instance)) {}
+  explicit ScenarioRunner(ProviderState& state) : state_(state) {}
   ScenarioRunner(const ScenarioRunner&) = delete;
   ScenarioRunner& operator=(const ScenarioRunner&) = delete;
   ~ScenarioRunner() { end(); }
@@ -108,11 +100,7 @@ class ScenarioRunner {
   void report_step(const std::string& event, std::size_t step);
   [[nodiscard]] mock_kms::v1::ScenarioStatus status_now() const;
 
-  Faults& faults_;
-  KeyVersions& versions_;
-  Journal& journal_;
-  const std::string node_;
-  const std::string instance_;
+  ProviderState& state_;
 
   mutable std::mutex mutex_;  ///< guards all below
   std::condition_variable changed_;

@@ -1,49 +1,48 @@
-// Turn is what only one of several processes of an instance has at a time: it alone is commanded, follows the
-// configuration, plays scenarios, rotates and shows metrics, while another one may wait or finish its calls.
+// ActiveRole is held by one process of an instance at a time, while another may wait or finish its calls.
+// Only the active process serves the control socket and metrics, follows the configuration, runs scenarios
+// and rotates.
 //
-// Made, begun and ended by main's thread. Borrows all that it is about.
+// Made, acquired and released by main's thread. Borrows the state.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "common/net/metrics_server.h"
 #include "provider/config/follower.h"
 #include "provider/config/scenario.h"
-#include "provider/control/control_server.h"
-#include "provider/serve_setup.h"
+#include "provider/control/server.h"
+#include "provider/core/provider_state.h"
 
 namespace kms::provider {
 
-class Turn {
+class ActiveRole {
  public:
-  /// What commands, the configuration and scenarios change.
-  struct Commanded {
-    KeyRing& keys;
-    KeyVersions& versions;
-    Faults& faults;
-    Journal& journal;
+  struct Options {
+    std::string control_socket;             ///< empty: beside `kms_socket`
+    std::string kms_socket;                 ///< an endpoint
+    std::string config;                     ///< file to follow; empty: none
+    std::optional<MetricsAddress> metrics;  ///< empty: no metrics
   };
 
-  /// `stop` is readable once the process is told to end.
-  Turn(const ServeSetup& setup, const std::string& node, Commanded commanded, const process::SignalFd& stop);
+  ActiveRole(ProviderState& state, Options options);
 
-  /// Waits for the process before this one to end its turn, and takes up what it left. With a socket that was
-  /// `handed_down` it takes the control socket's path over from that process; without, a live one is an
-  /// error. Throws kms::Error.
-  void begin(bool handed_down);
+  /// Waits for the previous process to release the role, and loads what it stored. With a `handed_down`
+  /// socket it takes the control socket's path over from that process; otherwise a live one is an error.
+  /// Throws Error.
+  void acquire(bool handed_down);
 
   /// For SIGHUP.
   void read_config_again();
 
-  /// Whoever takes this process' place rotates from now on. Waits for commands under way, a second at most.
-  void end();
+  /// The next process rotates from now on. Waits for commands in progress, a second at most.
+  void release();
 
  private:
-  const ServeSetup& setup_;
-  const Commanded commanded_;
-  const process::SignalFd& stop_;
-  ScenarioRunner runner_;
+  ProviderState& state_;
+  const Options options_;
+  ScenarioRunner scenarios_;
   std::optional<ConfigFollower> config_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<MetricsServer> metrics_;

@@ -1,7 +1,7 @@
-// Where an instance's control service listens. Pure functions, safe from any thread.
+// control_endpoint() names the socket of an instance's control service, for the provider and its commands.
 //
-// Beside its KMS socket, so that instances have one each and whoever knows the one socket knows the other:
-// /run/kms.sock.control for /run/kms.sock, @name.control for @name.
+// The socket is beside the KMS socket: whoever knows one knows the other, and each instance has its own.
+// "/run/kms.sock" has "/run/kms.sock.control", "@name" has "@name.control".
 #pragma once
 
 #include <string>
@@ -10,7 +10,20 @@
 
 namespace kms::provider {
 
-/// `control` is an endpoint, or empty for the one beside `kms_socket`. A Error names the option to change.
-[[nodiscard]] Outcome<Endpoint> control_endpoint(const std::string& control, const std::string& kms_socket);
+/// `control` is an endpoint, or empty for the one beside `kms_socket`. The Error names the option to change.
+[[nodiscard]] inline Outcome<Endpoint> control_endpoint(const std::string& control,
+                                                        const std::string& kms_socket) {
+  if (!control.empty()) {
+    auto parsed = Endpoint::parse(control);
+    if (!parsed) return parsed.error().within("--control-socket");
+    return parsed;
+  }
+  const auto kms = Endpoint::parse(kms_socket);
+  if (!kms) return kms.error().within("--socket");
+  auto beside = Endpoint::parse(kms->uri() + ".control");
+  if (beside) return beside;
+  return Error("no room for the control socket's name: " + beside.error().cause(),
+               "name one with --control-socket");
+}
 
 }  // namespace kms::provider

@@ -1,152 +1,255 @@
-#include "provider/control/control_service.h"
+#include "provider/control/server.h"
+
+#include <grpcpp/alarm.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <optional>
+#include <type_traits>
 
 #include "common/log/log.h"
+#include "common/net/unix_connection.h"
 #include "common/text/protobuf.h"
+#include "proto/provider_control.grpc.pb.h"
+#include "provider/config/config.h"
 #include "provider/faults/presets.h"
-#include "provider/server/metrics.h"
+#include "provider/kms/listener.h"
 
 namespace kms::provider {
 namespace {
 
-grpc::Status refused(const Error& failure) { return {grpc::StatusCode::FAILED_PRECONDITION, failure.line()}; }
+using namespace mock_kms::v1;
+using Context = grpc::CallbackServerContext;
+using Reactor = grpc::ServerUnaryReactor;
+
+grpc::Status failed_precondition(std::string message) {
+  return {grpc::StatusCode::FAILED_PRECONDITION, std::move(message)};
+}
+
+grpc::Status invalid_argument(std::string message) {
+  return {grpc::StatusCode::INVALID_ARGUMENT, std::move(message)};
+}
+
+/// Runs `work`, which returns a status or nothing, and finishes the call.
+template <class Work>
+Reactor* answer(Context* context, const Work& work) {
+  Reactor* const reactor = context->DefaultReactor();
+  grpc::Status status;
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<Work>>) {
+      work();
+    } else {
+      status = work();
+    }
+  } catch (const std::exception& error) {
+    status = {grpc::StatusCode::INTERNAL, error.what()};
+  }
+  reactor->Finish(status);
+  return reactor;
+}
+
+/// Answers ReadJournal when the journal has an entry or the wait is over. No thread waits: calls that write
+/// the journal pay nothing for its readers. It deletes itself.
+class JournalRead final : public Reactor {
+ public:
+  JournalRead(Journal& journal, const ReadJournalRequest& request, JournalPage& page)
+      : journal_(journal),
+        page_(page),
+        after_(request.after()),
+        until_(Journal::Clock::now() +
+               std::chrono::milliseconds(std::min(request.wait_milliseconds(), max_wait_ms))) {
+    poll();
+  }
+
+  void OnDone() override { delete this; }
+  void OnCancel() override { cancelled_ = true; }
+
+ private:
+  static constexpr std::uint32_t max_wait_ms = 1000;
+  static constexpr auto poll_interval = std::chrono::milliseconds(20);
+
+  void poll() {
+    journal_.read(after_, page_);
+    if (page_.calls_size() > 0 || cancelled_ || Journal::Clock::now() >= until_) {
+      return Finish(grpc::Status::OK);
+    }
+    alarm_ = std::make_unique<grpc::Alarm>();
+    alarm_->Set(std::chrono::system_clock::now() + poll_interval, [this](bool) { poll(); });
+  }
+
+  Journal& journal_;
+  JournalPage& page_;
+  const std::uint64_t after_;
+  const Journal::Clock::time_point until_;
+  std::atomic<bool> cancelled_ = false;
+  std::unique_ptr<grpc::Alarm> alarm_;
+};
+
+class Service final : public ProviderControl::CallbackService {
+ public:
+  Service(ProviderState& state, ScenarioRunner& scenarios, const ConfigFollower* config)
+      : state_(state), scenarios_(scenarios), config_(config) {}
+
+  Reactor* Rotate(Context* context, const RotateRequest* request, RotateReply* reply) override {
+    return answer(context, [&] { return rotate(*request, *reply); });
+  }
+  Reactor* ListKeys(Context* context, const ListKeysRequest*, KeyList* list) override {
+    return answer(context, [&] { *list->mutable_keys() = state_.versions.state().uses(); });
+  }
+  Reactor* AddFault(Context* context, const Fault* fault, AddFaultReply* reply) override {
+    return answer(context, [&] { return add_fault(*fault, *reply); });
+  }
+  Reactor* ListFaults(Context* context, const ListFaultsRequest*, FaultList* list) override {
+    return answer(context, [&] { *list = state_.faults.list(); });
+  }
+  Reactor* ClearFaults(Context* context, const ClearFaultsRequest* request,
+                       ClearFaultsReply* reply) override {
+    return answer(context, [&] { return clear_faults(request->name(), *reply); });
+  }
+  Reactor* ReadJournal(Context*, const ReadJournalRequest* request, JournalPage* page) override {
+    return new JournalRead(state_.journal, *request, *page);
+  }
+  Reactor* CountCalls(Context* context, const CountCallsRequest* request, CallCounts* counts) override {
+    return answer(context, [&] {
+      if (!request->has_since()) return state_.journal.count_all(*counts);
+      state_.journal.count_since(Journal::Clock::now() - from_proto(request->since()), *counts);
+    });
+  }
+  Reactor* ReadMetrics(Context* context, const ReadMetricsRequest*, MetricsReply* reply) override {
+    return answer(context, [&] { reply->set_text(metrics_text(state_)); });
+  }
+  Reactor* LastPlaintexts(Context* context, const LastPlaintextsRequest* request,
+                          LastPlaintextsReply* reply) override {
+    return answer(context, [&] { state_.journal.last_plaintexts(request->reveal(), *reply); });
+  }
+  Reactor* ReadConfig(Context* context, const ReadConfigRequest*, ConfigStatus* status) override {
+    return answer(context, [&] {
+      if (config_ != nullptr) *status = config_->status();
+    });
+  }
+  Reactor* RunScenario(Context* context, const Scenario* scenario, ScenarioStatus* status) override {
+    return answer(context, [&] {
+      const auto complete = complete_scenario(*scenario);
+      if (!complete) return invalid_argument(complete.error().line());
+      *status = scenarios_.run(*complete, false);
+      return grpc::Status::OK;
+    });
+  }
+  Reactor* ReadScenario(Context* context, const ReadScenarioRequest*, ScenarioStatus* status) override {
+    return answer(context, [&] { *status = scenarios_.status(); });
+  }
+  Reactor* StopScenario(Context* context, const StopScenarioRequest*, ScenarioStatus* status) override {
+    return answer(context, [&] {
+      if (!scenarios_.stop()) {
+        return failed_precondition("there is no scenario to stop; see 'scenario status'");
+      }
+      *status = scenarios_.status();
+      return grpc::Status::OK;
+    });
+  }
+
+ private:
+  grpc::Status rotate(const RotateRequest& request, RotateReply& reply) {
+    // The process that replaces this one may have read the version already: the client must ask that one.
+    if (state_.stop.pending()) return {grpc::StatusCode::CANCELLED, "this provider is ending"};
+    const auto to = request.to() == 0 ? std::nullopt : std::optional<KeyVersion>(request.to());
+    const auto rotation = state_.versions.rotate(to, request.force());
+    if (!rotation) return failed_precondition(rotation.error().line());
+    reply.set_from(rotation->from);
+    reply.set_to(rotation->to);
+    reply.set_key_id(state_.keys.at(rotation->to)->id_text);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status add_fault(const Fault& fault, AddFaultReply& reply) {
+    auto complete = complete_fault(fault);
+    if (!complete) return invalid_argument(complete.error().line());
+    if (complete->has_late_start()) {
+      return invalid_argument(
+          "a running provider has passed its start, so it cannot start late; use serve --fault");
+    }
+    const std::string json = to_short_json(*complete);
+    reply = state_.faults.add(*std::move(complete));
+    log::info("set a fault", {{"fault", reply.name()}, {"applies_here", reply.applies_here()}});
+    state_.journal.note("fault " + reply.name() + " is set: " + json);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status clear_faults(const std::string& name, ClearFaultsReply& reply) {
+    reply.set_cleared(state_.faults.clear(name));
+    const auto list = state_.faults.list();
+    reply.set_kept(static_cast<std::uint32_t>(
+        std::count_if(list.faults().begin(), list.faults().end(),
+                      [&](const FaultUse& use) { return name.empty() || use.fault().name() == name; })));
+    if (reply.cleared() > 0) {
+      log::info("cleared faults", {{"count", reply.cleared()}});
+      state_.journal.note(name.empty() ? "all faults by command are cleared"
+                                       : "fault " + name + " is cleared");
+      return grpc::Status::OK;
+    }
+    if (name.empty()) return grpc::Status::OK;
+    if (reply.kept() > 0) {
+      return failed_precondition(
+          "fault '" + name + "' was not set by a command; edit the file of --config, or stop the scenario");
+    }
+    return {grpc::StatusCode::NOT_FOUND, "there is no fault '" + name + "'; see 'fault list'"};
+  }
+
+  ProviderState& state_;
+  ScenarioRunner& scenarios_;
+  const ConfigFollower* config_;
+};
 
 }  // namespace
 
-grpc::Status ControlService::Rotate(grpc::ServerContext*, const mock_kms::v1::RotateRequest* request,
-                                    mock_kms::v1::RotateReply* reply) try {
-  const std::optional<KeyVersion> to =
-      request->to() == 0 ? std::nullopt : std::optional<KeyVersion>(request->to());
-  // Whoever takes this process' place may have read the version already: it is the one to be asked.
-  if (controlled_.stop.pending()) return {grpc::StatusCode::CANCELLED, "this provider is ending"};
-  const auto outcome = controlled_.versions.rotate(to, request->force());
-  if (!outcome) return refused(outcome.error());
-  const auto& rotation = *outcome;
-  reply->set_from(rotation.from);
-  reply->set_to(rotation.to);
-  reply->set_key_id(controlled_.keys.at(rotation.to)->id_text);
-  return grpc::Status::OK;
-} catch (const std::exception& error) {
-  return {grpc::StatusCode::INTERNAL, error.what()};
-}
+class ControlServer::Impl {
+ public:
+  Impl(UnixListener listener, ProviderState& state, ScenarioRunner& scenarios, const ConfigFollower* config)
+      : listener_(std::move(listener)),
+        service_(state, scenarios, config),
+        acceptor_(listener_.fd(), [this](UniqueFd connection) { take(std::move(connection)); }) {}
 
-grpc::Status ControlService::ListKeys(grpc::ServerContext*, const mock_kms::v1::ListKeysRequest*,
-                                      mock_kms::v1::KeyList* list) {
-  *list->mutable_keys() = controlled_.versions.state().uses();
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::AddFault(grpc::ServerContext*, const mock_kms::v1::Fault* fault,
-                                      mock_kms::v1::AddFaultReply* reply) {
-  auto complete = complete_fault(*fault);
-  if (!complete) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, complete.error().line()};
+  ~Impl() {
+    acceptor_.stop();
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   }
-  auto& whole = *complete;
-  if (whole.has_late_start()) {
-    return {grpc::StatusCode::INVALID_ARGUMENT,
-            "a late start has passed when a provider runs; start one with serve --fault"};
+
+ private:
+  void take(UniqueFd connection) {
+    if (!peer_is_self_or_root(connection.get())) {
+      log::warning("refused a connection to the control socket", {{"from", describe_peer(connection.get())}});
+      return;
+    }
+    if (!server_) build();
+    if (!server_) return;
+    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+    parameters.fd = connection.release();
+    connections_->HandleNewConnection(&parameters);
   }
-  const std::string json = to_short_json(whole);
-  *reply = controlled_.faults.add(std::move(whole));
-  log::info("set a fault", {{"fault", reply->name()}, {"applies_here", reply->applies_here()}});
-  controlled_.journal.note("fault " + reply->name() + " is set: " + json);
-  return grpc::Status::OK;
-}
 
-grpc::Status ControlService::ListFaults(grpc::ServerContext*, const mock_kms::v1::ListFaultsRequest*,
-                                        mock_kms::v1::FaultList* list) {
-  *list = controlled_.faults.list();
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::ClearFaults(grpc::ServerContext*,
-                                         const mock_kms::v1::ClearFaultsRequest* request,
-                                         mock_kms::v1::ClearFaultsReply* reply) {
-  const std::string& name = request->name();
-  reply->set_cleared(controlled_.faults.clear(name));
-  const auto list = controlled_.faults.list();
-  for (const auto& left : list.faults()) {
-    if (name.empty() || left.fault().name() == name) reply->set_kept(reply->kept() + 1);
+  void build() {
+    grpc::ServerBuilder builder;
+    using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
+    connections_ = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD,
+                                                                        grpc::InsecureServerCredentials());
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    if (!server_) log::error("cannot serve on " + listener_.endpoint().uri());
   }
-  if (reply->cleared() > 0) {
-    log::info("cleared faults", {{"count", reply->cleared()}});
-    controlled_.journal.note(name.empty() ? "all faults by command are cleared"
-                                          : "fault " + name + " is cleared");
-    return grpc::Status::OK;
-  }
-  if (name.empty()) return grpc::Status::OK;
-  if (reply->kept() > 0) {
-    return {grpc::StatusCode::FAILED_PRECONDITION,
-            "fault '" + name + "' is not a command's; edit the file of --config, or stop the scenario"};
-  }
-  return {grpc::StatusCode::NOT_FOUND, "there is no fault '" + name + "'; see 'fault list'"};
-}
 
-grpc::Status ControlService::ReadJournal(grpc::ServerContext*,
-                                         const mock_kms::v1::ReadJournalRequest* request,
-                                         mock_kms::v1::JournalPage* page) {
-  const auto wait = std::chrono::milliseconds(std::min(request->wait_milliseconds(), 1000U));
-  controlled_.journal.read(request->after(), wait, *page);
-  return grpc::Status::OK;
-}
+  UnixListener listener_;
+  Service service_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<grpc::Server> server_;  ///< made by the acceptor's thread
+  ConnectionAcceptor acceptor_;
+};
 
-grpc::Status ControlService::CountCalls(grpc::ServerContext*, const mock_kms::v1::CountCallsRequest* request,
-                                        mock_kms::v1::CallCounts* counts) {
-  if (request->has_since()) {
-    controlled_.journal.count_since(Journal::Clock::now() - from_proto(request->since()), *counts);
-  } else {
-    controlled_.journal.count_all(*counts);
-  }
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::ReadMetrics(grpc::ServerContext*, const mock_kms::v1::ReadMetricsRequest*,
-                                         mock_kms::v1::MetricsReply* reply) {
-  reply->set_text(metrics_text(controlled_.journal, controlled_.faults, controlled_.versions));
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::LastPlaintexts(grpc::ServerContext*,
-                                            const mock_kms::v1::LastPlaintextsRequest* request,
-                                            mock_kms::v1::LastPlaintextsReply* reply) try {
-  controlled_.journal.last_plaintexts(request->reveal(), *reply);
-  return grpc::Status::OK;
-} catch (const std::exception& error) {
-  return {grpc::StatusCode::INTERNAL, error.what()};
-}
-
-grpc::Status ControlService::ReadConfig(grpc::ServerContext*, const mock_kms::v1::ReadConfigRequest*,
-                                        mock_kms::v1::ConfigStatus* status) {
-  if (controlled_.config != nullptr) *status = controlled_.config->status();
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::RunScenario(grpc::ServerContext*, const mock_kms::v1::Scenario* scenario,
-                                         mock_kms::v1::ScenarioStatus* status) {
-  const auto complete = complete_scenario(*scenario);
-  if (!complete) {
-    return {grpc::StatusCode::INVALID_ARGUMENT, complete.error().line()};
-  }
-  *status = controlled_.runner.run(*complete, false);
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::ReadScenario(grpc::ServerContext*, const mock_kms::v1::ReadScenarioRequest*,
-                                          mock_kms::v1::ScenarioStatus* status) {
-  *status = controlled_.runner.status();
-  return grpc::Status::OK;
-}
-
-grpc::Status ControlService::StopScenario(grpc::ServerContext*, const mock_kms::v1::StopScenarioRequest*,
-                                          mock_kms::v1::ScenarioStatus* status) {
-  if (!controlled_.runner.stop()) {
-    return {grpc::StatusCode::FAILED_PRECONDITION, "there is no scenario to stop; see 'scenario status'"};
-  }
-  *status = controlled_.runner.status();
-  return grpc::Status::OK;
-}
+ControlServer::ControlServer(UnixListener listener, ProviderState& state, ScenarioRunner& scenarios,
+                             const ConfigFollower* config)
+    : impl_(std::make_unique<Impl>(std::move(listener), state, scenarios, config)) {}
+ControlServer::~ControlServer() = default;
 
 }  // namespace kms::provider

@@ -1,37 +1,28 @@
-// ControlServer answers the control service's calls on its own socket: a thin adapter between gRPC and what
-// is controlled.
+// ControlServer serves the provider's control service on its own socket.
 //
-// Made by main's thread, and ended by it. gRPC is set up at the first connection only, so that a provider
-// which nobody controls pays a thread that waits and nothing else. Processes of other users are refused
-// (root's are welcome). It never touches the KMS socket.
+// Made and destroyed by main's thread. It uses gRPC's callback API, as the supervisor's control server does:
+// the control services need no thread of their own, while the KMS service measures best on one queue
+// (kms/calls.h). gRPC is set up at the first connection: a provider that nobody controls pays for one waiting
+// thread only. Connections of other users are refused (root's are accepted). It never touches the KMS socket.
 #pragma once
 
 #include <memory>
 
 #include "common/net/unix_listener.h"
-#include "common/process/signals.h"
 #include "provider/config/follower.h"
 #include "provider/config/scenario.h"
+#include "provider/core/provider_state.h"
 
 namespace kms::provider {
 
-/// What can be controlled; all of it outlives the server.
-struct Controlled {
-  KeyVersions& versions;
-  KeyRing& keys;
-  Faults& faults;
-  Journal& journal;
-  ScenarioRunner& runner;
-  const ConfigFollower* config;   ///< nullptr where there is no --config
-  const process::SignalFd& stop;  ///< readable once the process is told to end
-};
-
 class ControlServer {
  public:
-  ControlServer(UnixListener listener, Controlled controlled);
+  /// The rest outlives the server. `config` is nullptr if there is no --config.
+  ControlServer(UnixListener listener, ProviderState& state, ScenarioRunner& scenarios,
+                const ConfigFollower* config);
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
-  /// Ends what is still called within a second.
+  /// Ends the calls in progress within a second.
   ~ControlServer();
 
  private:

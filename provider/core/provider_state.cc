@@ -1,12 +1,26 @@
-#include "provider/server/metrics.h"
+#include "provider/core/provider_state.h"
+
+#include <cstdlib>
+#include <optional>
 
 #include "common/crypto/sha256.h"
+#include "common/log/log.h"
 #include "common/metrics/metrics.h"
 
 namespace kms::provider {
 namespace {
 
 using mock_kms::v1::FaultUse;
+
+std::string node_name() {
+  const char* name = std::getenv("NODE_NAME");
+  return name == nullptr ? "" : name;
+}
+
+std::optional<StateFile> state_file(const ProviderState::Options& options) {
+  if (options.state_dir.empty()) return std::nullopt;
+  return StateFile(options.state_dir, options.instance);
+}
 
 void write_calls(const mock_kms::v1::CallCounts& counts, MetricsText& text) {
   const auto labels = [](const mock_kms::v1::CallCount& count) {
@@ -55,14 +69,29 @@ void write_key(const mock_kms::v1::KeyState& state, MetricsText& text) {
 
 }  // namespace
 
-std::string metrics_text(const Journal& journal, const Faults& faults, const KeyVersions& versions) {
+ProviderState::ProviderState(Options options, const process::SignalFd& stop_signals)
+    : stop(stop_signals),
+      node(node_name()),
+      keys(std::move(options.seed), options.instance, options.key_version),
+      versions(
+          keys, state_file(options),
+          [this](const KeyVersions::Rotation& rotation) {
+            const std::string& key_id = keys.at(rotation.to)->id_text;
+            log::info("rotated the key", {{"from", rotation.from}, {"to", rotation.to}, {"key_id", key_id}});
+            journal.note("rotated the key from version " + std::to_string(rotation.from) + " to " + key_id);
+          }),
+      faults(FaultPlan(options.random_seed, node, options.instance)) {
+  versions.load();
+}
+
+std::string metrics_text(const ProviderState& state) {
   MetricsText text;
   mock_kms::v1::CallCounts counts;
-  journal.count_all(counts);
+  state.journal.count_all(counts);
   write_calls(counts, text);
-  write_latencies(journal.latencies(), text);
-  write_faults(faults.list(), text);
-  write_key(versions.state(), text);
+  write_latencies(state.journal.latencies(), text);
+  write_faults(state.faults.list(), text);
+  write_key(state.versions.state(), text);
   return text.take();
 }
 

@@ -180,8 +180,7 @@ Outcome<Fault> complete_fault(const Fault& fault) {
 Outcome<Fault> read_fault(const std::string& text) {
   Fault fault;
   if (text.starts_with('{')) {
-    if (const auto read = from_json(text, fault); !read)
-      return read.error().within("this is not a fault");
+    if (const auto read = from_json(text, fault); !read) return read.error().within("this is not a fault");
     return fault;
   }
   std::string violation = text;

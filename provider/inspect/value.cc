@@ -1,8 +1,8 @@
 #include "provider/inspect/value.h"
 
 #include "common/text/escape.h"
-#include "provider/keys/aes_gcm.h"
 #include "provider/keys/hkdf.h"
+#include "provider/keys/sealing.h"
 
 namespace kms::provider {
 namespace {

@@ -45,28 +45,25 @@ Journal::Entry& Journal::next_entry() {
 
 void Journal::add(const Call& call) {
   const auto now = Clock::now();
-  {
-    const std::lock_guard lock(mutex_);
-    Entry& entry = next_entry();
-    entry.method = call.method;
-    entry.code = call.code >= 0 && call.code <= hung ? call.code : 2;  // UNKNOWN
-    assign_text(entry.uid, call.uid);
-    assign_text(entry.key_id, call.key_id);
-    assign_text(entry.fault, call.fault);
-    entry.event.clear();
-    entry.connection = call.connection;
-    entry.request_bytes = call.request_bytes;
-    entry.response_bytes = call.response_bytes;
-    entry.came = call.came;
-    entry.latency = now - call.came;
-    Count& count = counts_[static_cast<std::size_t>(call.method)][static_cast<std::size_t>(entry.code)];
-    ++count.calls;
-    if (!call.fault.empty()) ++count.faulted;
-    if (!latencies_.empty() && entry.code != hung) {
-      latencies_[index_of(call.method, entry.code)].observe(entry.latency);
-    }
+  const std::lock_guard lock(mutex_);
+  Entry& entry = next_entry();
+  entry.method = call.method;
+  entry.code = call.code >= 0 && call.code <= hung ? call.code : 2;  // UNKNOWN
+  assign_text(entry.uid, call.uid);
+  assign_text(entry.key_id, call.key_id);
+  assign_text(entry.fault, call.fault);
+  entry.event.clear();
+  entry.connection = call.connection;
+  entry.request_bytes = call.request_bytes;
+  entry.response_bytes = call.response_bytes;
+  entry.came = call.came;
+  entry.latency = now - call.came;
+  Count& count = counts_[static_cast<std::size_t>(call.method)][static_cast<std::size_t>(entry.code)];
+  ++count.calls;
+  if (!call.fault.empty()) ++count.faulted;
+  if (!latencies_.empty() && entry.code != hung) {
+    latencies_[index_of(call.method, entry.code)].observe(entry.latency);
   }
-  added_.notify_all();
 }
 
 void Journal::measure_latencies() {
@@ -89,14 +86,11 @@ std::vector<Journal::Latencies> Journal::latencies() const {
 }
 
 void Journal::note(std::string_view event) {
-  {
-    const std::lock_guard lock(mutex_);
-    Entry& entry = next_entry();
-    entry = {};
-    entry.came = Clock::now();
-    assign_text(entry.event, event, max_event);
-  }
-  added_.notify_all();
+  const std::lock_guard lock(mutex_);
+  Entry& entry = next_entry();
+  entry = {};
+  entry.came = Clock::now();
+  assign_text(entry.event, event, max_event);
 }
 
 void Journal::remember(Method method, std::string_view uid, Bytes plaintext) {
@@ -110,22 +104,13 @@ void Journal::remember(Method method, std::string_view uid, Bytes plaintext) {
   std::copy(keep.begin(), keep.end(), kept.plaintext.data());
 }
 
-void Journal::read(std::uint64_t after, Duration wait, mock_kms::v1::JournalPage& page) {
-  std::unique_lock lock(mutex_);
-  added_.wait_for(lock, wait, [&] { return total_ > after || waits_are_over_; });
+void Journal::read(std::uint64_t after, mock_kms::v1::JournalPage& page) const {
+  const std::lock_guard lock(mutex_);
   for (std::uint64_t number = std::max(after + 1, oldest()); number <= total_; ++number) {
     auto& to = *page.add_calls();
     to.set_number(number);
     write(entry(number), to);
   }
-}
-
-void Journal::end_waits() {
-  {
-    const std::lock_guard lock(mutex_);
-    waits_are_over_ = true;
-  }
-  added_.notify_all();
 }
 
 void Journal::write(const Entry& from, mock_kms::v1::CallRecord& to) {

@@ -7,7 +7,6 @@
 
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -60,11 +59,8 @@ class Journal {
   /// Keeps the plaintext; it replaces the last one of `method`.
   void remember(Method method, std::string_view uid, Bytes plaintext);
 
-  /// The entries with a number above `after`, oldest first. If there is none it waits up to `wait`.
-  void read(std::uint64_t after, Duration wait, mock_kms::v1::JournalPage& page);
-
-  /// From now on no reader waits.
-  void end_waits();
+  /// Adds the entries with a number above `after`, oldest first.
+  void read(std::uint64_t after, mock_kms::v1::JournalPage& page) const;
 
   void count_all(mock_kms::v1::CallCounts& counts) const;
 
@@ -111,10 +107,8 @@ class Journal {
   [[nodiscard]] const Entry& entry(std::uint64_t number) const { return ring_[(number - 1) % max_calls]; }
 
   mutable std::mutex mutex_;  ///< guards all below
-  std::condition_variable added_;
   std::vector<Entry> ring_ = std::vector<Entry>(max_calls);
-  std::uint64_t total_ = 0;  ///< entries so far; the last one's number
-  bool waits_are_over_ = false;
+  std::uint64_t total_ = 0;             ///< entries so far; the last one's number
   Clock::time_point latest_forgotten_;  ///< the latest arrival of a call that left the ring
   Counts counts_{};
   std::vector<LatencyHistogram> latencies_;  ///< by method and code; empty if not measured

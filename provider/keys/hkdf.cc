@@ -13,12 +13,10 @@
 namespace kms::provider {
 namespace {
 
-struct KdfDeleter {
-  void operator()(EVP_KDF* kdf) const { EVP_KDF_free(kdf); }
-  void operator()(EVP_KDF_CTX* context) const { EVP_KDF_CTX_free(context); }
-};
+using Kdf = std::unique_ptr<EVP_KDF, openssl::Free<EVP_KDF_free>>;
+using KdfContext = std::unique_ptr<EVP_KDF_CTX, openssl::Free<EVP_KDF_CTX_free>>;
 
-/// OpenSSL takes parameters without const but only reads these; it refuses a null pointer, even for no bytes.
+/// OpenSSL's parameters are not const, but it only reads these. It refuses a null pointer even for no bytes.
 OSSL_PARAM octets(const char* name, Bytes bytes) {
   static std::uint8_t nothing = 0;
   auto* const data = bytes.empty() ? &nothing : const_cast<std::uint8_t*>(bytes.data());
@@ -26,9 +24,9 @@ OSSL_PARAM octets(const char* name, Bytes bytes) {
 }
 
 SecretBytes derive(const OSSL_PARAM* parameters, std::size_t length) {
-  const std::unique_ptr<EVP_KDF, KdfDeleter> kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
+  const Kdf kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
   if (!kdf) openssl::throw_error("find HKDF");
-  const std::unique_ptr<EVP_KDF_CTX, KdfDeleter> context(EVP_KDF_CTX_new(kdf.get()));
+  const KdfContext context(EVP_KDF_CTX_new(kdf.get()));
   if (!context) openssl::throw_error("prepare HKDF");
   SecretBytes key(length);
   if (EVP_KDF_derive(context.get(), key.data(), key.size(), parameters) != 1)

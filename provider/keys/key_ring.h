@@ -1,24 +1,52 @@
 // KeyRing owns the seed and derives every key encryption key from it: KEK(version) = HKDF-SHA256(seed,
 // instance, version).
 //
-// Called from any thread. The current version is all the state there is; changing it is one step that Status
-// and Encrypt see together (contract rule 14), as both ask current(). Nothing is stored: each ring with the
-// same seed and instance has the same keys at all versions (rule 29). It never gives the seed away.
+// Called from any thread. The current version is all the state. Status and Encrypt both ask current(), so
+// they see a change of version together (contract rule 14). No key is stored: each ring with the same seed
+// and instance has the same keys at all versions (rule 29). The ring never gives the seed away.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/crypto/secret_bytes.h"
-#include "provider/keys/key_id.h"
+#include "common/error.h"
 
 namespace kms::provider {
 
-/// A key encryption key and its id. Shared: a call keeps the one it began with through a change of version.
+/// Numbers the keys of an instance, from 1.
+using KeyVersion = std::uint32_t;
+
+/// The version that a fault shows beside `version`: the next one, and 1 after the last.
+[[nodiscard]] constexpr KeyVersion another_version(KeyVersion version) {
+  return version + 1 == 0 ? 1 : version + 1;
+}
+
+/// `<instance>/v<version>/<check>`, such as "default/v3/5f1c09ab". It holds no secret: the check value tells
+/// seeds apart and is derived apart from the key.
+struct KeyId {
+  std::string instance;
+  KeyVersion version = 0;
+  std::string check;  ///< 8 lower-case hexadecimal digits
+
+  [[nodiscard]] std::string text() const;
+
+  /// Reads exactly what text() writes; empty for any other text.
+  [[nodiscard]] static std::optional<KeyId> parse(std::string_view text);
+
+  friend bool operator==(const KeyId&, const KeyId&) = default;
+};
+
+/// Accepts 1 to 63 letters, digits, '.', '_' and '-', the first a letter or digit.
+[[nodiscard]] Outcome<> check_instance(std::string_view name);
+
+/// A key encryption key and its id. Shared: a call keeps the key it began with when the version changes.
 struct Key {
   KeyId id;
   std::string id_text;
@@ -27,21 +55,20 @@ struct Key {
 
 class KeyRing {
  public:
-  /// How many keys are kept ready besides the current one; deriving one takes about 8 us.
+  /// How many keys are cached besides the current one; deriving one takes about 8 us.
   static constexpr std::size_t max_cached = 64;
 
-  /// `seed` is 32 bytes; `instance` is one that refuse_instance() has nothing against; `current` is 1 or
-  /// more.
+  /// `seed` has 32 bytes, `instance` passes check_instance(), `current` is at least 1.
   KeyRing(SecretBytes seed, std::string instance, KeyVersion current);
 
   [[nodiscard]] const std::string& instance() const { return instance_; }
 
   [[nodiscard]] std::shared_ptr<const Key> current() const;
 
-  /// The key of any version from 1, derived now or remembered.
+  /// The key of any version from 1, derived or from the cache.
   [[nodiscard]] std::shared_ptr<const Key> at(KeyVersion version);
 
-  /// Makes `version` (1 or more) the current one.
+  /// Makes `version` (at least 1) the current one.
   void set_current(KeyVersion version);
 
  private:

@@ -1,10 +1,18 @@
 #include "provider/keys/key_versions.h"
 
+#include <fcntl.h>
 #include <google/protobuf/util/time_util.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <limits>
-#include <string>
+#include <thread>
+
+#include "common/log/log.h"
+#include "common/text/protobuf.h"
 
 namespace kms::provider {
 
@@ -13,7 +21,100 @@ using mock_kms::v1::KeyState;
 using mock_kms::v1::KeyUse;
 
 namespace {
-constexpr auto max_wait_for_turn = std::chrono::milliseconds(250);
+
+constexpr std::size_t max_state = std::size_t{64} * 1024;
+constexpr auto max_wait_for_lock = std::chrono::milliseconds(250);
+
+/// Reads a state of `instance`.
+Outcome<KeyState> parse_state(const std::string& content, const std::string& instance) {
+  KeyState state;
+  if (content.size() > max_state) return Error("it is larger than 64 KiB");
+  if (const auto read = from_json(content, state); !read) return read.error();
+  if (state.instance() != instance) return Error("it is about instance '" + state.instance() + "'");
+  if (state.current() == 0) return Error("its current version is 0, and versions count from 1");
+  if (state.highest() < state.current()) return Error("its highest version is lower than the current one");
+  const auto& uses = state.uses();
+  if (std::any_of(uses.begin(), uses.end(), [](const auto& use) { return use.version() == 0; })) {
+    return Error("it has a version 0, and versions count from 1");
+  }
+  return state;
+}
+
+void write_to_disk(const UniqueFd& fd, std::string_view text, const std::filesystem::path& path) {
+  if (!write_all(fd.get(), text)) throw_errno("write " + path.string());
+  if (::fsync(fd.get()) != 0) throw_errno("write " + path.string() + " to disk");
+}
+
+}  // namespace
+
+StateFile::StateFile(const std::filesystem::path& directory, std::string instance)
+    : directory_(directory), path_(directory / (instance + ".json")), instance_(std::move(instance)) {
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+    throw_errno("create the state directory " + directory.string(), "choose another --state-dir");
+  }
+  if (::access(directory.c_str(), W_OK | X_OK) != 0) {
+    throw_errno("write to the state directory " + directory.string(), "choose another --state-dir");
+  }
+}
+
+std::optional<KeyState> StateFile::read() const {
+  const UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!fd && errno == ENOENT) return std::nullopt;
+  if (!fd) {
+    set_aside("it cannot be opened: " + errno_text(errno));
+    return std::nullopt;
+  }
+  struct stat found {};
+  if (::fstat(fd.get(), &found) != 0 || !S_ISREG(found.st_mode)) {
+    set_aside("it is not a regular file");
+    return std::nullopt;
+  }
+  auto state = parse_state(read_at_most(fd.get(), max_state, path_), instance_);
+  if (state) return *std::move(state);
+  set_aside(state.error().cause());
+  return std::nullopt;
+}
+
+UniqueFd StateFile::lock(Duration max_wait) const {
+  using Clock = std::chrono::steady_clock;
+  const std::filesystem::path path = directory_ / ("." + instance_ + ".lock");
+  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd) throw_errno("open " + path.string());
+  for (const auto end = Clock::now() + max_wait; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0;) {
+    if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path.string());
+    if (Clock::now() > end) {
+      log::warning("another process holds the state of this instance; continuing without the lock",
+                   {{"lock", path.string()}});
+      return {};
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return fd;
+}
+
+void StateFile::set_aside(const std::string& cause) const {
+  const std::filesystem::path aside = path_.string() + ".damaged-" + std::to_string(std::time(nullptr));
+  std::error_code error;
+  std::filesystem::rename(path_, aside, error);
+  log::warning("the state file is damaged and was renamed; the version comes from --key-version",
+               {{"file", path_.string()},
+                {"cause", cause},
+                {"kept_as", error ? "nothing: " + error.message() : aside.string()}});
+}
+
+void StateFile::write(const KeyState& state) const {
+  const std::filesystem::path draft = directory_ / ("." + instance_ + ".json." + std::to_string(::getpid()));
+  const UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd) throw_errno("create " + draft.string());
+  try {
+    write_to_disk(fd, to_json(state, JsonLayout::document), draft);
+    if (::rename(draft.c_str(), path_.c_str()) != 0) throw_errno("put " + path_.string() + " in place");
+  } catch (...) {
+    ::unlink(draft.c_str());
+    throw;
+  }
+  const UniqueFd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory) (void)::fsync(directory.get());  // without it a power cut may bring the old version back
 }
 
 KeyVersions::KeyVersions(KeyRing& keys, std::optional<StateFile> file, OnRotation on_rotation)
@@ -43,26 +144,26 @@ KeyState KeyVersions::with(KeyVersion version) const {
   return next;
 }
 
-void KeyVersions::take_up_stored() {
+void KeyVersions::load() {
   const std::lock_guard lock(mutex_);
   if (!file_) return;
   if (auto stored = file_->read()) {
     state_ = std::move(*stored);
     for (KeyUse& use : *state_.mutable_uses()) use.set_key_id(keys_.at(use.version())->id_text);
-    const bool goes_on = state_.current() >= declared_;
-    if (!goes_on || state_.uses().empty()) state_ = with(std::max(state_.current(), declared_));
+    const bool continues = state_.current() >= declared_;
+    if (!continues || state_.uses().empty()) state_ = with(std::max(state_.current(), declared_));
     keys_.set_current(state_.current());
-    if (goes_on) return;
+    if (continues) return;
   }
   file_->write(state_);
 }
 
-void KeyVersions::begin_turn() {
-  if (file_) turn_ = file_->lock(max_wait_for_turn);
-  take_up_stored();
+void KeyVersions::acquire() {
+  if (file_) lock_ = file_->lock(max_wait_for_lock);
+  load();
 }
 
-void KeyVersions::end_turn() { turn_.reset(); }
+void KeyVersions::release() { lock_.reset(); }
 
 Outcome<KeyVersions::Rotation> KeyVersions::rotate(std::optional<KeyVersion> to, bool force) {
   const std::lock_guard lock(mutex_);
@@ -82,9 +183,9 @@ Outcome<KeyVersions::Rotation> KeyVersions::rotate(std::optional<KeyVersion> to,
   return Rotation{from, next};
 }
 
-void KeyVersions::rotate_up_to(KeyVersion least) {
+void KeyVersions::rotate_up_to(KeyVersion min) {
   const std::lock_guard lock(mutex_);
-  if (least > state_.highest()) make_current(least);
+  if (min > state_.highest()) make_current(min);
 }
 
 void KeyVersions::make_current(KeyVersion version) {

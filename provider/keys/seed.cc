@@ -1,13 +1,12 @@
 #include "provider/keys/seed.h"
 
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <optional>
 
-#include "common/crypto/openssl.h"
+#include "common/crypto/sha256.h"
 #include "common/io/fd.h"
 
 namespace kms::provider {
@@ -42,18 +41,13 @@ Error refused(const std::string& path, const std::string& why, const char* hint 
 }
 
 Error cannot_read(const std::string& path) {
-  return {"cannot read seed file " + path + ": " + errno_text(errno), ""};
+  return Error("cannot read seed file " + path + ": " + errno_text(errno));
 }
 
 }  // namespace
 
 SecretBytes published_test_seed() {
-  constexpr std::string_view text = "mock-kms-provider published test seed";
-  SecretBytes seed(seed_size);
-  if (EVP_Digest(text.data(), text.size(), seed.data(), nullptr, EVP_sha256(), nullptr) != 1) {
-    openssl::throw_error("compute the published test seed");
-  }
-  return seed;
+  return SecretBytes::copy_of(sha256(bytes_of("mock-kms-provider published test seed")));
 }
 
 Outcome<SecretBytes> parse_seed(Bytes content, const std::string& path) {
@@ -83,7 +77,7 @@ Outcome<SecretBytes> read_seed_file(const std::string& path) {
   struct stat found {};
   if (!fd || ::fstat(fd.get(), &found) != 0) return cannot_read(path);
   if (S_ISDIR(found.st_mode)) return refused(path, "is a directory", "name the file in it");
-  // Room for one byte more than any form that is told apart, so that a longer file is known to be longer.
+  // Larger than every valid form, so that a file that is too long is recognised.
   SecretBytes content(4096);
   std::size_t size = 0;
   while (size < content.size()) {

@@ -1,6 +1,6 @@
-// The seed from which all keys are derived: read from a file, or the published one that protects nothing.
+// The seed from which all keys are derived: read from a file, or the published one, which protects nothing.
 //
-// Functions, called by main before any thread starts. They never print, copy or keep a byte of a seed.
+// Called by main before any thread starts. No function prints, copies or keeps a byte of a seed.
 #pragma once
 
 #include <string>

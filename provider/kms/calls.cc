@@ -1,81 +1,243 @@
-// UnaryCall is one call of a method, from its arming to its end, and the completion queue's tag.
-//
-// Included by server.cc alone; used on the thread that serves the queue. A call deletes itself at its end,
-// which always comes, as the queue is drained before the server ends. Without a fault it is answered as it
-// comes.
-#pragma once
+#include "provider/kms/calls.h"
 
+#include <grpc/grpc_security.h>
 #include <grpcpp/alarm.h>
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_unary_call.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
-#include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
 
+#include "common/crypto/secret_bytes.h"
 #include "common/log/log.h"
-#include "provider/server/connection_number.h"
-#include "provider/server/server_state.h"
+#include "provider/faults/effects.h"
 
 namespace kms::provider {
+namespace {
 
-/// A refusal's code as gRPC has it, and its name for the log.
-[[nodiscard]] std::pair<grpc::StatusCode, const char*> grpc_code(RefusalCode code);
+using mock_kms::v1::Fault;
+using AsyncService = v2::KeyManagementService::AsyncService;
 
-template <class Method>
-class UnaryCall final : public ServerCall {
+/// Calls of each method that are requested from gRPC in advance. One is enough; with more, a burst does not
+/// wait for the next request.
+constexpr int requested_per_method = 16;
+
+struct StatusMethod {
+  using Request = v2::StatusRequest;
+  using Response = v2::StatusResponse;
+  static constexpr const char* name = "Status";
+  static constexpr auto request = &AsyncService::RequestStatus;
+  static constexpr auto fault_method = Fault::STATUS;
+  static constexpr auto journal_method = Journal::Method::status;
+
+  static Outcome<> answer(const KmsService& service, const FaultDecision&, const Request&,
+                          Response& response) {
+    auto status = service.status();
+    if (!status) return status.error();
+    response.set_version(std::move(status->version));
+    response.set_healthz(std::move(status->healthz));
+    response.set_key_id(std::move(status->key_id));
+    return {};
+  }
+  static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request&,
+                             Response& response) {
+    distort(decision, keys, response);
+  }
+  static std::string_view uid(const Request&) { return ""; }
+  static std::string key_id(const KeyRing& keys, const Request&) { return keys.current()->id_text; }
+  static std::string_view recorded_key_id(const Request&, const Response& response) {
+    return response.key_id();
+  }
+  static void remember_plaintext(Journal&, bool, const Request&, const Response&) {}
+  static void wipe_secrets(Request&, Response&) {}
+};
+
+struct EncryptMethod {
+  using Request = v2::EncryptRequest;
+  using Response = v2::EncryptResponse;
+  static constexpr const char* name = "Encrypt";
+  static constexpr auto request = &AsyncService::RequestEncrypt;
+  static constexpr auto fault_method = Fault::ENCRYPT;
+  static constexpr auto journal_method = Journal::Method::encrypt;
+
+  static Outcome<> answer(const KmsService& service, const FaultDecision& decision, const Request& request,
+                          Response& response) {
+    const bool current = !has_violation(decision, Fault::KEY_ID_DISAGREES);
+    const Nonce nonce = has_violation(decision, Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh;
+    auto sealed = service.encrypt(request.uid(), bytes_of(request.plaintext()), current, nonce);
+    if (!sealed) return sealed.error();
+    response.set_ciphertext(std::move(sealed->ciphertext));
+    response.set_key_id(std::move(sealed->key_id));
+    for (auto& [key, value] : sealed->annotations) {
+      (*response.mutable_annotations())[key] = std::move(value);
+    }
+    return {};
+  }
+  static void distort_answer(KeyRing&, const FaultDecision& decision, const Request& request,
+                             Response& response) {
+    distort(decision, request, response);
+  }
+  static std::string_view uid(const Request& request) { return request.uid(); }
+  static std::string key_id(const KeyRing& keys, const Request&) { return keys.current()->id_text; }
+  static std::string_view recorded_key_id(const Request&, const Response& response) {
+    return response.key_id();
+  }
+  static void remember_plaintext(Journal& journal, bool, const Request& request, const Response&) {
+    journal.remember(journal_method, request.uid(), bytes_of(request.plaintext()));
+  }
+  static void wipe_secrets(Request& request, Response&) { wipe(*request.mutable_plaintext()); }
+};
+
+struct DecryptMethod {
+  using Request = v2::DecryptRequest;
+  using Response = v2::DecryptResponse;
+  static constexpr const char* name = "Decrypt";
+  static constexpr auto request = &AsyncService::RequestDecrypt;
+  static constexpr auto fault_method = Fault::DECRYPT;
+  static constexpr auto journal_method = Journal::Method::decrypt;
+
+  static Outcome<> answer(const KmsService& service, const FaultDecision& decision, const Request& request,
+                          Response& response) {
+    auto opened = service.decrypt({bytes_of(request.ciphertext()),
+                                   request.key_id(),
+                                   {request.annotations().begin(), request.annotations().end()}});
+    if (opened) {
+      response.set_plaintext(std::string(text_of(opened->view())));
+    } else if (has_violation(decision, Fault::GARBAGE_DECRYPTED)) {
+      response.set_plaintext("garbage");
+    } else {
+      return opened.error();
+    }
+    return {};
+  }
+  static void distort_answer(KeyRing&, const FaultDecision& decision, const Request&, Response& response) {
+    distort(decision, response);
+  }
+  static std::string_view uid(const Request& request) { return request.uid(); }
+  static std::string key_id(const KeyRing&, const Request& request) { return request.key_id(); }
+  static std::string_view recorded_key_id(const Request& request, const Response&) {
+    return request.key_id();
+  }
+  static void remember_plaintext(Journal& journal, bool ok, const Request& request,
+                                 const Response& response) {
+    if (ok) journal.remember(journal_method, request.uid(), bytes_of(response.plaintext()));
+  }
+  static void wipe_secrets(Request&, Response& response) { wipe(*response.mutable_plaintext()); }
+};
+
+/// An error's code as gRPC has it, and its name for the log.
+std::pair<grpc::StatusCode, const char*> grpc_code(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_input:
+      return {grpc::StatusCode::INVALID_ARGUMENT, "InvalidArgument"};
+    case ErrorCode::not_found:
+      return {grpc::StatusCode::NOT_FOUND, "NotFound"};
+    case ErrorCode::failed:
+    case ErrorCode::unreachable:
+      break;
+  }
+  return {grpc::StatusCode::INTERNAL, "Internal"};
+}
+
+struct ReleaseContext {
+  void operator()(grpc_auth_context* context) const { grpc_auth_context_release(context); }
+};
+
+/// The number of the call's connection, from 1 in the order of their first calls; 0 if gRPC does not tell
+/// connections apart. gRPC has no name for them: every client of a Unix socket has the same peer name. But
+/// gRPC 1.51 makes one auth context per connection and passes it to each of its calls, so the number is kept
+/// there as a property.
+std::uint64_t connection_number(grpc_call* call, std::uint64_t& count) {
+  constexpr auto property = "mock_kms_connection";
+  const std::unique_ptr<grpc_auth_context, ReleaseContext> context(grpc_call_auth_context(call));
+  if (!context) return 0;
+  auto found = grpc_auth_context_find_properties_by_name(context.get(), property);
+  if (const grpc_auth_property* kept = grpc_auth_property_iterator_next(&found)) {
+    std::uint64_t number = 0;
+    std::from_chars(kept->value, kept->value + kept->value_length, number);
+    return number;
+  }
+  grpc_auth_context_add_cstring_property(context.get(), property, std::to_string(++count).c_str());
+  return count;
+}
+
+}  // namespace
+
+/// A tag of the completion queue.
+class CallQueue::Call {
  public:
-  explicit UnaryCall(ServerState& server) : server_(server), responder_(&context_) {
-    grpc::ServerCompletionQueue* const queue = server_.queue.get();
-    (server_.grpc_service.*Method::arm)(&context_, &request_, &responder_, queue, queue, this);
+  virtual ~Call() = default;
+  /// The awaited step is done, or (`ok` false) will not happen.
+  virtual void proceed(bool ok) = 0;
+  /// Ends a delay.
+  virtual void cancel_alarm() = 0;
+};
+
+/// One call, from its request to its end, when it deletes itself. The end always comes, because the queue is
+/// drained before the server ends. Plaintext in a message is wiped then; the copies that gRPC and the kernel
+/// made (slices, socket buffers) are out of reach.
+template <class Method>
+class CallQueue::UnaryCall final : public Call {
+ public:
+  explicit UnaryCall(CallQueue& calls) : calls_(calls), responder_(&context_) {
+    grpc::ServerCompletionQueue* const queue = calls_.queue_.get();
+    (calls_.grpc_service_.*Method::request)(&context_, &request_, &responder_, queue, queue, this);
   }
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
   ~UnaryCall() override {
     Method::wipe_secrets(request_, response_);
-    if (stage_ != Stage::armed) --server_.in_flight;
+    if (stage_ != Stage::requested) --calls_.in_flight_;
   }
 
   void proceed(bool ok) override {
-    if (stage_ == Stage::held) {
-      server_.release(*this);
-      answer();
-      return;
+    switch (stage_) {
+      case Stage::requested:
+        if (!ok) return delete this;  // never came before the shutdown
+        return begin();
+      case Stage::delayed:
+        calls_.end_delay(*this);
+        return answer();
+      case Stage::answering:
+        if (!ok && !decision_.hang) calls_.count_cut_off();  // the client is gone
+        delete this;
     }
-    if (!ok || stage_ == Stage::answering) {
-      if (stage_ == Stage::answering && !ok && !decision_.hang) server_.count_cut_off();
-      delete this;  // ended: answered, its client gone, or never called before the shutdown
-      return;
-    }
-    ++server_.in_flight;
-    came_ = Journal::Clock::now();
-    stage_ = Stage::answering;
-    server_.arm<Method>();
-    if (!server_.faults.any() || !is_held()) answer();
   }
 
   void cancel_alarm() override { alarm_->Cancel(); }
 
  private:
-  enum class Stage { armed, held, answering };
+  enum class Stage { requested, delayed, answering };
 
-  /// Asks which faults the call meets, and sets an alarm where one makes it wait.
-  bool is_held() {
-    decision_ = server_.faults.decide(
-        {Method::fault_method, Method::uid(request_), Method::key_id(server_.service, request_)});
+  void begin() {
+    ++calls_.in_flight_;
+    came_ = Journal::Clock::now();
+    stage_ = Stage::answering;
+    calls_.request<Method>();
+    if (!state().faults.any() || !is_delayed()) answer();
+  }
+
+  /// Decides which faults apply to the call, and sets an alarm if one delays it.
+  bool is_delayed() {
+    decision_ = state().faults.decide(
+        {Method::fault_method, Method::uid(request_), Method::key_id(state().keys, request_)});
     if (decision_.names.empty()) return false;
-    log::debug("a call met a fault", {{"method", Method::name}, {"fault", decision_.names}});
-    server_.meet(decision_);
+    log::debug("a fault applies to a call", {{"method", Method::name}, {"fault", decision_.names}});
+    calls_.apply_faults(decision_);
     if (!decision_.hang && decision_.delay <= Duration{0}) return false;
     if (decision_.hang) record(Journal::hung);
     alarm_ = std::make_unique<grpc::Alarm>();
-    stage_ = Stage::held;
-    return server_.hold(*this, [&] { alarm_->Set(server_.queue.get(), end_of_wait(), this); });
+    stage_ = Stage::delayed;
+    return calls_.delay(*this, [this] { alarm_->Set(calls_.queue_.get(), end_of_delay(), this); });
   }
 
-  /// A call that hangs ends well after its client has given up: an answer in time would be no hang.
-  [[nodiscard]] std::chrono::system_clock::time_point end_of_wait() const {
+  /// A call that hangs ends after its client has given up: an answer in time would be no hang.
+  [[nodiscard]] std::chrono::system_clock::time_point end_of_delay() const {
     using namespace std::chrono_literals;
     const auto now = std::chrono::system_clock::now();
     if (!decision_.hang) return now + std::chrono::ceil<std::chrono::microseconds>(decision_.delay);
@@ -85,27 +247,37 @@ class UnaryCall final : public ServerCall {
   void answer() {
     stage_ = Stage::answering;
     if (decision_.hang) {
-      server_.count_cut_off();
+      calls_.count_cut_off();
       return fail(grpc::StatusCode::UNAVAILABLE, "the call hung");
     }
     if (decision_.error) {
       return fail(static_cast<grpc::StatusCode>(decision_.error->first), decision_.error->second);
     }
-    if (has_violation(decision_, mock_kms::v1::Fault::AUTHORITY_REFUSED) &&
+    if (has_violation(decision_, Fault::AUTHORITY_REFUSED) &&
         context_.ExperimentalGetAuthority() == "localhost") {
       return fail(grpc::StatusCode::UNAUTHENTICATED, "there is no such authority here");
     }
-    if (const std::optional<Refusal> refusal = true_answer()) {
-      const auto [code, code_name] = grpc_code(refusal->code);
-      log::info("refused a call", {{"method", Method::name},
-                                   {"uid", Method::uid(request_)},
-                                   {"code", code_name},
-                                   {"cause", refusal->message}});
-      return fail(code, refusal->message);
-    }
-    if (!decision_.names.empty()) Method::distort_answer(server_.service, decision_, request_, response_);
+    if (const auto answered = true_answer(); !answered) return refuse(answered.error());
+    if (!decision_.names.empty()) Method::distort_answer(state().keys, decision_, request_, response_);
     record(grpc::StatusCode::OK);
     responder_.Finish(response_, grpc::Status::OK, this);
+  }
+
+  Outcome<> true_answer() {
+    try {
+      return Method::answer(calls_.service_, decision_, request_, response_);
+    } catch (const std::exception& error) {
+      return Error(error.what());
+    }
+  }
+
+  void refuse(const Error& error) {
+    const auto [code, code_name] = grpc_code(error.code());
+    log::info("refused a call", {{"method", Method::name},
+                                 {"uid", Method::uid(request_)},
+                                 {"code", code_name},
+                                 {"cause", error.cause()}});
+    fail(code, error.cause());
   }
 
   void fail(grpc::StatusCode code, const std::string& message) {
@@ -114,36 +286,90 @@ class UnaryCall final : public ServerCall {
   }
 
   void record(int code) {
-    Method::remember_plaintext(server_.journal, code == grpc::StatusCode::OK, request_, response_);
-    server_.journal.add({Method::journal_method, code, Method::uid(request_),
+    Method::remember_plaintext(state().journal, code == grpc::StatusCode::OK, request_, response_);
+    state().journal.add({Method::journal_method, code, Method::uid(request_),
                          Method::recorded_key_id(request_, response_), request_.ByteSizeLong(),
                          response_.ByteSizeLong(), came_, decision_.names,
-                         connection_number(context_.c_call(), server_.connections)});
+                         connection_number(context_.c_call(), calls_.connections_seen_)});
   }
 
-  std::optional<Refusal> true_answer() {
-    try {
-      return Method::answer(server_.service, decision_, request_, response_);
-    } catch (const std::exception& error) {
-      return Refusal{RefusalCode::internal, error.what()};
-    }
-  }
+  [[nodiscard]] ProviderState& state() const { return calls_.state_; }
 
-  ServerState& server_;
+  CallQueue& calls_;
   grpc::ServerContext context_;
   typename Method::Request request_;
   typename Method::Response response_;
   grpc::ServerAsyncResponseWriter<typename Method::Response> responder_;
-  Stage stage_ = Stage::armed;
+  Stage stage_ = Stage::requested;
   Journal::Clock::time_point came_;
   FaultDecision decision_;
   std::unique_ptr<grpc::Alarm> alarm_;
 };
 
+void CallQueue::add_to(grpc::ServerBuilder& builder) {
+  builder.RegisterService(&grpc_service_);
+  queue_ = builder.AddCompletionQueue();
+}
+
+void CallQueue::start() {
+  for (int i = 0; i < requested_per_method; ++i) {
+    request<StatusMethod>();
+    request<EncryptMethod>();
+    request<DecryptMethod>();
+  }
+  thread_ = std::thread([this] { run(); });
+}
+
+void CallQueue::run() {
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue_->Next(&tag, &ok)) static_cast<Call*>(tag)->proceed(ok);
+}
+
 template <class Method>
-void ServerState::arm() {
-  const std::lock_guard lock(arming_mutex);
-  if (!draining) new UnaryCall<Method>(*this);  // owned by the queue from here on
+void CallQueue::request() {
+  const std::lock_guard lock(mutex_);
+  if (!closed_) new UnaryCall<Method>(*this);  // the queue owns it from here on
+}
+
+/// False, without an alarm, if the queue is closed.
+bool CallQueue::delay(Call& call, const std::function<void()>& set_alarm) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  set_alarm();
+  delayed_.insert(&call);
+  return true;
+}
+
+void CallQueue::end_delay(Call& call) {
+  const std::lock_guard lock(mutex_);
+  delayed_.erase(&call);
+}
+
+void CallQueue::count_cut_off() {
+  const std::lock_guard lock(mutex_);
+  if (closed_) ++cut_off_;
+}
+
+/// May not return.
+void CallQueue::apply_faults(const FaultDecision& decision) {
+  if (decision.grow_mib > 0) state_.faults.grow(decision.grow_mib, decision.grow_max_mib);
+  if (decision.drop == Fault::GOAWAY) connections_.send_goaway();
+  if (decision.drop == Fault::RESET) connections_.cut_all();
+  apply_process_faults(decision);
+}
+
+void CallQueue::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (Call* call : delayed_) call->cancel_alarm();
+}
+
+int CallQueue::finish() {
+  if (!thread_.joinable()) return 0;
+  queue_->Shutdown();
+  thread_.join();
+  return cut_off_;
 }
 
 }  // namespace kms::provider

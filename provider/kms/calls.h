@@ -1,81 +1,74 @@
-// ServerState is what the calls of a server share: its queue, the service, the faults, and who is in flight.
+// CallQueue serves every KMS v2 call of a server from one gRPC completion queue, on one thread.
 //
-// Included by the server's own files alone. Used on the thread that serves the queue, and on the draining
-// one.
+// gRPC's async API with one queue serves more calls per CPU second than its sync and callback servers
+// (docs/benchmarks.md). Made, started and finished by the server's thread. The queue's thread runs each
+// call: it reads the request, applies faults, asks KmsService and writes the journal. A call that a fault
+// delays waits in the queue, not on the thread.
 #pragma once
 
 #include <grpcpp/completion_queue.h>
+#include <grpcpp/server_builder.h>
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <thread>
 
-#include "provider/faults/faults.h"
-#include "provider/journal/journal.h"
-#include "provider/server/farewell.h"
-#include "provider/server/kms_methods.h"
+#include "proto/kms_v2.grpc.pb.h"
+#include "provider/core/provider_state.h"
+#include "provider/kms/connection_drainer.h"
+#include "provider/kms/service.h"
 
 namespace kms::provider {
 
-class ServerCall {
+class CallQueue {
  public:
-  virtual ~ServerCall() = default;
-  /// The step that was waited for is done, or (`ok` false) is not going to be.
-  virtual void proceed(bool ok) = 0;
-  /// Ends the wait of a call that is held.
-  virtual void cancel_alarm() = 0;
-};
+  CallQueue(ProviderState& state, ConnectionDrainer& connections)
+      : state_(state), service_(state.keys), connections_(connections) {}
 
-struct ServerState {
-  ServerState(const KmsService& the_service, Faults& the_faults, Journal& the_journal)
-      : service(the_service), faults(the_faults), journal(the_journal) {}
+  /// Registers the service. Call it before the server is built, and start() after that.
+  void add_to(grpc::ServerBuilder& builder);
+  void start();
 
-  const KmsService& service;
-  Faults& faults;
-  Journal& journal;
-  AsyncService grpc_service;
-  std::unique_ptr<grpc::ServerCompletionQueue> queue;
-  Farewell farewell;
+  /// Whether a call came and has not ended.
+  [[nodiscard]] bool busy() const { return in_flight_ > 0; }
 
-  std::mutex arming_mutex;  ///< guards draining and held: gRPC aborts on what is armed after the shutdown
-  bool draining = false;
-  std::set<ServerCall*> held;  ///< calls that a fault makes wait
+  /// Takes no further calls and answers delayed ones at once. Call it before the server shuts down: gRPC
+  /// aborts the process if a call is requested after that.
+  void close();
 
-  std::uint64_t connections = 0;  ///< that a call came on, see connection_number()
+  /// Waits until all calls have ended; the server has shut down. Returns how many calls since close() got no
+  /// answer. Only the first call does anything.
+  int finish();
 
-  std::atomic<int> in_flight = 0;  ///< calls that came and have not ended
-  std::atomic<int> cut_off = 0;  ///< of those, the ones that got no answer of their own since the drain began
+ private:
+  class Call;
+  template <class Method>
+  class UnaryCall;
 
   template <class Method>
-  void arm();
+  void request();
+  [[nodiscard]] bool delay(Call& call, const std::function<void()>& set_alarm);
+  void end_delay(Call& call);
+  void count_cut_off();
+  void apply_faults(const FaultDecision& decision);
+  void run();
 
-  /// Remembers the call and runs `set_alarm`; false, and neither, where the server is ending.
-  template <class SetAlarm>
-  bool hold(ServerCall& call, SetAlarm set_alarm) {
-    const std::lock_guard lock(arming_mutex);
-    if (draining) return false;
-    set_alarm();
-    held.insert(&call);
-    return true;
-  }
-  void release(ServerCall& call) {
-    const std::lock_guard lock(arming_mutex);
-    held.erase(&call);
-  }
-  /// Arms and holds nothing from now on; what is held is answered at once.
-  void begin_end() {
-    const std::lock_guard lock(arming_mutex);
-    draining = true;
-    for (ServerCall* call : held) call->cancel_alarm();
-  }
-  void count_cut_off() {
-    const std::lock_guard lock(arming_mutex);
-    if (draining) ++cut_off;
-  }
+  ProviderState& state_;
+  const KmsService service_;
+  ConnectionDrainer& connections_;
+  v2::KeyManagementService::AsyncService grpc_service_;
+  std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::thread thread_;
 
-  /// Does what a decision asks of the process and its connections; may not return.
-  void meet(const FaultDecision& decision);
+  std::mutex mutex_;  ///< guards closed_ and delayed_
+  bool closed_ = false;
+  std::set<Call*> delayed_;
+
+  std::uint64_t connections_seen_ = 0;
+  std::atomic<int> in_flight_ = 0;
+  std::atomic<int> cut_off_ = 0;
 };
 
 }  // namespace kms::provider

@@ -1,4 +1,4 @@
-#include "provider/server/farewell.h"
+#include "provider/kms/connection_drainer.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -14,8 +14,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-constexpr auto idle_linger = 250ms;
-constexpr auto look_again_after = 10ms;
+constexpr auto max_idle = 250ms;
+constexpr auto poll_interval = 10ms;
 
 /// 8 bytes of payload, type GOAWAY, no flags, stream 0; the highest last stream, so that none is refused;
 /// NO_ERROR.
@@ -23,15 +23,15 @@ constexpr std::array<unsigned char, 17> goaway{0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7F, 
 
 }  // namespace
 
-void Farewell::add(int connection) {
+void ConnectionDrainer::add(int connection) {
   forget_closed(0);
   UniqueFd copy(::fcntl(connection, F_DUPFD_CLOEXEC, 0));
   const std::lock_guard lock(mutex_);
-  if (copy)
-    connections_.push_back(std::move(copy));  // out of descriptors: that client will see gRPC's own end
+  if (!copy) return;  // out of descriptors: that client sees gRPC's own shutdown
+  connections_.push_back(std::move(copy));
 }
 
-void Farewell::forget_closed(int timeout_ms) {
+void ConnectionDrainer::forget_closed(int timeout_ms) {
   const std::lock_guard lock(mutex_);
   std::vector<pollfd> watched;
   for (const UniqueFd& connection : connections_) watched.push_back({connection.get(), POLLRDHUP, 0});
@@ -42,27 +42,27 @@ void Farewell::forget_closed(int timeout_ms) {
   }
 }
 
-void Farewell::send_goaway() {
+void ConnectionDrainer::send_goaway() {
   const std::lock_guard lock(mutex_);
   for (const UniqueFd& connection : connections_) {
-    // This small message goes whole or not at all, and so does each of gRPC's while a client reads: answers
-    // are far smaller than the socket's buffer. Only a client that left its queue full could see one within
-    // another.
+    // The kernel takes this small frame whole or not at all, and each of gRPC's frames too while the client
+    // reads: answers are far smaller than the socket's buffer. Frames can mix only if the client's queue is
+    // full.
     (void)::send(connection.get(), goaway.data(), goaway.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   }
 }
 
-void Farewell::cut_all() {
+void ConnectionDrainer::cut_all() {
   const std::lock_guard lock(mutex_);
   for (const UniqueFd& connection : connections_) (void)::shutdown(connection.get(), SHUT_RDWR);
 }
 
-void Farewell::say(Duration grace, const std::function<bool()>& busy) {
+void ConnectionDrainer::drain(Duration grace, const std::function<bool()>& busy) {
   const auto deadline = Clock::now() + grace;
   send_goaway();
   auto last_busy = Clock::now();
-  for (auto now = last_busy; now < deadline && now < last_busy + idle_linger; now = Clock::now()) {
-    forget_closed(static_cast<int>(look_again_after.count()));
+  for (auto now = last_busy; now < deadline && now < last_busy + max_idle; now = Clock::now()) {
+    forget_closed(static_cast<int>(poll_interval.count()));
     if (connections_.empty()) return;
     if (busy()) last_busy = Clock::now();
   }

@@ -1,9 +1,9 @@
-// Farewell sends the connections of a server that is going to end away, so that no call is lost on them.
+// ConnectionDrainer asks clients to leave a server that is going to end, so that no call is lost.
 //
-// gRPC 1.51's own Server::Shutdown cancels calls that reach it before the client has seen its GOAWAY. So a
-// GOAWAY frame (RFC 9113, section 6.8) is written beside gRPC first: the client finishes its calls here,
-// makes new ones on a new connection, and closes this one. add() is called on the acceptor's thread, say() on
-// the draining one, the others on any.
+// gRPC 1.51's own Server::Shutdown cancels calls that arrive before the client has seen its GOAWAY. The
+// drainer therefore writes a GOAWAY frame (RFC 9113, section 6.8) beside gRPC first: the client finishes its
+// calls here, makes new ones on a new connection and closes this one. add() runs on the acceptor's thread,
+// drain() on the draining one, the others on any.
 #pragma once
 
 #include <functional>
@@ -15,20 +15,21 @@
 
 namespace kms::provider {
 
-class Farewell {
+class ConnectionDrainer {
  public:
-  /// Remembers a connection (by a duplicate) until its client has closed it.
+  /// Keeps a duplicate of the connection until its client has closed it.
   void add(int connection);
 
-  /// Tells every client to connect anew; it finishes its calls on the old connection and closes that.
+  /// Asks every client to connect again.
   void send_goaway();
 
-  /// Closes every connection at once, calls in flight or not.
+  /// Closes every connection at once, including those with calls in flight.
   void cut_all();
 
-  /// Tells every client to go and waits until all have closed their connections, for `grace` at most. Clients
-  /// that have no call and do not read (`busy` says no) are waited for a quarter of a second. Once.
-  void say(Duration grace, const std::function<bool()>& busy);
+  /// Sends GOAWAY and waits until all clients have closed their connections, for `grace` at most. If `busy`
+  /// says that no call is in flight, a client that does not read is given a quarter of a second. Call it
+  /// once.
+  void drain(Duration grace, const std::function<bool()>& busy);
 
  private:
   void forget_closed(int timeout_ms);

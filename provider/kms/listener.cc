@@ -1,10 +1,13 @@
-#include "provider/server/connection_acceptor.h"
+#include "provider/kms/listener.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <cerrno>
+#include <cstdio>
 
 #include "common/error.h"
 #include "common/log/log.h"
@@ -14,12 +17,44 @@ namespace {
 
 constexpr int retry_after_ms = 100;
 
-/// Errors of one connection that came and went (accept(2)); the next one may be fine.
+/// Errors that concern one connection only (accept(2)).
 bool is_about_the_connection(int error) {
   return error == EINTR || error == ECONNABORTED || error == EPERM || error == EPROTO;
 }
 
 }  // namespace
+
+ListeningSocket::ListeningSocket(const Endpoint& endpoint, const SocketAccess& access) {
+  auto handed_down = take_handed_down();
+  if (!handed_down) throw Error(handed_down.error());
+  handed_down_ = *std::move(handed_down);
+  if (handed_down_) {
+    description_ = "handed down by the supervisor";
+    return;
+  }
+  Outcome<UnixListener> claimed = UnixListener::claim(endpoint, access);
+  if (!claimed) throw Error(claimed.error());
+  own_.emplace(*std::move(claimed));
+  std::array<char, 16> mode{};
+  std::snprintf(mode.data(), mode.size(), "mode %04o", static_cast<unsigned>(access.mode));
+  description_ = endpoint.abstract() ? "abstract" : mode.data();
+}
+
+UniqueFd ListeningSocket::take_probe() { return handed_down_ ? std::move(handed_down_->probe) : UniqueFd(); }
+
+bool ListeningSocket::wait_until_active(int stop_fd) const {
+  if (!handed_down_ || !handed_down_->activate) return true;
+  std::array watched{pollfd{stop_fd, POLLIN, 0}, pollfd{handed_down_->activate.get(), POLLIN, 0}};
+  while (::poll(watched.data(), watched.size(), -1) < 0 && errno == EINTR) {
+  }
+  char byte = 0;
+  return watched[0].revents == 0 && ::read(handed_down_->activate.get(), &byte, 1) == 1;
+}
+
+void ListeningSocket::release() {
+  own_.reset();
+  handed_down_.reset();
+}
 
 ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Take take)
     : listening_fd_(listening_fd),
@@ -56,7 +91,7 @@ void ConnectionAcceptor::accept_all() {
     }
     if (errno == EAGAIN) return;
     if (is_about_the_connection(errno)) continue;
-    // Out of descriptors or memory, most likely: the socket stays readable, so wait here instead of spinning.
+    // Most likely out of descriptors or memory. The socket stays readable, so wait here instead of spinning.
     log::warning("cannot accept a connection: " + errno_text(errno) + "; trying again");
     pollfd stopping{stop_event_.get(), POLLIN, 0};
     ::poll(&stopping, 1, retry_after_ms);

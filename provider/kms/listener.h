@@ -1,30 +1,64 @@
-// ConnectionAcceptor accepts connections on a listening socket that someone else owns, on a thread of its
-// own.
-//
-// Made and stopped by one thread. Make it only when accepted connections can be answered at once: a client
-// that is accepted by a process which dies before answering waits a second, one in the kernel's queue does
-// not. It never reads, writes or closes the listening socket.
+// ListeningSocket is the socket on which the provider accepts: one that the supervisor handed down, or its
+// own. ConnectionAcceptor accepts connections on a listening socket.
 #pragma once
 
 #include <functional>
+#include <optional>
+#include <string>
 #include <thread>
 
 #include "common/io/fd.h"
+#include "common/net/handed_down.h"
+#include "common/net/unix_listener.h"
 
 namespace kms::provider {
 
+/// Made and used by main's thread.
+class ListeningSocket {
+ public:
+  /// Takes the socket that LISTEN_FDS announces, else claims `endpoint`. Throws Error.
+  ListeningSocket(const Endpoint& endpoint, const SocketAccess& access);
+
+  [[nodiscard]] int fd() const { return own_ ? own_->fd() : handed_down_->listening.get(); }
+
+  /// Whether the supervisor owns it; another process of this instance may then exist at the same time.
+  [[nodiscard]] bool handed_down() const { return handed_down_.has_value(); }
+
+  /// The connection on which only the supervisor makes calls; empty if there is none, and after the first
+  /// call.
+  [[nodiscard]] UniqueFd take_probe();
+
+  /// Waits until this process may accept: from the start on its own socket, else when the supervisor says so.
+  /// False if `stop_fd` became readable, or the supervisor ended, before that.
+  [[nodiscard]] bool wait_until_active(int stop_fd) const;
+
+  /// "handed down by the supervisor", or the mode of its own socket: "mode 0600".
+  [[nodiscard]] const std::string& description() const { return description_; }
+
+  /// Closes the socket, and removes the path of its own.
+  void release();
+
+ private:
+  std::optional<HandedDown> handed_down_;
+  std::optional<UnixListener> own_;
+  std::string description_;
+};
+
+/// Accepts on a thread of its own. It never reads, writes or closes the listening socket. Make it only when
+/// accepted connections can be answered at once: a client of a process that dies after accepting waits a
+/// second, a client in the kernel's queue does not. Made and stopped by one thread.
 class ConnectionAcceptor {
  public:
   using Take = std::function<void(UniqueFd connection)>;
 
-  /// `listening_fd` is non-blocking and outlives this; `take` runs on the acceptor's thread and does not
-  /// throw.
+  /// `listening_fd` is non-blocking and outlives this object. `take` runs on the acceptor's thread and does
+  /// not throw.
   ConnectionAcceptor(int listening_fd, Take take);
   ConnectionAcceptor(const ConnectionAcceptor&) = delete;
   ConnectionAcceptor& operator=(const ConnectionAcceptor&) = delete;
   ~ConnectionAcceptor() { stop(); }
 
-  /// Returns when `take` runs no more; what is queued stays in the kernel. May be called again.
+  /// Returns when `take` no longer runs; queued connections stay in the kernel. May be called again.
   void stop();
 
  private:

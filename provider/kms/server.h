@@ -1,51 +1,57 @@
-// Server answers KMS v2 over gRPC on a listening socket: the one place that knows both gRPC and the service.
+// Server answers KMS v2 over gRPC on a listening socket.
 //
-// Made, drained and destroyed by one thread (main). It owns two threads: one serves all calls from one
-// completion queue (more calls per CPU second than gRPC's sync server, see docs/benchmarks.md), one accepts.
-// It borrows the service, the faults (which calls on every connection meet), the journal (which remembers
-// each call) and the listening socket; whose socket that is and how it came to listen is not its concern.
+// Made, drained and destroyed by one thread (main). It owns two threads: the CallQueue's serves all calls,
+// the acceptor's accepts connections. It borrows the state and the listening socket, and does not care who
+// bound the socket.
 #pragma once
 
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+
 #include <memory>
+#include <optional>
 
 #include "common/io/fd.h"
 #include "common/net/unix_listener.h"
 #include "common/text/time.h"
-#include "provider/faults/faults.h"
-#include "provider/journal/journal.h"
-#include "provider/server/kms_service.h"
+#include "provider/core/provider_state.h"
+#include "provider/kms/calls.h"
+#include "provider/kms/connection_drainer.h"
+#include "provider/kms/listener.h"
 
 namespace kms::provider {
 
 class Server {
  public:
-  /// Ready to serve, on no connection yet. A client that connects and does not speak HTTP/2 within
-  /// `handshake_timeout` (1 ms or more) is disconnected.
-  Server(const KmsService& service, Faults& faults, Journal& journal, Duration handshake_timeout);
+  /// Serves no connection yet. A client that connects and does not speak HTTP/2 within `handshake_timeout`
+  /// (at least 1 ms) is disconnected. Throws Error.
+  Server(ProviderState& state, Duration handshake_timeout);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
-  /// Drains with no grace where drain() was not called.
-  ~Server();
+  /// Drains without a grace period unless drain() was called.
+  ~Server() { drain(Duration{0}); }
 
-  /// Serves one connection that is there already, a Unix stream socket; stop_accepting() and drain() leave it
-  /// be.
+  /// Serves a connected Unix stream socket. stop_accepting() and drain() do not end it.
   void serve_connection(UniqueFd connection);
 
-  /// Accepts from now on, on a non-blocking listening Unix socket. Once. Of an abstract one, which the kernel
-  /// opens to everyone, only those are served whom `access` lets.
+  /// Accepts connections on a non-blocking listening Unix socket. Call it once. The kernel opens an abstract
+  /// socket to everyone, so on one of those the server refuses clients that `access` excludes.
   void accept_on(int listening_fd, const SocketAccess& access);
 
-  /// Takes no further connections; the open ones are served on. The listening socket may be closed after it.
-  void stop_accepting();
+  /// Accepts no further connections and serves the open ones. The listening socket may be closed after it.
+  void stop_accepting() { acceptor_.reset(); }
 
-  /// Tells the clients to go, serves them until they have gone, for `grace` at most, and cancels what is left
-  /// then; without a call in flight it takes a quarter of a second at most. Returns how many calls were cut
-  /// off. Nothing is served after it.
+  /// Asks the clients to leave, serves them for `grace` at most and cancels the calls that are left. Without
+  /// a call in flight it takes a quarter of a second at most. Returns how many calls it cut off. Nothing is
+  /// served after it.
   int drain(Duration grace);
 
  private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
+  ConnectionDrainer drainer_;
+  CallQueue calls_;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
+  std::unique_ptr<grpc::Server> server_;
+  std::optional<ConnectionAcceptor> acceptor_;
 };
 
 }  // namespace kms::provider

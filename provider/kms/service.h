@@ -1,32 +1,18 @@
-// KmsService answers the three methods of KMS v2 in plain C++ types; it knows no gRPC.
+// KmsService answers the three methods of KMS v2 in plain C++ types. It knows no gRPC.
 //
-// Called from any thread; borrows the key ring. It keeps nothing of a call and never logs. Each refusal has a
-// code (contract rule 32) and a text for the caller without secrets.
+// Called from any thread; borrows the key ring. It keeps nothing of a call and never logs. Each Error has a
+// code (contract rule 32) and a text for the client, without secrets.
 #pragma once
 
 #include <map>
 #include <string>
 #include <string_view>
-#include <variant>
 
+#include "common/error.h"
 #include "provider/keys/key_ring.h"
 #include "provider/keys/sealing.h"
 
 namespace kms::provider {
-
-enum class RefusalCode {
-  invalid_argument,  ///< the request is malformed, or its parts do not belong together
-  not_found,         ///< a well-formed key id of another seed or instance
-  internal,          ///< the provider cannot seal or open, whatever it is asked
-};
-
-struct Refusal {
-  RefusalCode code;
-  std::string message;
-};
-
-template <class T>
-using Answer = std::variant<T, Refusal>;
 
 using Annotations = std::map<std::string, std::string, std::less<>>;
 
@@ -42,8 +28,8 @@ struct EncryptAnswer {
   Annotations annotations;
 };
 
-/// What Decrypt is given; the views live as long as the call.
-struct DecryptQuestion {
+/// The arguments of Decrypt; the views live as long as the call.
+struct DecryptArguments {
   Bytes ciphertext;
   std::string_view key_id;
   Annotations annotations;
@@ -53,18 +39,18 @@ class KmsService {
  public:
   explicit KmsService(KeyRing& keys) : keys_(keys) {}
 
-  /// Seals and opens a canary under the current key first: what cannot do both is not healthy (rule 17).
-  [[nodiscard]] Answer<StatusAnswer> status() const;
+  /// Seals and opens a canary under the current key first: a provider that cannot do both is not healthy
+  /// (rule 17).
+  [[nodiscard]] Outcome<StatusAnswer> status() const;
 
-  /// Any plaintext, any uid but an empty one (rule 25). Where it is `ahead` of Status, under another
-  /// version than the current one, which breaks rule 14.
-  [[nodiscard]] Answer<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, bool ahead = false,
-                                              Nonce nonce = Nonce::fresh) const;
+  /// Takes any plaintext and any uid but an empty one (rule 25). A fault asks for another version than the
+  /// `current` one that Status shows (which breaks rule 14), or for a repeated nonce.
+  [[nodiscard]] Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, bool current = true,
+                                               Nonce nonce = Nonce::fresh) const;
 
-  /// Needs no uid: ciphertext, key id and annotations are enough (rule 28).
-  [[nodiscard]] Answer<SecretBytes> decrypt(const DecryptQuestion& question) const;
-
-  [[nodiscard]] KeyRing& keys() const { return keys_; }
+  /// Needs no uid: ciphertext, key id and annotations are enough (rule 28). ErrorCode::not_found: a
+  /// well-formed key id of another seed or instance.
+  [[nodiscard]] Outcome<SecretBytes> decrypt(const DecryptArguments& arguments) const;
 
  private:
   KeyRing& keys_;

@@ -56,7 +56,7 @@ def test_vaults_command_line_starts_it_and_the_key_is_the_transit_key(endpoint, 
     with start("--compat", "vault-kube-kms", *vault()) as program, KmsClient(endpoint) as client:
         assert client.status().key_id.startswith("my-key/v1/")
         assert client.decrypt(client.encrypt(SECRET)) == SECRET
-        assert program.wait_for_line("no Vault is asked")
+        assert program.wait_for_line("no Vault is contacted")
         assert not [line for line in program.stderr if "1f2e3d4c" in line]
 
 

@@ -92,7 +92,7 @@ def test_rules_29_35_the_version_survives_a_kill_and_keys_survive_the_loss_of_it
     second.stop()
     (state / "default.json").write_text('{"instance": "defau')
     third = start_provider(endpoint, "--state-dir", state)
-    third.wait_for_line("state file is damaged and was set aside")
+    third.wait_for_line("state file is damaged and was renamed")
     third.wait_for_line("key_id=default/v1/")
     with KmsClient(endpoint) as client:
         assert all(client.decrypt(each) == SECRET for each in sealed)
@@ -176,7 +176,7 @@ def test_a_supervised_standby_takes_the_control_socket_and_the_version_over(dire
         endpoint, "--", binary("mock-kms-provider"), "--listen-addr", endpoint, "--state-dir", directory / "state",
     ) as supervisor, KmsClient(endpoint) as client:
         assert client.status().key_id.startswith("default/v1/")
-        # The control socket opens at the provider's turn, just before it accepts.
+        # The control socket opens when the provider becomes active, just before it accepts.
         assert rotate(endpoint).returncode == 0
         assert client.status().key_id.startswith("default/v2/")
         for version in range(2, 10):

@@ -59,7 +59,8 @@ TEST_CASE("a step begins at its time and ends at its own, whatever the order in 
 }
 
 TEST_CASE("at one instant a step ends before another begins") {
-  TimelineFixture fixture(hang_10_to_20 + std::string(R"(, {"at": "20s", "do": {"fault": {"preset": "slow"}}})"));
+  TimelineFixture fixture(hang_10_to_20 +
+                          std::string(R"(, {"at": "20s", "do": {"fault": {"preset": "slow"}}})"));
   fixture.now += 20s;
   CHECK(fixture.due() == "+1 -1 +2");
 }
@@ -73,7 +74,8 @@ TEST_CASE("a late caller gets the time at which a step was due") {
 }
 
 TEST_CASE("steps of other nodes and instances are never due") {
-  TimelineFixture fixture(R"({"node": "node-2", "do": {"rotate": {}}}, {"instance": "green", "do": {"rotate": {}}},
+  TimelineFixture fixture(
+      R"({"node": "node-2", "do": {"rotate": {}}}, {"instance": "green", "do": {"rotate": {}}},
                    {"node": "node-*", "instance": "b*", "do": {"rotate": {}}})");
   CHECK(fixture.due() == "+3");
   CHECK(fixture.states() == "EED");

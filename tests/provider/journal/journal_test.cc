@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include <string>
-#include <thread>
 
 namespace kms::provider {
 namespace {
@@ -16,9 +15,9 @@ void add(Journal& journal, Method method, int code = 0, std::string_view uid = "
   journal.add({method, code, uid, "key", 1, 2, came, fault});
 }
 
-mock_kms::v1::JournalPage read(Journal& journal, std::uint64_t after = 0, Duration wait = 0s) {
+mock_kms::v1::JournalPage read(Journal& journal, std::uint64_t after = 0) {
   mock_kms::v1::JournalPage page;
-  journal.read(after, wait, page);
+  journal.read(after, page);
   return page;
 }
 
@@ -82,13 +81,6 @@ TEST_CASE("a slow call that outlived those around it does not hide that they wer
   CHECK(counts.incomplete());
 }
 
-TEST_CASE("at the end no reader waits") {
-  Journal journal;
-  std::thread ending([&] { journal.end_waits(); });
-  CHECK(read(journal, 0, 600s).calls_size() == 0);
-  ending.join();
-}
-
 TEST_CASE("long texts are cut between characters, and bytes that are no text are replaced in key ids") {
   Journal journal;
   std::string uid = "x";
@@ -97,13 +89,6 @@ TEST_CASE("long texts are cut between characters, and bytes that are no text are
   const auto page = read(journal);
   CHECK(page.calls(0).uid() == uid.substr(0, 127));
   CHECK(page.calls(0).key_id() == "?(");
-}
-
-TEST_CASE("a reader waits for the next call") {
-  Journal journal;
-  std::thread caller([&] { add(journal, Method::encrypt); });
-  CHECK(read(journal, 0, 20s).calls_size() == 1);
-  caller.join();
 }
 
 TEST_CASE("the last plaintexts are shown by their digest, and as they are when asked for") {

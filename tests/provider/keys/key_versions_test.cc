@@ -15,7 +15,7 @@ namespace {
 struct Provider {
   explicit Provider(KeyVersion declared = 1, std::optional<StateFile> file = std::nullopt)
       : keys(published_test_seed(), "blue", declared), versions(keys, std::move(file)) {
-    versions.take_up_stored();
+    versions.load();
   }
   KeyVersion current() const { return keys.current()->id.version; }
   KeyRing keys;
@@ -37,7 +37,7 @@ TEST_CASE("a rotation goes to the next version, or to the one that is named, and
   CHECK(provider.versions.state().uses_size() == 3);
 }
 
-TEST_CASE("a version that was passed is refused without force, and the next one is above all that were") {
+TEST_CASE("an earlier version is refused without force, and the next one is above all earlier ones") {
   Provider provider;
   CHECK(rotate(provider, 5).ok());
   CHECK(rotate(provider, 3).error().cause() == "version 3 is not above 5, the highest that was current");
@@ -55,7 +55,7 @@ TEST_CASE("version 0 and a version above the last one do not exist") {
   CHECK(rotate(provider).error().cause() == "there is no version above 4294967295");
 }
 
-TEST_CASE("of thousands of rotations the last 64 are remembered") {
+TEST_CASE("the last 64 of thousands of rotations are remembered") {
   Provider provider;
   for (int i = 0; i < 2000; ++i) CHECK(rotate(provider).ok());
   const auto state = provider.versions.state();
@@ -79,17 +79,17 @@ TEST_CASE("the version survives in the state directory, and a declared one above
   CHECK(again.versions.state().uses_size() == 3);
 }
 
-TEST_CASE("going on from what another process stored while this one waited") {
+TEST_CASE("a process continues from the version that another one stored meanwhile") {
   const kms::test::TempDirectory directory;
   const auto kept = [&] { return StateFile(directory.path(), "blue"); };
   Provider standby(1, kept());
   Provider serving(1, kept());
   CHECK(rotate(serving).ok());
-  standby.versions.take_up_stored();
+  standby.versions.load();
   CHECK(standby.current() == 2);
 }
 
-TEST_CASE("a forced step back by another process is taken up too") {
+TEST_CASE("a forced step back by another process is loaded too") {
   const kms::test::TempDirectory directory;
   const auto kept = [&] { return StateFile(directory.path(), "blue"); };
   Provider serving(1, kept());
@@ -97,31 +97,31 @@ TEST_CASE("a forced step back by another process is taken up too") {
   Provider standby(1, kept());
   CHECK(standby.current() == 5);
   CHECK(serving.versions.rotate(3, true).ok());
-  standby.versions.take_up_stored();
+  standby.versions.load();
   CHECK(standby.current() == 3);
 }
 
-TEST_CASE("a turn begins when the one before it ends, with all that was rotated in it") {
+TEST_CASE("a process acquires the versions when the previous one releases them, with all its rotations") {
   const kms::test::TempDirectory directory;
   const auto kept = [&] { return StateFile(directory.path(), "blue"); };
   Provider next(1, kept());
   Provider serving(1, kept());
-  serving.versions.begin_turn();
+  serving.versions.acquire();
   std::thread ending([&] {
     CHECK(rotate(serving).ok());
-    serving.versions.end_turn();
+    serving.versions.release();
   });
-  next.versions.begin_turn();
+  next.versions.acquire();
   ending.join();
   CHECK(next.current() == 2);
 }
 
-TEST_CASE("a process that hangs in its turn does not keep the next one waiting") {
+TEST_CASE("a process that hangs does not keep the next one waiting") {
   const kms::test::TempDirectory directory;
   Provider hung(4, StateFile(directory.path(), "blue"));
-  hung.versions.begin_turn();
+  hung.versions.acquire();
   Provider next(1, StateFile(directory.path(), "blue"));
-  next.versions.begin_turn();
+  next.versions.acquire();
   CHECK(next.current() == 4);
 }
 
@@ -137,7 +137,7 @@ TEST_CASE("with another seed the state's key ids are that seed's") {
   CHECK(without.versions.state().uses(0).version() == 6);
 }
 
-TEST_CASE("a damaged state file is set aside and not believed") {
+TEST_CASE("a damaged state file is renamed and not trusted") {
   const std::string good = R"({"instance":"blue","current":4,"highest":4})";
   for (const std::string& content :
        {std::string(), std::string("{"), good.substr(0, 20), std::string(70'000, 'x'),
@@ -159,7 +159,7 @@ TEST_CASE("a damaged state file is set aside and not believed") {
   }
 }
 
-TEST_CASE("what stands in the state file's place and is none is set aside, and is not waited for") {
+TEST_CASE("a FIFO or directory in the state file's place is renamed, and is not waited for") {
   const kms::test::TempDirectory directory;
   REQUIRE(::mkfifo((directory.path() / "blue.json").c_str(), 0600) == 0);
   CHECK(Provider(2, StateFile(directory.path(), "blue")).current() == 2);
@@ -169,7 +169,7 @@ TEST_CASE("what stands in the state file's place and is none is set aside, and i
   CHECK(Provider(1, StateFile(other.path(), "blue")).current() == 3);
 }
 
-TEST_CASE("what cannot be stored is not done") {
+TEST_CASE("a rotation that cannot be stored does not happen") {
   const kms::test::TempDirectory directory;
   Provider provider(1, StateFile(directory.path() / "state", "blue"));
   std::filesystem::remove_all(directory.path() / "state");

@@ -1,9 +1,8 @@
-#include "provider/keys/aes_gcm.h"
-
 #include <doctest/doctest.h>
 
 #include "common/crypto/bytes.h"
 #include "common/error.h"
+#include "provider/keys/sealing.h"
 #include "tests/provider/hex.h"
 
 using namespace kms;

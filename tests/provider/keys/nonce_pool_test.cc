@@ -1,5 +1,3 @@
-#include "provider/keys/nonce_pool.h"
-
 #include <doctest/doctest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +6,8 @@
 #include <set>
 #include <thread>
 #include <vector>
+
+#include "provider/keys/sealing.h"
 
 namespace kms::provider {
 namespace {
