@@ -76,7 +76,7 @@ def test_the_log_level_comes_from_vaults_variable_unless_ours_is_set(endpoint, v
             run_provider("fault", "add", "latency", "--latency", "1us", "--socket", endpoint, check=True)
             run_provider("status", "--socket", endpoint, check=True)
             program.stop()
-            return any("a call met a fault" in line for line in program.stderr)
+            return any("a fault applies to a call" in line for line in program.stderr)
 
     assert logs_debug(VAULT_KUBE_KMS_LOG_LEVEL="debug-extended")
     assert not logs_debug(VAULT_KUBE_KMS_LOG_LEVEL="trace", MOCK_KMS_LOG_LEVEL="info")

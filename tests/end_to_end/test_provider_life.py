@@ -128,7 +128,7 @@ def test_rule_34_a_slow_call_is_answered_within_the_grace_and_cut_off_after_it(
     with KmsClient(endpoint) as client:
         request = v2.EncryptRequest(plaintext=SECRET, uid="slow")
         call = client.stub.Encrypt.future(request, timeout=DEADLINE, wait_for_ready=True)
-        provider.wait_for_line("a call met a fault")
+        provider.wait_for_line("a fault applies to a call")
         assert provider.stop() == 0
         if answered:
             assert call.result().ciphertext

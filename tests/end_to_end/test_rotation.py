@@ -160,7 +160,7 @@ def test_a_provider_that_is_told_to_end_plays_its_scenario_no_further(directory,
                              "--fault", '{"methods": ["ENCRYPT"], "latency": {"min": "5s"}}')
     with KmsClient(endpoint, timeout=DEADLINE) as client, concurrent.futures.ThreadPoolExecutor() as threads:
         call = threads.submit(client.encrypt, SECRET)
-        program.wait_for_line("a call met a fault")
+        program.wait_for_line("a fault applies to a call")
         run_provider("scenario", "run", "-", "--socket", endpoint, check=True,
                      input='{"steps": [{"at": "2s", "do": {"rotate": {}}}]}')
         program.send(signal.SIGTERM)

@@ -444,7 +444,7 @@ def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(directory):
         assert supervised.program.wait_for_line("listening on").endswith("listening on None None False")
     with Supervised(directory, plugin) as supervised:
         assert supervised.program.wait_for_line("inherited").endswith("inherited [0, 1, 2, 3, 4, 5] []")
-        assert supervised.program.wait_for_line("listening on").endswith("listening on 3 kms:probe:turn True")
+        assert supervised.program.wait_for_line("listening on").endswith("listening on 3 kms:probe:activate True")
 
 
 def test_build_info_is_shown_and_a_changed_binary_is_called_out(directory):
