@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <string>
 
-#include "builder/build_options.h"
+#include "builder/commands/build.h"
 #include "builder/commands/export.h"
-#include "builder/isolation/sandbox.h"
-#include "builder/isolation/sandbox_step.h"
+#include "builder/sandbox/sandbox.h"
+#include "builder/sandbox/step.h"
 #include "common/build_info/build_info.h"
 #include "common/cli/command_line.h"
 #include "common/cli/exit_code.h"

@@ -2,8 +2,8 @@
 
 #include <optional>
 
-#include "builder/build_steps.h"
-#include "builder/cache/build_key.h"
+#include "builder/cache/key.h"
+#include "builder/compile/steps.h"
 #include "common/crypto/sha256.h"
 
 namespace kms::builder {

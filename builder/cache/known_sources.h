@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "builder/cache/reuse.h"
-#include "builder/closure/closure_fetch.h"
 #include "builder/compile/recipe.h"
 #include "builder/compile/toolchain.h"
+#include "builder/dependencies/fetch.h"
 
 namespace kms::builder {
 

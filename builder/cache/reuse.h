@@ -8,11 +8,11 @@
 #include <functional>
 #include <optional>
 
-#include "builder/cache/build_cache.h"
-#include "builder/compile/proof.h"
-#include "builder/isolation/isolation.h"
-#include "builder/publish.h"
+#include "builder/cache/store.h"
+#include "builder/compile/smoke_test.h"
+#include "builder/publish/output.h"
 #include "builder/run/interruption.h"
+#include "builder/sandbox/isolation.h"
 
 namespace kms::builder {
 

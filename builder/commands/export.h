@@ -6,8 +6,8 @@
 
 #include <filesystem>
 
-#include "builder/checkout.h"
-#include "builder/progress.h"
+#include "builder/checkout/write.h"
+#include "builder/run/progress.h"
 #include "builder/source/fetch.h"
 #include "proto/build_info.pb.h"
 

@@ -3,8 +3,8 @@
 // Called on the main thread.
 #pragma once
 
-#include "builder/checkout.h"
-#include "builder/progress.h"
+#include "builder/checkout/write.h"
+#include "builder/run/progress.h"
 #include "builder/source/fetch.h"
 #include "proto/build_info.pb.h"
 

@@ -24,7 +24,7 @@
 #include "builder/git/libgit2.h"
 #include "builder/git/limits.h"
 #include "builder/run/interruption.h"
-#include "builder/signature/required_signature.h"
+#include "builder/trust/signature.h"
 #include "builder/source/credentials.h"
 #include "builder/source/ref_name.h"
 #include "builder/source/repository_url.h"

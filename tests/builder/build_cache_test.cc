@@ -1,5 +1,3 @@
-#include "builder/cache/build_cache.h"
-
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -7,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "builder/cache/store.h"
 #include "tests/support/temp_directory.h"
 
 namespace {

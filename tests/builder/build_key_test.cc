@@ -1,9 +1,8 @@
-#include "builder/cache/build_key.h"
-
 #include <doctest/doctest.h>
 
 #include <set>
 
+#include "builder/cache/key.h"
 #include "tests/support/temp_directory.h"
 
 using kms::builder::installed_libraries;

@@ -1,9 +1,8 @@
-#include "builder/checkout.h"
-
 #include <doctest/doctest.h>
 
 #include <string>
 
+#include "builder/checkout/write.h"
 #include "builder/source/fetch.h"
 #include "builder/source/local.h"
 #include "common/process/run.h"

@@ -1,6 +1,6 @@
-#include "builder/closure/cmake_references.h"
-
 #include <doctest/doctest.h>
+
+#include "builder/dependencies/cmake.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
-#include "builder/compile/compiler_output.h"
-
 #include <doctest/doctest.h>
+
+#include "builder/compile/tool_output.h"
 
 using kms::builder::CompilerOutput;
 using kms::builder::step_of;

@@ -9,7 +9,7 @@
 #include <atomic>
 #include <thread>
 
-#include "builder/checkout.h"
+#include "builder/checkout/write.h"
 #include "common/process/run.h"
 #include "tests/support/temp_directory.h"
 

@@ -1,6 +1,6 @@
-#include "builder/closure/go_module.h"
-
 #include <doctest/doctest.h>
+
+#include "builder/dependencies/go.h"
 
 using kms::builder::go_directories;
 using Paths = std::vector<std::string>;

@@ -1,4 +1,4 @@
-#include "builder/profile.h"
+#include "builder/commands/profile.h"
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>

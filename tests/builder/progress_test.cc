@@ -1,4 +1,4 @@
-#include "builder/progress.h"
+#include "builder/run/progress.h"
 
 #include <doctest/doctest.h>
 

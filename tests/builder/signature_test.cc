@@ -1,13 +1,14 @@
 // Signatures of real keys, and what is none: changed, cut at every byte, for something else, too old.
+#include "builder/trust/signature.h"
+
 #include <doctest/doctest.h>
 
 #include <fstream>
 #include <sstream>
 
-#include "builder/signature/required_signature.h"
-#include "builder/signature/signed_object.h"
-#include "builder/signature/ssh_key.h"
-#include "builder/signature/ssh_signature.h"
+#include "builder/trust/signed_object.h"
+#include "builder/trust/ssh.h"
+#include "builder/trust/ssh_signature.h"
 #include "common/process/run.h"
 #include "tests/support/temp_directory.h"
 

@@ -1,4 +1,4 @@
-#include "builder/work_area.h"
+#include "builder/pipeline/work_area.h"
 
 #include <doctest/doctest.h>
 #include <signal.h>

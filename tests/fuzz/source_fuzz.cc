@@ -1,11 +1,11 @@
 // What a commit may hold and what vouches for it: signatures, keys, lists of signers, and CMake's and Go's
 // files. All of it may be anything; what is refused is so on one line.
-#include "builder/closure/cmake_references.h"
-#include "builder/closure/go_module.h"
-#include "builder/signature/required_signature.h"
-#include "builder/signature/signed_object.h"
-#include "builder/signature/ssh_key.h"
-#include "builder/signature/ssh_signature.h"
+#include "builder/dependencies/cmake.h"
+#include "builder/dependencies/go.h"
+#include "builder/trust/signature.h"
+#include "builder/trust/signed_object.h"
+#include "builder/trust/ssh.h"
+#include "builder/trust/ssh_signature.h"
 #include "tests/fuzz/input.h"
 
 namespace {

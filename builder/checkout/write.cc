@@ -1,0 +1,94 @@
+#include "builder/checkout/write.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "builder/checkout/plan.h"
+#include "common/io/fd.h"
+
+namespace kms::builder {
+namespace {
+
+class Writer {
+ public:
+  Writer(git_repository* objects, const std::filesystem::path& directory) : objects_(objects) {
+    root_.reset(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!root_) throw_errno("open " + directory.string());
+  }
+
+  void write(const std::string& path, const PlannedEntry& entry, CheckoutResult& result) {
+    if (entry.mode == GIT_FILEMODE_TREE) {
+      make_directory(path);
+      return;
+    }
+    const auto blob = git::make<git::Blob>("read '" + path + "'", git_blob_lookup, objects_, &entry.id);
+    const std::string_view content(static_cast<const char*>(git_blob_rawcontent(blob.get())),
+                                   static_cast<std::size_t>(git_blob_rawsize(blob.get())));
+    if (entry.mode == GIT_FILEMODE_LINK) {
+      if (::symlinkat(std::string(content).c_str(), root_.get(), path.c_str()) < 0) fail(path);
+    } else {
+      write_file(path, content, entry.mode == GIT_FILEMODE_BLOB_EXECUTABLE ? 0755 : 0644);
+    }
+    ++result.files;
+    result.bytes += content.size();
+  }
+
+  void make_parents(const std::string& path) {
+    for (std::size_t at = 0; (at = path.find('/', at)) != std::string::npos; ++at)
+      make_directory(path.substr(0, at));
+  }
+
+ private:
+  void make_directory(const std::string& path) {
+    if (::mkdirat(root_.get(), path.c_str(), 0755) < 0 && errno != EEXIST) fail(path);
+  }
+
+  void write_file(const std::string& path, std::string_view content, mode_t mode) {
+    const UniqueFd file(
+        ::openat(root_.get(), path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
+    if (!file || !write_all(file.get(), content)) fail(path);
+  }
+
+  [[noreturn]] static void fail(const std::string& path) {
+    throw_errno("write '" + path + "'", errno == ENOSPC
+                                            ? "free some space, or give --build-dir on a larger disk"
+                                            : "check --build-dir");
+  }
+
+  git_repository* objects_;
+  UniqueFd root_;
+};
+
+}  // namespace
+
+std::vector<CheckedOutPath> find_paths(git_repository* objects, const git_oid& commit,
+                                       const std::vector<std::string>& paths) {
+  const git::Tree root = root_tree(objects, commit);
+  std::vector<CheckedOutPath> found;
+  for (const std::string& path : paths) {
+    const git_oid id =
+        path == "." ? *git_tree_id(root.get()) : *git_tree_entry_id(find_entry(root.get(), path).get());
+    found.push_back({path, git::hex(id)});
+  }
+  return found;
+}
+
+CheckoutResult check_out(git_repository* objects, const git_oid& commit,
+                         const std::vector<std::string>& paths, const std::filesystem::path& directory,
+                         const Limits& limits) {
+  const CheckoutPlan plan = plan_checkout(objects, commit, paths, limits);
+  CheckoutResult result{find_paths(objects, commit, paths)};
+  Writer writer(objects, directory);
+  for (const std::string& path : paths) writer.make_parents(path);
+  const auto write = [&](bool links) {
+    for (const auto& [path, entry] : plan) {
+      if ((entry.mode == GIT_FILEMODE_LINK) == links) writer.write(path, entry, result);
+    }
+  };
+  write(false);
+  write(true);  // last, so that no file can be written through one
+  return result;
+}
+
+}  // namespace kms::builder

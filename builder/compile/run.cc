@@ -1,0 +1,127 @@
+#include "builder/compile/run.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "builder/compile/tool_output.h"
+#include "builder/publish/new_file.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
+#include "common/process/run.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t shown_lines = 200;
+constexpr auto target_hint = "give the name of an executable's target by --target";
+
+std::string hint_for(const CompilerOutput& output, const std::string& target) {
+  if (output.mentions("unknown target '" + target + "'") ||  // ninja, make
+      output.mentions("No rule to make target '" + target + "'.  Stop"))
+    return target_hint;
+  if (output.mentions("No space left on device"))
+    return "free some space, or give --build-dir on a larger disk";
+  if (output.mentions("Killed signal") || output.mentions("signal terminated program") ||
+      output.mentions("virtual memory exhausted") || output.mentions("Cannot allocate memory")) {
+    return "the compiler had too little memory: give it more, or raise --max-memory";
+  }
+  if (output.mentions("module lookup disabled by GOPROXY=off"))
+    return "give --modules download, or the modules' directory by --input and --env GOMODCACHE=...";
+  if (output.mentions("(find_package)") || output.mentions("cannot find ")) {
+    return "install the -dev package of what is missing";
+  }
+  return "the lines above are the tool's own; mend the source, or give another --ref";
+}
+
+/// Opens a file below `root` without following any link; nothing where it is not there or no plain file.
+UniqueFd open_beneath(const fs::path& root, const fs::path& file) {
+  UniqueFd directory(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const fs::path relative = file.lexically_relative(root);
+  for (const fs::path& name : relative.parent_path()) {
+    directory.reset(::openat(directory.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!directory) return {};
+  }
+  UniqueFd found(::openat(directory.get(), relative.filename().c_str(),
+                          O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  struct stat status {};
+  if (!found || ::fstat(found.get(), &status) < 0 || !S_ISREG(status.st_mode)) return {};
+  return found;
+}
+
+std::vector<std::string> environment(const BuildStep& step, const StepSurroundings& around) {
+  std::vector<std::string> result =
+      build_environment(around.recipe, around.place, around.tools, step.network);
+  if (!around.ccache_directory.empty()) {
+    std::erase_if(result, [](const std::string& entry) { return entry.starts_with("CCACHE_DIR="); });
+    result.push_back("CCACHE_DIR=" + around.ccache_directory);
+  }
+  return result;
+}
+
+/// Calls `on_step` as the step goes on.
+void run_step(const BuildStep& step, const StepSurroundings& around, const Interruption& interruption,
+              const std::function<void(Step)>& on_step) {
+  CompilerOutput output(around.place.source.string(), project_name(around.place));
+  const process::Launch launch{around.isolation.command(step.command, step.network),
+                               environment(step, around),
+                               {-1, -1, -1, around.place.lock_fd},
+                               around.place.project,
+                               true};
+  process::RunLimits limits;
+  limits.deadline = std::max(Duration::zero(), Duration(around.deadline - std::chrono::steady_clock::now()));
+  limits.stop_fd = interruption.fd();
+  const process::RunEnd end = process::run(launch, limits, [&](std::string_view line) {
+    log::debug(line);
+    if (const auto done = output.add(line)) on_step(*done);
+  });
+  interruption.check();
+  const auto* status = std::get_if<process::ExitStatus>(&end);
+  if (status == nullptr) {
+    throw CompileError({"cannot " + step.what + ": it did not end within the time for the whole build",
+                        "raise --build-timeout, or find out what hangs"},
+                       output.failure_lines(shown_lines));
+  }
+  if (status->success()) return;
+  const std::string quoted = output.first_error();
+  const std::string tool = fs::path(step.command.front()).filename().string();
+  throw CompileError({"cannot " + step.what + ": " + (quoted.empty() ? tool + " " + status->text() : quoted),
+                      hint_for(output, around.recipe.target)},
+                     output.failure_lines(shown_lines));
+}
+
+}  // namespace
+
+void run_steps(const StepSurroundings& around, Phases& phases, const Interruption& interruption,
+               Progress& progress) {
+  for (const BuildStep& step : build_steps(around.recipe, around.place, around.tools)) {
+    if (step.phase == "compile") {
+      log::info("compiling", {{"compiler", around.tools.compiler_version},
+                              {"by", name_of(around.recipe.system)},
+                              {"jobs", around.tools.jobs}});
+    }
+    phases.run(step.phase, [&] {
+      run_step(step, around, interruption,
+               [&](Step done) { progress.update(step.phase, done.done, done.total, ""); });
+    });
+  }
+}
+
+void take_executable(const Recipe& recipe, const Workplace& place, const fs::path& taken) {
+  std::string tried;
+  for (const fs::path& candidate : executable_places(recipe, place)) {
+    tried += (tried.empty() ? "" : ", nor ") + candidate.lexically_relative(place.root).string();
+    if (const UniqueFd source = open_beneath(place.root, candidate)) {
+      copy_to_new_file(source.get(), taken, 0755, "give --build-dir on a larger disk");
+      return;
+    }
+  }
+  throw Error("cannot find the executable: the build left no file " + tried, target_hint);
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,169 @@
+#include "builder/compile/steps.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <iterator>
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto work_placeholder = "$WORK";
+
+/// The first second that every archive format can hold; compilers take it for __DATE__ and __TIME__
+/// (reproducible-builds.org, SOURCE_DATE_EPOCH).
+constexpr auto source_date = "315532800";
+
+/// What ccache is told by its user. Its remote storages are left out: their URLs hold secrets.
+constexpr std::array<const char*, 5> ccache_settings{"CCACHE_DISABLE", "CCACHE_MAXSIZE", "CCACHE_BASEDIR",
+                                                     "CCACHE_NOHASHDIR", "CCACHE_DIR"};
+
+constexpr std::array<const char*, 6> proxy_settings{"http_proxy", "https_proxy", "no_proxy",
+                                                    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"};
+
+template <std::size_t count>
+void add_own(const std::array<const char*, count>& names, std::vector<std::string>& environment) {
+  for (const char* name : names) {
+    if (const char* value = std::getenv(name)) environment.push_back(std::string(name) + "=" + value);
+  }
+}
+
+/// `path` as a word of CMAKE_<LANG>_FLAGS or CFLAGS, which ninja or make reads first and then a shell. It
+/// must not stand first there: CMake takes quotes off that are around a whole value.
+std::string shell_word(const std::string& path) {
+  std::string word = "'";
+  for (const char c : path) word += c == '\'' ? std::string("'\\''") : c == '$' ? "$$" : std::string(1, c);
+  return word + "'";
+}
+
+/// Paths in the binary read as in the repository, wherever it was compiled: two builds of one input are
+/// equal.
+std::string prefix_map(const std::string& work_root) { return "-ffile-prefix-map=" + work_root + "/="; }
+
+std::vector<std::string> joined(std::vector<std::string> words, const std::vector<std::string>& more) {
+  std::ranges::copy(more, std::back_inserter(words));
+  return words;
+}
+
+std::vector<std::string> cmake_options(const Recipe& recipe, const Toolchain& tools,
+                                       const std::string& work_root) {
+  std::vector<std::string> options{
+      "-G" + tools.generator, "-DCMAKE_BUILD_TYPE=Release", "-DCMAKE_CXX_COMPILER=" + tools.compiler,
+      "-DCMAKE_CXX_FLAGS=" + prefix_map(work_root), "-DCMAKE_C_FLAGS=" + prefix_map(work_root)};
+  for (const std::string& definition : recipe.definitions) options.push_back("-D" + definition);
+  return joined(options, recipe.flags);
+}
+
+/// The build id would be a digest of paths of this machine.
+std::vector<std::string> go_options(const Recipe& recipe) {
+  return joined({"-trimpath", "-buildvcs=false", "-ldflags=-buildid="}, recipe.flags);
+}
+
+std::vector<BuildStep> cmake_steps(const Recipe& recipe, const Workplace& place, const Toolchain& tools) {
+  const std::vector<std::string> source_and_build{tools.driver, "-S",        place.project,
+                                                  "-B",         place.build, "--no-warn-unused-cli"};
+  return {{"configure", "configure " + project_name(place),
+           joined(source_and_build, cmake_options(recipe, tools, shell_word(place.root.string())))},
+          {"compile",
+           "compile " + recipe.target,
+           {tools.driver, "--build", place.build, "--parallel", std::to_string(tools.jobs), "--target",
+            recipe.target}}};
+}
+
+std::vector<BuildStep> go_steps(const Recipe& recipe, const Workplace& place, const Toolchain& tools) {
+  std::vector<BuildStep> steps;
+  if (recipe.download_modules)
+    steps.push_back({"modules",
+                     "download the modules of " + project_name(place),
+                     {tools.driver, "mod", "download"},
+                     true});
+  std::vector<std::string> words{tools.driver, "build", "-o", place.build / "bin" / recipe.target};
+  steps.push_back({"compile", "compile " + recipe.target, joined(joined(words, go_options(recipe)), {"."})});
+  return steps;
+}
+
+std::vector<std::string> go_environment(const Recipe& recipe, const Workplace& place) {
+  std::vector<std::string> result{"GOCACHE=" + (place.build / "go-cache").string(),
+                                  "GOPATH=" + (place.build / "go").string(), "GOENV=off", "GOTOOLCHAIN=local",
+                                  "CGO_ENABLED=0"};
+  if (!recipe.download_modules) result = joined(result, {"GOPROXY=off", "GOSUMDB=off"});
+  // go.sum may be completed, but not in a workspace: there go refuses the flag. What is downloaded can be
+  // removed again.
+  const bool workspace = fs::exists(place.project / "go.work");
+  result.emplace_back(workspace ? "GOFLAGS=-modcacherw" : "GOFLAGS=-mod=mod -modcacherw");
+  return result;
+}
+
+std::vector<std::string> compiler_environment(const Workplace& place, const Toolchain& tools) {
+  std::vector<std::string> result;
+  const std::string map = "-O2 " + prefix_map(shell_word(place.root.string()));
+  for (const char* name : {"CFLAGS=", "CXXFLAGS="}) result.push_back(name + map);
+  if (!tools.compiler.empty()) result.push_back("CXX=" + tools.compiler);
+  return result;
+}
+
+}  // namespace
+
+std::vector<BuildStep> build_steps(const Recipe& recipe, const Workplace& place, const Toolchain& tools) {
+  const std::string what = "compile " + recipe.target;
+  switch (recipe.system) {
+    case BuildSystem::go:
+      return go_steps(recipe, place, tools);
+    case BuildSystem::make:
+      return {{"compile", what,
+               joined({tools.driver, "--jobs=" + std::to_string(tools.jobs), recipe.target}, recipe.flags)}};
+    case BuildSystem::command:
+      return {{"compile", what, {tools.driver, "-c", recipe.command}}};
+    case BuildSystem::automatic:
+    case BuildSystem::cmake:
+      break;
+  }
+  return cmake_steps(recipe, place, tools);
+}
+
+std::vector<std::string> build_environment(const Recipe& recipe, const Workplace& place,
+                                           const Toolchain& tools, bool network) {
+  const char* path = std::getenv("PATH");
+  std::vector<std::string> result{"PATH=" + std::string(path == nullptr ? "/usr/bin:/bin" : path),
+                                  "HOME=" + (place.build / "home").string(),
+                                  "TMPDIR=" + (place.build / "tmp").string(),
+                                  "OUTPUT=" + (place.build / "bin" / recipe.target).string(),
+                                  "LC_ALL=C.UTF-8",  // the words that are searched for are English
+                                  "TZ=UTC",
+                                  "SOURCE_DATE_EPOCH=" + std::string(source_date)};
+  add_own(ccache_settings, result);
+  if (network) add_own(proxy_settings, result);
+  if (recipe.system == BuildSystem::go) result = joined(result, go_environment(recipe, place));
+  if (recipe.system == BuildSystem::make || recipe.system == BuildSystem::command)
+    result = joined(result, compiler_environment(place, tools));
+  for (const std::string& entry : recipe.environment) {
+    const std::string name = entry.substr(0, entry.find('=') + 1);
+    std::erase_if(result, [&](const std::string& other) { return other.starts_with(name); });
+    result.push_back(entry);
+  }
+  return result;
+}
+
+std::vector<std::string> recorded_flags(const Recipe& recipe, const Toolchain& tools) {
+  std::vector<std::string> result;
+  if (recipe.system == BuildSystem::cmake) result = cmake_options(recipe, tools, work_placeholder);
+  if (recipe.system == BuildSystem::go) result = go_options(recipe);
+  if (recipe.system == BuildSystem::make) result = recipe.flags;
+  if (recipe.system == BuildSystem::command) result = {recipe.command};
+  return joined(result, recipe.environment);
+}
+
+std::vector<fs::path> executable_places(const Recipe& recipe, const Workplace& place) {
+  const fs::path bin = fs::path("bin") / recipe.target;
+  if (recipe.system == BuildSystem::cmake || recipe.system == BuildSystem::go)
+    return {place.build / bin, place.build / recipe.target};
+  return {place.build / bin, place.project / bin, place.project / recipe.target};
+}
+
+std::string project_name(const Workplace& place) {
+  return place.project.lexically_relative(place.source).string();
+}
+
+}  // namespace kms::builder

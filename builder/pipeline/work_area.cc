@@ -1,0 +1,114 @@
+#include "builder/pipeline/work_area.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <string>
+#include <system_error>
+
+#include "common/log/log.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr auto lock_name = "mock-kms-build.lock";
+constexpr auto work_name = "mock-kms-build";
+constexpr auto hint = "give another --build-dir";
+
+std::string holder(int lock) {
+  std::array<char, 32> text{};
+  const ssize_t n = ::pread(lock, text.data(), text.size() - 1, 0);
+  return n > 0 ? std::string(text.data()) : "unknown";
+}
+
+void write_holder(int lock) {
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(lock, 0) < 0 || ::pwrite(lock, pid.data(), pid.size(), 0) < 0) {
+    log::debug("cannot write the lock's holder");  // it only helps people
+  }
+}
+
+void take(int lock, const fs::path& path, const Interruption& interruption) {
+  bool said = false;
+  while (::flock(lock, LOCK_EX | LOCK_NB) < 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path.string(), hint);
+    if (!said) {
+      log::info("waiting for another builder, or for what a killed one left running",
+                {{"lock", path.string()}, {"pid", holder(lock)}});
+    }
+    said = true;
+    interruption.wait_for(100ms);
+  }
+  write_holder(lock);
+}
+
+/// Gives its owner all rights on a directory and on those below it.
+void open_up(const fs::path& directory) {
+  std::error_code error;
+  fs::permissions(directory, fs::perms::owner_all, fs::perm_options::add, error);
+  for (fs::directory_iterator entry(directory, error); !error && entry != fs::end(entry);
+       entry.increment(error)) {
+    std::error_code gone;
+    if (entry->symlink_status(gone).type() == fs::file_type::directory) open_up(entry->path());
+  }
+}
+
+/// Also where what was compiled has taken the rights on it away.
+void remove_directory(const fs::path& directory) {
+  std::error_code error;
+  fs::remove_all(directory, error);
+  if (error && fs::is_directory(fs::symlink_status(directory))) {
+    open_up(directory);
+    error.clear();
+    fs::remove_all(directory, error);
+  }
+  if (error) throw Error("cannot remove " + directory.string() + ": " + error.message(), hint);
+}
+
+}  // namespace
+
+WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption)
+    : root_(build_dir / work_name) {
+  std::error_code error;
+  fs::create_directories(build_dir, error);
+  if (error) throw Error("cannot make " + build_dir.string() + ": " + error.message(), hint);
+  const fs::path lock = build_dir / lock_name;
+  lock_.reset(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (!lock_) throw_errno("open " + lock.string(), hint);
+  take(lock_.get(), lock, interruption);
+  if (fs::exists(fs::symlink_status(root_))) {
+    log::info("removing what a killed builder left", {{"directory", root_.string()}});
+    remove_directory(root_);
+  }
+  for (const fs::path& directory : {root_, source(), build()}) {
+    if (::mkdir(directory.c_str(), 0755) < 0) throw_errno("make " + directory.string(), hint);
+  }
+}
+
+WorkArea::~WorkArea() {
+  try {
+    remove_directory(root_);
+  } catch (const std::exception& error) {
+    log::warning(error.what());
+  }
+}
+
+fs::path default_build_dir() {
+  const auto variable = [](const char* name) -> fs::path {
+    const char* value = std::getenv(name);
+    return value != nullptr && *value == '/' ? value : "";
+  };
+  if (const fs::path cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache / "mock-kms-builder";
+  if (const fs::path home = variable("HOME"); !home.empty() && home != "/")
+    return home / ".cache" / "mock-kms-builder";
+  return "";
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,158 @@
+#include "builder/publish/output.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string_view>
+#include <system_error>
+
+#include "builder/publish/new_file.h"
+#include "common/crypto/sha256.h"
+#include "common/error.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+using mock_kms::v1::BuildInfo;
+
+std::string hint_for(int error) {
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
+    return "free some space, or give --output on a larger disk";
+  return "check --output";
+}
+
+fs::path temporary_name(const fs::path& file) {
+  return file.parent_path() / ("." + file.filename().string() + ".builder-new");
+}
+
+class Staged {
+ public:
+  explicit Staged(const fs::path& file, mode_t mode) : path_(temporary_name(file)) {
+    fd_.reset(::open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd_) throw_errno("write " + path_.string(), hint_for(errno));
+    if (::fchmod(fd_.get(), mode) < 0) throw_errno("set the mode of " + path_.string(), hint_for(errno));
+  }
+
+  void append(std::string_view data) {
+    if (!write_all(fd_.get(), data)) fail();
+  }
+
+  void finish() {
+    if (::fsync(fd_.get()) < 0) fail();
+  }
+
+ private:
+  [[noreturn]] void fail() { throw_errno("write " + path_.string(), hint_for(errno)); }
+
+  fs::path path_;
+  UniqueFd fd_;
+};
+
+/// Some file systems (NFS) lock no directories; then two builders for one output are the user's to avoid.
+void lock(int directory, const fs::path& path, const Interruption& interruption) {
+  bool said = false;
+  while (::flock(directory, LOCK_EX | LOCK_NB) < 0) {
+    if (errno == EINTR) continue;
+    if (errno == EWOULDBLOCK) {
+      if (!said) log::info("waiting for another builder's output", {{"directory", path.string()}});
+      said = true;
+      interruption.wait_for(100ms);
+      continue;
+    }
+    log::warning("cannot lock " + path.string() + ": " + errno_text(errno) + "; run one builder at a time");
+    return;
+  }
+}
+
+}  // namespace
+
+Output::Output(fs::path binary, const Interruption& interruption) : binary_(std::move(binary)) {
+  const fs::path directory = binary_.parent_path();
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), "check --output");
+  directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory_) throw_errno("open " + directory.string(), "check --output");
+  lock(directory_.get(), directory, interruption);
+  for (const fs::path& file : {binary_, info_path()}) {
+    if (fs::is_directory(file, error))
+      throw Error("cannot write " + file.string() + ": it is a directory", "check --output");
+  }
+  const Staged probe(binary_, 0600);  // a directory that cannot be written is known before the compile
+  remove_staged();
+}
+
+Output::~Output() {
+  try {
+    remove_staged();
+  } catch (const std::exception& error) {
+    log::warning(error.what());
+  }
+}
+
+std::optional<BuildInfo> Output::current() const {
+  const auto sha256 = sha256_of_file(binary_);
+  const auto info = read_build_info(info_path());
+  if (!sha256 || !info) return std::nullopt;
+  return build_info_describing(*info, *sha256);
+}
+
+void Output::check_mode() const {
+  struct stat status {};
+  if (::stat(binary_.c_str(), &status) < 0) throw_errno("use " + binary_.string());
+  if ((status.st_mode & 0555) != 0555)
+    throw Error("cannot use " + binary_.string() + ": its mode keeps some from running it");
+}
+
+void Output::publish(const BuildInfo& info) {
+  BuildInfo file = info;
+  const std::optional<BuildInfo> old = current();
+  if (old && old->binary().sha256() != info.binary().sha256()) *file.mutable_previous() = *old;
+  stage_info(file);
+  move_into_place(info_path());
+  move_into_place(binary_);
+}
+
+void Output::replace_info(const BuildInfo& info) {
+  stage_info(info);
+  move_into_place(info_path());
+}
+
+fs::path Output::stage(int built, BuildInfo& info) {
+  const fs::path staged = temporary_name(binary_);
+  remove_staged();
+  copy_to_new_file(built, staged, 0755, "give --output on a larger disk");
+  info.mutable_binary()->set_path(binary_.string());
+  info.mutable_binary()->set_size(static_cast<std::uint32_t>(fs::file_size(staged)));
+  info.mutable_binary()->set_sha256(sha256_of_file(staged).value_or(""));
+  return staged;
+}
+
+void Output::remove_staged() const {
+  for (const fs::path& file : {binary_, info_path()}) {
+    const fs::path staged = temporary_name(file);
+    if (::unlink(staged.c_str()) < 0 && errno != ENOENT)
+      throw_errno("remove " + staged.string(), "check --output");
+  }
+}
+
+void Output::stage_info(const BuildInfo& info) const {
+  Staged staged(info_path(), 0644);
+  staged.append(build_info_json(info));
+  staged.finish();
+}
+
+void Output::move_into_place(const fs::path& file) const {
+  if (::rename(temporary_name(file).c_str(), file.c_str()) < 0)
+    throw_errno("publish " + file.string(), hint_for(errno));
+  // The directory is synced after each rename, so that a power loss keeps their order.
+  if (::fsync(directory_.get()) < 0) throw_errno("sync " + file.parent_path().string(), hint_for(errno));
+}
+
+}  // namespace kms::builder

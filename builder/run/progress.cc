@@ -1,0 +1,71 @@
+#include "builder/run/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "common/log/log.h"
+
+namespace kms::builder {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto logging_interval = 3s;
+constexpr std::size_t bar_width = 30;
+
+}  // namespace
+
+Progress Progress::for_stderr() {
+  winsize size{};
+  const bool terminal = ::isatty(STDERR_FILENO) == 1 && ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
+  return {terminal, size.ws_col == 0 ? 80U : size.ws_col};
+}
+
+void Progress::update(const std::string& what, std::uint64_t done, std::uint64_t total,
+                      const std::string& detail, Clock::time_point now) {
+  if (terminal_) {
+    std::fprintf(stderr, "\r\033[K%s", bar(what, done, total, detail, columns_ - 1).c_str());
+    drawn_ = true;
+    return;
+  }
+  if (logged_what_ != what) {  // a phase shorter than the interval needs no line but its last
+    logged_what_ = what;
+    logged_at_ = now;
+  }
+  if (now - logged_at_ < logging_interval || total == 0) return;
+  logged_at_ = now;
+  if (detail.empty())
+    log::info(what, {{"done", done}, {"total", total}});
+  else
+    log::info(what, {{"done", done}, {"total", total}, {"detail", detail}});
+}
+
+void Progress::clear() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+  drawn_ = false;
+}
+
+std::string bar(const std::string& what, std::uint64_t done, std::uint64_t total, const std::string& detail,
+                unsigned columns) {
+  const std::size_t filled = total == 0 ? 0 : std::min<std::size_t>(bar_width, bar_width * done / total);
+  std::string text = what + " [" + std::string(filled, '=') + std::string(filled < bar_width ? ">" : "");
+  text.resize(what.size() + 2 + bar_width, ' ');
+  text += "] " + std::to_string(done) + "/" + (total == 0 ? "?" : std::to_string(total));
+  if (!detail.empty()) text += "  " + detail;
+  return text.substr(0, columns);
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  if (bytes < 1000) return std::to_string(bytes) + " B";
+  const double kilo = static_cast<double>(bytes) / 1000;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), kilo < 1000 ? "%.1f kB" : "%.1f MB",
+                kilo < 1000 ? kilo : kilo / 1000);
+  return text.data();
+}
+
+}  // namespace kms::builder

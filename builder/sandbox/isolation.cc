@@ -1,0 +1,247 @@
+#include "builder/sandbox/isolation.h"
+
+#include <pwd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <sstream>
+#include <system_error>
+
+#include "common/log/log.h"
+#include "common/process/run.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr auto patience = 10s;  ///< for a try, which takes milliseconds
+
+/// What any compiler of a Linux distribution reads. Of /etc only what says where programs and libraries are.
+const std::vector<std::string> system_paths{"/usr",
+                                            "/bin",
+                                            "/sbin",
+                                            "/lib",
+                                            "/lib32",
+                                            "/lib64",
+                                            "/libx32",
+                                            "/etc/alternatives",
+                                            "/etc/ld.so.cache",
+                                            "/etc/ld.so.conf",
+                                            "/etc/ld.so.conf.d",
+                                            "/etc/ccache.conf"};
+
+/// What a program reads that fetches by https.
+const std::vector<std::string> network_paths{"/etc/resolv.conf", "/etc/hosts",         "/etc/nsswitch.conf",
+                                             "/etc/ssl/certs",   "/etc/pki/tls/certs", "/etc/pki/ca-trust"};
+
+bool is_system_path(const std::string& path) {
+  return std::any_of(system_paths.begin(), system_paths.end(), [&](const std::string& system) {
+    return path == system || path.starts_with(system + "/");
+  });
+}
+
+fs::path real_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path real = fs::canonical(path, error);
+  return error ? path : real;
+}
+
+/// Under its own name and, where links lead there, under the real one.
+void add_readable(const fs::path& path, std::vector<std::string>& readable) {
+  readable.push_back(path.string());
+  if (const fs::path real = real_path(path); real != path) readable.push_back(real.string());
+}
+
+/// Somebody's home, a directory above one, or the ~/.local that everything of a user may lie in: not to be
+/// shown for a single program.
+bool holds_a_home(const fs::path& directory) {
+  const char* variable = std::getenv("HOME");
+  const passwd* entry = ::getpwuid(::geteuid());
+  const fs::path common = real_path("/home");
+  std::vector<fs::path> homes{"/root", common / "somebody"};
+  if (variable != nullptr && *variable == '/') homes.emplace_back(variable);
+  if (entry != nullptr && entry->pw_dir != nullptr) homes.emplace_back(entry->pw_dir);
+  if (directory.parent_path() == common || directory.filename() == ".local") return true;
+  return std::any_of(homes.begin(), homes.end(), [&](const fs::path& home) {
+    return directory == "/" || (real_path(home).string() + "/").starts_with(directory.string() + "/");
+  });
+}
+
+/// What a tool of another place than the system's has around it: its libraries stand beside its bin.
+fs::path surroundings(const fs::path& tool) {
+  const fs::path bin = tool.parent_path();
+  if (bin.filename() == "bin" && !holds_a_home(bin.parent_path())) return bin.parent_path();
+  return holds_a_home(bin) ? tool : bin;
+}
+
+/// The directories of PATH, and the tools.
+void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& readable) {
+  const char* path = std::getenv("PATH");
+  std::istringstream directories(path == nullptr ? "" : path);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    if (directory.starts_with('/') && !is_system_path(directory) && !holds_a_home(real_path(directory)))
+      add_readable(directory, readable);
+  }
+  for (const std::string& tool : tools) {
+    std::error_code error;
+    const fs::path real = fs::canonical(tool, error);
+    if (error || is_system_path(real)) continue;
+    readable.push_back(surroundings(real).string());
+  }
+}
+
+/// From the strongest to the weakest. A normal container denies namespaces to root but lets it become another
+/// user; a user namespace without privileges does it the other way round.
+std::vector<Sandbox> ladder(const Sandbox& base) {
+  std::vector<Sandbox> rungs;
+  const auto add = [&](uid_t user, bool user_namespace, bool files, bool others) {
+    Sandbox rung = base;
+    rung.user = user;
+    rung.user_namespace = user_namespace;
+    rung.files = files;
+    rung.processes = rung.network = others;
+    rungs.push_back(std::move(rung));
+  };
+  const bool root = ::geteuid() == 0;
+  const uid_t user = root ? compiling_user : 0;
+  for (const bool files : {true, false}) {
+    if (root) add(user, false, files, true);
+    add(user, true, files, true);
+  }
+  if (root) {
+    add(0, false, true, true);
+    add(user, false, false, false);
+    add(0, true, false, true);  // without any capability
+  }
+  add(0, false, false, false);
+  return rungs;
+}
+
+/// Why a sandbox cannot be entered here, "" where it can.
+std::string why_denied(const Sandbox& sandbox, const Interruption& interruption) {
+  std::string reason;
+  const process::RunEnd end =
+      process::run({sandbox_command(sandbox, {}), {}, {}, "/", true}, {patience, 1s, interruption.fd()},
+                   [&](std::string_view line) { reason = line; });
+  interruption.check();
+  const auto* status = std::get_if<process::ExitStatus>(&end);
+  if (status != nullptr && status->success()) return "";
+  if (status == nullptr) return "the try did not end";
+  return reason.empty() ? "the try " + status->text() : reason;
+}
+
+std::vector<std::string> measures_of(const Sandbox& sandbox) {
+  const bool unprivileged = sandbox.user != 0 || ::geteuid() != 0;
+  std::vector<std::string> names;
+  if (unprivileged) names.emplace_back("user");
+  if (sandbox.files) names.emplace_back("files");
+  if (sandbox.network) names.emplace_back("network");
+  if (sandbox.processes) names.emplace_back("processes");
+  if (unprivileged) names.emplace_back("limits");  // root is not held to a number of processes
+  return names;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ",") + name;
+  return text;
+}
+
+/// Links are changed themselves, not what they lead to.
+void give(const fs::path& path, uid_t user) {
+  if (::lchown(path.c_str(), user, user) < 0) throw_errno("give " + path.string() + " to the compiling user");
+}
+
+void give(const ToolDirectories& directories, uid_t user) {
+  for (const fs::path& directory : directories.kept) give(directory, user);
+  for (const fs::path& directory : directories.work) {
+    give(directory, user);
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(directory))
+      give(entry.path(), user);
+  }
+}
+
+/// Says what is in force. Throws Error where more is demanded.
+void report(const std::vector<std::string>& in_force, const std::string& why, bool required) {
+  std::vector<std::string> lacking;
+  for (const char* name : {"user", "files", "network", "processes", "limits"}) {
+    if (std::find(in_force.begin(), in_force.end(), name) == in_force.end()) lacking.emplace_back(name);
+  }
+  if (lacking.empty()) {
+    log::info("the compiler is isolated", {{"measures", listed(in_force)}});
+    return;
+  }
+  if (required)
+    throw Error("cannot isolate the compiler from " + listed(lacking) + ": " + why,
+                "run where namespaces are allowed (CAP_SYS_ADMIN, or user namespaces), or leave "
+                "--require-isolation out");
+  log::warning("the compiler is not wholly isolated",
+               {{"measures", listed(in_force)}, {"lacking", listed(lacking)}, {"why", why}});
+}
+
+}  // namespace
+
+Isolation Isolation::establish(const IsolationRequest& request, const std::vector<std::string>& tools,
+                               const ToolDirectories& directories, const Interruption& interruption) {
+  Isolation isolation;
+  if (!request.wanted) {
+    log::warning("the compiler is not isolated", {{"why", "--isolation off"}});
+    return isolation;
+  }
+  Sandbox base;
+  base.limits = request.limits;
+  base.readable = system_paths;
+  for (const std::string& path : request.readable) add_readable(path, base.readable);
+  add_tools(tools, base.readable);
+  for (const auto& list : {directories.work, directories.kept}) {
+    for (const fs::path& directory : list) base.writable.push_back(directory.string());
+  }
+  const uid_t self = ::geteuid();
+  std::string why;
+  uid_t owner = self;
+  for (const Sandbox& rung : ladder(base)) {
+    std::string denied;
+    try {
+      const uid_t wanted = rung.user == 0 ? self : rung.user;
+      if (wanted != owner) give(directories, wanted);
+      owner = wanted;
+      denied = why_denied(rung, interruption);
+    } catch (const Error& error) {
+      denied = error.cause();
+    }
+    if (denied.empty()) {
+      isolation.on_ = true;
+      isolation.sandbox_ = rung;
+      isolation.in_force_ = measures_of(rung);
+      report(isolation.in_force_, why, request.required);
+      return isolation;
+    }
+    log::debug("isolation denied", {{"why", denied}});
+    if (why.empty()) why = denied;
+  }
+  throw Error("cannot start a compiler: " + why, "give --isolation off");
+}
+
+std::vector<std::string> Isolation::command(const std::vector<std::string>& command, bool network) const {
+  Sandbox sandbox = sandbox_;
+  sandbox.open = !on_;
+  if (network) {
+    sandbox.network = false;
+    sandbox.readable.insert(sandbox.readable.end(), network_paths.begin(), network_paths.end());
+  }
+  return sandbox_command(sandbox, command);
+}
+
+std::vector<std::string> Isolation::proof(const std::vector<std::string>& command,
+                                          const fs::path& program) const {
+  if (!on_) return command;
+  Sandbox sandbox = sandbox_;
+  sandbox.readable.push_back(program.string());
+  sandbox.writable.clear();
+  return sandbox_command(sandbox, command);
+}
+
+}  // namespace kms::builder

@@ -1,0 +1,199 @@
+#include "builder/sandbox/step.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include "builder/sandbox/private_root.h"
+#include "builder/sandbox/sandbox.h"
+#include "common/error.h"
+#include "common/io/fd.h"
+
+namespace kms::builder {
+namespace {
+
+constexpr int cannot_enter = 125;
+constexpr int cannot_start = 126;
+constexpr unsigned first_inherited_fd = 3;
+
+void check(long result, const char* verb_and_object) {
+  if (result < 0) throw_errno(verb_and_object);
+}
+
+void become(uid_t user) {
+  check(::setgroups(0, nullptr), "leave root's groups");
+  check(::setresgid(user, user, user), "become an unprivileged user");
+  check(::setresuid(user, user, user), "become an unprivileged user");
+}
+
+void write_map(const char* file, const std::string& text) {
+  const UniqueFd fd(::open(file, O_WRONLY | O_CLOEXEC));
+  if (!fd || ::write(fd.get(), text.data(), text.size()) < 0) throw_errno("write " + std::string(file));
+}
+
+/// user_namespaces(7): one id may be mapped without privileges, and the groups have to be given up before.
+/// Not so root's (since Linux 5.12 that needs CAP_SETFCAP): it has the namespace without its id, which files
+/// know.
+void enter_user_namespace() {
+  const std::string user = std::to_string(::geteuid());
+  const std::string group = std::to_string(::getegid());
+  check(::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0), "keep /proc/self");  // lost by become(); the maps are there
+  check(::unshare(CLONE_NEWUSER), "make a user namespace");
+  if (user == "0") return;
+  write_map("/proc/self/setgroups", "deny");
+  write_map("/proc/self/uid_map", user + " " + user + " 1");
+  write_map("/proc/self/gid_map", group + " " + group + " 1");
+}
+
+void enter_namespaces(const Sandbox& sandbox) {
+  if (sandbox.user_namespace) enter_user_namespace();
+  int kinds = 0;
+  if (sandbox.files) kinds |= CLONE_NEWNS;
+  if (sandbox.network) kinds |= CLONE_NEWNET;
+  if (sandbox.processes) kinds |= CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+  if (kinds != 0) check(::unshare(kinds), "make namespaces");
+}
+
+void limit(__rlimit_resource resource, rlim_t value) {
+  if (value == 0) return;
+  rlimit now{};
+  check(::getrlimit(resource, &now), "read a limit");
+  if (now.rlim_max != RLIM_INFINITY && now.rlim_max < value) value = now.rlim_max;
+  const rlimit wanted{value, value};
+  check(::setrlimit(resource, &wanted), "set a limit");
+}
+
+void set_limits(const ProcessLimits& limits) {
+  limit(RLIMIT_CPU, limits.cpu_seconds);
+  limit(RLIMIT_DATA, limits.memory);
+  limit(RLIMIT_NPROC, limits.processes);
+  limit(RLIMIT_FSIZE, limits.file_bytes);
+  const rlimit none{0, 0};
+  check(::setrlimit(RLIMIT_CORE, &none), "set a limit");
+}
+
+/// No capability is left, and no set-user-ID program gives one back (prctl(2), PR_SET_NO_NEW_PRIVS).
+void drop_privileges() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> none{};
+  check(::syscall(SYS_capset, &header, none.data()), "drop capabilities");
+  check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "rule out new privileges");
+}
+
+/// An unprivileged user may be kept from directories on the way.
+void check_reach(const Sandbox& sandbox) {
+  for (const std::string& path : sandbox.writable) {
+    if (::access(path.c_str(), W_OK | X_OK) < 0) throw_errno("write to " + path + " as an unprivileged user");
+  }
+}
+
+void enter(const Sandbox& sandbox, const std::string& directory) {
+  if (sandbox.files) enter_private_files(sandbox);
+  set_limits(sandbox.limits);
+  if (sandbox.user != 0 && !sandbox.user_namespace) become(sandbox.user);
+  drop_privileges();
+  check_reach(sandbox);
+  check(::chdir(directory.c_str()), "enter the directory to compile");
+}
+
+int start(char** command) {
+  if (command[0] == nullptr) return 0;
+  ::execvp(command[0], command);
+  std::fprintf(stderr, "cannot start %s: %s\n", command[0], errno_text(errno).c_str());
+  return cannot_start;
+}
+
+constexpr std::array stop_signals{SIGTERM, SIGINT, SIGHUP};
+
+sigset_t watched_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGCHLD);
+  for (const int signal : stop_signals) ::sigaddset(&signals, signal);
+  return signals;
+}
+
+int exit_with(int status) {
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  std::signal(WTERMSIG(status), SIG_DFL);
+  ::raise(WTERMSIG(status));
+  return 128 + WTERMSIG(status);
+}
+
+/// Waits for the first process of a PID namespace. When that has ended, the kernel has ended all others in
+/// it.
+int wait_for_namespace(pid_t first, const sigset_t& signals) {
+  for (;;) {
+    const int signal = ::sigwaitinfo(&signals, nullptr);
+    if (signal > 0 && signal != SIGCHLD) ::kill(first, SIGKILL);
+    int status = 0;
+    if (::waitpid(first, &status, WNOHANG) == first) return exit_with(status);
+  }
+}
+
+/// Waits for a process that shares this one's group, and so gets its signals by itself. Where the builder is
+/// gone nobody waits for the others that it has started: those are waited for too, as the lock is still held.
+int wait_for(pid_t first, pid_t builder) {
+  int status = 0;
+  while (::waitpid(first, &status, 0) != first) {
+    if (errno != EINTR) throw_errno("wait for a process");
+  }
+  while (::getppid() != builder && (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR)) {
+  }
+  return exit_with(status);
+}
+
+/// Starts the command in a process of its own that has nothing of the builder's but the first three
+/// descriptors.
+int run(const Sandbox& sandbox, const std::string& directory, char** command) {
+  const pid_t builder = ::getppid();
+  const sigset_t signals = watched_signals();
+  check(::sigprocmask(SIG_BLOCK, &signals, nullptr), "block signals");
+  // A builder that is killed takes a namespace along; the lock of its directory is held until that is done.
+  if (sandbox.processes) {
+    check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
+  } else {
+    check(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "wait for all processes");
+  }
+  // What runs as this user could take the descriptors of this process (pidfd_getfd(2)). exec undoes it.
+  check(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "hide the descriptors");
+  const pid_t first = ::fork();
+  check(first, "make a process");
+  if (first > 0) return sandbox.processes ? wait_for_namespace(first, signals) : wait_for(first, builder);
+  if (!sandbox.open) enter(sandbox, directory);
+  if (sandbox.processes)  // enter() has cleared it
+    check(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "watch the builder");
+  check(static_cast<long>(::close_range(first_inherited_fd, ~0U, 0)), "close descriptors");
+  check(::sigprocmask(SIG_UNBLOCK, &signals, nullptr), "unblock signals");
+  return start(command);
+}
+
+}  // namespace
+
+int run_sandbox_step(int argc, char** argv) {
+  try {
+    int command = 0;
+    const Sandbox sandbox = read_sandbox(argc, argv, command);
+    const std::string directory = std::filesystem::current_path();
+    if (sandbox.user != 0 && sandbox.user_namespace) become(sandbox.user);
+    if (!sandbox.open) enter_namespaces(sandbox);
+    return run(sandbox, directory, argv + command);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return cannot_enter;
+  }
+}
+
+}  // namespace kms::builder
