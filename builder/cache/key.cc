@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// To be raised where the builder itself comes to compile otherwise.
+/// Raise it with each change of how the builder compiles.
 constexpr auto recipe_version = "2";
 
 constexpr std::array<std::string_view, 4> wanted_sections{"libs", "libdevel", "devel", "golang"};
@@ -33,7 +33,7 @@ std::string stamp(const fs::path& file) {
          "\n";
 }
 
-/// With the mode, the age to the nanosecond, and where a link leads.
+/// Adds the mode, the age to the nanosecond and a link's target.
 std::string exact_stamp(const fs::path& file) {
   struct stat status {};
   if (::lstat(file.c_str(), &status) < 0) return file.string() + "\n";
@@ -56,7 +56,7 @@ std::string listing(const fs::path& directory) {
   return text;
 }
 
-/// dpkg's database: a paragraph for each package (deb-control(5)). "" where there is none.
+/// Reads dpkg's database, a paragraph for each package (deb-control(5)); "" if there is none.
 std::string packages(const fs::path& database) {
   std::ifstream file(database);
   std::string text;
@@ -104,7 +104,8 @@ std::string stamp_of_inputs(const std::vector<std::string>& paths) {
     const fs::path real = fs::canonical(path, error);
     lines.push_back(path + (error ? " is not there\n" : " is\n" + exact_stamp(real)));
     if (error || !fs::is_directory(real)) continue;
-    const auto unreadable = fs::directory_options::skip_permission_denied;  // for the compiler it is so too
+    const auto unreadable =
+        fs::directory_options::skip_permission_denied;  // the compiler cannot read it either
     for (fs::recursive_directory_iterator entry(real, unreadable, error); !error && entry != fs::end(entry);
          entry.increment(error))
       lines.push_back(exact_stamp(entry->path()));
@@ -119,7 +120,7 @@ std::string stamp_of_inputs(const std::vector<std::string>& paths) {
 std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe) {
   std::string text;
   const auto add = [&](const std::string& name, const std::string& value) {
-    text += name + " " + std::to_string(value.size()) + " " + value + "\n";  // no value can pass for two
+    text += name + " " + std::to_string(value.size()) + " " + value + "\n";  // the size keeps values apart
   };
   add("recipe", recipe_version);
   add("architecture", architecture());

@@ -1,7 +1,6 @@
-// The build key names everything that decides a binary: two builds with one key give the same binary.
+// build_key() digests everything that decides a binary: two builds with one key give the same binary.
 //
-// Functions without state, any thread. They read the system's list of packages and a few directories' names,
-// and write nothing.
+// The functions have no state, read the system's list of packages and a few directories, and write nothing.
 #pragma once
 
 #include <string>
@@ -12,18 +11,17 @@
 
 namespace kms::builder {
 
-/// 64 hex digits, of the record's paths with their ids, build system, compiler, flags and target, of the
-/// recipe's environment, modules and inputs, the machine's architecture and what is installed to link
-/// against. Throws Error.
+/// 64 hex digits. The record gives the paths with their ids, build system, compiler, flags and target; the
+/// recipe gives environment, modules and inputs; the machine gives its architecture and the installed
+/// libraries. Throws Error.
 [[nodiscard]] std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe);
 
-/// A digest of names, sizes, modes and ages of all that is in these directories and files; "" for none. What
-/// is not there counts as that. Throws Error where a directory cannot be read.
+/// A digest of the names, sizes, modes and ages of all files in these paths; "" for no paths. Throws Error if
+/// a directory cannot be read.
 [[nodiscard]] std::string stamp_of_inputs(const std::vector<std::string>& paths);
 
-/// What is installed to compile with and to link against, a line each: on Debian the versions of all packages
-/// for libraries and development, elsewhere name, size and age of the libraries; everywhere those in
-/// /usr/local. `root` is "/" but in tests.
+/// The installed libraries and compilers, a line each: on Debian the versions of the packages, elsewhere the
+/// names, sizes and ages of the libraries; everywhere those in /usr/local. `root` is "/" except in tests.
 [[nodiscard]] std::string installed_libraries(const std::string& root);
 
 }  // namespace kms::builder

@@ -1,5 +1,7 @@
 #include "builder/cache/reuse.h"
 
+#include "builder/cache/key.h"
+#include "common/crypto/sha256.h"
 #include "common/error.h"
 #include "common/log/log.h"
 
@@ -8,7 +10,7 @@ namespace {
 
 using mock_kms::v1::BuildInfo;
 
-/// The record of how a binary was made, with where its source comes from this time.
+/// The record of the binary `made`, with the source fields of `now`.
 BuildInfo merged(BuildInfo made, const BuildInfo& now) {
   made.set_repository(now.repository());
   made.set_ref(now.ref());
@@ -34,10 +36,10 @@ std::optional<Reused> Reuse::serve(const BuildInfo& info) const {
 
 bool Reuse::runs(const std::filesystem::path& binary) const {
   try {
-    (void)prove_runs(binary, proof_, isolation_(), interruption_);
+    (void)run_smoke_test(binary, test_, isolation_(), interruption_);
     return true;
   } catch (const Error& error) {
-    log::info("compiling what is there anew", {{"why", error.cause()}});
+    log::info("compiling again", {{"why", error.cause()}});
     return false;
   }
 }
@@ -49,7 +51,7 @@ std::optional<Reused> Reuse::from_output(const BuildInfo& info) const {
   try {
     output.check_mode();
   } catch (const Error& error) {
-    log::info("publishing what is there anew", {{"why", error.cause()}});
+    log::info("publishing again", {{"why", error.cause()}});
     return std::nullopt;
   }
   if (!runs(output_)) return std::nullopt;
@@ -57,7 +59,7 @@ std::optional<Reused> Reuse::from_output(const BuildInfo& info) const {
   old->mutable_binary()->set_path(output_.string());
   output.replace_info(*old);
   log::info("up to date", {{"binary", output_.string()}, {"commit", info.commit()}});
-  return Reused{*old, Origin::output};
+  return Reused{*old, false};
 }
 
 std::optional<Reused> Reuse::from_cache(const BuildInfo& info) const {
@@ -71,7 +73,7 @@ std::optional<Reused> Reuse::from_cache(const BuildInfo& info) const {
     return std::nullopt;
   }
   if (!runs(staged)) {
-    cache_.set_aside(info.key(), "an entry that does not run");  // or what is compiled now could not be kept
+    cache_.set_aside(info.key(), "an entry that does not run");  // makes room for the one compiled now
     return std::nullopt;
   }
   record.set_from_cache(true);
@@ -79,7 +81,41 @@ std::optional<Reused> Reuse::from_cache(const BuildInfo& info) const {
   log::info("published from the cache", {{"binary", output_.string()},
                                          {"sha256", record.binary().sha256()},
                                          {"bytes", record.binary().size()}});
-  return Reused{record, Origin::cache};
+  return Reused{record, true};
+}
+
+std::string source_key(const std::vector<std::string>& paths, BuildSystem system, Dependencies dependencies) {
+  std::string text = name_of(system);
+  text += std::to_string(static_cast<int>(dependencies));
+  for (const std::string& path : paths) text += "\n" + path;
+  return sha256_hex(bytes_of(text)).substr(0, 16);
+}
+
+void record_tools(const Recipe& recipe, const Toolchain& tools, BuildInfo& info) {
+  info.mutable_compiler()->set_path(tools.compiler);
+  info.mutable_compiler()->set_version(tools.compiler_version);
+  info.clear_flags();
+  for (const std::string& flag : recorded_flags(recipe, tools)) info.add_flags(flag);
+  info.set_target(recipe.target);
+  info.set_build_system(name_of(recipe.system));
+  info.set_key(build_key(info, recipe));
+}
+
+std::map<std::string, BuildInfo> known_sources(const BuildCache& cache, const std::string& source_key,
+                                               Recipe recipe, const Reuse& reuse,
+                                               const Interruption& interruption) {
+  std::map<std::string, BuildInfo> known;
+  std::map<BuildSystem, Toolchain> tools;
+  for (const std::string& commit : cache.commits(source_key)) {
+    auto info = cache.source(commit, source_key);
+    const auto system = info ? system_of(info->build_system()) : std::nullopt;
+    if (!system) continue;
+    recipe.system = *system;
+    if (!tools.contains(*system)) tools.emplace(*system, Toolchain::find(*system, interruption));
+    record_tools(recipe, tools.at(*system), *info);
+    if (reuse.offers(info->key())) known.emplace(commit, std::move(*info));
+  }
+  return known;
 }
 
 }  // namespace kms::builder

@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 
 constexpr auto binary_name = "binary";
 constexpr std::size_t max_sources = 1000;
-constexpr auto leftover_age = 1min;  ///< since when an unlocked new.* is nobody's
+constexpr auto leftover_age = 1min;  ///< an unlocked new.* of this age has no owner
 
 /// A directory being filled, locked as long as its maker lives.
 class NewDirectory {
@@ -43,7 +43,7 @@ class NewDirectory {
 
   [[nodiscard]] fs::path path() const { return path_; }
 
-  /// False where another builder has filled the place meanwhile: with the same, as the key says.
+  /// False if another builder has filled the place meanwhile, with the same content by its key.
   bool move_to(const fs::path& place) {
     if (::fsync(lock_.get()) < 0) throw_errno("sync " + path_);
     if (::chmod(path_.c_str(), 0755) < 0) throw_errno("open up " + path_);
@@ -72,7 +72,7 @@ struct Aged {
   std::uint64_t bytes = 0;
 };
 
-/// The oldest first. What another builder removes meanwhile is left out.
+/// The oldest first, without those that another builder removes meanwhile.
 std::vector<Aged> by_age(const fs::path& directory) {
   std::vector<Aged> found;
   std::error_code error;
@@ -92,7 +92,7 @@ std::vector<Aged> by_age(const fs::path& directory) {
   return found;
 }
 
-/// Runs what may fail: the build goes on without the cache.
+/// Turns a failure of `work` into a warning: the build goes on without the cache.
 template <class Work>
 void or_warn(const fs::path& directory, Work work) {
   try {
@@ -110,7 +110,7 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   const fs::path place = directory_ / "entries" / key;
   const UniqueFd directory(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!directory) return std::nullopt;
-  // Binary and record are of one entry, also where another builder puts a new one in its place meanwhile.
+  // By descriptor, so that both files are of one entry even if another builder replaces it.
   CacheHit hit{UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
   if (!hit.binary) return std::nullopt;
   const auto info =
@@ -151,7 +151,7 @@ void BuildCache::add_entry(const std::string& key, const fs::path& binary, const
   if (!source) throw_errno("open " + binary.string());
   fs::create_directories(directory_ / "entries");
   NewDirectory entry(directory_);
-  copy_to_new_file(source.get(), entry.path() / binary_name, 0755, "give --cache-dir on a larger disk");
+  copy_to_new_file(source.get(), entry.path() / binary_name, 0755, "--cache-dir");
   BuildInfo record = info;
   record.clear_previous();
   write_text(entry.path() / build_info_name, build_info_json(record));
@@ -185,27 +185,27 @@ void BuildCache::remove_leftovers() const {
   }
 }
 
-std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std::string& question) const {
+std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std::string& source_key) const {
   if (max_bytes_ == 0) return std::nullopt;
-  const fs::path file = directory_ / "sources" / (commit + "-" + question);
+  const fs::path file = directory_ / "sources" / (commit + "-" + source_key);
   auto record = read_build_info(file);
   if (!record || record->commit() != commit || record->paths().empty()) return std::nullopt;
   (void)::utimensat(AT_FDCWD, file.c_str(), nullptr, 0);
   return record;
 }
 
-std::set<std::string> BuildCache::commits(const std::string& question) const {
+std::set<std::string> BuildCache::commits(const std::string& source_key) const {
   std::set<std::string> found;
   std::error_code error;
   for (fs::directory_iterator entry(directory_ / "sources", error);
        !error && entry != fs::directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename();
-    if (name.ends_with("-" + question)) found.insert(name.substr(0, name.size() - question.size() - 1));
+    if (name.ends_with("-" + source_key)) found.insert(name.substr(0, name.size() - source_key.size() - 1));
   }
   return found;
 }
 
-void BuildCache::remember_source(const std::string& question, const BuildInfo& info) const {
+void BuildCache::remember_source(const std::string& source_key, const BuildInfo& info) const {
   if (max_bytes_ == 0) return;
   or_warn(directory_, [&] {
     BuildInfo record;
@@ -215,7 +215,7 @@ void BuildCache::remember_source(const std::string& question, const BuildInfo& i
     fs::create_directories(directory_ / "sources");
     const NewDirectory directory(directory_);
     write_text(directory.path() / "source", build_info_json(record));
-    fs::rename(directory.path() / "source", directory_ / "sources" / (info.commit() + "-" + question));
+    fs::rename(directory.path() / "source", directory_ / "sources" / (info.commit() + "-" + source_key));
     forget_old_sources();
   });
 }

@@ -1,12 +1,12 @@
-// BuildCache keeps published binaries by their build key, and which sources a commit stands for.
+// BuildCache keeps published binaries by their build key, and remembers the source of each commit.
 //
-// A directory that any number of builders may use at once, also from several pods on one node. Every entry is
-// a directory that is filled under another name and then renamed, so that nobody sees half of one; a reader
-// holds descriptors, which outlive an eviction. Whoever can write the directory is trusted. Used on one
-// thread. A cache that cannot be used costs a warning and time, never a build.
-//   entries/KEY/{binary,build-info.json}   used last when its time of modification says
-//   sources/COMMIT-QUESTION                a record with paths and their ids: see SourceQuestion
-//   new.*, damaged.*                       being filled; set aside until the next eviction
+// Any number of builders may use one directory at once, also from several pods on a node. An entry is filled
+// under another name and then renamed, so that nobody sees half of one; a reader's descriptors outlive an
+// eviction. Whoever can write the directory is trusted. Used on one thread. A cache that cannot be used costs
+// a warning and time, never a build.
+//   entries/KEY/{binary,build-info.json}   last used at the directory's time of modification
+//   sources/COMMIT-SOURCE_KEY              a record with paths and their ids
+//   new.*, damaged.*                       being filled; removed by the next eviction
 #pragma once
 
 #include <cstdint>
@@ -27,31 +27,31 @@ struct CacheHit {
 
 class BuildCache {
  public:
-  /// `max_bytes` 0: nothing is kept and nothing found.
+  /// With `max_bytes` 0 the cache keeps and finds nothing.
   BuildCache(std::filesystem::path directory, std::uint64_t max_bytes)
       : directory_(std::move(directory)), max_bytes_(max_bytes) {}
 
-  /// The entry, its binary's digest not yet compared with its record. It counts as used now.
+  /// The entry, marked as used. The caller compares the binary's digest with the record.
   [[nodiscard]] std::optional<CacheHit> find(const std::string& key) const;
 
   [[nodiscard]] bool holds(const std::string& key) const;
 
-  /// Takes an entry out of which `what` ("a damaged entry") is true, with a warning.
+  /// Takes an entry out of the cache, with a warning that names it as `what`: "a damaged entry".
   void set_aside(const std::string& key, const std::string& what) const;
 
-  /// Keeps a published binary, then removes what was not used for longest until all fit. Never throws.
+  /// Keeps a published binary, then removes the least recently used entries until all fit. Never throws.
   void store(const std::string& key, const std::filesystem::path& binary,
              const mock_kms::v1::BuildInfo& info) const;
 
-  /// What a commit was found to stand for, by the digest of everything that was asked of it.
+  /// The paths and build system of a commit for a request with this key (source_key()).
   [[nodiscard]] std::optional<mock_kms::v1::BuildInfo> source(const std::string& commit,
-                                                              const std::string& question) const;
+                                                              const std::string& source_key) const;
 
-  /// The commits for which there is an answer to the question.
-  [[nodiscard]] std::set<std::string> commits(const std::string& question) const;
+  /// The commits for which source() has an answer.
+  [[nodiscard]] std::set<std::string> commits(const std::string& source_key) const;
 
-  /// Keeps paths and build system of `info`. Never throws.
-  void remember_source(const std::string& question, const mock_kms::v1::BuildInfo& info) const;
+  /// Keeps the paths and build system of `info`. Never throws.
+  void remember_source(const std::string& source_key, const mock_kms::v1::BuildInfo& info) const;
 
  private:
   void add_entry(const std::string& key, const std::filesystem::path& binary,

@@ -11,15 +11,14 @@
 namespace kms::builder {
 namespace {
 
-constexpr std::size_t max_path = 4000;  ///< bytes below PATH_MAX, so that a tree cannot nest without end
+constexpr std::size_t max_path = 4000;  ///< bytes, below PATH_MAX: limits the depth of a tree
 constexpr std::size_t max_shown = 200;
 
-/// Bytes of all paths together for each file that may be written: paths are kept, and a repository is hostile
-/// whose files have such names on average. Few files may all have long ones.
+/// Limits the memory for paths: an average beyond this is hostile. A few files may have longer paths.
 constexpr std::uint64_t path_bytes_per_file = 320;
-constexpr std::uint64_t always_taken = 1'000'000;
+constexpr std::uint64_t always_allowed_path_bytes = 1'000'000;
 
-/// A name of a stranger's, for one line of a terminal.
+/// The name comes from a stranger and is shown on a terminal.
 std::string printable(std::string text) {
   std::replace_if(
       text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
@@ -35,7 +34,7 @@ std::string printable(std::string text) {
               "choose a commit without it, or narrower --path options");
 }
 
-/// The names beside `path` in the tree, to suggest one of them.
+/// Suggests the nearest name in the tree.
 Error no_such_path(const git_tree* root, const std::string& path) {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < git_tree_entrycount(root); ++i) {
@@ -57,9 +56,9 @@ class Planner {
 
   void add(const std::string& path, const git_tree_entry* entry) {
     if (path.size() > max_path) refuse(path, "its path is too long");
-    const git_filemode_t mode = judged_mode(path, entry);
+    const git_filemode_t mode = checked_mode(path, entry);
     const git_oid id = *git_tree_entry_id(entry);
-    if (!plan_.try_emplace(path, PlannedEntry{mode, id}).second) return;  // paths that were asked for overlap
+    if (!plan_.try_emplace(path, PlannedEntry{mode, id}).second) return;  // requested paths overlap
     const std::size_t size = count(path, id, mode);
     if (mode == GIT_FILEMODE_LINK) check_link(path, id, size);
     if (mode == GIT_FILEMODE_TREE) add_directory(path, id);
@@ -68,7 +67,7 @@ class Planner {
   /// `path` is "" for the root.
   void add_directory(const std::string& path, const git_oid& id) { open_.push_back({path, id}); }
 
-  /// Goes through all directories, one after the other: none is nested on the stack or kept in memory.
+  /// Lists all directories by a list, not by recursion: a hostile tree may be deep.
   void descend() {
     while (!open_.empty()) {
       const auto [path, id] = open_.back();
@@ -100,8 +99,8 @@ class Planner {
     }
   }
 
-  static git_filemode_t judged_mode(const std::string& path, const git_tree_entry* entry) {
-    constexpr unsigned group_writable = 0100664;  // of the first versions of git
+  static git_filemode_t checked_mode(const std::string& path, const git_tree_entry* entry) {
+    constexpr unsigned group_writable = 0100664;  // written by the first versions of git
     switch (const auto mode = static_cast<unsigned>(git_tree_entry_filemode_raw(entry))) {
       case GIT_FILEMODE_TREE:
       case GIT_FILEMODE_BLOB:
@@ -117,7 +116,7 @@ class Planner {
     }
   }
 
-  /// Sizes are known without unpacking an object: a bomb is seen before it goes off.
+  /// Reads the size without unpacking the object, so that a zip bomb is refused.
   std::size_t count(const std::string& path, const git_oid& id, git_filemode_t mode) {
     std::size_t size = 0;
     git_object_t type = GIT_OBJECT_INVALID;
@@ -134,7 +133,7 @@ class Planner {
                   "give narrower --path options, or raise --max-files");
     }
     path_bytes_ += path.size();
-    if (path_bytes_ > always_taken && path_bytes_ / path_bytes_per_file > limits_.files) {
+    if (path_bytes_ > always_allowed_path_bytes && path_bytes_ / path_bytes_per_file > limits_.files) {
       throw Error("cannot check out '" + printable(path) + "': all paths together are longer than " +
                       std::to_string(limits_.files) + " times " + std::to_string(path_bytes_per_file) +
                       " bytes",
@@ -161,8 +160,8 @@ class Planner {
   CheckoutPlan plan_;
 };
 
-/// Finds paths that a file system which ignores case takes for one. Through a link that stands for a
-/// directory of another case, files would be written elsewhere.
+/// Finds paths that differ in case alone. On a file system that ignores case, a link could take a directory's
+/// place, and files would be written elsewhere.
 class CaseCheck {
  public:
   void add(const std::string& path, bool link) {

@@ -87,7 +87,7 @@ CheckoutResult check_out(git_repository* objects, const git_oid& commit,
     }
   };
   write(false);
-  write(true);  // last, so that no file can be written through one
+  write(true);  // last, so that no file is written through a link
   return result;
 }
 

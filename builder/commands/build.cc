@@ -1,82 +1,112 @@
-#include "builder/commands/build.h"
+// builder build: fetches directories of a git repository, compiles and publishes them.
+#include "builder/pipeline/build.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <memory>
 
 #include "builder/cache/key.h"
-#include "builder/git/source_path.h"
+#include "builder/commands/commands.h"
+#include "builder/commands/profile.h"
+#include "builder/commands/report.h"
 #include "builder/pipeline/work_area.h"
+#include "builder/commands/source_options.h"
+#include "builder/git/source_path.h"
 #include "common/build_info/build_info.h"
+#include "common/text/escape.h"
 
 namespace kms::builder {
 namespace {
 
 namespace fs = std::filesystem;
 
-void add_place_options(CLI::App& command, BuildOptions& options) {
+/// The values of the options.
+struct BuildOptions {
+  SourceOptions source;
+  ReportOptions report;
+  OutputFormat format = OutputFormat::text;
+  const Profile* profile = &profiles().front();
+  std::string build_dir;
+  std::string cache_dir;
+  std::string output = "mock-kms-provider";
+  Recipe recipe;
+  Dependencies dependencies = Dependencies::fetch;
+  IsolationRequest isolation{true, false, {}, {0, 4'000'000'000, 1000, 2'000'000'000}};
+  SmokeTest smoke_test;
+  Duration timeout = std::chrono::minutes(30);
+  std::uint64_t cache_max = 1'000'000'000;
+  bool force = false;
+};
+
+void add_output_options(CLI::App& command, BuildOptions& options) {
   command.add_option(
       "--build-dir", options.build_dir,
-      "Directory for sources and objects while building (default: mock-kms-builder in $XDG_CACHE_HOME or "
+      "Directory for sources and objects during the build (default: mock-kms-builder in $XDG_CACHE_HOME or "
       "~/.cache)");
   command
       .add_option("--output", options.output,
-                  "Where the binary goes: a file, or a directory (that exists, or with a slash at its end)")
+                  "File for the binary, or a directory (one that exists, or with a slash at its end)")
       ->capture_default_str();
   command.add_option(
       "--cache-dir", options.cache_dir,
-      "Directory of published binaries, for any number of builders (default: cache in --build-dir)");
+      "Directory for published binaries, shared by any number of builders (default: cache in --build-dir)");
   command
       .add_option("--cache-max", options.cache_max,
-                  "Bytes that the binaries in --cache-dir may have together; 0 for no cache")
+                  "Size limit of all binaries in --cache-dir, in bytes; 0 for no cache")
       ->capture_default_str();
-  command.add_flag("--force", options.force, "Compile though the binary is there or in the cache");
+  command.add_flag("--force", options.force, "Compile even if the binary is up to date or in the cache");
 }
 
 void add_recipe_options(CLI::App& command, BuildOptions& options) {
-  command.add_option("--profile", options.profile, "Plugin that is meant where other options say nothing")
-      ->check(CLI::IsMember({"embedded", "openshift"}))
-      ->capture_default_str();
-  command.add_option("--build", options.system, "Build system; auto goes by what the directory holds")
-      ->check(CLI::IsMember({"auto", "cmake", "go", "make", "command"}))
-      ->capture_default_str();
+  std::vector<std::pair<std::string, const Profile*>> plugins;
+  for (const Profile& profile : profiles()) plugins.emplace_back(profile.name, &profile);
+  add_choice(command, "--profile", options.profile, "Plugin that gives the defaults of other options",
+             plugins);
+  add_choice<BuildSystem>(command, "--build", options.recipe.system,
+                          "Build system; auto chooses by the files of the directory",
+                          {{"auto", BuildSystem::automatic},
+                           {"cmake", BuildSystem::cmake},
+                           {"go", BuildSystem::go},
+                           {"make", BuildSystem::make},
+                           {"command", BuildSystem::command}});
   command.add_option("--build-command", options.recipe.command,
-                     "Shell command for --build command; it leaves the executable at $OUTPUT");
+                     "Shell command for --build command; it writes the executable to $OUTPUT");
   command.add_option("--target", options.recipe.target, "Target to build, and its executable's name")
       ->default_str("mock-kms-provider");
   command.add_option("--define", options.recipe.definitions, "NAME=VALUE for CMake's cache, repeatable");
-  command.add_option("--flag", options.recipe.flags, "Word for cmake, go build or make, repeatable");
+  command.add_option("--flag", options.recipe.flags, "Argument for cmake, go build or make, repeatable");
   command.add_option("--env", options.recipe.environment,
-                     "NAME=VALUE for the compiler's environment, repeatable; it is on record");
-  command
-      .add_option("--dependencies", options.closure,
-                  "What is done about directories that the source needs beside --path: fetch, refuse or off")
-      ->check(CLI::IsMember({"fetch", "refuse", "off"}))
-      ->capture_default_str();
-  command
-      .add_option("--modules", options.modules,
-                  "Go's modules: off, or download by a step that has the network and no compiler")
-      ->check(CLI::IsMember({"off", "download"}))
-      ->capture_default_str();
+                     "NAME=VALUE for the compiler's environment, repeatable; build-info.json shows it");
+  add_choice<Dependencies>(
+      command, "--dependencies", options.dependencies,
+      "Action if the source needs directories besides --path; off leaves them to the compiler",
+      {{"fetch", Dependencies::fetch}, {"refuse", Dependencies::refuse}, {"off", Dependencies::off}});
+  add_choice<bool>(command, "--modules", options.recipe.download_modules,
+                   "Download Go's modules, in a step that has the network and no compiler",
+                   {{"off", false}, {"download", true}});
 }
 
 void add_isolation_options(CLI::App& command, BuildOptions& options) {
-  command.add_option("--isolation", options.isolation, "Whether the compiler is isolated: on or off")
-      ->check(CLI::IsMember({"on", "off"}))
-      ->capture_default_str();
-  command.add_flag("--require-isolation", options.isolated.required,
-                   "Compile nothing where the kernel or the container denies a part of it");
-  command.add_option("--input", options.isolated.readable,
+  add_choice<bool>(command, "--isolation", options.isolation.wanted,
+                   "Sandbox for the compiler and the smoke test", {{"on", true}, {"off", false}});
+  command.add_flag("--require-isolation", options.isolation.required,
+                   "Fail if the kernel or the container denies a part of the sandbox");
+  command.add_option("--input", options.isolation.readable,
                      "Directory or file that the compiler may read besides the system's, repeatable");
-  add_duration(command, "--build-timeout", options.timeout, "How long configuring and compiling may take",
+  add_duration(command, "--build-timeout", options.timeout, "Time limit for configure and compile together",
                std::chrono::milliseconds(1));
-  command.add_option("--max-memory", options.isolated.limits.memory, "Bytes that each process may have")
+  ProcessLimits& limits = options.isolation.limits;
+  command.add_option("--max-memory", limits.memory, "Memory limit of each process, in bytes")
       ->capture_default_str();
-  command.add_option("--max-processes", options.isolated.limits.processes, "Processes at once")
+  command.add_option("--max-processes", limits.processes, "Number of processes at once")
       ->capture_default_str();
-  command.add_option("--max-file", options.isolated.limits.file_bytes, "Bytes of the longest file written")
+  command.add_option("--max-file", limits.file_bytes, "Size limit of each file that is written, in bytes")
       ->capture_default_str();
-  add_duration(command, "--smoke-test-timeout", options.proof.timeout,
-               "How long the binary's answer to --smoke-test may take", std::chrono::milliseconds(1));
-  command.add_option("--smoke-test", options.proof.argument, "Argument that the binary has to answer to")
+  add_duration(command, "--smoke-test-timeout", options.smoke_test.timeout, "Time limit of the smoke test",
+               std::chrono::milliseconds(1));
+  command
+      .add_option("--smoke-test", options.smoke_test.argument,
+                  "Argument that the binary must accept with exit code 0")
       ->capture_default_str();
 }
 
@@ -87,21 +117,21 @@ void require_assignments(const std::vector<std::string>& words) {
   }
 }
 
-/// Options that were not given, neither as words nor as variables.
-void take_from(const Profile& profile, const CLI::App& command, BuildOptions& options) {
+/// Fills the options that were given neither as arguments nor as variables.
+void apply(const Profile& profile, const CLI::App& command, BuildOptions& options) {
   const auto given = [&](const char* name) { return command.get_option(name)->count() > 0; };
   if (!given("--repo")) options.source.repository = profile.repository;
   if (!given("--path")) options.source.paths = profile.paths;
   if (!given("--target")) options.recipe.target = profile.target;
   if (!given("--output")) options.output = options.recipe.target;
-  if (!given("--smoke-test")) options.proof.argument = profile.proof;
-  if (!given("--build")) options.system = name_of(profile.system);
-  if (!given("--modules") && profile.download_modules) options.modules = "download";
+  if (!given("--smoke-test")) options.smoke_test.argument = profile.smoke_test;
+  if (!given("--build")) options.recipe.system = profile.system;
+  if (!given("--modules")) options.recipe.download_modules = profile.download_modules;
   auto& environment = options.recipe.environment;
   environment.insert(environment.begin(), profile.environment.begin(), profile.environment.end());
 }
 
-/// Without links on the way: what is isolated sees the real one alone.
+/// Resolves links: isolated code sees the real directory alone.
 fs::path real_directory(const fs::path& path) {
   std::error_code error;
   fs::path absolute = fs::absolute(path).lexically_normal();
@@ -114,7 +144,7 @@ fs::path read_output(const BuildOptions& options) {
   fs::path output = fs::absolute(options.output).lexically_normal();
   if (!output.has_filename() || fs::is_directory(output)) output /= options.recipe.target;
   if (output.filename() == build_info_name)
-    throw Error("--output: " + output.string() + " is the place of the binary's record",
+    throw Error("--output: " + output.string() + " is reserved for the record of the binary",
                 "give the binary another name");
   return output;
 }
@@ -122,8 +152,6 @@ fs::path read_output(const BuildOptions& options) {
 /// `inputs` are absolute.
 Recipe read_recipe(const BuildOptions& options, const std::vector<std::string>& inputs) {
   Recipe recipe = options.recipe;
-  recipe.system = system_of(options.system).value_or(BuildSystem::automatic);
-  recipe.download_modules = options.modules == "download";
   if (const auto why = why_bad_name(recipe.target)) throw Error("--target: " + *why);
   require_assignments(recipe.definitions);
   require_assignments(recipe.environment);
@@ -134,55 +162,88 @@ Recipe read_recipe(const BuildOptions& options, const std::vector<std::string>& 
 }
 
 IsolationRequest read_isolation(const BuildOptions& options) {
-  IsolationRequest isolation = options.isolated;
-  isolation.wanted = options.isolation == "on";
-  if (isolation.required && !isolation.wanted)
-    throw Error("--require-isolation: --isolation off contradicts it");
+  IsolationRequest isolation = options.isolation;
+  if (isolation.required && !isolation.wanted) throw Error("--require-isolation contradicts --isolation off");
   isolation.limits.cpu_seconds =
       static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::seconds>(options.timeout).count());
   for (std::string& path : isolation.readable) path = fs::absolute(path).lexically_normal().string();
   return isolation;
 }
 
-}  // namespace
-
-void add_build_options(CLI::App& command, BuildOptions& options) {
-  options.source.paths = profiles().front().paths;
-  add_source_options(command, options.source,
-                     "Directory or file to fetch, repeatable; the first one is compiled");
-  add_place_options(command, options);
-  add_recipe_options(command, options);
-  add_isolation_options(command, options);
-  add_report_options(command, options.report);
-}
-
-const Profile& chosen_profile(const BuildOptions& options) {
-  return *std::find_if(profiles().begin(), profiles().end(),
-                       [&](const Profile& profile) { return profile.name == options.profile; });
-}
-
-BuildRequest read_build_options(const CLI::App& command, BuildOptions options) {
-  take_from(chosen_profile(options), command, options);
+BuildRequest read_request(const CLI::App& command, BuildOptions options) {
+  apply(*options.profile, command, options);
   const fs::path build_dir = options.build_dir.empty() ? default_build_dir() : fs::path(options.build_dir);
   if (build_dir.empty())
     throw Error("neither XDG_CACHE_HOME nor HOME names a directory to build in", "give --build-dir");
   const IsolationRequest isolation = read_isolation(options);
   BuildRequest request{.source = read_source_options(options.source),
                        .recipe = read_recipe(options, isolation.readable),
-                       .closure = options.closure == "fetch"    ? Closure::fetch
-                                  : options.closure == "refuse" ? Closure::refuse
-                                                                : Closure::off,
+                       .dependencies = options.dependencies,
                        .build_dir = real_directory(build_dir),
                        .output = read_output(options),
                        .cache_dir = options.cache_dir,
                        .cache_max = options.cache_max,
                        .isolation = isolation,
                        .timeout = options.timeout,
-                       .proof = options.proof,
+                       .smoke_test = options.smoke_test,
                        .force = options.force};
   if (request.cache_dir.empty()) request.cache_dir = request.build_dir / "cache";
   request.cache_dir = fs::absolute(request.cache_dir).lexically_normal();
   return request;
+}
+
+const char* headline(BuildResult::Kind kind) {
+  switch (kind) {
+    case BuildResult::Kind::compiled:
+      return "Published:";
+    case BuildResult::Kind::from_cache:
+      return "From the cache:";
+    case BuildResult::Kind::up_to_date:
+      return "Up to date:";
+  }
+  return "";
+}
+
+void print(const BuildResult& result, OutputFormat format) {
+  const auto& info = result.info;
+  if (format == OutputFormat::json) {
+    std::fputs(build_info_json(info).c_str(), stdout);
+  } else {
+    std::printf("%s %s\n  %s (%s)\n  commit %s of %s (%s)\n  sha256 %s\n", headline(result.kind),
+                info.binary().path().c_str(), visible_text(utf8_text(info.binary().version())).c_str(),
+                human_bytes(info.binary().size()).c_str(), info.commit().c_str(), info.repository().c_str(),
+                info.ref().c_str(), info.binary().sha256().c_str());
+  }
+  finish_output("the binary and build-info.json are in place; check where stdout goes");
+}
+
+int run(const CLI::App& command, const BuildOptions& options) {
+  const BuildRequest request = or_usage_error([&] { return read_request(command, options); });
+  return run_reported(options.report, [&](const Interruption& interruption, Progress& progress) {
+    const BuildResult result = build(request, interruption, progress);
+    write_companion(*options.profile, request.output.parent_path());
+    print(result, options.format);
+  });
+}
+
+}  // namespace
+
+Command build_command(CommandLine& line) {
+  const auto options = std::make_shared<BuildOptions>();
+  CLI::App& command =
+      line.add_subcommand("build", "Fetch directories of a git repository, compile and publish them",
+                          {"builder build --output /plugin/mock-kms-provider",
+                           "builder build --repo https://git.example.org/plugin.git --ref v1.2.0 -o json",
+                           "builder build --profile openshift --output /plugin/"});
+  options->source.paths = profiles().front().paths;
+  add_source_options(command, options->source,
+                     "Directory or file to fetch, repeatable; the first one is compiled");
+  add_output_options(command, *options);
+  add_recipe_options(command, *options);
+  add_isolation_options(command, *options);
+  add_report_options(command, options->report);
+  add_format(command, options->format);
+  return {&command, [&command, options] { return run(command, *options); }};
 }
 
 }  // namespace kms::builder

@@ -1,21 +1,17 @@
 #include "builder/commands/profile.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cstdio>
-#include <filesystem>
 #include <string_view>
 
+#include "builder/publish/new_file.h"
 #include "common/error.h"
-#include "common/io/fd.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
 
-/// What the plugin gives to crypto11 (--config-file-path; kubernetes/kubernetes
-/// staging/src/k8s.io/kms/internal/plugins/_mock/kms.yaml). The library is where Debian and Fedora link it.
+/// The plugin passes it to crypto11 (--config-file-path; kubernetes/kubernetes
+/// staging/src/k8s.io/kms/internal/plugins/_mock/kms.yaml). Debian and Fedora link the library there.
 constexpr std::string_view softhsm_configuration = R"({
   "path": "/usr/lib/softhsm/libsofthsm2.so",
   "tokenLabel": "kms-test",
@@ -52,15 +48,15 @@ void write_companion(const Profile& profile, const std::filesystem::path& direct
   const std::filesystem::path file = directory / profile.companion;
   if (std::filesystem::exists(std::filesystem::symlink_status(file))) return;
   const std::filesystem::path staged = directory / ("." + profile.companion + ".builder-new");
-  const UniqueFd fd(::open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd) throw_errno("write " + file.string(), "check --output");
-  if (!write_all(fd.get(), softhsm_configuration) || ::rename(staged.c_str(), file.c_str()) < 0) {
+  std::filesystem::remove(staged);
+  write_new_file(staged, softhsm_configuration, 0600, "--output");
+  if (::rename(staged.c_str(), file.c_str()) < 0) {
     const int error = errno;
-    ::unlink(staged.c_str());
+    std::filesystem::remove(staged);
     errno = error;
     throw_errno("write " + file.string(), "check --output");
   }
-  log::info("made the plugin's configuration", {{"file", file.string()}});
+  log::info("wrote the plugin's configuration", {{"file", file.string()}});
 }
 
 }  // namespace kms::builder

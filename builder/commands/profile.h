@@ -1,6 +1,4 @@
-// Profiles are the plugins that the builder knows: what is left out on the command line is taken from one.
-//
-// Pure but for write_companion(), which writes one file.
+// Profiles give the builder's options their defaults, one profile for each plugin that the builder knows.
 #pragma once
 
 #include <filesystem>
@@ -13,22 +11,21 @@ namespace kms::builder {
 
 struct Profile {
   std::string name;
-  std::string repository;  ///< "": the one around the program, or the packaged one
+  std::string repository;  ///< "": the repository around the program, or the packaged one
   std::vector<std::string> paths;
   std::string target;
   BuildSystem system = BuildSystem::automatic;
   std::vector<std::string> environment;
-  std::string proof = "--version";
+  std::string smoke_test = "--version";
   bool download_modules = false;
-  std::string companion;  ///< a file that the plugin reads, beside the binary; "": none
+  std::string companion;  ///< name of a configuration file beside the binary; "": none
 };
 
-/// `embedded`: mock-kms-provider of this project. `openshift`: the plugin that Kubernetes' own tests use,
-/// which keeps its keys in SoftHSM.
+/// `embedded`: this project's mock-kms-provider. `openshift`: the plugin of Kubernetes' own tests, which keeps
+/// its keys in SoftHSM.
 [[nodiscard]] const std::vector<Profile>& profiles();
 
-/// Makes the plugin's configuration in `directory` where there is none yet: nobody's PIN is overwritten.
-/// Throws Error.
+/// Writes the plugin's configuration file in `directory` unless there is one: it may hold a PIN. Throws Error.
 void write_companion(const Profile& profile, const std::filesystem::path& directory);
 
 }  // namespace kms::builder

@@ -1,38 +1,89 @@
 #include "builder/commands/report.h"
 
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 
+#include "common/cli/exit_code.h"
 #include "common/log/log.h"
 #include "common/text/escape.h"
 
 namespace kms::builder {
+namespace {
+
+constexpr auto termination_log_option = "--termination-log";
+
+void leave_termination_message(const std::string& file, const std::string& line) {
+  std::error_code ignored;
+  if (std::filesystem::is_regular_file(file, ignored)) std::ofstream(file) << line << "\n";
+}
+
+/// Prints a failed command's last line.
+void report_failure(const ReportOptions& options, const std::string& cause) {
+  const std::string line = "builder: " + visible_text(utf8_text(cause));  // it may quote a server
+  std::fprintf(stderr, "%s\n", line.c_str());
+  log::copy_line(line);
+  leave_termination_message(options.termination_log, line);
+}
+
+/// Fetched code may have written the line: the terminal must not obey it.
+void print_tool_line(const std::string& line) {
+  std::string text;
+  for (const char c : line) text += c == '\t' ? std::string(8, ' ') : std::string(1, c);
+  std::fprintf(stderr, "%s\n", visible_text(utf8_text(text)).c_str());
+}
+
+}  // namespace
 
 void add_report_options(CLI::App& command, ReportOptions& options) {
   command.add_option("--log-file", options.log_file,
-                     "File that gets the whole log, whatever --log-level says, with the compiler's output");
+                     "File for the whole log, at any --log-level, with the compiler's output");
   command
-      .add_option("--termination-log", options.termination_log,
-                  "File that gets the cause of a failure in one line, where it exists")
+      .add_option(termination_log_option, options.termination_log,
+                  "Existing file for the cause of a failure, in one line")
       ->capture_default_str();
 }
 
-void start_report(const ReportOptions& options) {
-  if (!options.log_file.empty()) log::copy_to(options.log_file);
+int run_reported(const ReportOptions& options,
+                 const std::function<void(const Interruption&, Progress&)>& work) {
+  if (!options.log_file.empty()) {
+    or_usage_error([&] { log::copy_to(options.log_file); });
+  }
+  const Interruption interruption;
+  std::signal(SIGPIPE, SIG_IGN);  // a server that hangs up is an error of write(2)
+  Progress progress = Progress::for_stderr();
+  try {
+    work(interruption, progress);
+    return exit_code::ok;
+  } catch (const Interrupted&) {
+    progress.clear();
+    report_failure(options, "ended by " + interruption.take_name() + "; nothing was published");
+  } catch (const PhaseError& error) {
+    progress.clear();
+    for (const std::string& line : error.tool_lines()) print_tool_line(line);
+    report_failure(options, error.what());
+  } catch (const std::exception& error) {
+    progress.clear();
+    report_failure(options, error.what());
+  }
+  return exit_code::failed;
 }
 
-void report_failure(const ReportOptions& options, const std::string& line) {
-  const std::string text = "builder: " + visible_text(utf8_text(line));  // it may quote a server
-  std::fprintf(stderr, "%s\n", text.c_str());
-  leave_message(options, text);
+void report_usage_errors(CommandLine& line) {
+  line.on_usage_error([&line](const std::string& text) {
+    ReportOptions options;
+    for (const CLI::App* command : line.app().get_subcommands()) {
+      // The parser may have failed before it stored the option.
+      const CLI::Option* given = command->get_option(termination_log_option);
+      if (given->count() > 0) options.termination_log = given->results().back();
+    }
+    leave_termination_message(options.termination_log, visible_text(utf8_text(text)));
+  });
 }
 
-void leave_message(const ReportOptions& options, const std::string& line) {
-  log::copy_line(line);
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(options.termination_log, none)) return;
-  std::ofstream(options.termination_log) << line << "\n";
+void finish_output(const std::string& next_step) {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw_errno("print the result", next_step);
 }
 
 }  // namespace kms::builder

@@ -1,10 +1,14 @@
-// Where the builder leaves its words besides stderr: a log file, and the container's termination message.
+// Reports what a command did and why it failed: on stdout, stderr, in a log file, and as the container's
+// termination message, which the kubelet keeps after the container is gone.
 //
-// Used by main, on one thread.
+// Used on the main thread.
 #pragma once
 
+#include <functional>
 #include <string>
 
+#include "builder/run/interruption.h"
+#include "builder/run/progress.h"
 #include "common/cli/command_line.h"
 
 namespace kms::builder {
@@ -16,14 +20,25 @@ struct ReportOptions {
 
 void add_report_options(CLI::App& command, ReportOptions& options);
 
-/// Copies the log from now on. Throws Error where the file cannot be written.
-void start_report(const ReportOptions& options);
+/// Runs a command's work and reports its failure. Returns the exit code. Throws Error if the log file cannot
+/// be written.
+[[nodiscard]] int run_reported(const ReportOptions& options,
+                               const std::function<void(const Interruption&, Progress&)>& work);
 
-/// Puts a line that was printed otherwise where a termination message is read.
-void leave_message(const ReportOptions& options, const std::string& line);
+/// Writes usage errors to the termination message too.
+void report_usage_errors(CommandLine& line);
 
-/// The last line of a command that failed: on stderr, in the log file and as the termination message, where
-/// the kubelet finds it after the container is gone.
-void report_failure(const ReportOptions& options, const std::string& line);
+/// Runs `read`, which reads options, and turns its errors into usage errors.
+template <class Read>
+auto or_usage_error(Read read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    throw error.with(ErrorCode::invalid_input);
+  }
+}
+
+/// Flushes stdout, which scripts read. Throws Error with `next_step` if it cannot be written.
+void finish_output(const std::string& next_step);
 
 }  // namespace kms::builder

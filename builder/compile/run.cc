@@ -36,10 +36,10 @@ std::string hint_for(const CompilerOutput& output, const std::string& target) {
   if (output.mentions("(find_package)") || output.mentions("cannot find ")) {
     return "install the -dev package of what is missing";
   }
-  return "the lines above are the tool's own; mend the source, or give another --ref";
+  return "the lines above are the tool's own; fix the source, or give another --ref";
 }
 
-/// Opens a file below `root` without following any link; nothing where it is not there or no plain file.
+/// Opens a plain file below `root` without following any link; empty if there is none.
 UniqueFd open_beneath(const fs::path& root, const fs::path& file) {
   UniqueFd directory(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const fs::path relative = file.lexically_relative(root);
@@ -54,27 +54,27 @@ UniqueFd open_beneath(const fs::path& root, const fs::path& file) {
   return found;
 }
 
-std::vector<std::string> environment(const BuildStep& step, const StepSurroundings& around) {
+std::vector<std::string> environment(const BuildStep& step, const StepContext& context) {
   std::vector<std::string> result =
-      build_environment(around.recipe, around.place, around.tools, step.network);
-  if (!around.ccache_directory.empty()) {
+      build_environment(context.recipe, context.dirs, context.tools, step.network);
+  if (!context.ccache_directory.empty()) {
     std::erase_if(result, [](const std::string& entry) { return entry.starts_with("CCACHE_DIR="); });
-    result.push_back("CCACHE_DIR=" + around.ccache_directory);
+    result.push_back("CCACHE_DIR=" + context.ccache_directory);
   }
   return result;
 }
 
-/// Calls `on_step` as the step goes on.
-void run_step(const BuildStep& step, const StepSurroundings& around, const Interruption& interruption,
+/// Calls `on_step` as the step makes progress.
+void run_step(const BuildStep& step, const StepContext& context, const Interruption& interruption,
               const std::function<void(Step)>& on_step) {
-  CompilerOutput output(around.place.source.string(), project_name(around.place));
-  const process::Launch launch{around.isolation.command(step.command, step.network),
-                               environment(step, around),
-                               {-1, -1, -1, around.place.lock_fd},
-                               around.place.project,
+  CompilerOutput output(context.dirs.source.string(), project_name(context.dirs));
+  const process::Launch launch{context.isolation.command(step.command, step.network),
+                               environment(step, context),
+                               {-1, -1, -1, context.dirs.lock_fd},
+                               context.dirs.project,
                                true};
   process::RunLimits limits;
-  limits.deadline = std::max(Duration::zero(), Duration(around.deadline - std::chrono::steady_clock::now()));
+  limits.deadline = std::max(Duration::zero(), Duration(context.deadline - std::chrono::steady_clock::now()));
   limits.stop_fd = interruption.fd();
   const process::RunEnd end = process::run(launch, limits, [&](std::string_view line) {
     log::debug(line);
@@ -83,41 +83,42 @@ void run_step(const BuildStep& step, const StepSurroundings& around, const Inter
   interruption.check();
   const auto* status = std::get_if<process::ExitStatus>(&end);
   if (status == nullptr) {
-    throw CompileError({"cannot " + step.what + ": it did not end within the time for the whole build",
+    throw CompileError({"cannot " + step.description + ": it did not end within the time for the whole build",
                         "raise --build-timeout, or find out what hangs"},
                        output.failure_lines(shown_lines));
   }
   if (status->success()) return;
   const std::string quoted = output.first_error();
   const std::string tool = fs::path(step.command.front()).filename().string();
-  throw CompileError({"cannot " + step.what + ": " + (quoted.empty() ? tool + " " + status->text() : quoted),
-                      hint_for(output, around.recipe.target)},
-                     output.failure_lines(shown_lines));
+  throw CompileError(
+      {"cannot " + step.description + ": " + (quoted.empty() ? tool + " " + status->text() : quoted),
+       hint_for(output, context.recipe.target)},
+      output.failure_lines(shown_lines));
 }
 
 }  // namespace
 
-void run_steps(const StepSurroundings& around, Phases& phases, const Interruption& interruption,
+void run_steps(const StepContext& context, Phases& phases, const Interruption& interruption,
                Progress& progress) {
-  for (const BuildStep& step : build_steps(around.recipe, around.place, around.tools)) {
+  for (const BuildStep& step : build_steps(context.recipe, context.dirs, context.tools)) {
     if (step.phase == "compile") {
-      log::info("compiling", {{"compiler", around.tools.compiler_version},
-                              {"by", name_of(around.recipe.system)},
-                              {"jobs", around.tools.jobs}});
+      log::info("compiling", {{"compiler", context.tools.compiler_version},
+                              {"by", name_of(context.recipe.system)},
+                              {"jobs", context.tools.jobs}});
     }
     phases.run(step.phase, [&] {
-      run_step(step, around, interruption,
+      run_step(step, context, interruption,
                [&](Step done) { progress.update(step.phase, done.done, done.total, ""); });
     });
   }
 }
 
-void take_executable(const Recipe& recipe, const Workplace& place, const fs::path& taken) {
+void take_executable(const Recipe& recipe, const BuildDirs& dirs, const fs::path& target) {
   std::string tried;
-  for (const fs::path& candidate : executable_places(recipe, place)) {
-    tried += (tried.empty() ? "" : ", nor ") + candidate.lexically_relative(place.root).string();
-    if (const UniqueFd source = open_beneath(place.root, candidate)) {
-      copy_to_new_file(source.get(), taken, 0755, "give --build-dir on a larger disk");
+  for (const fs::path& candidate : executable_places(recipe, dirs)) {
+    tried += (tried.empty() ? "" : ", nor ") + candidate.lexically_relative(dirs.root).string();
+    if (const UniqueFd source = open_beneath(dirs.root, candidate)) {
+      copy_to_new_file(source.get(), target, 0755, "--build-dir");
       return;
     }
   }

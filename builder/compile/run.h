@@ -1,25 +1,23 @@
-// Runs the steps of a build, and takes the executable out of what they left.
+// run_steps() runs the commands of a recipe; take_executable() copies the executable out of their output.
 //
-// Called on one thread; each step runs to its end, in a process group of its own that an interruption or the
-// deadline ends. Nothing of what they left is trusted.
+// Called on one thread. Each step runs to its end in a process group of its own, which an interruption or the
+// deadline ends. The files that the steps leave are not trusted.
 #pragma once
 
 #include <chrono>
 #include <filesystem>
 #include <string>
 
-#include "builder/compile/steps.h"
+#include "builder/compile/recipe.h"
 #include "builder/run/interruption.h"
-#include "builder/run/phases.h"
 #include "builder/run/progress.h"
 #include "builder/sandbox/isolation.h"
 
 namespace kms::builder {
 
-/// Where and under what a step runs.
-struct StepSurroundings {
+struct StepContext {
   const Recipe& recipe;
-  const Workplace& place;
+  const BuildDirs& dirs;
   const Toolchain& tools;
   const Isolation& isolation;
   std::string ccache_directory;  ///< "": ccache's own choice
@@ -27,11 +25,11 @@ struct StepSurroundings {
 };
 
 /// Runs all steps of the recipe, each as a phase of its name. Throws PhaseError, Interrupted.
-void run_steps(const StepSurroundings& around, Phases& phases, const Interruption& interruption,
+void run_steps(const StepContext& context, Phases& phases, const Interruption& interruption,
                Progress& progress);
 
-/// Copies the executable to `taken`, with mode 0755. Links are not followed: what was compiled could have
-/// made one that leads to a file of the builder's own. Throws Error.
-void take_executable(const Recipe& recipe, const Workplace& place, const std::filesystem::path& taken);
+/// Copies the executable to `target`, with mode 0755. It follows no links: compiled code could have made one
+/// to a file of the builder's. Throws Error.
+void take_executable(const Recipe& recipe, const BuildDirs& dirs, const std::filesystem::path& target);
 
 }  // namespace kms::builder

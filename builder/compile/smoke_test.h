@@ -1,7 +1,7 @@
-// The proof that a binary runs here: asked for its version (or its help), it ends well within a time.
+// run_smoke_test() checks that a binary runs here: it prints its version (or its help) and exits with 0.
 //
-// Called on one thread. It runs code that was fetched, once, with one argument, under the same isolation as
-// the compiler and with an empty environment.
+// Called on one thread. It runs fetched code once, with one argument, an empty environment and the compiler's
+// isolation.
 #pragma once
 
 #include <filesystem>
@@ -12,13 +12,13 @@
 
 namespace kms::builder {
 
-struct Proof {
+struct SmokeTest {
   std::string argument = "--version";
   Duration timeout = std::chrono::seconds(10);
 };
 
-/// The first line that the binary prints. Throws Error "cannot run ..." with how it ended and its last line.
-[[nodiscard]] std::string prove_runs(const std::filesystem::path& binary, const Proof& proof,
-                                     const Isolation& isolation, const Interruption& interruption);
+/// The first line that the binary prints. Throws Error "cannot run ..." with its exit status and last line.
+[[nodiscard]] std::string run_smoke_test(const std::filesystem::path& binary, const SmokeTest& test,
+                                         const Isolation& isolation, const Interruption& interruption);
 
 }  // namespace kms::builder

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kept_lines = 4000;
 
-/// Words of GCC, clang, the linkers, CMake, go, ninja and make, from the most telling on.
+/// Error messages of GCC, clang, the linkers, CMake, go, ninja and make, the most specific first.
 constexpr std::array<std::string_view, 9> error_words{
     "undefined reference to", "undefined symbol",        "error: ",       "CMake Error", ".go:",
     "Killed signal",          "No space left on device", "ninja: fatal:", "*** "};
@@ -68,9 +68,9 @@ std::string CompilerOutput::first_error() const {
   return "";
 }
 
-std::vector<std::string> CompilerOutput::failure_lines(std::size_t most) const {
+std::vector<std::string> CompilerOutput::failure_lines(std::size_t max) const {
   const auto begin = first_failure();
-  const auto count = std::min(most, static_cast<std::size_t>(lines_.end() - begin));
+  const auto count = std::min(max, static_cast<std::size_t>(lines_.end() - begin));
   return {begin, begin + static_cast<std::ptrdiff_t>(count)};
 }
 

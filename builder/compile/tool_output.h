@@ -1,6 +1,7 @@
-// CompilerOutput keeps what CMake, ninja or make and the compiler print, and finds in it what matters.
+// CompilerOutput keeps the last 4,000 lines of CMake, go, ninja or make and the compiler, and finds the error
+// in them.
 //
-// Used on one thread; it does no I/O. It keeps the last 4,000 lines.
+// Used on one thread; it does no I/O.
 #pragma once
 
 #include <cstddef>
@@ -22,20 +23,20 @@ struct Step {
 
 class CompilerOutput {
  public:
-  /// The paths below `source` lose it: they read as in the repository. CMake tells some as relative to the
-  /// project's directory, `project`, which is put before these.
+  /// Paths are shown as in the repository: `source` is cut off, and `project` is put before the paths that
+  /// CMake prints relative to the project's directory.
   CompilerOutput(std::string source, std::string project)
       : source_(std::move(source)), project_(std::move(project)) {}
 
-  /// Takes a line; returns how far the build is where the line tells it.
+  /// Takes a line; returns the progress if the line contains it.
   std::optional<Step> add(std::string_view line);
 
-  /// The first line that tells an error ("x.cc:3:1: error: ...", "CMake Error at ...", "undefined
-  /// reference"), with the next one where CMake has broken its message; "" where there is none.
+  /// The first line with an error ("x.cc:3:1: error: ...", "CMake Error at ...", "undefined reference"), with
+  /// all lines of CMake's message; "" if there is none.
   [[nodiscard]] std::string first_error() const;
 
-  /// The lines to show a person: from the first failure on, at most `most`.
-  [[nodiscard]] std::vector<std::string> failure_lines(std::size_t most) const;
+  /// The lines to show: from the first failure on, at most `max`.
+  [[nodiscard]] std::vector<std::string> failure_lines(std::size_t max) const;
 
   [[nodiscard]] bool mentions(std::string_view words) const;
 

@@ -3,6 +3,8 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
@@ -16,9 +18,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// In the order of BuildSystem.
+constexpr std::array<const char*, 5> build_systems{"auto", "cmake", "go", "make", "command"};
+
 constexpr auto compiler_hint = "install g++ or clang, or set CXX to a compiler";
 
-/// "" where there is none and that is allowed.
+/// "" if there is none and `optional` allows that.
 std::string find_compiler(bool optional) {
   if (const char* chosen = std::getenv("CXX"); chosen != nullptr && *chosen != '\0') {
     std::string path = find_program(chosen);
@@ -45,8 +50,7 @@ std::string find_generator() {
   throw Error("cannot find ninja or make in PATH", "install ninja-build or make");
 }
 
-/// cpu_set_t of 1,024 processors fits all machines that this runs on; elsewhere one job is used
-/// (sched_getaffinity(2)).
+/// Returns 1 on machines beyond the 1,024 processors of cpu_set_t (sched_getaffinity(2)).
 unsigned usable_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -54,16 +58,16 @@ unsigned usable_processors() {
   return static_cast<unsigned>(CPU_COUNT(&set));
 }
 
-std::string version_of(const std::string& compiler, const char* question, const Interruption& interruption) {
+std::string version_of(const std::string& compiler, const char* option, const Interruption& interruption) {
   std::string first_line;
-  const process::RunEnd end = process::run({{compiler, question}, process::own_environment(), {}, "", true},
+  const process::RunEnd end = process::run({{compiler, option}, process::own_environment(), {}, "", true},
                                            {10s, 1s, interruption.fd()}, [&](std::string_view line) {
                                              if (first_line.empty()) first_line = line;
                                            });
   interruption.check();
   const auto* status = std::get_if<process::ExitStatus>(&end);
   if (status == nullptr || !status->success()) {
-    throw Error("cannot use the compiler " + compiler + ": its " + question + " " +
+    throw Error("cannot use the compiler " + compiler + ": its " + option + " " +
                     (status == nullptr ? "did not end within 10 s" : status->text()),
                 compiler_hint);
   }
@@ -72,9 +76,17 @@ std::string version_of(const std::string& compiler, const char* question, const 
 
 }  // namespace
 
+const char* name_of(BuildSystem system) { return build_systems.at(static_cast<std::size_t>(system)); }
+
+std::optional<BuildSystem> system_of(std::string_view name) {
+  const auto* found = std::find(build_systems.begin(), build_systems.end(), name);
+  if (found == build_systems.end()) return std::nullopt;
+  return static_cast<BuildSystem>(found - build_systems.begin());
+}
+
 std::string find_program(const std::string& name) {
   const auto usable = [](const std::string& path) {
-    std::error_code ignored;  // a directory that may not be read holds nothing for us
+    std::error_code ignored;  // an unreadable directory has no usable program
     return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
   };
   if (name.find('/') != std::string::npos)

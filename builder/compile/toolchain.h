@@ -1,35 +1,42 @@
-// Toolchain is what compiles: the compiler, the program that drives it, and how many jobs at once.
+// Toolchain finds the tools of a build: the compiler, the program that drives it, and the number of jobs.
 //
-// A value that find() makes by looking at PATH and CXX and by asking the compiler for its version; used on
-// one thread. It never installs anything.
+// A value that find() makes from PATH, CXX and the compiler's --version; used on one thread. It never
+// installs anything.
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
-#include <vector>
+#include <string_view>
 
-#include "builder/compile/recipe.h"
 #include "builder/run/interruption.h"
 
 namespace kms::builder {
 
+enum class BuildSystem { automatic, cmake, go, make, command };
+
+/// "auto", "cmake", "go", "make" or "command".
+[[nodiscard]] const char* name_of(BuildSystem system);
+
+/// The reverse; empty if no system has the name.
+[[nodiscard]] std::optional<BuildSystem> system_of(std::string_view name);
+
 struct Toolchain {
   std::string driver;            ///< absolute path of cmake, go, make or sh
-  std::string generator;         ///< CMake's: "Ninja" or "Unix Makefiles"; "" elsewhere
-  std::string compiler;          ///< absolute path; "" where make or a command may need none
+  std::string generator;         ///< CMake's: "Ninja" or "Unix Makefiles"; else ""
+  std::string compiler;          ///< absolute path; may be "" for make and command
   std::string compiler_version;  ///< the first line of its --version
-  unsigned jobs = 1;             ///< the processors that this process may use
+  unsigned jobs = 1;             ///< by the processors that this process may use
 
-  /// What `system` needs. Throws Error that names what is missing.
+  /// The tools of `system`. Throws Error that names a missing one.
   [[nodiscard]] static Toolchain find(BuildSystem system, const Interruption& interruption);
 };
 
-/// Where ccache keeps its objects: $CCACHE_DIR, or a directory in `build_dir`; "" where ccache is not there
-/// or off. What fetched code may write to is a directory of its own in it, or it could change what others
-/// compile.
+/// The directory of ccache's objects: $CCACHE_DIR, or one in `build_dir`; "" if there is no ccache or it is
+/// disabled. Isolated code writes to a directory of its own, so that it cannot change others' objects.
 [[nodiscard]] std::filesystem::path ccache_directory(const std::filesystem::path& build_dir, bool isolated);
 
-/// The absolute path of a program in PATH, "" where there is none.
+/// The absolute path of a program in PATH; "" if there is none.
 [[nodiscard]] std::string find_program(const std::string& name);
 
 }  // namespace kms::builder

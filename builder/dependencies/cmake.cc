@@ -18,7 +18,7 @@ class Reader {
  public:
   explicit Reader(std::string_view text) : text_(text) {}
 
-  /// The next command in small letters and its first argument; nothing at the end.
+  /// The next command in lower case and its first argument; empty at the end.
   std::optional<std::pair<std::string, std::string>> next() {
     while (!text_.empty()) {
       if (skip_blank()) continue;
@@ -43,7 +43,7 @@ class Reader {
     return static_cast<unsigned char>(c);
   }
 
-  /// Skips a bracket, `[==[ ... ]==]`, and gives what is in it; nothing where there is none.
+  /// Skips a bracket argument, `[==[ ... ]==]`, and returns its content; empty if there is none.
   std::optional<std::string> bracket() {
     if (text_.empty() || text_.front() != '[') return std::nullopt;
     const std::size_t second = text_.find_first_not_of('=', 1);
@@ -55,7 +55,7 @@ class Reader {
     return content;
   }
 
-  /// One run of blanks, or a comment. False where neither is next.
+  /// Skips a blank or a comment; false if neither is next.
   bool skip_blank() {
     if (text_.empty()) return false;
     if (is_space(text_.front())) {
@@ -112,7 +112,7 @@ class Reader {
   std::string_view text_;
 };
 
-/// `argument` as a path in the repository; nothing where it cannot be told or leads out by being absolute.
+/// `argument` as a path in the repository; empty if it is absolute or uses other variables.
 std::optional<std::string> resolve(std::string argument, const CMakeDirectories& directories) {
   const std::array<std::pair<std::string_view, const std::string*>, 4> known{
       {{"${CMAKE_CURRENT_SOURCE_DIR}", &directories.current},
@@ -141,7 +141,7 @@ std::vector<CMakeReference> cmake_references(std::string_view text, const CMakeD
   while (const auto command = reader.next()) {
     const auto& [name, argument] = *command;
     const bool directory = name == "add_subdirectory";
-    // include() of a bare word is a module of CMake's own.
+    // include() of a bare name loads a module of CMake.
     const bool file =
         name == "include" && (argument.find('/') != std::string::npos || argument.ends_with(".cmake"));
     if (argument.empty() || (!directory && !file)) continue;

@@ -6,7 +6,7 @@
 namespace kms::builder {
 namespace {
 
-/// The words of a line, without its comment. Quoted ones lose their quotes: "a b" or `a b`.
+/// The words of a line without its comment; quoted words ("a b", `a b`) without their quotes.
 std::vector<std::string> words_of(std::string_view line) {
   std::vector<std::string> words;
   while (!line.empty()) {
@@ -34,8 +34,7 @@ std::vector<std::string> words_of(std::string_view line) {
   return words;
 }
 
-/// A replacement by a directory begins with ./ or ../; anything else is a module's path. Absolute ones lead
-/// to what no repository holds.
+/// A replacement by a directory begins with ./ or ../; others are modules or absolute paths.
 bool is_directory(const std::string& word) {
   return word == "." || word == ".." || word.starts_with("./") || word.starts_with("../");
 }

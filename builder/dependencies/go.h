@@ -1,7 +1,7 @@
-// What go.mod and go.work say about directories beside them. Pure; safe from any thread.
+// go_directories() lists the directories that go.mod and go.work name.
 //
-// The grammar is that of https://go.dev/ref/mod#go-mod-file and #go-work-file; what is no part of it is
-// passed over: to refuse it is go's own task.
+// Grammar: https://go.dev/ref/mod#go-mod-file and #go-work-file. Lines that break it are skipped: go itself
+// refuses them.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@ namespace kms::builder {
 
 struct GoDirectories {
   std::vector<std::string> replacements;  ///< `replace ... => ../directory`, as written
-  std::vector<std::string> modules;       ///< `use ./directory`, as written; go.work alone has them
+  std::vector<std::string> modules;       ///< `use ./directory` of go.work, as written
 };
 
 [[nodiscard]] GoDirectories go_directories(std::string_view text);

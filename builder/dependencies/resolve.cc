@@ -4,19 +4,25 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <iterator>
 #include <set>
 #include <tuple>
 
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
+#include "builder/commands/transfer.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t max_files = 50'000;  ///< of CMake, once for each directory they are included from
+// A hostile source could name others without end.
+constexpr std::size_t max_files = 50'000;  ///< of CMake, counted once for each directory that includes them
 constexpr std::uint64_t max_bytes = 100'000'000;  ///< of their text
+constexpr std::size_t max_paths = 500;
+constexpr std::size_t max_named = 50;  ///< in one message
 
 std::string joined(const std::string& directory, const std::string& name) {
   std::string path = (fs::path(directory) / name).lexically_normal().string();
@@ -31,24 +37,31 @@ std::string parent(const std::string& path) {
 
 bool leads_out(const std::string& path) { return path == ".." || path.starts_with("../"); }
 
+/// True if `path` is one of `paths` or below one.
+bool is_covered(const std::string& path, const std::vector<std::string>& paths) {
+  return std::any_of(paths.begin(), paths.end(), [&](const std::string& fetched) {
+    return fetched == "." || path == fetched || path.starts_with(fetched + "/");
+  });
+}
+
 class Search {
  public:
   Search(const SourceTree& tree, const std::vector<std::string>& paths) : tree_(tree), paths_(paths) {}
 
-  /// Go reads the `replace` lines of the main module and of a workspace's modules alone.
+  /// Go reads only the `replace` lines of the main module and of a workspace's modules.
   void follow_go() {
     const std::string& project = paths_.front();
     std::vector<std::string> modules{project};
     for (std::string directory = project;; directory = parent(directory)) {
       const std::string work = joined(directory, "go.work");
       if (const auto text = is_covered(work, paths_) ? tree_.read(work) : std::nullopt) {
-        const GoDirectories said = go_directories(*text);
-        for (const std::string& module : said.modules) {
-          need(work, "use " + module, joined(directory, module), true);
+        const GoDirectories directories = go_directories(*text);
+        for (const std::string& module : directories.modules) {
+          add(work, "use " + module, joined(directory, module), true);
           modules.push_back(joined(directory, module));
         }
-        for (const std::string& target : said.replacements)
-          need(work, "replace ... => " + target, joined(directory, target), true);
+        for (const std::string& target : directories.replacements)
+          add(work, "replace ... => " + target, joined(directory, target), true);
         break;  // the nearest one counts
       }
       if (directory == ".") break;
@@ -58,11 +71,11 @@ class Search {
       const auto text = tree_.read(file);
       if (!text) continue;
       for (const std::string& target : go_directories(*text).replacements)
-        need(file, "replace ... => " + target, joined(module, target), true);
+        add(file, "replace ... => " + target, joined(module, target), true);
     }
   }
 
-  /// From file to file by a list, not by recursion: a hostile chain of them may be long.
+  /// Follows the files by a list, not by recursion: a hostile chain may be long.
   void follow_cmake(const Interruption& interruption) {
     enter_directory(paths_.front());
     while (!open_.empty()) {
@@ -73,12 +86,12 @@ class Search {
     }
   }
 
-  std::vector<Need> take() { return std::move(needs_); }
+  std::vector<Dependency> take() { return std::move(missing_); }
 
  private:
   struct CMakeFile {
     std::string file;
-    std::string current;  ///< CMAKE_CURRENT_SOURCE_DIR: an included file has the one that includes it
+    std::string current;  ///< CMAKE_CURRENT_SOURCE_DIR; an included file has that of its includer
     bool operator<(const CMakeFile& other) const {
       return std::tie(file, current) < std::tie(other.file, other.current);
     }
@@ -102,8 +115,8 @@ class Search {
     for (const CMakeReference& reference :
          cmake_references(*text, {paths_.front(), at.current, parent(at.file)})) {
       const bool directory = reference.kind == CMakeReference::Kind::directory;
-      need(at.file, (directory ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path,
-           false);
+      add(at.file, (directory ? "add_subdirectory(" : "include(") + reference.path + ")", reference.path,
+          false);
       if (leads_out(reference.path)) continue;
       if (directory) {
         enter_directory(reference.path);
@@ -118,38 +131,70 @@ class Search {
                 "give the directories by --path and --dependencies off, or another --ref");
   }
 
-  void need(const std::string& file, const std::string& words, const std::string& path, bool certain) {
+  void add(const std::string& file, const std::string& words, const std::string& path, bool certain) {
     if (leads_out(path)) {
-      // CMake may say it for another case than this one.
+      // In CMake it may stand behind a condition.
       if (certain)
         throw Error("cannot compile " + paths_.front() + ": " + file + " says '" + words +
                         "', which leads out of the repository",
                     "give another --ref, or --dependencies off");
       return;
     }
-    if (is_covered(path, paths_) || !needed_.insert(path).second) return;
-    needs_.push_back({path, file + " says " + words});
+    if (is_covered(path, paths_) || !seen_.insert(path).second) return;
+    missing_.push_back({path, file + " says " + words});
   }
 
   const SourceTree& tree_;
   const std::vector<std::string>& paths_;
   std::deque<CMakeFile> open_;
   std::set<CMakeFile> visited_;
-  std::uint64_t bytes_ = 0;  ///< of CMake's text, read so far
-  std::set<std::string> needed_;
-  std::vector<Need> needs_;
+  std::uint64_t bytes_ = 0;  ///< of CMake's text so far
+  std::set<std::string> seen_;
+  std::vector<Dependency> missing_;
 };
+
+[[noreturn]] void refuse(const std::vector<Dependency>& missing) {
+  std::string list;
+  for (std::size_t i = 0; i < std::min(missing.size(), max_named); ++i)
+    list += (list.empty() ? "" : ", ") + missing[i].path + " (" + missing[i].reason + ")";
+  if (missing.size() > max_named) list += " and " + std::to_string(missing.size() - max_named) + " more";
+  throw Error("cannot compile without " + list, "give these by --path too, or --dependencies fetch");
+}
+
+/// Adds the dependencies that the commit holds to `paths`, the others to `absent`.
+void sort(const std::vector<Dependency>& missing, const SourceTree& tree, std::vector<std::string>& paths,
+          std::vector<std::string>& absent) {
+  for (const Dependency& dependency : missing) {
+    const bool there = tree.has(dependency.path);
+    (there ? paths : absent).push_back(dependency.path);
+    log::info(there ? "fetched what the source needs" : "the source names what the commit does not hold",
+              {{"path", dependency.path}, {"why", dependency.reason}});
+  }
+}
 
 }  // namespace
 
-bool is_covered(const std::string& path, const std::vector<std::string>& paths) {
-  return std::any_of(paths.begin(), paths.end(), [&](const std::string& fetched) {
-    return fetched == "." || path == fetched || path.starts_with(fetched + "/");
-  });
+void fetch_dependencies(const DependencyRequest& request, Fetched& fetched, const Interruption& interruption,
+                        Progress& progress) {
+  std::vector<std::string> absent;
+  while (true) {
+    std::vector<Dependency> missing = missing_dependencies(SourceTree(fetched.objects.get(), fetched.commit),
+                                                           request.paths, request.system, interruption);
+    std::erase_if(missing, [&](const Dependency& found) { return is_covered(found.path, absent); });
+    if (missing.empty()) return;
+    if (request.mode == Dependencies::refuse) refuse(missing);
+    if (request.paths.size() + missing.size() > max_paths)
+      throw Error("cannot fetch what the source needs: it names too many directories",
+                  "give --dependencies off");
+    std::vector<std::string> paths;
+    std::ranges::transform(missing, std::back_inserter(paths), &Dependency::path);
+    transfer_more(request.source, paths, fetched, interruption, progress);
+    sort(missing, SourceTree(fetched.objects.get(), fetched.commit), request.paths, absent);
+  }
 }
 
-std::vector<Need> uncovered_needs(const SourceTree& tree, const std::vector<std::string>& paths,
-                                  BuildSystem system, const Interruption& interruption) {
+std::vector<Dependency> missing_dependencies(const SourceTree& tree, const std::vector<std::string>& paths,
+                                             BuildSystem system, const Interruption& interruption) {
   Search search(tree, paths);
   if (system == BuildSystem::go) search.follow_go();
   if (system == BuildSystem::cmake) search.follow_cmake(interruption);

@@ -1,39 +1,36 @@
-// build() is the way of a binary: fetch, close over what it needs, checkout, configure, compile, prove,
-// publish; or, where it was made before, the shortest part of it.
+// build() runs the pipeline: fetch, resolve dependencies, compile, smoke test, publish. Phases whose result
+// exists are skipped.
 //
-// Called once, on the main thread. It owns nothing between runs: what it knows about earlier ones stands in
-// build-info.json beside the output and in the build cache. Every phase is timed and logged; an interruption
-// ends it with Interrupted, a failure with PhaseError, and then the output is as it was.
+// Called once, on the main thread. It owns nothing between runs: build-info.json beside the output and the
+// build cache remember earlier ones. Every phase is timed and logged. An interruption ends it with
+// Interrupted, a failure with PhaseError; the output is unchanged then.
 #pragma once
 
 #include <filesystem>
-#include <string>
-#include <vector>
 
 #include "builder/compile/recipe.h"
 #include "builder/compile/smoke_test.h"
-#include "builder/dependencies/fetch.h"
+#include "builder/dependencies/resolve.h"
+#include "builder/source/fetch.h"
 #include "builder/run/interruption.h"
-#include "builder/run/phases.h"
 #include "builder/run/progress.h"
 #include "builder/sandbox/isolation.h"
-#include "builder/source/fetch.h"
 #include "proto/build_info.pb.h"
 
 namespace kms::builder {
 
 struct BuildRequest {
-  FetchRequest source;  ///< with at least one path, the first one is compiled; no scratch directory yet
+  FetchRequest source;  ///< with at least one path, the compiled one first; without a scratch directory
   Recipe recipe;
-  Closure closure = Closure::fetch;
+  Dependencies dependencies = Dependencies::fetch;
   std::filesystem::path build_dir;  ///< absolute
   std::filesystem::path output;     ///< the binary, absolute
   std::filesystem::path cache_dir;  ///< absolute
-  std::uint64_t cache_max = 0;      ///< bytes; 0: nothing is kept, nothing found
+  std::uint64_t cache_max = 0;      ///< bytes; 0: no cache
   IsolationRequest isolation;
   Duration timeout;  ///< for all steps of the compile together
-  Proof proof;
-  bool force = false;  ///< compile though nothing changed
+  SmokeTest smoke_test;
+  bool force = false;  ///< compile even if nothing changed
 };
 
 struct BuildResult {

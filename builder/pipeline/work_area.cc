@@ -31,7 +31,7 @@ std::string holder(int lock) {
 void write_holder(int lock) {
   const std::string pid = std::to_string(::getpid());
   if (::ftruncate(lock, 0) < 0 || ::pwrite(lock, pid.data(), pid.size(), 0) < 0) {
-    log::debug("cannot write the lock's holder");  // it only helps people
+    log::debug("cannot write the lock's holder");  // it is only for people
   }
 }
 
@@ -40,7 +40,7 @@ void take(int lock, const fs::path& path, const Interruption& interruption) {
   while (::flock(lock, LOCK_EX | LOCK_NB) < 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path.string(), hint);
     if (!said) {
-      log::info("waiting for another builder, or for what a killed one left running",
+      log::info("waiting for another builder, or for processes of a killed one",
                 {{"lock", path.string()}, {"pid", holder(lock)}});
     }
     said = true;
@@ -49,7 +49,7 @@ void take(int lock, const fs::path& path, const Interruption& interruption) {
   write_holder(lock);
 }
 
-/// Gives its owner all rights on a directory and on those below it.
+/// Gives the owner all rights on a directory and those below it.
 void open_up(const fs::path& directory) {
   std::error_code error;
   fs::permissions(directory, fs::perms::owner_all, fs::perm_options::add, error);
@@ -60,7 +60,7 @@ void open_up(const fs::path& directory) {
   }
 }
 
-/// Also where what was compiled has taken the rights on it away.
+/// Removes directories that compiled code has made unreadable, too.
 void remove_directory(const fs::path& directory) {
   std::error_code error;
   fs::remove_all(directory, error);
@@ -84,7 +84,7 @@ WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption)
   if (!lock_) throw_errno("open " + lock.string(), hint);
   take(lock_.get(), lock, interruption);
   if (fs::exists(fs::symlink_status(root_))) {
-    log::info("removing what a killed builder left", {{"directory", root_.string()}});
+    log::info("removing the directory of a killed builder", {{"directory", root_.string()}});
     remove_directory(root_);
   }
   for (const fs::path& directory : {root_, source(), build()}) {

@@ -13,10 +13,10 @@
 namespace kms::builder {
 namespace {
 
-/// A file that goes again unless it is finished.
+/// Removes the file again unless it is finished.
 class NewFile {
  public:
-  NewFile(const std::filesystem::path& path, const std::string& on_full) : path_(path), on_full_(on_full) {
+  NewFile(const std::filesystem::path& path, const std::string& option) : path_(path), option_(option) {
     fd_.reset(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, S_IRUSR | S_IWUSR));
     if (!fd_) fail();
   }
@@ -36,31 +36,39 @@ class NewFile {
   }
 
  private:
-  [[noreturn]] void fail() {
-    const bool full = errno == ENOSPC || errno == EDQUOT || errno == EFBIG;
-    throw_errno("write " + path_.string(), full ? "free some space, or " + on_full_ : "");
-  }
+  [[noreturn]] void fail() { throw_errno("write " + path_.string(), write_hint(errno, option_)); }
 
   const std::filesystem::path& path_;
-  const std::string& on_full_;
+  const std::string& option_;
   UniqueFd fd_;
 };
 
 }  // namespace
 
-void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode,
-                      const std::string& on_full) {
-  NewFile target(file, on_full);
+void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode, const std::string& option) {
+  NewFile target(file, option);
   std::vector<char> buffer(std::size_t{1024} * 1024);
   for (off_t at = 0;;) {
     const ssize_t n = ::pread(source, buffer.data(), buffer.size(), at);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) throw_errno("read what is copied to " + file.string());
+    if (n < 0) throw_errno("copy to " + file.string());
     if (n == 0) break;
     target.append({buffer.data(), static_cast<std::size_t>(n)});
     at += n;
   }
   target.finish(mode);
+}
+
+void write_new_file(const std::filesystem::path& file, std::string_view text, mode_t mode,
+                    const std::string& option) {
+  NewFile target(file, option);
+  target.append(text);
+  target.finish(mode);
+}
+
+std::string write_hint(int error, const std::string& option) {
+  const bool full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+  return full ? "free some space, or give " + option + " on a larger disk" : "check " + option;
 }
 
 }  // namespace kms::builder

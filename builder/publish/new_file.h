@@ -1,15 +1,23 @@
-// Copying a file into a new one, wholly or not at all. Functions without state; any thread.
+// Writes new files, whole or not at all.
 #pragma once
 
 #include <sys/types.h>
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 namespace kms::builder {
 
-/// Copies what `source` holds from its beginning on to `file`, which must not be there yet, with fsync(2).
-/// Throws Error and leaves no file then; `on_full` is what to do where the disk is full.
-void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode, const std::string& on_full);
+/// Copies the content of `source` to `file`, which must not exist, with fsync(2). Throws Error and leaves no
+/// file then; `option` chose the place and is part of the next step: "--output".
+void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode, const std::string& option);
+
+/// The same with `text` as content.
+void write_new_file(const std::filesystem::path& file, std::string_view text, mode_t mode,
+                    const std::string& option);
+
+/// "free some space, or give --output on a larger disk" for a full disk, else "check --output".
+[[nodiscard]] std::string write_hint(int error, const std::string& option);
 
 }  // namespace kms::builder

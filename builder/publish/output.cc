@@ -21,40 +21,14 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using mock_kms::v1::BuildInfo;
 
-std::string hint_for(int error) {
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
-    return "free some space, or give --output on a larger disk";
-  return "check --output";
-}
+constexpr auto option = "--output";
+constexpr auto hint = "check --output";
 
 fs::path temporary_name(const fs::path& file) {
   return file.parent_path() / ("." + file.filename().string() + ".builder-new");
 }
 
-class Staged {
- public:
-  explicit Staged(const fs::path& file, mode_t mode) : path_(temporary_name(file)) {
-    fd_.reset(::open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!fd_) throw_errno("write " + path_.string(), hint_for(errno));
-    if (::fchmod(fd_.get(), mode) < 0) throw_errno("set the mode of " + path_.string(), hint_for(errno));
-  }
-
-  void append(std::string_view data) {
-    if (!write_all(fd_.get(), data)) fail();
-  }
-
-  void finish() {
-    if (::fsync(fd_.get()) < 0) fail();
-  }
-
- private:
-  [[noreturn]] void fail() { throw_errno("write " + path_.string(), hint_for(errno)); }
-
-  fs::path path_;
-  UniqueFd fd_;
-};
-
-/// Some file systems (NFS) lock no directories; then two builders for one output are the user's to avoid.
+/// Some file systems (NFS) lock no directories; a warning asks the user to avoid two builders for one output.
 void lock(int directory, const fs::path& path, const Interruption& interruption) {
   bool said = false;
   while (::flock(directory, LOCK_EX | LOCK_NB) < 0) {
@@ -76,15 +50,19 @@ Output::Output(fs::path binary, const Interruption& interruption) : binary_(std:
   const fs::path directory = binary_.parent_path();
   std::error_code error;
   fs::create_directories(directory, error);
-  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), "check --output");
+  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), hint);
   directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory_) throw_errno("open " + directory.string(), "check --output");
+  if (!directory_) throw_errno("open " + directory.string(), hint);
   lock(directory_.get(), directory, interruption);
   for (const fs::path& file : {binary_, info_path()}) {
     if (fs::is_directory(file, error))
-      throw Error("cannot write " + file.string() + ": it is a directory", "check --output");
+      throw Error("cannot write " + file.string() + ": it is a directory", hint);
   }
-  const Staged probe(binary_, 0600);  // a directory that cannot be written is known before the compile
+  remove_staged();
+  // Fails before the compile, not after it.
+  const fs::path probe = temporary_name(binary_);
+  if (!UniqueFd(::open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)))
+    throw_errno("write " + probe.string(), write_hint(errno, option));
   remove_staged();
 }
 
@@ -107,7 +85,7 @@ void Output::check_mode() const {
   struct stat status {};
   if (::stat(binary_.c_str(), &status) < 0) throw_errno("use " + binary_.string());
   if ((status.st_mode & 0555) != 0555)
-    throw Error("cannot use " + binary_.string() + ": its mode keeps some from running it");
+    throw Error("cannot use " + binary_.string() + ": its mode does not let everybody run it");
 }
 
 void Output::publish(const BuildInfo& info) {
@@ -127,7 +105,7 @@ void Output::replace_info(const BuildInfo& info) {
 fs::path Output::stage(int built, BuildInfo& info) {
   const fs::path staged = temporary_name(binary_);
   remove_staged();
-  copy_to_new_file(built, staged, 0755, "give --output on a larger disk");
+  copy_to_new_file(built, staged, 0755, option);
   info.mutable_binary()->set_path(binary_.string());
   info.mutable_binary()->set_size(static_cast<std::uint32_t>(fs::file_size(staged)));
   info.mutable_binary()->set_sha256(sha256_of_file(staged).value_or(""));
@@ -137,22 +115,22 @@ fs::path Output::stage(int built, BuildInfo& info) {
 void Output::remove_staged() const {
   for (const fs::path& file : {binary_, info_path()}) {
     const fs::path staged = temporary_name(file);
-    if (::unlink(staged.c_str()) < 0 && errno != ENOENT)
-      throw_errno("remove " + staged.string(), "check --output");
+    if (::unlink(staged.c_str()) < 0 && errno != ENOENT) throw_errno("remove " + staged.string(), hint);
   }
 }
 
 void Output::stage_info(const BuildInfo& info) const {
-  Staged staged(info_path(), 0644);
-  staged.append(build_info_json(info));
-  staged.finish();
+  const fs::path staged = temporary_name(info_path());
+  fs::remove(staged);
+  write_new_file(staged, build_info_json(info), 0644, option);
 }
 
 void Output::move_into_place(const fs::path& file) const {
   if (::rename(temporary_name(file).c_str(), file.c_str()) < 0)
-    throw_errno("publish " + file.string(), hint_for(errno));
+    throw_errno("publish " + file.string(), write_hint(errno, option));
   // The directory is synced after each rename, so that a power loss keeps their order.
-  if (::fsync(directory_.get()) < 0) throw_errno("sync " + file.parent_path().string(), hint_for(errno));
+  if (::fsync(directory_.get()) < 0)
+    throw_errno("sync " + file.parent_path().string(), write_hint(errno, option));
 }
 
 }  // namespace kms::builder

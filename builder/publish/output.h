@@ -1,11 +1,10 @@
-// Output is where the binary and its build-info.json are published, as a pair that is never torn.
+// Output publishes the binary and its build-info.json as a pair that is never torn.
 //
-// Used on one thread; it holds flock(2) on the directory while it lives, for milliseconds or while an old
-// binary is proven. Both files are first written under a temporary name beside their places, with fsync(2),
-// then renamed: build-info.json first, which also describes the binary that it replaces (`previous`), then
-// the binary. A kill or a power loss at any moment thus leaves a whole binary, old or new, and a
-// build-info.json that describes it. Temporary names are fixed, so that whoever holds the lock next can
-// remove what a killed builder left.
+// Used on one thread. While it lives it holds flock(2) on the directory: for milliseconds, or while an old
+// binary is smoke-tested. Both files are written under temporary names with fsync(2), then renamed: first
+// build-info.json, which also describes the binary that it replaces (`previous`), then the binary. A kill or
+// a power loss thus leaves a whole binary, old or new, with a build-info.json that describes it. Temporary
+// names are fixed, so that the next holder of the lock removes what a killed builder left.
 #pragma once
 
 #include <filesystem>
@@ -19,29 +18,29 @@ namespace kms::builder {
 
 class Output {
  public:
-  /// Makes the directory of `binary` where missing, waits for its lock, proves that it can be written, and
-  /// removes left-overs. Throws Error, Interrupted.
+  /// Makes the directory of `binary`, waits for its lock, checks that it is writable, and removes left-overs.
+  /// Throws Error, Interrupted.
   Output(std::filesystem::path binary, const Interruption& interruption);
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
-  /// Removes what was staged and not published.
+  /// Removes a staged binary that was not published.
   ~Output();
 
-  /// The record of the binary that stands there; nothing where either is missing or they do not match.
+  /// The record of the current binary; empty if either is missing or they do not match.
   [[nodiscard]] std::optional<mock_kms::v1::BuildInfo> current() const;
 
-  /// Throws Error where not everybody may read and run the binary that stands there.
+  /// Throws Error unless everybody may read and run the current binary.
   void check_mode() const;
 
-  /// Copies what `built` holds beside its place with mode 0755, and completes `info` with path, size and
-  /// SHA-256. Returns where the copy is until it is published. Throws Error.
+  /// Copies the binary beside its place with mode 0755, and completes `info` with path, size and SHA-256.
+  /// Returns the path of the copy. Throws Error.
   std::filesystem::path stage(int built, mock_kms::v1::BuildInfo& info);
 
-  /// Moves what was staged into place, with `info` as its record. Throws Error.
+  /// Moves the staged binary into place, with `info` as its record. Throws Error.
   void publish(const mock_kms::v1::BuildInfo& info);
 
-  /// Replaces build-info.json alone: the same binary has become known by another commit. Throws Error.
+  /// Replaces build-info.json alone: another commit gave the same binary. Throws Error.
   void replace_info(const mock_kms::v1::BuildInfo& info);
 
  private:

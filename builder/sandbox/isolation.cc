@@ -17,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
-constexpr auto patience = 10s;  ///< for a try, which takes milliseconds
+constexpr auto try_timeout = 10s;
 
-/// What any compiler of a Linux distribution reads. Of /etc only what says where programs and libraries are.
+/// Read by the compilers of every Linux distribution. /etc only as far as it locates programs and libraries.
 const std::vector<std::string> system_paths{"/usr",
                                             "/bin",
                                             "/sbin",
@@ -33,7 +33,7 @@ const std::vector<std::string> system_paths{"/usr",
                                             "/etc/ld.so.conf.d",
                                             "/etc/ccache.conf"};
 
-/// What a program reads that fetches by https.
+/// Read by programs that use https.
 const std::vector<std::string> network_paths{"/etc/resolv.conf", "/etc/hosts",         "/etc/nsswitch.conf",
                                              "/etc/ssl/certs",   "/etc/pki/tls/certs", "/etc/pki/ca-trust"};
 
@@ -49,14 +49,13 @@ fs::path real_path(const fs::path& path) {
   return error ? path : real;
 }
 
-/// Under its own name and, where links lead there, under the real one.
+/// Adds the path and, if it contains links, the real path.
 void add_readable(const fs::path& path, std::vector<std::string>& readable) {
   readable.push_back(path.string());
   if (const fs::path real = real_path(path); real != path) readable.push_back(real.string());
 }
 
-/// Somebody's home, a directory above one, or the ~/.local that everything of a user may lie in: not to be
-/// shown for a single program.
+/// True for a home, a directory above one, and ~/.local: too much to show for a single program.
 bool holds_a_home(const fs::path& directory) {
   const char* variable = std::getenv("HOME");
   const passwd* entry = ::getpwuid(::geteuid());
@@ -70,14 +69,14 @@ bool holds_a_home(const fs::path& directory) {
   });
 }
 
-/// What a tool of another place than the system's has around it: its libraries stand beside its bin.
-fs::path surroundings(const fs::path& tool) {
+/// The directory of a tool outside of the system's directories, with the libraries beside its bin.
+fs::path installation_of(const fs::path& tool) {
   const fs::path bin = tool.parent_path();
   if (bin.filename() == "bin" && !holds_a_home(bin.parent_path())) return bin.parent_path();
   return holds_a_home(bin) ? tool : bin;
 }
 
-/// The directories of PATH, and the tools.
+/// Adds the directories of PATH, and the tools.
 void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& readable) {
   const char* path = std::getenv("PATH");
   std::istringstream directories(path == nullptr ? "" : path);
@@ -89,21 +88,35 @@ void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& 
     std::error_code error;
     const fs::path real = fs::canonical(tool, error);
     if (error || is_system_path(real)) continue;
-    readable.push_back(surroundings(real).string());
+    readable.push_back(installation_of(real).string());
   }
 }
 
-/// From the strongest to the weakest. A normal container denies namespaces to root but lets it become another
-/// user; a user namespace without privileges does it the other way round.
-std::vector<Sandbox> ladder(const Sandbox& base) {
-  std::vector<Sandbox> rungs;
+/// The paths and limits that every candidate has.
+Sandbox base_sandbox(const IsolationRequest& request, const std::vector<std::string>& tools,
+                     const ToolDirectories& directories) {
+  Sandbox base;
+  base.limits = request.limits;
+  base.readable = system_paths;
+  for (const std::string& path : request.readable) add_readable(path, base.readable);
+  add_tools(tools, base.readable);
+  for (const auto& list : {directories.work, directories.kept}) {
+    for (const fs::path& directory : list) base.writable.push_back(directory.string());
+  }
+  return base;
+}
+
+/// The strictest first. A normal container denies namespaces to root but lets it become another user; an
+/// unprivileged user namespace does the opposite.
+std::vector<Sandbox> candidates(const Sandbox& base) {
+  std::vector<Sandbox> sandboxes;
   const auto add = [&](uid_t user, bool user_namespace, bool files, bool others) {
-    Sandbox rung = base;
-    rung.user = user;
-    rung.user_namespace = user_namespace;
-    rung.files = files;
-    rung.processes = rung.network = others;
-    rungs.push_back(std::move(rung));
+    Sandbox sandbox = base;
+    sandbox.user = user;
+    sandbox.user_namespace = user_namespace;
+    sandbox.files = files;
+    sandbox.processes = sandbox.network = others;
+    sandboxes.push_back(std::move(sandbox));
   };
   const bool root = ::geteuid() == 0;
   const uid_t user = root ? compiling_user : 0;
@@ -117,20 +130,20 @@ std::vector<Sandbox> ladder(const Sandbox& base) {
     add(0, true, false, true);  // without any capability
   }
   add(0, false, false, false);
-  return rungs;
+  return sandboxes;
 }
 
-/// Why a sandbox cannot be entered here, "" where it can.
-std::string why_denied(const Sandbox& sandbox, const Interruption& interruption) {
+/// Enters the sandbox in a new process, to learn if that is allowed here.
+Outcome<> try_to_enter(const Sandbox& sandbox, const Interruption& interruption) {
   std::string reason;
   const process::RunEnd end =
-      process::run({sandbox_command(sandbox, {}), {}, {}, "/", true}, {patience, 1s, interruption.fd()},
+      process::run({sandbox_command(sandbox, {}), {}, {}, "/", true}, {try_timeout, 1s, interruption.fd()},
                    [&](std::string_view line) { reason = line; });
   interruption.check();
   const auto* status = std::get_if<process::ExitStatus>(&end);
-  if (status != nullptr && status->success()) return "";
-  if (status == nullptr) return "the try did not end";
-  return reason.empty() ? "the try " + status->text() : reason;
+  if (status != nullptr && status->success()) return {};
+  if (status == nullptr) return Error("the try did not end");
+  return Error(reason.empty() ? "the try " + status->text() : reason);
 }
 
 std::vector<std::string> measures_of(const Sandbox& sandbox) {
@@ -140,7 +153,7 @@ std::vector<std::string> measures_of(const Sandbox& sandbox) {
   if (sandbox.files) names.emplace_back("files");
   if (sandbox.network) names.emplace_back("network");
   if (sandbox.processes) names.emplace_back("processes");
-  if (unprivileged) names.emplace_back("limits");  // root is not held to a number of processes
+  if (unprivileged) names.emplace_back("limits");  // the number of processes does not limit root
   return names;
 }
 
@@ -150,7 +163,7 @@ std::string listed(const std::vector<std::string>& names) {
   return text;
 }
 
-/// Links are changed themselves, not what they lead to.
+/// Changes the owner of a link itself, not of its target.
 void give(const fs::path& path, uid_t user) {
   if (::lchown(path.c_str(), user, user) < 0) throw_errno("give " + path.string() + " to the compiling user");
 }
@@ -164,7 +177,7 @@ void give(const ToolDirectories& directories, uid_t user) {
   }
 }
 
-/// Says what is in force. Throws Error where more is demanded.
+/// Logs the restrictions in force. Throws Error if more are required.
 void report(const std::vector<std::string>& in_force, const std::string& why, bool required) {
   std::vector<std::string> lacking;
   for (const char* name : {"user", "files", "network", "processes", "limits"}) {
@@ -191,36 +204,29 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
     log::warning("the compiler is not isolated", {{"why", "--isolation off"}});
     return isolation;
   }
-  Sandbox base;
-  base.limits = request.limits;
-  base.readable = system_paths;
-  for (const std::string& path : request.readable) add_readable(path, base.readable);
-  add_tools(tools, base.readable);
-  for (const auto& list : {directories.work, directories.kept}) {
-    for (const fs::path& directory : list) base.writable.push_back(directory.string());
-  }
+  const Sandbox base = base_sandbox(request, tools, directories);
   const uid_t self = ::geteuid();
   std::string why;
   uid_t owner = self;
-  for (const Sandbox& rung : ladder(base)) {
-    std::string denied;
+  for (const Sandbox& sandbox : candidates(base)) {
+    Outcome<> entered;
     try {
-      const uid_t wanted = rung.user == 0 ? self : rung.user;
+      const uid_t wanted = sandbox.user == 0 ? self : sandbox.user;
       if (wanted != owner) give(directories, wanted);
       owner = wanted;
-      denied = why_denied(rung, interruption);
+      entered = try_to_enter(sandbox, interruption);
     } catch (const Error& error) {
-      denied = error.cause();
+      entered = error;
     }
-    if (denied.empty()) {
+    if (entered) {
       isolation.on_ = true;
-      isolation.sandbox_ = rung;
-      isolation.in_force_ = measures_of(rung);
+      isolation.sandbox_ = sandbox;
+      isolation.in_force_ = measures_of(sandbox);
       report(isolation.in_force_, why, request.required);
       return isolation;
     }
-    log::debug("isolation denied", {{"why", denied}});
-    if (why.empty()) why = denied;
+    log::debug("isolation denied", {{"why", entered.error().cause()}});
+    if (why.empty()) why = entered.error().cause();
   }
   throw Error("cannot start a compiler: " + why, "give --isolation off");
 }
@@ -235,8 +241,8 @@ std::vector<std::string> Isolation::command(const std::vector<std::string>& comm
   return sandbox_command(sandbox, command);
 }
 
-std::vector<std::string> Isolation::proof(const std::vector<std::string>& command,
-                                          const fs::path& program) const {
+std::vector<std::string> Isolation::smoke_test(const std::vector<std::string>& command,
+                                               const fs::path& program) const {
   if (!on_) return command;
   Sandbox sandbox = sandbox_;
   sandbox.readable.push_back(program.string());

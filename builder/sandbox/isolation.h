@@ -1,7 +1,7 @@
-// Isolation is what fetched code is kept from while it is configured, compiled and proven.
+// Isolation sandboxes fetched code during configure, compile and the smoke test.
 //
-// establish() finds out by trying what the kernel and the container allow, strongest first; a value then,
-// used on one thread. What it tries is what it does later: no guess from versions or capabilities.
+// establish() tries which restrictions the kernel and the container allow, the strictest first, by entering
+// the real sandbox: it guesses nothing from versions or capabilities. A value after that; used on one thread.
 #pragma once
 
 #include <filesystem>
@@ -9,49 +9,49 @@
 #include <vector>
 
 #include "builder/run/interruption.h"
-#include "builder/sandbox/sandbox.h"
+#include "builder/sandbox/step.h"
 
 namespace kms::builder {
 
-/// Who compiles where the builder is root: an id that no distribution gives to anybody (systemd's range for
-/// dynamic users).
+/// Root compiles as this user: an id that no distribution gives to anybody (systemd's range for dynamic
+/// users).
 inline constexpr uid_t compiling_user = 64731;
 
 struct IsolationRequest {
   bool wanted = true;
-  bool required = false;              ///< without all of it nothing is compiled
-  std::vector<std::string> readable;  ///< beside the system's programs, headers and libraries
+  bool required = false;              ///< fail unless all restrictions are in force
+  std::vector<std::string> readable;  ///< besides the system's programs, headers and libraries
   ProcessLimits limits;
 };
 
-/// Directories that the tools write to.
+/// The directories that the tools write to.
 struct ToolDirectories {
-  std::vector<std::filesystem::path> work;  ///< given to the compiling user with all that is in them
-  std::vector<std::filesystem::path> kept;  ///< from build to build: only they themselves are given
+  std::vector<std::filesystem::path> work;  ///< the compiling user becomes the owner of all their content
+  std::vector<std::filesystem::path> kept;  ///< kept between builds: the user owns only the directories
 };
 
 class Isolation {
  public:
-  /// Keeps nothing from anybody.
+  /// No restrictions.
   Isolation() = default;
 
-  /// `tools` are absolute paths of programs. Says in one log line what is in force. Throws Error where
-  /// something is required and denied, Interrupted.
+  /// `tools` are absolute paths of programs. Logs the restrictions that are in force. Throws Error if one is
+  /// required and denied, Interrupted.
   [[nodiscard]] static Isolation establish(const IsolationRequest& request,
                                            const std::vector<std::string>& tools,
                                            const ToolDirectories& directories,
                                            const Interruption& interruption);
 
-  /// The words that run `command` under it, without the builder's descriptors even where it is off.
-  /// `network`: that one thing is allowed.
+  /// The command that runs `command` isolated. It never inherits the builder's descriptors. `network` allows
+  /// network access.
   [[nodiscard]] std::vector<std::string> command(const std::vector<std::string>& command,
                                                  bool network = false) const;
 
-  /// The words that run `program` by `command`: it can be read and nothing can be written.
-  [[nodiscard]] std::vector<std::string> proof(const std::vector<std::string>& command,
-                                               const std::filesystem::path& program) const;
+  /// The command that runs `command` isolated, with `program` readable and nothing writable.
+  [[nodiscard]] std::vector<std::string> smoke_test(const std::vector<std::string>& command,
+                                                    const std::filesystem::path& program) const;
 
-  /// What is in force: "user", "files", "network", "processes", "limits"; none of them where it is off.
+  /// The restrictions in force: "user", "files", "network", "processes", "limits".
   [[nodiscard]] const std::vector<std::string>& in_force() const { return in_force_; }
 
  private:

@@ -16,12 +16,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where the new root is put together. Every system has the directory; nothing of it is needed any more.
+/// The new root is put together here: every system has the directory, and its content is not needed any more.
 constexpr auto stage = "/proc";
 
 constexpr auto devices = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
 
-/// Of memory, for programs that write to /tmp whatever TMPDIR says.
+/// For programs that write to /tmp whatever TMPDIR says.
 constexpr auto tmpfs_options = "size=64m,mode=1777";
 
 enum class Access { read_only, read_write, device };
@@ -32,7 +32,7 @@ bool covers(const std::string& directory, const std::string& path) {
   return path == directory || path.starts_with(directory + "/");
 }
 
-/// A mount of its own of what `path` is now, not yet at a place.
+/// A copy of the mount at `path`, not attached yet.
 UniqueFd detached(const std::string& path, Access access) {
   UniqueFd tree(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (!tree) throw_errno("mount " + path + " for the compiler");
@@ -66,11 +66,11 @@ void mount_new(const char* type, const std::string& path, const char* options) {
 struct Piece {
   std::string path;
   bool directory = false;
-  UniqueFd tree;     ///< none where it is a link
-  std::string link;  ///< where it leads then
+  UniqueFd tree;     ///< empty if it is a link
+  std::string link;  ///< the link's target
 };
 
-/// Taken before the stage hides anything.
+/// Runs before the stage hides anything.
 std::vector<Piece> collect(const Sandbox& sandbox) {
   std::vector<Piece> pieces;
   const auto add = [&](const std::string& path, Access access) {
@@ -81,7 +81,7 @@ std::vector<Piece> collect(const Sandbox& sandbox) {
         if (covers(piece.path, path)) return;
       }
       if (S_ISLNK(status.st_mode)) {
-        std::error_code broken;  // links on the way to its end may not be in the view
+        std::error_code broken;  // further links to the target may not be in the view
         const fs::path end = fs::canonical(path, broken);
         pieces.push_back({path, false, {}, broken ? fs::read_symlink(path) : end});
         return;
@@ -115,7 +115,7 @@ void furnish(const std::vector<Piece>& pieces) {
   mount_new("proc", "/proc", "");
 }
 
-/// pivot_root(2), "pivot_root(".", ".")": the old root ends up on top of the new one and is taken off.
+/// pivot_root(".", ".") stacks the old root on the new one, which is then unmounted (pivot_root(2)).
 void change_root() {
   if (::chdir(stage) < 0 || ::syscall(SYS_pivot_root, ".", ".") < 0 || ::umount2(".", MNT_DETACH) < 0 ||
       ::chdir("/") < 0)
@@ -128,8 +128,8 @@ void change_root() {
 
 }  // namespace
 
-void enter_private_files(const Sandbox& sandbox) {
-  // Nothing that is mounted from now on may reach the namespace around this one.
+void enter_private_root(const Sandbox& sandbox) {
+  // New mounts must not reach the namespace around this one.
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
     throw_errno("separate the compiler's mounts");
   const std::vector<Piece> pieces = collect(sandbox);

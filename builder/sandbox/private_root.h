@@ -1,15 +1,15 @@
-// A view of the file system in which nothing is but what a compiler needs.
+// enter_private_root() gives the compiler a root with nothing but its own files, /proc and harmless devices.
 //
-// Called in the sandbox step only, a process with one thread and a mount namespace of its own.
+// Called in the sandbox step only: a process with one thread and a mount namespace of its own.
 #pragma once
 
-#include "builder/sandbox/sandbox.h"
+#include "builder/sandbox/step.h"
 
 namespace kms::builder {
 
-/// Makes a file system in memory the root, with the sandbox' readable and writable paths at their places, the
-/// former read-only, an own /proc, the harmless devices and small /tmp and /dev/shm. Needs CAP_SYS_ADMIN in
-/// the namespace, Linux 5.12. Throws Error "cannot mount ...".
-void enter_private_files(const Sandbox& sandbox);
+/// Mounts a file system in memory as root. The sandbox' readable paths appear in it read-only, the writable
+/// ones writable, beside small /tmp and /dev/shm. Needs CAP_SYS_ADMIN in the namespace and Linux 5.12. Throws
+/// Error "cannot mount ...".
+void enter_private_root(const Sandbox& sandbox);
 
 }  // namespace kms::builder

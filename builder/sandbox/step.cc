@@ -11,18 +11,83 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
-#include <string>
+#include <string_view>
 
 #include "builder/sandbox/private_root.h"
-#include "builder/sandbox/sandbox.h"
 #include "common/error.h"
 #include "common/io/fd.h"
 
 namespace kms::builder {
 namespace {
+
+constexpr std::string_view step_word = "sandbox-step";
+constexpr std::string_view end_word = "--";
+
+std::uint64_t number(std::string_view text) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw Error("cannot read a sandbox: '" + std::string(text) + "' is no number");
+  return value;
+}
+
+struct Flag {
+  std::string_view name;
+  bool& value;
+};
+
+struct Number {
+  std::string_view name;
+  std::uint64_t& value;
+};
+
+std::array<Flag, 5> flags_of(Sandbox& sandbox) {
+  return {{{"open", sandbox.open},
+           {"user-namespace", sandbox.user_namespace},
+           {"files", sandbox.files},
+           {"processes", sandbox.processes},
+           {"network", sandbox.network}}};
+}
+
+std::array<Number, 4> limits_of(Sandbox& sandbox) {
+  return {{{"limit-cpu", sandbox.limits.cpu_seconds},
+           {"limit-memory", sandbox.limits.memory},
+           {"limit-processes", sandbox.limits.processes},
+           {"limit-file", sandbox.limits.file_bytes}}};
+}
+
+void read_argument(std::string_view argument, Sandbox& sandbox) {
+  const std::size_t equals = std::min(argument.find('='), argument.size());
+  const std::string_view name = argument.substr(0, equals);
+  const std::string_view value = argument.substr(std::min(equals + 1, argument.size()));
+  for (const Flag& flag : flags_of(sandbox)) {
+    if (name == flag.name) return void(flag.value = true);
+  }
+  for (const Number& limit : limits_of(sandbox)) {
+    if (name == limit.name) return void(limit.value = number(value));
+  }
+  if (name == "user") return void(sandbox.user = static_cast<uid_t>(number(value)));
+  if (name == "readable") return void(sandbox.readable.emplace_back(value));
+  if (name == "writable") return void(sandbox.writable.emplace_back(value));
+  throw Error("cannot read a sandbox: unknown argument '" + std::string(argument) + "'");
+}
+
+/// Reads the arguments of sandbox_command(); `command` becomes the index of the command's first word.
+Sandbox read_sandbox(int argc, char** argv, int& command) {
+  Sandbox sandbox;
+  for (command = 2; command < argc; ++command) {
+    if (end_word == argv[command]) {
+      ++command;
+      return sandbox;
+    }
+    read_argument(argv[command], sandbox);
+  }
+  throw Error("cannot read a sandbox: its end is missing");
+}
 
 constexpr int cannot_enter = 125;
 constexpr int cannot_start = 126;
@@ -43,9 +108,8 @@ void write_map(const char* file, const std::string& text) {
   if (!fd || ::write(fd.get(), text.data(), text.size()) < 0) throw_errno("write " + std::string(file));
 }
 
-/// user_namespaces(7): one id may be mapped without privileges, and the groups have to be given up before.
-/// Not so root's (since Linux 5.12 that needs CAP_SETFCAP): it has the namespace without its id, which files
-/// know.
+/// One id may be mapped without privileges, after the groups are given up (user_namespaces(7)). Root's id
+/// needs CAP_SETFCAP since Linux 5.12, so root stays unmapped.
 void enter_user_namespace() {
   const std::string user = std::to_string(::geteuid());
   const std::string group = std::to_string(::getegid());
@@ -92,7 +156,7 @@ void drop_privileges() {
   check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "rule out new privileges");
 }
 
-/// An unprivileged user may be kept from directories on the way.
+/// A directory above may deny an unprivileged user access.
 void check_reach(const Sandbox& sandbox) {
   for (const std::string& path : sandbox.writable) {
     if (::access(path.c_str(), W_OK | X_OK) < 0) throw_errno("write to " + path + " as an unprivileged user");
@@ -100,7 +164,7 @@ void check_reach(const Sandbox& sandbox) {
 }
 
 void enter(const Sandbox& sandbox, const std::string& directory) {
-  if (sandbox.files) enter_private_files(sandbox);
+  if (sandbox.files) enter_private_root(sandbox);
   set_limits(sandbox.limits);
   if (sandbox.user != 0 && !sandbox.user_namespace) become(sandbox.user);
   drop_privileges();
@@ -132,8 +196,7 @@ int exit_with(int status) {
   return 128 + WTERMSIG(status);
 }
 
-/// Waits for the first process of a PID namespace. When that has ended, the kernel has ended all others in
-/// it.
+/// Waits for the first process of a PID namespace. The kernel ends all others with it.
 int wait_for_namespace(pid_t first, const sigset_t& signals) {
   for (;;) {
     const int signal = ::sigwaitinfo(&signals, nullptr);
@@ -143,8 +206,8 @@ int wait_for_namespace(pid_t first, const sigset_t& signals) {
   }
 }
 
-/// Waits for a process that shares this one's group, and so gets its signals by itself. Where the builder is
-/// gone nobody waits for the others that it has started: those are waited for too, as the lock is still held.
+/// Waits for a process of this process group, which gets the group's signals by itself. If the builder is
+/// gone, also waits for all other descendants, so that the lock is held until they are gone.
 int wait_for(pid_t first, pid_t builder) {
   int status = 0;
   while (::waitpid(first, &status, 0) != first) {
@@ -155,19 +218,18 @@ int wait_for(pid_t first, pid_t builder) {
   return exit_with(status);
 }
 
-/// Starts the command in a process of its own that has nothing of the builder's but the first three
-/// descriptors.
+/// Starts the command in a new process that keeps only the first three descriptors.
 int run(const Sandbox& sandbox, const std::string& directory, char** command) {
   const pid_t builder = ::getppid();
   const sigset_t signals = watched_signals();
   check(::sigprocmask(SIG_BLOCK, &signals, nullptr), "block signals");
-  // A builder that is killed takes a namespace along; the lock of its directory is held until that is done.
+  // A killed builder takes the namespace along; the lock is held until that is done.
   if (sandbox.processes) {
     check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
   } else {
     check(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "wait for all processes");
   }
-  // What runs as this user could take the descriptors of this process (pidfd_getfd(2)). exec undoes it.
+  // Processes of this user could take the descriptors of this one (pidfd_getfd(2)). exec undoes it.
   check(::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "hide the descriptors");
   const pid_t first = ::fork();
   check(first, "make a process");
@@ -182,7 +244,24 @@ int run(const Sandbox& sandbox, const std::string& directory, char** command) {
 
 }  // namespace
 
-int run_sandbox_step(int argc, char** argv) {
+std::vector<std::string> sandbox_command(const Sandbox& sandbox, const std::vector<std::string>& command) {
+  Sandbox copy = sandbox;
+  std::vector<std::string> words{"/proc/self/exe", std::string(step_word),
+                                 "user=" + std::to_string(sandbox.user)};
+  for (const Flag& flag : flags_of(copy)) {
+    if (flag.value) words.emplace_back(flag.name);
+  }
+  for (const Number& limit : limits_of(copy))
+    words.push_back(std::string(limit.name) + "=" + std::to_string(limit.value));
+  for (const std::string& path : sandbox.readable) words.push_back("readable=" + path);
+  for (const std::string& path : sandbox.writable) words.push_back("writable=" + path);
+  words.emplace_back(end_word);
+  words.insert(words.end(), command.begin(), command.end());
+  return words;
+}
+
+std::optional<int> run_sandbox_step(int argc, char** argv) {
+  if (argc < 2 || step_word != argv[1]) return std::nullopt;
   try {
     int command = 0;
     const Sandbox sandbox = read_sandbox(argc, argv, command);

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <ctime>
 
-#include "builder/trust/openssl.h"
 #include "builder/trust/ssh.h"
+#include "common/text/glob.h"
 
 namespace kms::builder {
 namespace {
@@ -16,7 +16,7 @@ void skip_blanks(std::string_view& text) {
   text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
 }
 
-/// The next word; blanks between quotes belong to it. Nothing where a quote is not closed.
+/// Takes the next word; blanks between quotes belong to it. Empty if a quote is not closed.
 std::optional<std::string_view> take_word(std::string_view& text) {
   skip_blanks(text);
   bool quoted = false;
@@ -30,7 +30,7 @@ std::optional<std::string_view> take_word(std::string_view& text) {
   return word;
 }
 
-/// The next of a list with commas; those between quotes do not count.
+/// Takes the next item of a list; commas between quotes do not count.
 std::string_view take_item(std::string_view& list) {
   bool quoted = false;
   std::size_t size = 0;
@@ -54,29 +54,6 @@ bool is_key_type(std::string_view word) {
           word.starts_with("rsa-"));
 }
 
-/// Greedy, with one step back: linear in the product of both lengths.
-bool matches(std::string_view text, std::string_view pattern) {
-  std::size_t t = 0;
-  std::size_t p = 0;
-  std::size_t star = std::string_view::npos;
-  std::size_t resume = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      resume = t;
-    } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++resume;
-    } else {
-      return false;
-    }
-  }
-  return pattern.find_first_not_of('*', p) == std::string_view::npos;
-}
-
 std::string day(std::int64_t time) {
   const std::time_t value = time;
   std::tm parts{};
@@ -95,8 +72,8 @@ bool matches_patterns(std::string_view text, std::string_view patterns) {
     const std::string_view pattern = patterns.substr(0, size);
     patterns.remove_prefix(std::min(size + 1, patterns.size()));
     if (pattern.starts_with('!')) {
-      if (matches(text, pattern.substr(1))) return false;
-    } else if (matches(text, pattern)) {
+      if (glob_match(pattern.substr(1), text)) return false;
+    } else if (glob_match(pattern, text)) {
       found = true;
     }
   }
@@ -126,8 +103,7 @@ std::optional<std::int64_t> signing_time(std::string_view text) {
   return exists ? std::optional<std::int64_t>(seconds) : std::nullopt;
 }
 
-/// "" or why it cannot be read.
-std::string AllowedSigners::read_option(std::string_view option, Entry& entry) {
+Outcome<> AllowedSigners::read_option(std::string_view option, Entry& entry) {
   const std::size_t equals = std::min(option.find('='), option.size());
   std::string name(option.substr(0, equals));
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -139,33 +115,34 @@ std::string AllowedSigners::read_option(std::string_view option, Entry& entry) {
   } else if (name == "valid-after" || name == "valid-before") {
     auto& time = name == "valid-after" ? entry.valid_after : entry.valid_before;
     time = signing_time(value);
-    if (!time) return "'" + std::string(value) + "' is no time such as 20240131 or 202401311200Z";
+    if (!time) return Error("'" + std::string(value) + "' is no time such as 20240131 or 202401311200Z");
   } else {
-    return "the option '" + std::string(option) + "' is not known";
+    return Error("the option '" + std::string(option) + "' is not known");
   }
-  return "";
+  return {};
 }
 
-/// "" or why it cannot be read.
-std::string AllowedSigners::read(std::string_view line, Entry& entry) {
-  if (line.size() > max_line) return "it is too long";
+Outcome<AllowedSigners::Entry> AllowedSigners::read(std::string_view line, unsigned number) {
+  Entry entry;
+  entry.line = number;
+  if (line.size() > max_line) return Error("it is too long");
   const auto principals = take_word(line);
   auto word = take_word(line);
-  if (!principals || !word) return "a quote is not closed";
+  if (!principals || !word) return Error("a quote is not closed");
   entry.principals = unquoted(*principals);
   if (!is_key_type(*word)) {
     for (std::string_view options = *word; !options.empty();) {
-      if (std::string why = read_option(take_item(options), entry); !why.empty()) return why;
+      if (const auto option = read_option(take_item(options), entry); !option) return option.error();
     }
     word = take_word(line);
   }
   const auto base64 = take_word(line);
   if (!word || !base64 || word->empty() || base64->empty())
-    return "it is not 'principals [options] type key'";
-  const auto key = openssl::decode_base64(*base64);
-  if (!key || ssh_key_type(*key) != *word) return "its key is not one of the type that it names";
+    return Error("it is not 'principals [options] type key'");
+  const auto key = decode_base64(*base64);
+  if (!key || ssh_key_type(*key) != *word) return Error("its key is not one of the type that it names");
   entry.key = *key;
-  return "";
+  return entry;
 }
 
 Outcome<AllowedSigners> AllowedSigners::parse(std::string_view text, const std::string& file) {
@@ -177,34 +154,34 @@ Outcome<AllowedSigners> AllowedSigners::parse(std::string_view text, const std::
     text.remove_prefix(std::min(size + 1, text.size()));
     skip_blanks(line);
     if (line.empty() || line.starts_with('#')) continue;
-    Entry entry;
-    entry.line = number;
-    if (const std::string why = read(line, entry); !why.empty()) {
-      return Error("cannot read line " + std::to_string(number) + " of " + file + ": " + why,
-                   "see 'ALLOWED SIGNERS' in ssh-keygen(1)");
+    Outcome<Entry> entry = read(line, number);
+    if (!entry) {
+      return Error(
+          "cannot read line " + std::to_string(number) + " of " + file + ": " + entry.error().cause(),
+          "see 'ALLOWED SIGNERS' in ssh-keygen(1)");
     }
-    signers.entries_.push_back(std::move(entry));
+    signers.entries_.push_back(*std::move(entry));
   }
   if (signers.entries_.empty())
     return Error("cannot use " + file + ": it allows no signer", "add a line 'principals type key'");
   return signers;
 }
 
-/// "" where the entry lets its key sign.
-std::string AllowedSigners::why_not(const Entry& entry, std::string_view name_space,
-                                    std::int64_t time) const {
+Outcome<> AllowedSigners::check(const Entry& entry, std::string_view name_space, std::int64_t time) const {
   const std::string where = "line " + std::to_string(entry.line) + " of " + file_;
-  if (entry.authority) return where + " makes it an authority for certificates, which are not supported";
+  if (entry.authority)
+    return Error(where + " makes it an authority for certificates, which are not supported");
   if (entry.namespaces && !matches_patterns(name_space, *entry.namespaces)) {
-    return where + " allows it for '" + *entry.namespaces + "' and not for '" + std::string(name_space) + "'";
+    return Error(where + " allows it for '" + *entry.namespaces + "' and not for '" +
+                 std::string(name_space) + "'");
   }
   if (entry.valid_after && time < *entry.valid_after) {
-    return where + " allows it from " + day(*entry.valid_after) + ", and this is of " + day(time);
+    return Error(where + " allows it from " + day(*entry.valid_after) + ", and this is of " + day(time));
   }
   if (entry.valid_before && time > *entry.valid_before) {
-    return where + " allows it until " + day(*entry.valid_before) + ", and this is of " + day(time);
+    return Error(where + " allows it until " + day(*entry.valid_before) + ", and this is of " + day(time));
   }
-  return "";
+  return {};
 }
 
 Outcome<std::string> AllowedSigners::find(const std::string& key, std::string_view name_space,
@@ -212,8 +189,9 @@ Outcome<std::string> AllowedSigners::find(const std::string& key, std::string_vi
   std::string why = "it is not in " + file_;
   for (const Entry& entry : entries_) {
     if (entry.key != key) continue;
-    why = why_not(entry, name_space, time);
-    if (why.empty()) return entry.principals;
+    const auto allowed = check(entry, name_space, time);
+    if (allowed) return entry.principals;
+    why = allowed.error().cause();
   }
   return Error("key " + ssh_fingerprint(key) + " may not sign it: " + why,
                "have it signed by a key that may, or let this key by --allowed-signers");

@@ -1,8 +1,6 @@
-// AllowedSigners is the list of keys whose signatures count, in OpenSSH's form (ssh-keygen(1), "ALLOWED
-// SIGNERS").
+// AllowedSigners lists the keys whose signatures count, in OpenSSH's form (ssh-keygen(1), "ALLOWED SIGNERS").
 //
-// A value, immutable; safe from any thread. Principals are reported and not compared with anything, as in
-// git: whose key it is, is what the file says.
+// A value, immutable; safe from any thread. As in git, principals are reported and compared with nothing.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +15,11 @@ namespace kms::builder {
 
 class AllowedSigners {
  public:
-  /// `file` is its name for messages. A line that cannot be read refuses the whole file, by its number.
+  /// `file` is the name for messages. One line that cannot be read refuses the whole file.
   [[nodiscard]] static Outcome<AllowedSigners> parse(std::string_view text, const std::string& file);
 
-  /// The principals of a key (in SSH's binary form) that may sign for `name_space` at `time` (seconds since
-  /// 1970), or why it may not. Authorities vouch for certificates, which are not supported, and never for
-  /// their own key.
+  /// The principals of a key (in SSH's binary form) that may sign for `name_space` at `time`, seconds since
+  /// 1970. Authorities vouch for certificates, which are not supported, and never for their own key.
   [[nodiscard]] Outcome<std::string> find(const std::string& key, std::string_view name_space,
                                           std::int64_t time) const;
 
@@ -37,20 +34,20 @@ class AllowedSigners {
     std::optional<std::int64_t> valid_before{};
   };
 
-  [[nodiscard]] static std::string read(std::string_view line, Entry& entry);
-  [[nodiscard]] static std::string read_option(std::string_view option, Entry& entry);
-  [[nodiscard]] std::string why_not(const Entry& entry, std::string_view name_space, std::int64_t time) const;
+  static Outcome<Entry> read(std::string_view line, unsigned number);
+  static Outcome<> read_option(std::string_view option, Entry& entry);
+  Outcome<> check(const Entry& entry, std::string_view name_space, std::int64_t time) const;
 
   std::string file_;
   std::vector<Entry> entries_;
 };
 
-/// Whether `text` matches one of the patterns ("*" and "?", between commas) and none that "!" stands before
-/// (ssh_config(5), "PATTERNS"). Pure.
+/// True if `text` matches one of the patterns ("*" and "?", between commas) and none that begins with "!"
+/// (ssh_config(5), "PATTERNS").
 [[nodiscard]] bool matches_patterns(std::string_view text, std::string_view patterns);
 
-/// Seconds since 1970 of "20240131", "202401311200" or "20240131120000", local or, with a "Z" behind, in UTC;
-/// nothing where it is none.
+/// Seconds since 1970 of "20240131", "202401311200" or "20240131120000": local time, or UTC with a "Z" at the
+/// end. Empty if it is no such time.
 [[nodiscard]] std::optional<std::int64_t> signing_time(std::string_view text);
 
 }  // namespace kms::builder

@@ -34,8 +34,8 @@ class Source {
     tree_.emplace(repository_.get(), head);
   }
 
-  [[nodiscard]] std::vector<Need> needs(const Interruption& interruption) const {
-    return uncovered_needs(*tree_, {"p"}, BuildSystem::cmake, interruption);
+  [[nodiscard]] std::vector<Dependency> needs(const Interruption& interruption) const {
+    return missing_dependencies(*tree_, {"p"}, BuildSystem::cmake, interruption);
   }
 
  private:
@@ -57,10 +57,10 @@ std::string chain(int length) {
 
 TEST_CASE("a chain of twenty thousand includes is followed to its end") {
   const Interruption interruption;
-  const std::vector<Need> needs = Source(chain(20'000)).needs(interruption);
+  const std::vector<Dependency> needs = Source(chain(20'000)).needs(interruption);
   REQUIRE(needs.size() == 1);
   CHECK(needs.front().path == "needed");
-  CHECK(needs.front().why == "p/20000.cmake says add_subdirectory(needed)");
+  CHECK(needs.front().reason == "p/20000.cmake says add_subdirectory(needed)");
 }
 
 TEST_CASE("files that name others without end are given up") {

@@ -6,9 +6,7 @@
 #include <fstream>
 #include <sstream>
 
-#include "builder/trust/signed_object.h"
 #include "builder/trust/ssh.h"
-#include "builder/trust/ssh_signature.h"
 #include "common/process/run.h"
 #include "tests/support/temp_directory.h"
 
@@ -49,7 +47,7 @@ class Signer {
   [[nodiscard]] std::string line(const std::string& options = "") const {
     return "me@x " + options + (options.empty() ? "" : " ") + type_ + " " + base64_ + " comment\n";
   }
-  [[nodiscard]] std::string blob() const { return *openssl::decode_base64(base64_); }
+  [[nodiscard]] std::string blob() const { return *decode_base64(base64_); }
 
  private:
   void shell(const std::string& script) const {
@@ -220,10 +218,10 @@ TEST_CASE("files of allowed signers are read, and refused by the line's number")
 }
 
 TEST_CASE("base64 has one form for each text") {
-  CHECK(openssl::decode_base64("QQ==") == "A");
+  CHECK(decode_base64("QQ==") == "A");
   for (const char* bad : {"QR==", "QQ=", "QQ", "Q===", "QQ==QQ==", "Q Q=", "", "====", "QUI", "QUJ="}) {
     CAPTURE(bad);
-    CHECK_FALSE(openssl::decode_base64(bad));
+    CHECK_FALSE(decode_base64(bad));
   }
 }
 

@@ -129,7 +129,7 @@ def test_the_record_s_place_is_no_output(workshop):
     workshop.output = workshop.output.parent / "build-info.json"
     done = workshop.build()
     assert done.returncode == 2
-    assert done.err == (f"builder: --output: {workshop.output} is the place of the binary's record; "
+    assert done.err == (f"builder: --output: {workshop.output} is reserved for the record of the binary; "
                         "give the binary another name\n")
 
 
@@ -264,7 +264,7 @@ def test_a_binary_that_runs_no_more_is_compiled_again(workshop):
     workshop.built()
     library.unlink()
     done = workshop.build()
-    assert "compiling what is there anew" in done.err and "no library" in done.err
+    assert "compiling again" in done.err and "no library" in done.err
     assert workshop.compilations() == 2
 
 

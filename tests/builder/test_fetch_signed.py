@@ -108,7 +108,7 @@ def test_a_commit_that_was_changed_after_it_was_signed_is_refused(shop, git_http
                "tree": raw.replace(shop.source.id("HEAD^{tree}"), "4b825dc642cb6eb9a060e54bf8d69288fbee4904")}[what] + "\n"
     commit = shop.source.git("hash-object", "-w", "-t", "commit", "--stdin", stdin=changed)
     shop.source.git("update-ref", "refs/heads/changed", commit)
-    refused(shop, f"commit {commit}: its signature does not fit: it was changed after it was signed", "--ref", "changed",
+    refused(shop, f"commit {commit}: its signature does not match: it was changed after it was signed", "--ref", "changed",
             repo=git_http.url("source/.git"))
 
 

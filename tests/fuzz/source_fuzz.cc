@@ -3,9 +3,7 @@
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
 #include "builder/trust/signature.h"
-#include "builder/trust/signed_object.h"
 #include "builder/trust/ssh.h"
-#include "builder/trust/ssh_signature.h"
 #include "tests/fuzz/input.h"
 
 namespace {

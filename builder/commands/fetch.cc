@@ -1,0 +1,148 @@
+// builder fetch: fetches directories of a git repository into a directory, and does nothing else.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <memory>
+#include <system_error>
+
+#include "builder/checkout/write.h"
+#include "builder/commands/commands.h"
+#include "builder/commands/report.h"
+#include "builder/commands/source_options.h"
+#include "builder/commands/transfer.h"
+#include "common/build_info/build_info.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
+
+namespace kms::builder {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The values of the options.
+struct FetchOptions {
+  SourceOptions source;
+  ReportOptions report;
+  std::string into;
+  OutputFormat format = OutputFormat::text;
+};
+
+constexpr auto hint = "check --into";
+
+/// A directory beside `into` that is filled and then renamed to it. It is locked while this lives.
+class StagedDirectory {
+ public:
+  explicit StagedDirectory(const fs::path& into)
+      : into_(into), stage_(into.parent_path() / ("." + into.filename().string() + ".builder-new")) {
+    std::error_code error;
+    if (fs::exists(into) && !fs::is_empty(into, error)) {
+      throw Error("cannot write to " + into.string() + ": it is there, and not an empty directory",
+                  "give another --into");
+    }
+    fs::create_directories(into.parent_path(), error);
+    if (error) throw Error("cannot make " + into.parent_path().string() + ": " + error.message(), hint);
+    const bool made = ::mkdir(stage_.c_str(), 0755) == 0;
+    if (!made && errno != EEXIST) throw_errno("make " + stage_.string(), hint);
+    lock_.reset(::open(stage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!lock_) throw_errno("open " + stage_.string(), hint);
+    if (!made) require_own();
+    if (::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
+      throw Error("cannot write to " + into.string() + ": another builder is at it", "wait for it to end");
+    }
+    for (const fs::directory_entry& left : fs::directory_iterator(stage_)) fs::remove_all(left.path());
+    fs::create_directory(content());
+    fs::create_directory(scratch());
+  }
+  StagedDirectory(const StagedDirectory&) = delete;
+  StagedDirectory& operator=(const StagedDirectory&) = delete;
+  ~StagedDirectory() {
+    std::error_code error;
+    fs::remove_all(stage_, error);
+    if (error) log::warning("cannot remove " + stage_.string() + ": " + error.message());
+  }
+
+  [[nodiscard]] fs::path content() const { return stage_ / "content"; }
+  [[nodiscard]] fs::path scratch() const { return stage_ / "scratch"; }
+
+  void publish() const {
+    if (::rename(content().c_str(), into_.c_str()) < 0) throw_errno("make " + into_.string(), hint);
+  }
+
+ private:
+  /// The owner of a directory can change its content.
+  void require_own() const {
+    struct stat status {};
+    if (::fstat(lock_.get(), &status) < 0) throw_errno("look at " + stage_.string(), hint);
+    if (status.st_uid == ::geteuid()) return;
+    throw Error("cannot write to " + into_.string() + ": " + stage_.string() + " belongs to somebody else",
+                "remove it, or give another --into");
+  }
+
+  fs::path into_;
+  fs::path stage_;
+  UniqueFd lock_;
+};
+
+struct Fetch {
+  mock_kms::v1::BuildInfo info;  ///< source and transfer; there is no binary
+  CheckoutResult checkout;
+};
+
+/// The directory appears complete or not at all. `request` has no scratch directory yet.
+Fetch fetch_into(const fs::path& into, FetchRequest request, const Interruption& interruption,
+                 Progress& progress) {
+  const StagedDirectory directory(into);
+  request.scratch = directory.scratch();
+  if (request.paths.empty()) request.paths = {"."};
+  Fetch fetch;
+  const Fetched fetched = transfer_source(request, interruption, progress, fetch.info);
+  fetch.checkout =
+      check_out(fetched.objects.get(), fetched.commit, request.paths, directory.content(), request.limits);
+  record_paths(fetch.checkout.paths, fetch.info);
+  log_checkout(fetch.checkout);
+  interruption.check();
+  directory.publish();
+  return fetch;
+}
+
+void print(const Fetch& fetch, const fs::path& into, OutputFormat format) {
+  const auto& info = fetch.info;
+  if (format == OutputFormat::json) {
+    std::fputs(build_info_json(info).c_str(), stdout);
+  } else {
+    std::printf("Fetched: %s\n  %zu files (%s)\n  commit %s of %s (%s)\n  moved %s in %u requests (%s)\n",
+                into.c_str(), fetch.checkout.files, human_bytes(fetch.checkout.bytes).c_str(),
+                info.commit().c_str(), info.repository().c_str(), info.ref().c_str(),
+                human_bytes(info.transfer().bytes()).c_str(), info.transfer().requests(),
+                info.transfer().strategy().c_str());
+  }
+  finish_output("the directory of --into is complete; check where stdout goes");
+}
+
+int run(const FetchOptions& options) {
+  const FetchRequest request = or_usage_error([&] { return read_source_options(options.source); });
+  fs::path into = fs::absolute(options.into).lexically_normal();
+  if (!into.has_filename()) into = into.parent_path();
+  return run_reported(options.report, [&](const Interruption& interruption, Progress& progress) {
+    print(fetch_into(into, request, interruption, progress), into, options.format);
+  });
+}
+
+}  // namespace
+
+Command fetch_command(CommandLine& line) {
+  const auto options = std::make_shared<FetchOptions>();
+  CLI::App& command =
+      line.add_subcommand("fetch", "Fetch directories of a git repository, and nothing else",
+                          {"builder fetch --repo https://git.example.org/huge.git --path docs --into docs"});
+  add_source_options(command, options->source, "Directory or file to fetch, repeatable (default: all)");
+  command.add_option("--into", options->into, "Directory to make; it may exist if it is empty")->required();
+  add_report_options(command, options->report);
+  add_format(command, options->format);
+  return {&command, [options] { return run(*options); }};
+}
+
+}  // namespace kms::builder
