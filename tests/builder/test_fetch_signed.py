@@ -118,7 +118,7 @@ def test_a_tag_that_was_moved_to_another_commit_is_refused(shop):
     other = shop.source.commit({"x": "y"})
     moved = raw.replace(raw.splitlines()[0].split()[1], other) + "\n"
     shop.source.git("update-ref", "refs/tags/v1", shop.source.git("hash-object", "-w", "-t", "tag", "--stdin", stdin=moved))
-    refused(shop, "its signature does not fit", "--ref", "v1")
+    refused(shop, "its signature does not match", "--ref", "v1")
 
 
 LIARS = {"http": lambda directory: GitHttp(directory), "git": lambda directory: GitDaemon(directory), "v0": lambda directory: GitHttp(directory, version=0)}
