@@ -12,10 +12,10 @@
 
 #include "builder/cache/store.h"
 #include "builder/compile/recipe.h"
-#include "builder/compile/smoke_test.h"
+#include "builder/compile/run.h"
 #include "builder/dependencies/resolve.h"
-#include "builder/run/interruption.h"
 #include "builder/publish/output.h"
+#include "builder/run/interruption.h"
 #include "builder/sandbox/isolation.h"
 
 namespace kms::builder {

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "builder/git/source_path.h"
-#include "builder/git/source_path.h"
 #include "common/cli/command_line.h"
 #include "common/log/log.h"
 

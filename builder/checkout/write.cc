@@ -6,6 +6,7 @@
 
 #include "builder/checkout/plan.h"
 #include "common/io/fd.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -88,7 +89,17 @@ CheckoutResult check_out(git_repository* objects, const git_oid& commit,
   };
   write(false);
   write(true);  // last, so that no file is written through a link
+  log::info("checked out", {{"files", result.files}, {"bytes", result.bytes}});
   return result;
+}
+
+void record_paths(const std::vector<CheckedOutPath>& paths, mock_kms::v1::BuildInfo& info) {
+  info.clear_paths();
+  for (const CheckedOutPath& path : paths) {
+    auto* entry = info.add_paths();
+    entry->set_path(path.path);
+    entry->set_id(path.id);
+  }
 }
 
 }  // namespace kms::builder

@@ -12,6 +12,7 @@
 
 #include "builder/git/libgit2.h"
 #include "builder/git/limits.h"
+#include "proto/build_info.pb.h"
 
 namespace kms::builder {
 
@@ -30,10 +31,13 @@ struct CheckoutResult {
 [[nodiscard]] std::vector<CheckedOutPath> find_paths(git_repository* objects, const git_oid& commit,
                                                      const std::vector<std::string>& paths);
 
-/// Writes `paths` (each made by source_path()) below `directory`. Throws Error "cannot write ..." or "cannot
-/// check out ...", the latter also beyond `limits`.
+/// Writes and logs `paths` (each made by source_path()) below `directory`. Throws Error "cannot write ..." or
+/// "cannot check out ...", the latter also beyond `limits`.
 [[nodiscard]] CheckoutResult check_out(git_repository* objects, const git_oid& commit,
                                        const std::vector<std::string>& paths,
                                        const std::filesystem::path& directory, const Limits& limits = {});
+
+/// Fills BuildInfo::paths.
+void record_paths(const std::vector<CheckedOutPath>& paths, mock_kms::v1::BuildInfo& info);
 
 }  // namespace kms::builder

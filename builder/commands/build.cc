@@ -9,9 +9,9 @@
 #include "builder/commands/commands.h"
 #include "builder/commands/profile.h"
 #include "builder/commands/report.h"
-#include "builder/pipeline/work_area.h"
 #include "builder/commands/source_options.h"
 #include "builder/git/source_path.h"
+#include "builder/pipeline/work_area.h"
 #include "common/build_info/build_info.h"
 #include "common/text/escape.h"
 

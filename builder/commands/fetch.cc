@@ -12,7 +12,7 @@
 #include "builder/commands/commands.h"
 #include "builder/commands/report.h"
 #include "builder/commands/source_options.h"
-#include "builder/commands/transfer.h"
+#include "builder/source/transfer.h"
 #include "common/build_info/build_info.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
@@ -102,7 +102,6 @@ Fetch fetch_into(const fs::path& into, FetchRequest request, const Interruption&
   fetch.checkout =
       check_out(fetched.objects.get(), fetched.commit, request.paths, directory.content(), request.limits);
   record_paths(fetch.checkout.paths, fetch.info);
-  log_checkout(fetch.checkout);
   interruption.check();
   directory.publish();
   return fetch;

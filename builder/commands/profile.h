@@ -21,11 +21,12 @@ struct Profile {
   std::string companion;  ///< name of a configuration file beside the binary; "": none
 };
 
-/// `embedded`: this project's mock-kms-provider. `openshift`: the plugin of Kubernetes' own tests, which keeps
-/// its keys in SoftHSM.
+/// `embedded`: this project's mock-kms-provider. `openshift`: the plugin of Kubernetes' own tests, which
+/// keeps its keys in SoftHSM.
 [[nodiscard]] const std::vector<Profile>& profiles();
 
-/// Writes the plugin's configuration file in `directory` unless there is one: it may hold a PIN. Throws Error.
+/// Writes the plugin's configuration file in `directory` unless there is one: it may hold a PIN. Throws
+/// Error.
 void write_companion(const Profile& profile, const std::filesystem::path& directory);
 
 }  // namespace kms::builder

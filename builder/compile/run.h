@@ -1,7 +1,7 @@
-// run_steps() runs the commands of a recipe; take_executable() copies the executable out of their output.
+// Runs fetched code: run_steps() its build, run_smoke_test() the result.
 //
-// Called on one thread. Each step runs to its end in a process group of its own, which an interruption or the
-// deadline ends. The files that the steps leave are not trusted.
+// Called on one thread. Each command runs to its end in a process group of its own, which an interruption or
+// the deadline ends. The files that the steps leave are not trusted.
 #pragma once
 
 #include <chrono>
@@ -31,5 +31,15 @@ void run_steps(const StepContext& context, Phases& phases, const Interruption& i
 /// Copies the executable to `target`, with mode 0755. It follows no links: compiled code could have made one
 /// to a file of the builder's. Throws Error.
 void take_executable(const Recipe& recipe, const BuildDirs& dirs, const std::filesystem::path& target);
+
+struct SmokeTest {
+  std::string argument = "--version";
+  Duration timeout = std::chrono::seconds(10);
+};
+
+/// Checks that a binary runs here: with `argument`, an empty environment and the compiler's isolation it
+/// exits with 0. Returns its first line. Throws Error "cannot run ..." with its exit status and last line.
+[[nodiscard]] std::string run_smoke_test(const std::filesystem::path& binary, const SmokeTest& test,
+                                         const Isolation& isolation, const Interruption& interruption);
 
 }  // namespace kms::builder

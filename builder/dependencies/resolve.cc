@@ -10,7 +10,7 @@
 
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
-#include "builder/commands/transfer.h"
+#include "builder/source/transfer.h"
 #include "common/log/log.h"
 
 namespace kms::builder {

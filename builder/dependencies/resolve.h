@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "builder/compile/toolchain.h"
-#include "builder/source/fetch.h"
+#include "builder/git/source_tree.h"
 #include "builder/run/interruption.h"
 #include "builder/run/progress.h"
-#include "builder/git/source_tree.h"
+#include "builder/source/fetch.h"
 
 namespace kms::builder {
 

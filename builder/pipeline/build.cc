@@ -12,7 +12,7 @@
 #include "builder/compile/run.h"
 #include "builder/pipeline/work_area.h"
 #include "builder/publish/output.h"
-#include "builder/commands/transfer.h"
+#include "builder/source/transfer.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
@@ -131,8 +131,7 @@ class Build {
   }
 
   void check_out_paths(const Fetched& fetched, const WorkArea& area) {
-    log_checkout(
-        check_out(fetched.objects.get(), fetched.commit, paths_, area.source(), request_.source.limits));
+    (void)check_out(fetched.objects.get(), fetched.commit, paths_, area.source(), request_.source.limits);
   }
 
   /// Established once, for the compile or for a smoke test alone.

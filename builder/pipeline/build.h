@@ -9,12 +9,12 @@
 #include <filesystem>
 
 #include "builder/compile/recipe.h"
-#include "builder/compile/smoke_test.h"
+#include "builder/compile/run.h"
 #include "builder/dependencies/resolve.h"
-#include "builder/source/fetch.h"
 #include "builder/run/interruption.h"
 #include "builder/run/progress.h"
 #include "builder/sandbox/isolation.h"
+#include "builder/source/fetch.h"
 #include "proto/build_info.pb.h"
 
 namespace kms::builder {

@@ -24,10 +24,10 @@
 #include "builder/git/libgit2.h"
 #include "builder/git/limits.h"
 #include "builder/run/interruption.h"
-#include "builder/trust/signature.h"
 #include "builder/source/credentials.h"
 #include "builder/source/ref_name.h"
 #include "builder/source/repository_url.h"
+#include "builder/trust/signature.h"
 #include "common/text/time.h"
 
 namespace kms::builder {

@@ -1,4 +1,4 @@
-#include "builder/commands/transfer.h"
+#include "builder/source/transfer.h"
 
 #include <algorithm>
 #include <limits>
@@ -64,19 +64,6 @@ void record_request(const FetchRequest& request, const std::string& commit, mock
   info.set_ref(request.ref.text());
   info.set_commit(commit);
   info.set_builder_version(KMS_VERSION);
-}
-
-void record_paths(const std::vector<CheckedOutPath>& paths, mock_kms::v1::BuildInfo& info) {
-  info.clear_paths();
-  for (const CheckedOutPath& path : paths) {
-    auto* entry = info.add_paths();
-    entry->set_path(path.path);
-    entry->set_id(path.id);
-  }
-}
-
-void log_checkout(const CheckoutResult& checkout) {
-  log::info("checked out", {{"files", checkout.files}, {"bytes", checkout.bytes}});
 }
 
 }  // namespace kms::builder

@@ -1,9 +1,8 @@
-// What `builder build` and `builder fetch` do alike: fetch with a progress bar, and put it on record.
+// transfer_source() fetches with a progress bar, logs the fetch and records it in BuildInfo.
 //
-// Called on the main thread.
+// Used by all commands, on the main thread.
 #pragma once
 
-#include "builder/checkout/write.h"
 #include "builder/run/progress.h"
 #include "builder/source/fetch.h"
 #include "proto/build_info.pb.h"
@@ -21,12 +20,7 @@ void transfer_more(const FetchRequest& request, const std::vector<std::string>& 
 /// Fills BuildInfo::transfer.
 void record_transfer(const Fetched& fetched, mock_kms::v1::BuildInfo& info);
 
-/// Fills what is known without fetching.
+/// Fills the source fields, which are known without fetching.
 void record_request(const FetchRequest& request, const std::string& commit, mock_kms::v1::BuildInfo& info);
-
-/// Fills BuildInfo::paths.
-void record_paths(const std::vector<CheckedOutPath>& paths, mock_kms::v1::BuildInfo& info);
-
-void log_checkout(const CheckoutResult& checkout);
 
 }  // namespace kms::builder

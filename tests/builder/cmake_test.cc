@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "builder/dependencies/cmake.h"
+
+#include <doctest/doctest.h>
 
 namespace {
 

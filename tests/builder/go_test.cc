@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "builder/dependencies/go.h"
+
+#include <doctest/doctest.h>
 
 using kms::builder::go_directories;
 using Paths = std::vector<std::string>;

@@ -1,10 +1,11 @@
+#include "builder/publish/output.h"
+
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include <set>
 
-#include "builder/publish/output.h"
 #include "common/error.h"
 #include "tests/support/temp_directory.h"
 

@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "builder/compile/tool_output.h"
+
+#include <doctest/doctest.h>
 
 using kms::builder::CompilerOutput;
 using kms::builder::step_of;
