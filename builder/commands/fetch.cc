@@ -39,7 +39,7 @@ class StagedDirectory {
       : into_(into), stage_(into.parent_path() / ("." + into.filename().string() + ".builder-new")) {
     std::error_code error;
     if (fs::exists(into) && !fs::is_empty(into, error)) {
-      throw Error("cannot write to " + into.string() + ": it is there, and not an empty directory",
+      throw Error("cannot write to " + into.string() + ": it exists and is not an empty directory",
                   "give another --into");
     }
     fs::create_directories(into.parent_path(), error);
@@ -50,7 +50,8 @@ class StagedDirectory {
     if (!lock_) throw_errno("open " + stage_.string(), hint);
     if (!made) require_own();
     if (::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
-      throw Error("cannot write to " + into.string() + ": another builder is at it", "wait for it to end");
+      throw Error("cannot write to " + into.string() + ": another builder writes to it",
+                  "wait for it to end");
     }
     for (const fs::directory_entry& left : fs::directory_iterator(stage_)) fs::remove_all(left.path());
     fs::create_directory(content());
@@ -75,9 +76,9 @@ class StagedDirectory {
   /// The owner of a directory can change its content.
   void require_own() const {
     struct stat status {};
-    if (::fstat(lock_.get(), &status) < 0) throw_errno("look at " + stage_.string(), hint);
+    if (::fstat(lock_.get(), &status) < 0) throw_errno("read the owner of " + stage_.string(), hint);
     if (status.st_uid == ::geteuid()) return;
-    throw Error("cannot write to " + into_.string() + ": " + stage_.string() + " belongs to somebody else",
+    throw Error("cannot write to " + into_.string() + ": " + stage_.string() + " belongs to another user",
                 "remove it, or give another --into");
   }
 

@@ -1,5 +1,3 @@
-#include "builder/sandbox/private_root.h"
-
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -8,6 +6,7 @@
 
 #include <filesystem>
 
+#include "builder/sandbox/step.h"
 #include "common/error.h"
 #include "common/io/fd.h"
 

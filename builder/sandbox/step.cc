@@ -17,7 +17,6 @@
 #include <filesystem>
 #include <string_view>
 
-#include "builder/sandbox/private_root.h"
 #include "common/error.h"
 #include "common/io/fd.h"
 

@@ -47,4 +47,11 @@ struct Sandbox {
 /// builder was killed, it also waits for every other process that the command started.
 [[nodiscard]] std::optional<int> run_sandbox_step(int argc, char** argv);
 
+/// private_root.cc: the part of the step that gives the command its own root.
+///
+/// Mounts a file system in memory as root. The sandbox' readable paths appear in it read-only, the writable
+/// ones writable, beside small /tmp and /dev/shm. Needs CAP_SYS_ADMIN in the namespace and Linux 5.12. Throws
+/// Error "cannot mount ...".
+void enter_private_root(const Sandbox& sandbox);
+
 }  // namespace kms::builder

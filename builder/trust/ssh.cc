@@ -96,7 +96,7 @@ Key read_rsa(SshWire& wire) {
   return from_parameters("RSA", builder);
 }
 
-/// RFC 5656's pair of integers as OpenSSL takes it, "" where it is none.
+/// Converts RFC 5656's pair of integers to OpenSSL's form; "" if it is malformed.
 std::string der_of_ecdsa(std::string_view blob) {
   SshWire wire(blob);
   const auto r = wire.positive_integer();

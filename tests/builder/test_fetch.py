@@ -138,7 +138,7 @@ def test_a_directory_of_somebody_else_is_not_filled(shop):
     os.chown(stage, 12345, 12345)
     done = subprocess.run([BUILDER, "fetch", "--repo", shop.source.path, "--into", shop.directory / "into"], env=shop.environment,
                           capture_output=True, text=True)
-    assert done.returncode == 1 and f"{stage} belongs to somebody else; remove it, or give another --into" in done.stderr
+    assert done.returncode == 1 and f"{stage} belongs to another user; remove it, or give another --into" in done.stderr
     assert not (shop.directory / "into").exists()
 
 
