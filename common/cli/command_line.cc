@@ -128,7 +128,20 @@ std::string without_secrets(const std::string& argument) {
   return (has_scheme ? argument.substr(0, scheme) + "://" : "") + "...";
 }
 
+Duration read_duration(const std::string& name, const std::string& text, Duration min) {
+  const Outcome<Duration> parsed = parse_duration(text);
+  if (!parsed) throw CLI::ValidationError(name, parsed.error().line());
+  if (*parsed < min)
+    throw CLI::ValidationError(name, "'" + text + "' is too short; the minimum is " + go_duration(min));
+  return *parsed;
+}
+
 }  // namespace
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+    throw_errno("write to standard output");
+}
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   const auto best = std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
@@ -303,16 +316,15 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
          see_help;
 }
 
+CLI::Option* add_duration(CLI::App& command, const std::string& name, std::optional<Duration>& value,
+                          const std::string& help, Duration min) {
+  const auto read = [&value, name, min](const std::string& text) { value = read_duration(name, text, min); };
+  return command.add_option_function<std::string>(name, read, help)->type_name("DURATION");
+}
+
 CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& value,
                           const std::string& help, Duration min) {
-  const auto read = [&value, name, min](const std::string& text) {
-    const Outcome<Duration> parsed = parse_duration(text);
-    if (!parsed) throw CLI::ValidationError(name, parsed.error().line());
-    if (*parsed < min) {
-      throw CLI::ValidationError(name, "'" + text + "' is too short; the minimum is " + go_duration(min));
-    }
-    value = *parsed;
-  };
+  const auto read = [&value, name, min](const std::string& text) { value = read_duration(name, text, min); };
   return command.add_option_function<std::string>(name, read, help)
       ->type_name("DURATION")
       ->default_str(go_duration(value))

@@ -1,9 +1,8 @@
 // CommandLine gives every program the same command line, on top of CLI11.
 //
 // main makes one, adds the commands and calls run(). The shared rules:
-//   - each long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins, and a
-//   variable
-//     with the prefix that no option reads is warned about;
+//   - each long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins;
+//   - a variable with the prefix that no option reads causes a warning;
 //   - Go's single-dash long options work (`-listen-addr=...`);
 //   - a wrong option is one line on stderr that suggests the nearest option, and exit code 2;
 //   - every command has `--help`, `--version`, `--log-level` and `--log-format`.
@@ -90,6 +89,10 @@ class CommandLine {
 CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& value,
                           const std::string& help, Duration min = Duration{0});
 
+/// The same for a duration without a default.
+CLI::Option* add_duration(CLI::App& command, const std::string& name, std::optional<Duration>& value,
+                          const std::string& help, Duration min = Duration{0});
+
 /// Adds an option that takes one of the names. The help shows them as {name,name}. The default is the current
 /// `value`, which must be among the choices.
 template <class T>
@@ -116,6 +119,9 @@ enum class OutputFormat { text, json };
 
 /// Adds `-o, --format {text,json}`.
 CLI::Option* add_format(CLI::App& command, OutputFormat& format);
+
+/// Writes to standard output, now. Throws Error if it cannot.
+void print(std::string_view text);
 
 /// The candidate nearest to `word`; "" if none is near enough to be a typing error.
 [[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -80,6 +80,12 @@ google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point t
       std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count());
 }
 
+std::chrono::system_clock::time_point from_proto(const google::protobuf::Timestamp& time) {
+  using Clock = std::chrono::system_clock;
+  return Clock::time_point(std::chrono::duration_cast<Clock::duration>(
+      std::chrono::nanoseconds(json::TimeUtil::TimestampToNanoseconds(time))));
+}
+
 google::protobuf::Duration to_proto(Duration duration) {
   return json::TimeUtil::NanosecondsToDuration(duration.count());
 }

@@ -36,6 +36,7 @@ void make_fields_utf8(google::protobuf::Message& message);
 
 /// Milliseconds: as precise as people compare logs.
 [[nodiscard]] google::protobuf::Timestamp to_timestamp(std::chrono::system_clock::time_point time);
+[[nodiscard]] std::chrono::system_clock::time_point from_proto(const google::protobuf::Timestamp& time);
 
 [[nodiscard]] google::protobuf::Duration to_proto(Duration duration);
 

@@ -1,97 +1,97 @@
-#include "supervisor/commands/history.h"
-
-#include <google/protobuf/util/json_util.h>
-#include <google/protobuf/util/time_util.h>
-
-#include <cstdio>
+// `supervisor events`, `logs` and `metrics`: print what the supervisor has recorded.
 #include <map>
+#include <memory>
 #include <thread>
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
 #include "common/text/escape.h"
+#include "common/text/protobuf.h"
+#include "supervisor/commands/commands.h"
 #include "supervisor/control/client.h"
 
 namespace kms::supervisor {
 namespace {
 
-using google::protobuf::util::TimeUtil;
-
 constexpr Duration answer_timeout = std::chrono::seconds(2);
 constexpr Duration follow_interval = std::chrono::milliseconds(200);
 
-std::string json_line(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
-  return json;
-}
+struct Options {
+  OutputFormat format = OutputFormat::text;
+  bool follow = false;
+  unsigned instance = 0;
+};
 
-/// "[3] " where there are several.
-std::string instance_text(unsigned instance) {
-  return instance == 0 ? "" : "[" + std::to_string(instance) + "] ";
+/// "2026-11-22T14:50:01.123Z [3] "; without the number if there is only one instance.
+std::string line_start(const google::protobuf::Timestamp& at, unsigned instance) {
+  return rfc3339(from_proto(at)) + " " + (instance == 0 ? "" : "[" + std::to_string(instance) + "] ");
 }
 
 std::string text_line(const mock_kms::v1::Event& event) {
-  std::string text = TimeUtil::ToString(event.at()) + " " + instance_text(event.instance()) + event.text();
-  for (const auto& [name, value] :
-       std::map<std::string, std::string>(event.details().begin(), event.details().end()))
-    text += " " + log::Field(name, value).text();
+  std::string text = line_start(event.at(), event.instance()) + event.text();
+  const std::map<std::string, std::string> details(event.details().begin(), event.details().end());
+  for (const auto& [name, value] : details) text += " " + log::Field(name, value).text();
   return text;
 }
 
 std::string text_line(const mock_kms::v1::OutputLine& line) {
-  return TimeUtil::ToString(line.at()) + " " + instance_text(line.instance()) + std::to_string(line.pid()) +
-         ": " + line.text();
+  return line_start(line.at(), line.instance()) + std::to_string(line.pid()) + ": " + line.text();
 }
 
-void print(const auto& entries, const std::string& output, std::uint64_t& last) {
+/// Prints the entries. Returns the number of the last one.
+std::uint64_t print_entries(const auto& entries, OutputFormat format, std::uint64_t last) {
+  std::string text;
   for (const auto& entry : entries) {
-    const std::string line = output == "json" ? json_line(entry) : visible_text(text_line(entry));
-    std::printf("%s\n", line.c_str());
+    text += format == OutputFormat::json ? to_json(entry, JsonLayout::line) : visible_text(text_line(entry));
+    text += "\n";
     last = entry.number();
   }
-  std::fflush(stdout);
+  print(text);
+  return last;
 }
 
-int exit_of(const NoAnswer& none) {
-  std::fprintf(stderr, "supervisor: %s\n", none.failure.line().c_str());
-  return none.exit_code;
-}
-
-/// `read` gives what came after a number.
-int run(const HistoryRequest& request, const auto& read, const auto& entries_of) {
-  for (std::uint64_t last = 0;;) {
-    const auto reply = read(last);
-    if (const auto* none = std::get_if<NoAnswer>(&reply)) return exit_of(*none);
-    print(entries_of(std::get<0>(reply)), request.output, last);
-    if (!request.follow) return exit_code::ok;
-    std::this_thread::sleep_for(follow_interval);
-  }
+/// Adds a command that prints the entries which `read` gets, and later ones with --follow.
+template <class Read>
+Command history_command(CommandLine& line, const std::string& control, const std::string& name,
+                        const std::string& help, Read read) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& app = line.add_subcommand(name, help, {"supervisor " + name, "supervisor " + name + " --follow"});
+  add_format(app, options->format);
+  add_instance(app, options->instance);
+  app.add_flag("--follow", options->follow, "Keep printing new entries until interrupted");
+  return {&app, [&control, options, read] {
+            const ControlClient client(control_endpoint(control), options->instance);
+            std::uint64_t last = 0;
+            for (;; std::this_thread::sleep_for(follow_interval)) {
+              last = print_entries(read(client, last), options->format, last);
+              if (!options->follow) return exit_code::ok;
+            }
+          }};
 }
 
 }  // namespace
 
-int run_events(const Endpoint& control, const HistoryRequest& request) {
-  const ControlClient client(control, request.instance);
-  return run(
-      request, [&](std::uint64_t after) { return client.events(after, answer_timeout); },
-      [](const auto& page) { return page.events(); });
+Command events_command(CommandLine& line, const std::string& control) {
+  return history_command(line, control, "events", "Print what happened to the plugin, and why",
+                         [](const ControlClient& client, std::uint64_t after) {
+                           return client.events(after, answer_timeout).value().events();
+                         });
 }
 
-int run_logs(const Endpoint& control, const HistoryRequest& request) {
-  const ControlClient client(control, request.instance);
-  return run(
-      request, [&](std::uint64_t after) { return client.output(after, answer_timeout); },
-      [](const auto& page) { return page.lines(); });
+Command logs_command(CommandLine& line, const std::string& control) {
+  return history_command(line, control, "logs", "Print the last output of the plugin",
+                         [](const ControlClient& client, std::uint64_t after) {
+                           return client.output(after, answer_timeout).value().lines();
+                         });
 }
 
-int run_metrics(const Endpoint& control) {
-  const auto reply = ControlClient(control, 0).metrics(answer_timeout);
-  if (const auto* none = std::get_if<NoAnswer>(&reply)) return exit_of(*none);
-  std::printf("%s", std::get<0>(reply).text().c_str());
-  return exit_code::ok;
+Command metrics_command(CommandLine& line, const std::string& control) {
+  CLI::App& app =
+      line.add_subcommand("metrics", "Print the metrics as Prometheus gets them", {"supervisor metrics"});
+  return {&app, [&control] {
+            print(ControlClient(control_endpoint(control), 0).metrics(answer_timeout).value());
+            return exit_code::ok;
+          }};
 }
 
 }  // namespace kms::supervisor

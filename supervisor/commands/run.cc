@@ -1,12 +1,15 @@
+// `supervisor run`: supervises plugins until a signal ends it.
 #include "supervisor/commands/run.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <memory>
 
 #include "common/log/log.h"
 #include "common/net/unix_connection.h"
+#include "supervisor/commands/commands.h"
 #include "supervisor/daemon/supervisor.h"
 #include "supervisor/instance/socket.h"
 
@@ -14,23 +17,22 @@ namespace kms::supervisor {
 namespace {
 
 constexpr auto at_least_one = std::chrono::milliseconds(1);
-constexpr auto patience_with_the_dying = std::chrono::seconds(2);
+constexpr auto dying_listener_timeout = std::chrono::seconds(2);
 
 void add_socket_options(CLI::App& run, RunOptions& options) {
-  run.add_option("--socket", options.socket, "Where the plugin listens: unix:///path or unix:///@abstract")
+  run.add_option("--socket", options.socket,
+                 "Socket on which the plugin listens: unix:///path or unix:///@abstract")
       ->capture_default_str();
-  run.add_option("--socket-mode", options.socket_mode,
-                 "Octal mode of the socket where the supervisor binds it")
+  run.add_option("--socket-mode", options.socket_mode, "Octal mode of the socket if the supervisor binds it")
       ->capture_default_str();
-  run.add_option("--socket-owner", options.socket_owner, "Its owner: USER, USER:GROUP or :GROUP");
-  run.add_option("--handover", options.handover,
-                 "Whether the supervisor binds the socket and hands it down: auto (find out), require or off")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, HandoverMode>{
-          {"auto", HandoverMode::automatic}, {"require", HandoverMode::require}, {"off", HandoverMode::off}}))
-      ->type_name("MODE")
-      ->default_str("auto");
+  run.add_option("--socket-owner", options.socket_owner,
+                 "Owner of the socket if the supervisor binds it: USER, USER:GROUP or :GROUP");
+  add_choice<HandoverMode>(
+      run, "--handover", options.handover,
+      "Bind the socket and hand it down to the plugin: auto tries it, require insists on it, off does not",
+      {{"auto", HandoverMode::automatic}, {"require", HandoverMode::require}, {"off", HandoverMode::off}});
   run.add_option("--instances", options.instances,
-                 "Plugins to keep, each with its number in place of {n} in --socket, command and environment")
+                 "Number of plugins; {n} in --socket, command and environment becomes each one's number")
       ->check(CLI::Range(1U, 1000U))
       ->capture_default_str();
 }
@@ -38,73 +40,69 @@ void add_socket_options(CLI::App& run, RunOptions& options) {
 void add_plugin_options(CLI::App& run, RunOptions& options) {
   run.add_option("--build-info", options.build_info, "The binary's build-info.json [beside the binary]");
   run.add_option("--termination-log", options.termination_log,
-                 "File that gets the cause where the supervisor ends on its own; used if it exists")
+                 "Existing file for the cause if the supervisor ends on its own")
       ->capture_default_str();
   run.add_option("--metrics-addr", options.metrics_addr,
-                 "HOST:PORT or :PORT where GET /metrics is answered for Prometheus [nowhere]");
+                 "HOST:PORT or :PORT on which to serve GET /metrics for Prometheus [not served]");
   run.add_option("--child-user", options.child_user,
-                 "The plugin's user: USER or USER:GROUP [the supervisor's]");
+                 "User of the plugin: USER or USER:GROUP [the supervisor's]");
   run.add_option("--child-memory", options.child_memory,
-                 "Private memory of a plugin's process at most: bytes, or with KiB, MiB, GiB; 0: no limit")
+                 "Maximum private memory of a plugin process: bytes, or with KiB, MiB, GiB; 0: no limit")
       ->transform(CLI::AsSizeValue(false).description(""))
       ->type_name("SIZE")
       ->capture_default_str();
   run.add_option("--child-processes", options.child_threads,
-                 "Processes and threads of the plugin's user at most; 0: no limit")
+                 "Maximum number of processes and threads of the plugin's user; 0: no limit")
       ->capture_default_str();
-  run.add_option("--child-output", options.child_output, "How the plugin's lines are passed on: text or json")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, log::Format>{{"text", log::Format::text}, {"json", log::Format::json}}))
-      ->type_name("FORMAT")
-      ->default_str("text");
+  add_choice<log::Format>(run, "--child-output", options.child_output,
+                          "Format in which the plugin's output is passed on",
+                          {{"text", log::Format::text}, {"json", log::Format::json}});
 }
 
 void add_probe_options(CLI::App& run, RunOptions& options) {
   Policy& policy = options.policy;
-  add_duration(run, "--probe-interval", policy.probe_interval, "From one Status probe to the next",
-               at_least_one);
-  add_duration(run, "--probe-timeout", policy.probe_timeout, "A probe without an answer by then is silent",
-               at_least_one);
+  add_duration(run, "--probe-interval", policy.probe_interval, "Time between Status probes", at_least_one);
+  add_duration(run, "--probe-timeout", policy.probe_timeout,
+               "Time after which a probe without an answer has failed", at_least_one);
   run.add_option("--failure-threshold", policy.failure_threshold,
-                 "Silent probes in a row before the plugin is ended")
+                 "Failed probes in a row after which the plugin is replaced")
       ->check(CLI::Range(1U, 1000U))
       ->capture_default_str();
   run.add_option("--deep-probe-every", options.deep_probe_every,
-                 "Each n-th probe encrypts and decrypts a canary too and compares the key_ids; 0: none does")
+                 "Let each n-th probe also encrypt, decrypt and compare the key_ids; 0: none")
       ->capture_default_str();
   add_duration(run, "--slow-after", options.slow_after,
-               "An answer that takes longer is told as slow; 0: none");
-  add_duration(run, "--startup-timeout", policy.startup_timeout, "From launch to the first answer",
+               "Report an answer that takes longer as slow; 0: none");
+  add_duration(run, "--startup-timeout", policy.startup_timeout, "Time from launch to the first answer",
                at_least_one);
 }
 
 void add_restart_options(CLI::App& run, RunOptions& options) {
   Policy& policy = options.policy;
-  run.add_flag("--standby", policy.standby, "Keep a second process ready that takes over at a death or hang");
-  run.add_option("--restart-on", policy.restart_on_unhealthy,
-                 "What is repaired: silence (and death), or also unhealthy: bad answers")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, bool>{{"silence", false}, {"unhealthy", true}}))
-      ->type_name("WHAT")
-      ->default_str("silence");
-  add_duration(run, "--hang-grace", policy.hang_grace, "From TERM to KILL of a silent plugin");
+  run.add_flag("--standby", policy.standby,
+               "Keep a second process ready that takes over when the plugin dies or hangs");
+  add_choice<bool>(
+      run, "--restart-on", policy.restart_on_unhealthy,
+      "When to restart, besides a death: if the plugin is unresponsive, or also if it is unhealthy",
+      {{"unresponsive", false}, {"unhealthy", true}});
+  add_duration(run, "--hang-grace", policy.hang_grace, "Time from TERM to KILL of an unresponsive plugin");
   add_duration(run, "--stop-grace", policy.stop_grace,
-               "From the forwarded TERM or INT to KILL when stopping");
-  add_duration(run, "--backoff-initial", policy.restart_delay.initial, "The wait before the second restart",
+               "Time from the forwarded TERM or INT to KILL at a stop");
+  add_duration(run, "--backoff-initial", policy.restart_delay.initial, "Wait before the second restart",
                at_least_one);
-  add_duration(run, "--backoff-max", policy.restart_delay.cap, "The longest wait before a restart", at_least_one);
-  add_duration(run, "--stable-after", policy.restart_delay.stable_after, "A life this long resets the back-off");
+  add_duration(run, "--backoff-max", policy.restart_delay.cap, "Maximum wait before a restart", at_least_one);
+  add_duration(run, "--stable-after", policy.restart_delay.stable_after,
+               "Lifetime of a process after which the back-off starts again");
   run.add_flag("--watch-binary", options.watch_binary,
-               "Restart as planned when another binary is published that its build-info.json describes");
-  run.add_option(
-         "--max-restarts", policy.max_restarts,
-         "More deaths than this within the window end the supervisor, for the kubelet to see; 0: never")
+               "Restart without an outage when a new binary and its build-info.json are published");
+  run.add_option("--max-restarts", policy.max_restarts,
+                 "End the supervisor after more deaths than this within the window; 0: never")
       ->capture_default_str();
-  add_duration(run, "--max-restarts-window", policy.max_restarts_window, "The window of --max-restarts",
+  add_duration(run, "--max-restarts-window", policy.max_restarts_window, "Window of --max-restarts",
                at_least_one);
 }
 
-/// Makes the control socket's directory where it is missing, open to this user only.
+/// Makes the control socket's directory if it is missing, accessible to this user only.
 void make_parent(const Endpoint& endpoint) {
   if (endpoint.abstract()) return;
   const auto parent = std::filesystem::path(endpoint.name()).parent_path();
@@ -126,7 +124,7 @@ Outcome<SocketAccess> access_of(const RunOptions& options) {
   return access;
 }
 
-/// Whom the plugin runs as. Only root can choose.
+/// The user that the plugin runs as. Only root can choose one.
 Outcome<std::optional<process::Identity>> identity_of(const std::string& child_user) {
   if (child_user.empty()) return std::nullopt;
   auto identity = process::find_identity(child_user);
@@ -143,25 +141,32 @@ Outcome<std::optional<MetricsAddress>> metrics_address_of(const RunOptions& opti
   return std::optional(*std::move(address));
 }
 
-}  // namespace
-
-CLI::App& add_run(CommandLine& line, RunOptions& options) {
-  CLI::App& run =
-      *line.app().add_subcommand("run", "Launch a plugin, watch its health by RPC and restart it");
-  add_socket_options(run, options);
-  add_plugin_options(run, options);
-  add_probe_options(run, options);
-  add_restart_options(run, options);
-  run.add_option("command", options.command, "The plugin and its arguments, after '--'")->required();
-  CommandLine::examples(
-      run,
-      {"supervisor run -- mock-kms-provider --listen-addr=unix:///var/run/kmsplugin/kms.sock",
-       "supervisor run --socket unix:///@kms --backoff-max 5s -- ./plugin --addr unix:///@kms",
-       "supervisor run --instances 3 --socket unix:///run/kms-{n}.sock -- mock-kms-provider --instance {n}"});
-  return run;
+int run_supervisor(SupervisorConfig config, const Endpoint& control) {
+  const process::SignalFd signals = Supervisor::block_signals();
+  make_parent(control);
+  auto listener = UnixListener::claim(control);
+  if (!listener) throw listener.error();
+  for (const InstanceConfig& plugin : config.plugins) {
+    // A killed supervisor's plugin dies with it, but may hold its socket until this supervisor has started.
+    await_dying_listener(plugin.socket, dying_listener_timeout);
+    if (const auto holder = live_holder(plugin.socket)) {
+      throw Error("cannot supervise a plugin on " + plugin.socket.uri() + ": it is in use by " + *holder,
+                  "stop that process or choose another --socket");
+    }
+    const std::string elsewhere =
+        other_endpoint(plugin.plugin.command, plugin.plugin.environment, plugin.socket);
+    if (!elsewhere.empty())
+      log::warning(elsewhere + "; unless it takes a socket handed down, it is never found");
+  }
+  const std::string socket = config.plugins.front().socket.uri();
+  Supervisor supervisor(std::move(config), *std::move(listener), signals);
+  log::info("supervising", {{"socket", socket}, {"control-socket", control.uri()}, {"pid", ::getpid()}});
+  return supervisor.run();
 }
 
-Outcome<SupervisorConfig> plan_of(const RunOptions& options) {
+}  // namespace
+
+Outcome<SupervisorConfig> supervisor_config(const RunOptions& options) {
   auto metrics = metrics_address_of(options);
   if (!metrics) return metrics.error();
   const auto access = access_of(options);
@@ -171,8 +176,8 @@ Outcome<SupervisorConfig> plan_of(const RunOptions& options) {
   if (options.instances > 1 && options.socket.find("{n}") == std::string::npos)
     return Error(
         "--socket: " + std::to_string(options.instances) + " instances cannot share " + options.socket,
-        "write {n} where the instance's number is to stand");
-  SupervisorConfig plan{{}, options.termination_log, *std::move(metrics)};
+        "write {n} in place of the instance's number");
+  SupervisorConfig config{{}, options.termination_log, *std::move(metrics)};
   for (unsigned number = 1; number <= options.instances; ++number) {
     const auto socket = Endpoint::parse(numbered(options.socket, number));
     if (!socket) return socket.error().within("--socket");
@@ -183,35 +188,31 @@ Outcome<SupervisorConfig> plan_of(const RunOptions& options) {
     if (options.child_threads > 0) plugin.threads = options.child_threads;
     plugin.environment = plugin_environment(number);
     const std::string control = control_of(plugin.command, plugin.environment, *socket);
-    plan.plugins.push_back({*socket, *access, options.handover, std::move(plugin), control,
-                            options.build_info, options.watch_binary, options.child_output,
-                            options.deep_probe_every, options.slow_after, options.policy});
+    config.plugins.push_back({*socket, *access, options.handover, std::move(plugin), control,
+                              options.build_info, options.watch_binary, options.child_output,
+                              options.deep_probe_every, options.slow_after, options.policy});
   }
-  return plan;
+  return config;
 }
 
-int run_supervisor(SupervisorConfig plan, const Endpoint& control) {
-  const process::SignalFd signals = Supervisor::block_signals();
-  make_parent(control);
-  auto listener = UnixListener::claim(control);
-  if (!listener) throw Error(listener.error());
-  for (const InstanceConfig& plugin : plan.plugins) {
-    // The plugin of a supervisor that was killed is killed with it, and may hold its socket a little longer
-    // than this one takes to start.
-    await_dying_listener(plugin.socket, patience_with_the_dying);
-    if (const auto holder = live_holder(plugin.socket)) {
-      throw Error("cannot supervise a plugin on " + plugin.socket.uri() + ": it is in use by " + *holder,
-                  "stop that process or choose another --socket");
-    }
-    const std::string elsewhere =
-        other_endpoint(plugin.plugin.command, plugin.plugin.environment, plugin.socket);
-    if (!elsewhere.empty())
-      log::warning(elsewhere + "; unless it takes a socket handed down, it is never found");
-  }
-  const std::string socket = plan.plugins.front().socket.uri();
-  Supervisor supervisor(std::move(plan), *std::move(listener), signals);
-  log::info("supervising", {{"socket", socket}, {"control-socket", control.uri()}, {"pid", ::getpid()}});
-  return supervisor.run();
+Command run_command(CommandLine& line, const std::string& control) {
+  const auto options = std::make_shared<RunOptions>();
+  CLI::App& app = line.add_subcommand(
+      "run", "Launch a plugin, probe its health by RPC and restart it when it fails",
+      {"supervisor run -- mock-kms-provider --listen-addr=unix:///var/run/kmsplugin/kms.sock",
+       "supervisor run --socket unix:///@kms --backoff-max 5s -- ./plugin --addr unix:///@kms",
+       "supervisor run --instances 3 --socket unix:///run/kms-{n}.sock -- mock-kms-provider --instance {n}"});
+  add_socket_options(app, *options);
+  add_plugin_options(app, *options);
+  add_probe_options(app, *options);
+  add_restart_options(app, *options);
+  app.add_option("command", options->command, "The plugin and its arguments, after '--'")->required();
+  return {&app, [&control, options] {
+            const Endpoint endpoint = control_endpoint(control);
+            auto config = supervisor_config(*options);
+            if (!config) throw config.error().with(ErrorCode::invalid_input);
+            return run_supervisor(*std::move(config), endpoint);
+          }};
 }
 
 }  // namespace kms::supervisor

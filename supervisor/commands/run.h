@@ -1,16 +1,14 @@
-// `supervisor run`: its options, and the way from them to a running Supervisor.
+// The options of `supervisor run`, and the configuration that they describe.
 #pragma once
 
-#include <map>
 #include <string>
 #include <vector>
 
-#include "common/cli/command_line.h"
 #include "supervisor/instance/config.h"
 
 namespace kms::supervisor {
 
-/// What the command line says, before it is checked.
+/// The values of the options, before they are checked.
 struct RunOptions {
   std::string socket = "unix:///var/run/kmsplugin/kms.sock";
   std::string socket_mode = "0600";
@@ -19,7 +17,7 @@ struct RunOptions {
   unsigned instances = 1;
   std::string build_info;
   bool watch_binary = false;
-  std::string metrics_addr;  ///< HOST:PORT; empty: none are served
+  std::string metrics_addr;  ///< HOST:PORT; empty: metrics are not served
   std::string termination_log = "/dev/termination-log";
   log::Format child_output = log::Format::text;
   std::string child_user;
@@ -31,13 +29,7 @@ struct RunOptions {
   Policy policy;
 };
 
-/// Adds the command to `line`. `options` outlives it.
-CLI::App& add_run(CommandLine& line, RunOptions& options);
-
-/// What the options ask for, or what is wrong with them.
-[[nodiscard]] Outcome<SupervisorConfig> plan_of(const RunOptions& options);
-
-/// Supervises until told to stop. Returns an exit code; throws Error.
-[[nodiscard]] int run_supervisor(SupervisorConfig plan, const Endpoint& control);
+/// The configuration, or the option that is wrong.
+[[nodiscard]] Outcome<SupervisorConfig> supervisor_config(const RunOptions& options);
 
 }  // namespace kms::supervisor

@@ -1,19 +1,24 @@
-#include "supervisor/commands/status.h"
-
+// `supervisor status`: asks a running supervisor, waits for health, follows it, prints.
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/support/channel_arguments.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <string_view>
 #include <thread>
 
 #include "common/cli/exit_code.h"
-#include "common/text/time.h"
+#include "common/net/unix_connection.h"
+#include "common/text/protobuf.h"
+#include "proto/provider_control.grpc.pb.h"
+#include "supervisor/commands/commands.h"
 #include "supervisor/control/client.h"
 #include "supervisor/control/status_text.h"
-#include "supervisor/probe/self_report.h"
 
 namespace kms::supervisor {
 namespace {
@@ -22,46 +27,77 @@ using mock_kms::v1::SupervisorStatus;
 using Clock = std::chrono::steady_clock;
 
 constexpr Duration answer_timeout = std::chrono::seconds(2);
+constexpr auto plugin_timeout = std::chrono::milliseconds(500);
 constexpr Duration wait_interval = std::chrono::milliseconds(50);
 constexpr Duration follow_interval = std::chrono::seconds(1);
 
-/// A supervisor that answers lives, unless all that it kept has ended for good: only a new one brings that
-/// back.
+struct Options {
+  OutputFormat format = OutputFormat::text;
+  std::optional<Duration> wait;  ///< how long to wait for a good status; empty: ask once
+  bool ready = false;            ///< ask for readiness instead of health
+  bool live = false;             ///< ask only whether the supervisor works
+  bool follow = false;
+  unsigned instance = 0;
+};
+
+/// Adds to `status` what mock-kms-provider reports on its own control socket: its injected faults and the
+/// state of its --config. Other plugins have no such socket, and a hung one does not answer: nothing is added
+/// then.
+void add_plugin_report(SupervisorStatus& status) {
+  const auto control = Endpoint::parse(status.plugin_control());
+  if (!control) return;
+  UniqueFd connection = connect_to(*control);
+  if (!connection) return;
+  const auto stub = mock_kms::v1::ProviderControl::NewStub(
+      grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), {}));
+  const auto deadline = std::chrono::system_clock::now() + plugin_timeout;
+  mock_kms::v1::FaultList list;
+  grpc::ClientContext faults;
+  faults.set_deadline(deadline);
+  if (stub->ListFaults(&faults, {}, &list).ok()) {
+    for (const auto& use : list.faults()) {
+      if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
+    }
+  }
+  mock_kms::v1::ConfigStatus config;
+  grpc::ClientContext configuration;
+  configuration.set_deadline(deadline);
+  if (stub->ReadConfig(&configuration, {}, &config).ok() && !config.file().empty())
+    *status.mutable_plugin_config() = std::move(config);
+}
+
+Outcome<SupervisorStatus> ask(const ControlClient& client) {
+  auto status = client.status(answer_timeout);
+  if (!status) return status;
+  if (status->instances_size() == 0) add_plugin_report(*status);
+  for (auto& instance : *status->mutable_instances()) add_plugin_report(instance);
+  return status;
+}
+
+/// A supervisor that answers is live, unless all its plugins have ended for good: only a new supervisor
+/// starts them again.
 bool live(const SupervisorStatus& status) {
   if (status.instances_size() == 0) return status.state() != mock_kms::v1::STOPPED;
   return std::any_of(status.instances().begin(), status.instances().end(), live);
 }
 
-bool good(const Reply<SupervisorStatus>& reply, const StatusRequest& request) {
-  const auto* status = std::get_if<SupervisorStatus>(&reply);
-  if (status == nullptr) return false;
-  return request.live ? live(*status) : request.ready ? status->ready() : status->healthy();
+bool good(const SupervisorStatus& status, const Options& options) {
+  return options.live ? live(status) : options.ready ? status.ready() : status.healthy();
 }
 
-int exit_code_of(const Reply<SupervisorStatus>& reply, const StatusRequest& request) {
-  if (const auto* none = std::get_if<NoAnswer>(&reply)) return none->exit_code;
-  return good(reply, request) ? exit_code::ok : exit_code::failed;
-}
-
-Reply<SupervisorStatus> ask(const ControlClient& client) {
-  auto reply = client.ask(answer_timeout);
-  if (auto* status = std::get_if<SupervisorStatus>(&reply)) add_self_report(*status);
-  return reply;
-}
-
-Reply<SupervisorStatus> ask_and_wait(const ControlClient& client, const StatusRequest& request) {
-  const auto until = Clock::now() + request.wait.value_or(Duration{0});
-  for (;;) {
-    auto reply = ask(client);
-    const bool in_vain = exit_code_of(reply, request) == exit_code::usage;
-    if (good(reply, request) || in_vain || Clock::now() + wait_interval > until) return reply;
-    std::this_thread::sleep_for(wait_interval);
+/// Asks until the status is good or the time of --wait is over. Throws Error if nobody has answered.
+SupervisorStatus ask_and_wait(const ControlClient& client, const Options& options) {
+  const auto until = Clock::now() + options.wait.value_or(Duration{0});
+  for (;; std::this_thread::sleep_for(wait_interval)) {
+    auto status = ask(client);
+    const bool is_final = status ? good(*status, options) : status.error().code() == ErrorCode::invalid_input;
+    if (is_final || Clock::now() + wait_interval > until) return *std::move(status);
   }
 }
 
 std::string ready_line(const SupervisorStatus& status) {
-  if (status.instances_size() > 0) return status.ready() ? "ready" : "not ready: " + status.reason();
-  return status.ready() ? "ready: pid " + std::to_string(status.pid()) : "not ready: " + status.reason();
+  if (!status.ready()) return "not ready: " + status.reason();
+  return status.instances_size() > 0 ? "ready" : "ready: pid " + std::to_string(status.pid());
 }
 
 std::string live_line(const SupervisorStatus& status) {
@@ -69,7 +105,7 @@ std::string live_line(const SupervisorStatus& status) {
                       : "not live: " + status.reason();
 }
 
-/// Colours where a person looks, and has not asked for none (no-color.org).
+/// Colours on a terminal, unless the user has turned them off (no-color.org).
 Colours wanted_colours() {
   const char* refused = std::getenv("NO_COLOR");
   const char* terminal = std::getenv("TERM");
@@ -78,21 +114,15 @@ Colours wanted_colours() {
   return can && (refused == nullptr || *refused == '\0') ? Colours::ansi : Colours::none;
 }
 
-void print(const SupervisorStatus& status, const StatusRequest& request) {
-  std::string text;
-  if (request.output == "json") {
-    text = status_json(status);
-  } else if (request.live || request.ready) {
-    text = (request.live ? live_line(status) : ready_line(status)) + "\n";
-  } else {
-    text = status_text(status, std::chrono::system_clock::now(), wanted_colours());
-  }
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+std::string text_of(const SupervisorStatus& status, const Options& options) {
+  if (options.format == OutputFormat::json) return to_json(status, JsonLayout::document);
+  if (options.live) return live_line(status) + "\n";
+  if (options.ready) return ready_line(status) + "\n";
+  return status_text(status, std::chrono::system_clock::now(), wanted_colours());
 }
 
-/// Cuts every line to what fits into one row of the terminal, so that the rows can be counted. Colours and
-/// the bytes of a character beyond its first take no column.
+/// Cuts each line to the terminal's width, so that a line is a row. Colours and the bytes of a character
+/// after its first take no column.
 std::string clipped(const std::string& text, std::size_t columns) {
   std::string clipped;
   for (const std::string& line : lines_of(text)) {
@@ -101,8 +131,7 @@ std::string clipped(const std::string& text, std::size_t columns) {
     for (const char c : line) {
       in_escape |= c == '\033';
       const bool takes_column = !in_escape && (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-      if (!takes_column || ++column <= columns)
-        clipped += c;  // what ends a colour is kept behind the cut too
+      if (!takes_column || ++column <= columns) clipped += c;  // the end of a colour stays after the cut too
       if (c == 'm') in_escape = false;
     }
     clipped += "\n";
@@ -110,7 +139,7 @@ std::string clipped(const std::string& text, std::size_t columns) {
   return clipped;
 }
 
-/// Draws the status over the one that was drawn before, and leaves alone what stands above it.
+/// Draws the status over the previous one and leaves the terminal above it alone.
 class Screen {
  public:
   void draw(const std::string& text) {
@@ -118,11 +147,11 @@ class Screen {
     const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 1;
     std::string shown = clipped(text, known ? size.ws_col : 80);
     std::size_t rows = static_cast<std::size_t>(std::count(shown.begin(), shown.end(), '\n'));
-    for (const std::size_t most = known ? size.ws_row - 1U : 24U; rows > most; --rows) {
-      shown.erase(shown.rfind('\n', shown.size() - 2) + 1);  // the first line, healthy or not, stays in sight
+    for (const std::size_t max = known ? size.ws_row - 1U : 24U; rows > max; --rows) {
+      shown.erase(shown.rfind('\n', shown.size() - 2) + 1);  // the first line, the health, stays visible
     }
     if (rows_ > 0) std::printf("\033[%zuA\033[J", rows_);  // up, and clear to the end (ECMA-48)
-    std::fputs(shown.c_str(), stdout);
+    print(shown);
     rows_ = rows;
   }
 
@@ -130,56 +159,65 @@ class Screen {
   std::size_t rows_ = 0;
 };
 
-/// A document a line, each second one; who does not answer is told on stderr.
+/// Prints one JSON document a line, one a second. Errors go to stderr.
 [[noreturn]] void follow_as_json(const ControlClient& client) {
-  for (;;) {
-    const auto reply = ask(client);
-    if (const auto* none = std::get_if<NoAnswer>(&reply)) {
-      std::fprintf(stderr, "supervisor: %s\n", none->failure.line().c_str());
+  for (;; std::this_thread::sleep_for(follow_interval)) {
+    if (const auto status = ask(client)) {
+      print(to_json(*status, JsonLayout::line) + "\n");
     } else {
-      std::printf("%s\n", status_json_line(std::get<SupervisorStatus>(reply)).c_str());
-      std::fflush(stdout);
+      std::fprintf(stderr, "supervisor: %s\n", status.error().what());
     }
-    std::this_thread::sleep_for(follow_interval);
   }
 }
 
-/// On a terminal a screen; elsewhere each change is a line.
-[[noreturn]] void follow(const ControlClient& client) {
+/// Redraws the status on a terminal. Elsewhere, prints a line for each change.
+[[noreturn]] void follow_as_text(const ControlClient& client) {
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
   Screen screen;
   std::string last_line;
-  for (;;) {
-    const auto reply = ask(client);
+  for (;; std::this_thread::sleep_for(follow_interval)) {
+    const auto status = ask(client);
     const auto now = std::chrono::system_clock::now();
-    const auto* none = std::get_if<NoAnswer>(&reply);
-    const auto* status = std::get_if<SupervisorStatus>(&reply);
     if (terminal) {
-      screen.draw(none != nullptr ? none->failure.line() + "\n"
-                                  : status_text(*status, now, wanted_colours()));
-    } else if (const std::string line = none != nullptr ? none->failure.line() : status_line(*status);
-               line != last_line) {
-      std::printf("%s %s\n", rfc3339(now).c_str(), line.c_str());
-      last_line = line;
+      screen.draw(status ? status_text(*status, now, wanted_colours()) : status.error().line() + "\n");
+      continue;
     }
-    std::fflush(stdout);
-    std::this_thread::sleep_for(follow_interval);
+    std::string line = status ? status_line(*status) : status.error().line();
+    if (line == last_line) continue;
+    print(rfc3339(now) + " " + line + "\n");
+    last_line = std::move(line);
   }
+}
+
+int run(const Endpoint& control, const Options& options) {
+  const ControlClient client(control, options.instance);
+  if (options.follow && options.format == OutputFormat::json) follow_as_json(client);
+  if (options.follow) follow_as_text(client);
+  const SupervisorStatus status = ask_and_wait(client, options);
+  print(text_of(status, options));
+  return good(status, options) ? exit_code::ok : exit_code::failed;
 }
 
 }  // namespace
 
-int run_status(const Endpoint& control, const StatusRequest& request) {
-  const ControlClient client(control, request.instance);
-  if (request.follow && request.output == "json") follow_as_json(client);
-  if (request.follow) follow(client);
-  const auto reply = ask_and_wait(client, request);
-  if (const auto* none = std::get_if<NoAnswer>(&reply)) {
-    std::fprintf(stderr, "supervisor: %s\n", none->failure.line().c_str());
-  } else {
-    print(std::get<SupervisorStatus>(reply), request);
-  }
-  return exit_code_of(reply, request);
+Command status_command(CommandLine& line, const std::string& control) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& app = line.add_subcommand("status", "Print the status of the running supervisor and its plugin",
+                                      {"supervisor status", "supervisor status -o json",
+                                       "supervisor status --wait 30s", "supervisor status --ready"});
+  add_format(app, options->format);
+  add_instance(app, options->instance);
+  auto* wait = add_duration(app, "--wait", options->wait, "Wait up to this long for health (or readiness)");
+  auto* ready =
+      app.add_flag("--ready", options->ready, "Check only whether the plugin answers, for readiness probes");
+  auto* live =
+      app.add_flag("--live", options->live,
+                   "Check only whether the supervisor answers and has not given up, for liveness probes");
+  live->excludes(wait)->excludes(ready);
+  app.add_flag("--follow,--watch", options->follow, "Keep showing the status until interrupted")
+      ->excludes(wait)
+      ->excludes(live);
+  return {&app, [&control, options] { return run(control_endpoint(control), *options); }};
 }
 
 }  // namespace kms::supervisor

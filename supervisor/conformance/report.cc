@@ -26,7 +26,7 @@ RuleResult::Verdict verdict_of(Verdict verdict) {
   return RuleResult::VERDICT_UNSPECIFIED;
 }
 
-const char* word_for(RuleResult::Verdict verdict) {
+const char* verdict_name(RuleResult::Verdict verdict) {
   switch (verdict) {
     case RuleResult::PASS:
       return "pass";
@@ -60,7 +60,7 @@ auto count_broken(const CheckReport& report, RuleResult::Level level) {
 std::string row(const RuleResult& result) {
   char start[64];
   std::snprintf(start, sizeof start, "%4u  %-6s  %-14s  ", result.rule(),
-                RuleResult::Level_Name(result.level()).c_str(), word_for(result.verdict()));
+                RuleResult::Level_Name(result.level()).c_str(), verdict_name(result.verdict()));
   return start + result.text() + " (" + result.seen() + ")\n";
 }
 
@@ -82,7 +82,7 @@ CheckReport report_on(const Observations& seen) {
 }
 
 std::string report_text(const CheckReport& report) {
-  std::string text = "RULE  LEVEL   VERDICT         WHAT, AND WHAT WAS SEEN\n";
+  std::string text = "RULE  LEVEL   VERDICT         RULE AND REASON\n";
   for (const RuleResult& result : report.results()) text += row(result);
   text += "\n" + report.endpoint() + (report.conforms() ? " conforms: " : " DOES NOT CONFORM: ") +
           std::to_string(count(report, RuleResult::PASS)) + " pass, " +
@@ -103,7 +103,7 @@ std::string report_junit(const CheckReport& report, Duration took) {
       test.failure = result.seen();
     } else if (result.verdict() != RuleResult::PASS) {
       test.skipped =
-          std::string(broken(result, RuleResult::SHOULD) ? "SHOULD fails" : word_for(result.verdict())) +
+          std::string(broken(result, RuleResult::SHOULD) ? "SHOULD fails" : verdict_name(result.verdict())) +
           ": " + result.seen();
     }
     cases.push_back(std::move(test));

@@ -1,4 +1,4 @@
-// What the rules found, as a message, a table and JUnit's form. Pure functions, safe from any thread.
+// Reports the findings of all rules as a protobuf message, a table and a JUnit document. Pure functions.
 #pragma once
 
 #include <string>
@@ -11,11 +11,11 @@ namespace kms::supervisor::conformance {
 /// Judges `seen` by every rule.
 [[nodiscard]] mock_kms::v1::CheckReport report_on(const Observations& seen);
 
-/// A row for each rule, and a last line that counts.
+/// A row for each rule, and a summary line.
 [[nodiscard]] std::string report_text(const mock_kms::v1::CheckReport& report);
 
-/// A case for each rule: a broken MUST is a failure; a broken SHOULD, and what could not be judged, is
-/// skipped with its reason.
+/// A test case for each rule. A broken MUST is a failure. A broken SHOULD, and a rule that could not be
+/// judged, is skipped with the reason.
 [[nodiscard]] std::string report_junit(const mock_kms::v1::CheckReport& report, Duration took);
 
 }  // namespace kms::supervisor::conformance

@@ -1,7 +1,6 @@
 #include "supervisor/conformance/rules.h"
 
 #include "common/text/escape.h"
-#include "supervisor/conformance/findings.h"
 
 namespace kms::supervisor::conformance {
 namespace {
@@ -13,7 +12,7 @@ Finding needs_a_restart(const Observations&) { return not_visible("it shows when
 Finding needs_a_death(const Observations&) {
   return not_visible("it shows when the plugin is killed, hangs or runs out of memory");
 }
-Finding needs_a_stop(const Observations&) { return not_visible("it shows when the plugin is told to stop"); }
+Finding needs_a_stop(const Observations&) { return not_visible("it shows when the plugin is stopped"); }
 
 constexpr Rule life_cycle[] = {
     {33, Level::should, "is healthy again well within 180 s after it died or hung", needs_a_death},
@@ -23,9 +22,9 @@ constexpr Rule life_cycle[] = {
 
 }  // namespace
 
-std::string quoted(std::string_view words) {
-  const bool cut = words.size() > max_quoted;
-  return "'" + visible_text(utf8_text(words.substr(0, max_quoted))) + (cut ? "…'" : "'");
+std::string quoted(std::string_view text) {
+  const bool cut = text.size() > max_quoted;
+  return "'" + visible_text(utf8_text(text.substr(0, max_quoted))) + (cut ? "…'" : "'");
 }
 
 std::string bytes(std::size_t count) { return std::to_string(count) + (count == 1 ? " byte" : " bytes"); }

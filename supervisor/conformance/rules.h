@@ -1,7 +1,7 @@
-// The rules of docs/kms-v2-rules.md as values, each with a pure function that judges what a survey saw.
+// The rules of docs/kms-v2-rules.md as values. Each has a pure function that judges what a survey saw.
 //
-// To add one: write its judge beside its neighbours in rules_*.cc, name it in that file's table, and
-// show in conformance_test.cc what breaks it. Safe from any thread.
+// To add a rule: write its judge beside the others of its chapter in rules_*.cc, add it to that file's table,
+// and test in conformance_test.cc what breaks it.
 #pragma once
 
 #include <span>
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "supervisor/conformance/observations.h"
+#include "supervisor/conformance/survey.h"
 
 namespace kms::supervisor::conformance {
 
@@ -18,13 +18,13 @@ enum class Level { must, should };
 enum class Verdict {
   pass,
   fail,
-  not_applicable,  ///< the answers that the rule is about did not come
-  not_visible,     ///< no client can see it
+  not_applicable,  ///< the answers that the rule judges did not come
+  not_visible,     ///< a client cannot observe it
 };
 
 struct Finding {
   Verdict verdict;
-  std::string seen;  ///< what the verdict rests on, on one line; a plugin's words in it are printable
+  std::string seen;  ///< the reason for the verdict, on one line; quoted text of the plugin is printable
 };
 
 struct Rule {
@@ -34,18 +34,40 @@ struct Rule {
   Finding (*judge)(const Observations& seen);
 };
 
-/// All rules in their order. Rule 10 is there twice: what it demands, and what it prefers.
+/// All rules in their order. Rule 10 appears twice: its MUST and its SHOULD.
 [[nodiscard]] std::vector<Rule> rules();
 
-// By chapter, for rules().
+// The chapters of rules(), and the helpers of the judges. Only rules*.cc use them.
+
 [[nodiscard]] std::span<const Rule> transport_rules();
 [[nodiscard]] std::span<const Rule> status_rules();
 [[nodiscard]] std::span<const Rule> encrypt_rules();
 [[nodiscard]] std::span<const Rule> decrypt_rules();
 [[nodiscard]] std::span<const Rule> life_cycle_rules();
 
-/// The first rule about Encrypt's answer (20 to 24) that is broken, or 0 for none: what is not sealed by the
-/// rules cannot be expected to open.
+/// The first broken rule about Encrypt's answer (20 to 24), or 0. If one is broken, Decrypt is not judged.
 [[nodiscard]] int broken_encrypt_rule(const Observations& seen);
+
+inline Finding pass(std::string seen) { return {Verdict::pass, std::move(seen)}; }
+inline Finding fail(std::string seen) { return {Verdict::fail, std::move(seen)}; }
+inline Finding not_applicable(std::string seen) { return {Verdict::not_applicable, std::move(seen)}; }
+inline Finding not_visible(std::string seen) { return {Verdict::not_visible, std::move(seen)}; }
+
+/// Text from a plugin in quotes: printable, and cut if it is long.
+[[nodiscard]] std::string quoted(std::string_view text);
+
+/// "1 byte", "2 bytes".
+[[nodiscard]] std::string bytes(std::size_t count);
+
+/// "Encrypt: INTERNAL: cannot encrypt".
+[[nodiscard]] std::string without_answer(const CallSeen& call);
+
+/// Whether the plugin says that it has no such method. Only rule 2 judges that.
+[[nodiscard]] inline bool unimplemented(const CallSeen& call) {
+  return call.refused() && call.refusal == Refusal::unimplemented;
+}
+
+/// The problem of a key_id by rule 13; empty if there is none.
+[[nodiscard]] std::string key_id_problem(std::string_view key_id);
 
 }  // namespace kms::supervisor::conformance

@@ -1,13 +1,10 @@
 // Rules 27 to 32.
-#include <algorithm>
-#include <array>
-
-#include "supervisor/conformance/findings.h"
+#include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
 namespace {
 
-/// What keeps the rules about a Decrypt that worked from being judged.
+/// Why the rules about a successful Decrypt cannot be judged.
 Finding no_decrypt(const Observations& seen) {
   if (const int broken = broken_encrypt_rule(seen)) {
     return not_applicable("Encrypt breaks rule " + std::to_string(broken));
@@ -17,10 +14,10 @@ Finding no_decrypt(const Observations& seen) {
   return not_applicable(without_answer(seen.decrypt));
 }
 
-bool opens(const Observations& seen) { return broken_encrypt_rule(seen) == 0 && seen.right(seen.decrypt); }
+bool decrypts(const Observations& seen) { return broken_encrypt_rule(seen) == 0 && seen.right(seen.decrypt); }
 
 Finding gives_the_plaintext_back(const Observations& seen) {
-  if (opens(seen)) return pass("all " + bytes(seen.plaintext.size()));
+  if (decrypts(seen)) return pass("all " + bytes(seen.plaintext.size()));
   if (broken_encrypt_rule(seen) != 0 || unimplemented(seen.decrypt)) return no_decrypt(seen);
   if (seen.decrypt.refused()) return fail(without_answer(seen.decrypt));
   if (!seen.decrypt.answered()) return no_decrypt(seen);
@@ -28,7 +25,7 @@ Finding gives_the_plaintext_back(const Observations& seen) {
 }
 
 Finding needs_no_uid(const Observations& seen) {
-  if (!opens(seen)) return no_decrypt(seen);
+  if (!decrypts(seen)) return no_decrypt(seen);
   const DecryptCall& other = seen.decrypt_other_uid;
   if (seen.right(other)) return pass("under another uid and over another connection too");
   if (other.refused()) return fail("under another uid: " + without_answer(other));
@@ -39,42 +36,42 @@ Finding needs_no_uid(const Observations& seen) {
 Finding every_replica_reads_it(const Observations& seen) {
   if (seen.replicas.empty())
     return not_visible("it shows after rotations and restarts; or name replicas with --replica");
-  if (!opens(seen)) return no_decrypt(seen);
+  if (!decrypts(seen)) return no_decrypt(seen);
   for (const Replica& replica : seen.replicas) {
     const auto problem = [&](const DecryptCall& call) {
       return seen.right(call) ? std::string() : call.answered() ? "another plaintext" : without_answer(call);
     };
     if (const std::string there = problem(replica.decrypts_ours); !there.empty()) {
-      return fail(replica.endpoint + " does not open what was sealed here: " + there);
+      return fail(replica.endpoint + " does not decrypt what was encrypted here: " + there);
     }
     if (!replica.encrypts.answered()) {
       return not_applicable(replica.endpoint + ": " + without_answer(replica.encrypts));
     }
     if (const std::string here = problem(replica.we_decrypt); !here.empty()) {
-      return fail("what " + replica.endpoint + " sealed does not open here: " + here);
+      return fail("this plugin does not decrypt what " + replica.endpoint + " encrypted: " + here);
     }
   }
   return pass("both ways with " + std::to_string(seen.replicas.size()) +
-              " replicas; rotations and restarts do not show");
+              " replicas; rotations and restarts are not visible");
 }
 
 Finding refuses_what_was_changed(const Observations& seen) {
-  if (!opens(seen)) return no_decrypt(seen);
+  if (!decrypts(seen)) return no_decrypt(seen);
   std::string refused;
   for (const Tampered& tampered : seen.tampered) {
     if (tampered.call.answered()) {
-      return fail("with " + tampered.with +
+      return fail("with " + tampered.change +
                   (seen.right(tampered.call) ? " it still gave the plaintext" : " it answered with garbage"));
     }
     if (!tampered.call.refused()) return not_applicable(without_answer(tampered.call));
-    refused += (refused.empty() ? "" : ", ") + tampered.with;
+    refused += (refused.empty() ? "" : ", ") + tampered.change;
   }
   return pass("refused: " + refused);
 }
 
 Finding survives_a_burst(const Observations& seen) {
   const Burst& burst = seen.decrypts;
-  if (burst.calls.empty() || !opens(seen)) return no_decrypt(seen);
+  if (burst.calls.empty() || !decrypts(seen)) return no_decrypt(seen);
   const std::string sent = std::to_string(burst.calls.size()) + " Decrypts at once";
   for (const CallSeen& call : burst.calls) {
     if (!call.answered()) return fail("of " + sent + " one was not answered; " + without_answer(call));
@@ -84,21 +81,14 @@ Finding survives_a_burst(const Observations& seen) {
   return pass(sent + " over " + std::to_string(burst.connections) + " connections");
 }
 
-/// Of refusals for what was asked, not for the plugin's own state.
-bool names_the_request(grpc::StatusCode code) {
-  constexpr std::array codes{grpc::StatusCode::INVALID_ARGUMENT, grpc::StatusCode::NOT_FOUND,
-                             grpc::StatusCode::FAILED_PRECONDITION};
-  return std::find(codes.begin(), codes.end(), code) != codes.end();
-}
-
-Finding codes_tell(const Observations& seen) {
+Finding codes_name_the_cause(const Observations& seen) {
   std::size_t refusals = 0;
   for (const Tampered& tampered : seen.tampered) {
     if (!tampered.call.refused()) continue;
     ++refusals;
-    if (!names_the_request(tampered.call.code)) {
-      return fail("for " + tampered.with + ": " + without_answer(tampered.call) +
-                  "; InvalidArgument, NotFound or FailedPrecondition would tell");
+    if (tampered.call.refusal != Refusal::bad_request) {
+      return fail("for " + tampered.change + ": " + without_answer(tampered.call) +
+                  "; InvalidArgument, NotFound or FailedPrecondition would name the cause");
     }
   }
   if (refusals == 0) return not_applicable("nothing was refused that should have been");
@@ -109,9 +99,9 @@ constexpr Rule table[] = {
     {27, Level::must, "Decrypt gives exactly the plaintext", gives_the_plaintext_back},
     {28, Level::must, "Decrypt needs ciphertext, key_id and annotations alone", needs_no_uid},
     {29, Level::must, "reads what any earlier key_id and any replica wrote", every_replica_reads_it},
-    {30, Level::should, "refuses what does not belong together", refuses_what_was_changed},
+    {30, Level::should, "refuses requests that were changed", refuses_what_was_changed},
     {31, Level::should, "survives the burst of Decrypts after an API server's restart", survives_a_burst},
-    {32, Level::should, "refuses with telling gRPC codes", codes_tell},
+    {32, Level::should, "refuses with gRPC codes that name the cause", codes_name_the_cause},
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "supervisor/conformance/findings.h"
+#include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
 namespace {
@@ -18,7 +18,7 @@ using Response = kms_v2_bytes::EncryptResponse;
 
 Finding no_encrypt(const Observations& seen) { return not_applicable(without_answer(seen.encrypts.front())); }
 
-/// The first of the answers that `problem` has something against, as a failure; else a pass with `good`.
+/// Fails with the first answer that has a problem. Passes with the text of `good` if none has.
 Finding each_answer(const Observations& seen, std::string (*problem)(const Observations&, const Response&),
                     std::string (*good)(const Response&)) {
   const Response* answer = nullptr;
@@ -69,17 +69,17 @@ bool is_label(std::string_view label) {
          std::all_of(label.begin(), label.end(), [&](char c) { return alphanumeric(c) || c == '-'; });
 }
 
-/// As the API server does: a point at the end is allowed (k8s.io/apimachinery,
+/// A dot at the end is allowed, as the API server does (k8s.io/apimachinery,
 /// validation.IsFullyQualifiedDomainName).
 bool is_domain_name(std::string_view name) {
   if (name.ends_with('.')) name.remove_suffix(1);
   if (name.size() > max_name) return false;
   std::size_t labels = 0;
   for (;; ++labels) {
-    const auto point = name.find('.');
-    if (!is_label(name.substr(0, point))) return false;
-    if (point == std::string_view::npos) return labels > 0;
-    name.remove_prefix(point + 1);
+    const auto dot = name.find('.');
+    if (!is_label(name.substr(0, dot))) return false;
+    if (dot == std::string_view::npos) return labels > 0;
+    name.remove_prefix(dot + 1);
   }
 }
 
@@ -93,7 +93,7 @@ std::size_t size_of_annotations(const Response& answer) {
 std::string annotations_problem(const Observations&, const Response& answer) {
   for (const auto& annotation : answer.annotations()) {
     if (!is_domain_name(annotation.key()))
-      return "the key " + quoted(annotation.key()) + " is no domain name";
+      return "the key " + quoted(annotation.key()) + " is not a domain name";
   }
   const std::size_t size = size_of_annotations(answer);
   return size > max_annotations ? "they have " + bytes(size) : "";
@@ -120,18 +120,19 @@ std::string secret_problem(const Observations& seen, const Response& answer) {
 
 Finding annotations_hold_no_secret(const Observations& seen) {
   return each_answer(seen, secret_problem, [](const Response& answer) {
-    return answer.annotations().empty() ? std::string("there are none")
-                                        : std::string("the plaintext is in none, nor its base64 or hex");
+    return answer.annotations().empty()
+               ? std::string("there are none")
+               : std::string("the plaintext is in none of them, as text, base64 or hex");
   });
 }
 
 Finding takes_any_uid_but_an_empty_one(const Observations& seen) {
   if (!seen.encrypts.front().answered()) return no_encrypt(seen);
-  if (seen.odd_uid.refused()) return fail("a long uid that is no UUID: " + without_answer(seen.odd_uid));
-  if (seen.empty_uid.answered()) return fail("an empty uid was taken");
+  if (seen.odd_uid.refused()) return fail("a long uid that is not a UUID: " + without_answer(seen.odd_uid));
+  if (seen.empty_uid.answered()) return fail("an empty uid was accepted");
   if (!seen.odd_uid.answered()) return not_applicable(without_answer(seen.odd_uid));
   if (!seen.empty_uid.refused()) return not_applicable(without_answer(seen.empty_uid));
-  return pass("an odd one was taken, an empty one refused");
+  return pass("an odd uid was accepted, an empty one refused");
 }
 
 Finding nonces_are_fresh(const Observations& seen) {
@@ -156,7 +157,7 @@ constexpr Rule table[] = {
     {22, Level::must, "Encrypt's key_id is 1 to 1024 bytes of UTF-8", encrypt_key_id_is_good},
     {23, Level::must, "annotations are named by domain names, 32 KiB in all", annotations_are_good},
     {24, Level::should, "annotations hold no secret", annotations_hold_no_secret},
-    {25, Level::should, "takes any uid but an empty one", takes_any_uid_but_an_empty_one},
+    {25, Level::should, "accepts any uid except an empty one", takes_any_uid_but_an_empty_one},
     {26, Level::should, "draws a fresh nonce for each call", nonces_are_fresh},
 };
 

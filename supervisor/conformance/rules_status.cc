@@ -1,7 +1,7 @@
 // Rules 10 to 19.
 #include <algorithm>
 
-#include "supervisor/conformance/findings.h"
+#include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
 namespace {
@@ -16,7 +16,6 @@ std::vector<const StatusCall*> answered_statuses(const Observations& seen) {
   return answered;
 }
 
-/// Of the first Status; where it came, of one that did not.
 Finding no_status(const Observations& seen) { return not_applicable(without_answer(seen.statuses.front())); }
 
 bool version_is_known(const std::string& version) { return version == "v2" || version == "v2beta1"; }
@@ -56,7 +55,7 @@ Finding is_healthy(const Observations& seen) {
   for (const StatusCall& call : seen.statuses) {
     if (unimplemented(call) || seen.refuses_localhost()) return no_status(seen);
     if (call.refused())
-      return fail("it is not healthy, so that not all can be judged; " + without_answer(call));
+      return fail("it is not healthy, so not all rules can be judged; " + without_answer(call));
     if (call.answered() && call.response.healthz() != "ok") {
       return fail("healthz is " + quoted(call.response.healthz()));
     }
@@ -83,19 +82,19 @@ Finding key_ids_agree(const Observations& seen) {
     const EncryptCall& encrypt = seen.encrypts[i];
     if (!before.answered() || !encrypt.answered() || !after.answered()) continue;
     const std::string& named = encrypt.response.key_id();
-    // What breaks rule 13 or 22 is reported there.
+    // Rules 13 and 22 report a bad key_id.
     if (!key_id_problem(named).empty() || !key_id_problem(before.response.key_id()).empty()) continue;
     ++compared;
     if (named != before.response.key_id() && named != after.response.key_id()) {
       return fail("Status names " + quoted(before.response.key_id()) + ", Encrypt " + quoted(named));
     }
   }
-  if (compared == 0) return not_applicable("Status and Encrypt gave no two key_ids to compare");
+  if (compared == 0) return not_applicable("Status and Encrypt gave no key_ids to compare");
   return pass("the same in " + std::to_string(compared) + " Encrypts and the Statuses around them");
 }
 
 Finding key_id_never_goes_back(const Observations& seen) {
-  std::vector<std::string> ids;  // each in its turn
+  std::vector<std::string> ids;  // without repetitions
   for (const StatusCall* call : answered_statuses(seen)) {
     const std::string& id = call->response.key_id();
     if (!ids.empty() && ids.back() == id) continue;
@@ -105,7 +104,7 @@ Finding key_id_never_goes_back(const Observations& seen) {
     ids.push_back(id);
   }
   if (ids.empty()) return no_status(seen);
-  return pass(ids.size() == 1 ? "one key_id all the time"
+  return pass(ids.size() == 1 ? "always the same key_id"
                               : std::to_string(ids.size()) + " key_ids, one after the other");
 }
 
@@ -171,7 +170,7 @@ constexpr Rule table[] = {
     {16, Level::should, "Status is cheap", status_is_cheap},
     {17, Level::should, "Status counts a broken Decrypt as unhealthy", status_covers_decrypt},
     {18, Level::should, "Status reports a hard outage as a gRPC error", outage_is_an_error},
-    {19, Level::should, "all replicas come to one key_id", replicas_agree},
+    {19, Level::should, "all replicas reach the same key_id", replicas_agree},
 };
 
 }  // namespace

@@ -1,7 +1,7 @@
 // Rules 1 to 9.
 #include <algorithm>
 
-#include "supervisor/conformance/findings.h"
+#include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
 namespace {
@@ -10,7 +10,7 @@ bool spoke(const CallSeen& call) {
   return call.answered() || call.refused() || call.ended == Ended::unreadable;
 }
 
-/// The first call that ended so, or nullptr.
+/// The first call that ended this way, or nullptr.
 const CallSeen* first(const Observations& seen, Ended ended) {
   const auto calls = seen.calls();
   const auto found =
@@ -24,7 +24,7 @@ Finding speaks_grpc(const Observations& seen) {
       std::find_if(calls.begin(), calls.end(), [](const CallSeen* call) { return spoke(*call); });
   if (found != calls.end()) return pass(std::string((*found)->method) + " came back over it");
   if (seen.other_authority && spoke(*seen.other_authority)) return pass("Status came back over it");
-  if (first(seen, Ended::silent) != nullptr) return not_applicable("nothing came back at all");
+  if (first(seen, Ended::timed_out) != nullptr) return not_applicable("nothing came back at all");
   return fail("no gRPC came back; " + without_answer(seen.statuses.front()));
 }
 
@@ -48,25 +48,24 @@ Finding takes_localhost(const Observations& seen) {
 }
 
 Finding answers_in_time(const Observations& seen) {
-  if (const CallSeen* silent = first(seen, Ended::silent)) return fail(without_answer(*silent));
-  Duration longest{0};
-  for (const CallSeen* call : seen.calls())
-    longest = std::max(longest, spoke(*call) ? call->took : Duration{0});
+  if (const CallSeen* slow = first(seen, Ended::timed_out)) return fail(without_answer(*slow));
+  Duration max{0};
+  for (const CallSeen* call : seen.calls()) max = std::max(max, spoke(*call) ? call->took : Duration{0});
   if (seen.out_of_time) {
     return not_applicable(
         "the check's --deadline was over before all calls were made; the slowest answer took " +
-        human_duration(longest) + " of " + go_duration(seen.timeout));
+        human_duration(max) + " of " + go_duration(seen.timeout));
   }
-  if (longest == Duration{0}) return not_applicable("nothing came back");
+  if (max == Duration{0}) return not_applicable("nothing came back");
   return pass("the first answer took " + human_duration(seen.statuses.front().took) + ", the slowest " +
-              human_duration(longest) + " of " + go_duration(seen.timeout));
+              human_duration(max) + " of " + go_duration(seen.timeout));
 }
 
 Finding serves_several_at_once(const Observations& seen) {
   const Burst& burst = seen.concurrent;
   const std::string sent = std::to_string(burst.calls.size()) + " calls at once over " +
                            std::to_string(burst.connections) + " connections";
-  if (burst.calls.empty()) return not_applicable("Status or Encrypt gives no answer to a single call either");
+  if (burst.calls.empty()) return not_applicable("single calls of Status or Encrypt are not answered either");
   for (const CallSeen& call : burst.calls) {
     if (call.ended == Ended::not_asked) return not_applicable(without_answer(call));
     if (!call.answered()) return fail("of " + sent + " one was not answered; " + without_answer(call));
@@ -84,7 +83,7 @@ Finding is_reachable_again(const Observations& seen) {
   if (first(seen, Ended::answered) == nullptr && first(seen, Ended::refused) == nullptr) {
     return not_applicable("it was never reached");
   }
-  if (last.ended == Ended::silent || seen.broken_connections == 0)
+  if (last.ended == Ended::timed_out || seen.broken_connections == 0)
     return not_applicable(without_answer(last));
   return fail("connections before it: " + broke + "; then " + without_answer(last));
 }
@@ -98,7 +97,7 @@ Finding keeps_others_out(const Observations& seen) {
   if (seen.socket == SocketSeen::open_to_all) return fail("open to every user of the machine");
   if (seen.socket == SocketSeen::abstract) {
     return not_visible(
-        "an abstract socket has no mode; whether the plugin looks at who connects shows to others");
+        "an abstract socket has no mode; only another user can see whether the plugin refuses it");
   }
   return pass("its mode, or a directory's above it, keeps other users out");
 }
@@ -106,13 +105,13 @@ Finding keeps_others_out(const Observations& seen) {
 constexpr Rule table[] = {
     {1, Level::must, "serves gRPC without TLS on a Unix socket", speaks_grpc},
     {2, Level::must, "implements Status, Encrypt and Decrypt", has_the_methods},
-    {3, Level::must, "takes calls whose :authority is localhost", takes_localhost},
+    {3, Level::must, "accepts calls whose :authority is localhost", takes_localhost},
     {4, Level::must, "answers within the call's deadline", answers_in_time},
     {5, Level::must, "serves several connections and concurrent calls", serves_several_at_once},
-    {6, Level::must, "can be reached again after a connection, or it, has died", is_reachable_again},
+    {6, Level::must, "can be reached again after a connection or the plugin dies", is_reachable_again},
     {7, Level::should, "keeps the path listening while it restarts", keeps_the_path},
     {8, Level::should, "starts over a stale socket, not over a live one", respects_a_live_socket},
-    {9, Level::should, "lets only its own user and the API server's open the socket", keeps_others_out},
+    {9, Level::should, "lets only its user and the API server's user open the socket", keeps_others_out},
 };
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "common/error.h"
-#include "supervisor/conformance/session.h"
 
 namespace kms::supervisor::conformance {
 namespace {
@@ -15,12 +14,12 @@ using kms_v2_bytes::DecryptRequest;
 using kms_v2_bytes::EncryptRequest;
 using kms_v2_bytes::EncryptResponse;
 
-constexpr std::size_t dek_seed_size = 32;  // what the API server lets a plugin encrypt
+constexpr std::size_t dek_seed_size = 32;  // the API server's
 constexpr std::size_t burst_connections = 4;
 constexpr std::size_t concurrent_calls = 32;
 constexpr std::size_t burst_of_decrypts = 100;
 
-// The beginnings of uids tell in the plugin's log, and to a fault that is to meet them, what a call is for.
+// A uid shows the purpose of a call in the plugin's log, and lets a fault match it.
 const std::string plain_uid = "supervisor-check";
 const std::string other_uid = "supervisor-check-other";
 const std::string odd_uid = "supervisor-check-odd, no UUID: \xC3\xBC " + std::string(200, '-');
@@ -52,7 +51,7 @@ Call<Response> read(Reply reply) {
   static_cast<CallSeen&>(call) = reply;
   if (reply.answered() && !call.response.ParseFromString(reply.bytes)) {
     call.ended = Ended::unreadable;
-    call.cause = "its answer is no message of KMS v2";
+    call.cause = "its answer is not a message of KMS v2";
   }
   return call;
 }
@@ -75,7 +74,8 @@ std::string random_bytes(std::size_t size) {
   return bytes;
 }
 
-/// Connecting needs the right to write to the socket and to search every directory above it (unix(7)).
+/// Connecting requires write permission on the socket and search permission on each parent directory
+/// (unix(7)).
 bool any_user_may_connect(const Endpoint& endpoint) {
   struct stat found {};
   if (::stat(endpoint.name().c_str(), &found) != 0 || (found.st_mode & S_IWOTH) == 0) return false;
@@ -86,11 +86,11 @@ bool any_user_may_connect(const Endpoint& endpoint) {
   return true;
 }
 
-/// Requests that a plugin should refuse, each made from a good answer by one change.
+/// Requests that a plugin should refuse: a good answer with one change each.
 std::vector<std::pair<std::string, EncryptResponse>> tamperings(const EncryptResponse& good) {
   std::vector<std::pair<std::string, EncryptResponse>> changed;
-  const auto change = [&](std::string with) -> EncryptResponse& {
-    return changed.emplace_back(std::move(with), good).second;
+  const auto change = [&](std::string name) -> EncryptResponse& {
+    return changed.emplace_back(std::move(name), good).second;
   };
   const auto flip = [](std::string& bytes) { bytes.back() = static_cast<char>(bytes.back() ^ 1); };
   change("an empty ciphertext").clear_ciphertext();
@@ -103,7 +103,7 @@ std::vector<std::pair<std::string, EncryptResponse>> tamperings(const EncryptRes
   return changed;
 }
 
-void note_sealing(Session& session, Observations& seen) {
+void survey_encrypt(Session& session, Observations& seen) {
   seen.plaintext = random_bytes(dek_seed_size);
   seen.statuses.push_back(ask_status(session));
   const CallSeen& first = seen.statuses.front();
@@ -119,15 +119,15 @@ void note_sealing(Session& session, Observations& seen) {
   seen.empty_uid = ask_encrypt(session, seen.plaintext, "");
 }
 
-void note_opening(Session& session, Observations& seen) {
+void survey_decrypt(Session& session, Observations& seen) {
   const EncryptCall& sealed = seen.encrypts.front();
   if (!sealed.answered() || sealed.response.ciphertext().empty()) return;
   seen.decrypt = ask_decrypt(session, sealed.response, plain_uid);
   if (!seen.right(seen.decrypt) || sealed.response.key_id().empty()) return;
   session.disconnect();
   seen.decrypt_other_uid = ask_decrypt(session, sealed.response, other_uid);
-  for (const auto& [with, request] : tamperings(sealed.response)) {
-    seen.tampered.push_back({with, ask_decrypt(session, request, refuse_uid)});
+  for (const auto& [change, request] : tamperings(sealed.response)) {
+    seen.tampered.push_back({change, ask_decrypt(session, request, refuse_uid)});
   }
 }
 
@@ -143,7 +143,7 @@ Burst send_burst(Session& session, const std::vector<Question>& questions, const
   return burst;
 }
 
-void note_bursts(Session& session, Observations& seen) {
+void survey_bursts(Session& session, Observations& seen) {
   if (seen.statuses.back().answered() && seen.encrypts.back().answered()) {
     std::vector<Question> questions;
     for (std::size_t i = 0; i < concurrent_calls; ++i) {
@@ -159,7 +159,7 @@ void note_bursts(Session& session, Observations& seen) {
   }
 }
 
-void note_replica(Session& session, Session& replica, Replica& found, const Observations& seen) {
+void survey_replica(Session& session, Session& replica, Replica& found, const Observations& seen) {
   found.status = ask_status(replica);
   const EncryptCall& ours = seen.encrypts.front();
   if (ours.answered()) found.decrypts_ours = ask_decrypt(replica, ours.response, plain_uid);
@@ -180,14 +180,14 @@ Observations survey(const Endpoint& endpoint, const std::vector<Endpoint>& repli
   seen.socket = endpoint.abstract()              ? SocketSeen::abstract
                 : any_user_may_connect(endpoint) ? SocketSeen::open_to_all
                                                  : SocketSeen::guarded;
-  note_sealing(session, seen);
-  note_opening(session, seen);
-  note_bursts(session, seen);
+  survey_encrypt(session, seen);
+  survey_decrypt(session, seen);
+  survey_bursts(session, seen);
   session.disconnect();
   seen.renewed = ask_status(session);
   for (const Endpoint& other : replicas) {
     Session replica(other, limits.timeout, until);
-    note_replica(session, replica, seen.replicas.emplace_back(Replica{other.uri(), {}, {}, {}, {}}), seen);
+    survey_replica(session, replica, seen.replicas.emplace_back(Replica{other.uri(), {}, {}, {}, {}}), seen);
   }
   seen.broken_connections = session.broken_connections();
   seen.out_of_time = session.out_of_time();

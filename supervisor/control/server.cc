@@ -2,10 +2,16 @@
 
 #include <fcntl.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <pwd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <asio/post.hpp>
+#include <chrono>
+#include <deque>
 #include <mutex>
 #include <utility>
 
@@ -16,10 +22,11 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr int patience_milliseconds = 5000;  ///< with a client that does not begin to speak
-constexpr int max_calls = 16;                ///< at once on one connection
-constexpr int max_message = 8 * 1024;        ///< bytes of a request, or of its metadata
-constexpr int accepted_at_once = 16;
+constexpr int handshake_timeout_milliseconds = 5000;
+constexpr int max_calls = 16;          ///< at once on one connection
+constexpr int max_message = 8 * 1024;  ///< bytes of a request, or of its metadata
+constexpr int max_accepted_at_once = 16;
+constexpr std::size_t max_connections = 64;
 
 int duplicate(int fd) {
   const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -27,11 +34,100 @@ int duplicate(int fd) {
   return copy;
 }
 
+ino_t inode_of(int fd) {
+  struct stat file {};
+  return ::fstat(fd, &file) == 0 && S_ISSOCK(file.st_mode) ? file.st_ino : 0;
+}
+
+/// The address of the other end as gRPC writes it (core's sockaddr_utils.cc); "unix:" if it has none.
+std::string address_of(int fd) {
+  sockaddr_un address{};
+  socklen_t length = sizeof address;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return "";
+  const std::size_t used = length - offsetof(sockaddr_un, sun_path);
+  if (used < 2 || address.sun_path[0] != '\0') return "unix:";
+  return "unix-abstract:" + std::string(address.sun_path + 1, used - 1);
+}
+
+/// "root (uid 0, pid 42, supervisor)".
+std::string name_of_peer(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return "unknown";
+  const passwd* user = ::getpwuid(peer.uid);
+  std::string process = describe_peer(fd);  // "pid 42 (supervisor)"
+  std::erase(process, ')');
+  if (const std::size_t name = process.find(" ("); name != std::string::npos) process.replace(name, 2, ", ");
+  return (user == nullptr ? "someone" : user->pw_name) + std::string(" (uid ") + std::to_string(peer.uid) +
+         ", " + process + ")";
+}
+
+std::int64_t seconds_now() {
+  return std::chrono::floor<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 }  // namespace
+
+/// Identifies the process at the other end of each connection, and limits the number of connections.
+///
+/// admit() is called on the loop's thread, name_of() on gRPC's. The kernel knows the process behind a
+/// connection (SO_PEERCRED). A call is tied to its connection by the name to which the client's end is bound,
+/// which gRPC passes on. ControlClient lets the kernel choose that name (unix(7), "Autobind feature").
+class ControlServer::Peers {
+ public:
+  /// Whether to serve an accepted connection: it is this user's or root's, and not one too many.
+  [[nodiscard]] bool admit(int fd) {
+    const std::lock_guard lock(mutex_);
+    if (!peer_is_self_or_root(fd)) {
+      log_refusal(fd, "it belongs to another user");
+      return false;
+    }
+    std::erase_if(connections_,
+                  [](const Connection& c) { return inode_of(c.fd) != c.inode; });  // closed ones
+    if (connections_.size() >= max_connections) {
+      log_refusal(fd, "there are " + std::to_string(max_connections) + " already");
+      return false;
+    }
+    connections_.push_back({fd, inode_of(fd), address_of(fd), name_of_peer(fd)});
+    return true;
+  }
+
+  /// "root (uid 0, pid 42, supervisor)", or "an unnamed client" if its end has no name.
+  [[nodiscard]] std::string name_of(const std::string& grpc_peer) const {
+    const std::lock_guard lock(mutex_);
+    // The newest: an address is free again once its connection is closed.
+    const auto found = std::find_if(connections_.rbegin(), connections_.rend(),
+                                    [&](const Connection& c) { return c.address == grpc_peer; });
+    return found == connections_.rend() || grpc_peer == "unix:" ? "an unnamed client" : found->name;
+  }
+
+ private:
+  struct Connection {
+    int fd;
+    ino_t inode;  ///< shows whether `fd` is still this connection
+    std::string address;
+    std::string name;
+  };
+
+  /// At most one line a second.
+  void log_refusal(int fd, const std::string& cause) {
+    ++refused_;
+    if (seconds_now() == logged_at_) return;
+    logged_at_ = seconds_now();
+    log::warning("refused a connection to the control socket: " + cause,
+                 {{"from", name_of_peer(fd)}, {"refused", std::exchange(refused_, 0)}});
+  }
+
+  mutable std::mutex mutex_;  ///< guards all below
+  std::deque<Connection> connections_;
+  std::uint64_t refused_ = 0;   ///< since the last line about it
+  std::int64_t logged_at_ = 0;  ///< second of the steady clock
+};
 
 class ControlServer::Service final : public mock_kms::v1::SupervisorControl::CallbackService {
  public:
-  Service(asio::io_context& loop, ControlHandler& handler, const ControlPeers& peers)
+  Service(asio::io_context& loop, ControlHandler& handler, const Peers& peers)
       : loop_(loop), handler_(handler), peers_(peers) {}
 
   grpc::ServerUnaryReactor* GetStatus(grpc::CallbackServerContext* context,
@@ -83,14 +179,14 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
     });
   }
 
-  /// From now on nothing more is posted.
+  /// Calls that come later get UNAVAILABLE.
   void close() {
     const std::lock_guard lock(mutex_);
     closed_ = true;
   }
 
  private:
-  /// Hands the call to `work` there, unless it names an instance that there is not.
+  /// Posts `work`, which answers the call. A call for an unknown instance fails.
   template <class Work>
   grpc::ServerUnaryReactor* on_the_loop(grpc::CallbackServerContext* context, unsigned instance, Work work) {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -121,7 +217,7 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
 
   asio::io_context& loop_;
   ControlHandler& handler_;
-  const ControlPeers& peers_;
+  const Peers& peers_;
   std::mutex mutex_;
   bool closed_ = false;
 };
@@ -131,13 +227,14 @@ ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Cont
       listener_(std::move(listener)),
       readable_(loop, duplicate(listener_.fd())),
       pause_(loop),
-      service_(std::make_unique<Service>(loop, handler, peers_)) {
+      peers_(std::make_unique<Peers>()),
+      service_(std::make_unique<Service>(loop, handler, *peers_)) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
   using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   acceptor_ =
       builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, grpc::InsecureServerCredentials());
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, patience_milliseconds);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, handshake_timeout_milliseconds);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_calls);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, max_message);
   builder.SetMaxReceiveMessageSize(max_message);
@@ -148,7 +245,7 @@ ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Cont
   accept_next();
 }
 
-/// gRPC would tell those who watch of a state that is the one before.
+/// gRPC sends a state to all watchers even if it has not changed.
 void ControlServer::set_serving(const std::string& service, bool serving) {
   const auto [known, is_new] = serving_.try_emplace(service, serving);
   if (!is_new && std::exchange(known->second, serving) == serving) return;
@@ -169,9 +266,9 @@ void ControlServer::accept_next() {
   });
 }
 
-/// A few at a time, so that a flood of connections keeps nothing else on the loop waiting.
+/// A few at a time, so that a flood of connections does not block the loop.
 void ControlServer::accept_some() {
-  for (int turn = 0; turn < accepted_at_once; ++turn) {
+  for (int i = 0; i < max_accepted_at_once; ++i) {
     UniqueFd connection(::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!connection && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
       pause_.expires_after(std::chrono::milliseconds(100));
@@ -181,7 +278,7 @@ void ControlServer::accept_some() {
       return;
     }
     if (!connection) break;
-    if (!peers_.admit(connection.get())) continue;
+    if (!peers_->admit(connection.get())) continue;
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = connection.release();
     parameters.listener_fd = listener_.fd();

@@ -1,8 +1,9 @@
-// ControlServer answers `supervisor status` and the other commands on the control socket, and grpc.health.v1.
+// ControlServer serves the supervisor's control service and grpc.health.v1 on the control socket.
 //
-// Owned by the loop. gRPC's threads receive the calls and post each to the loop, which alone knows the
-// answers. Connections of other users are closed unread (root's are welcome), and so are those beyond a
-// number; ones that say nothing end after seconds, and no message is longer than a few KiB.
+// Owned by the Supervisor and used on the loop's thread. It uses gRPC's callback API: gRPC's threads receive
+// the calls and post each to the loop, where the ControlHandler answers it. It serves its own user and root
+// only, limits connections, calls and message sizes, and closes a connection that does not begin to speak
+// HTTP/2.
 #pragma once
 
 #include <grpcpp/server_builder.h>
@@ -17,7 +18,6 @@
 #include "common/net/unix_listener.h"
 #include "proto/supervisor_control.grpc.pb.h"
 #include "supervisor/control/handler.h"
-#include "supervisor/control/peers.h"
 
 namespace kms::supervisor {
 
@@ -27,14 +27,15 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
-  /// Answers what is still queued in the loop, then ends within a second. On the loop's thread, after its
+  /// Answers the calls that are queued in the loop, then ends within a second. Call it after the loop's
   /// run().
   ~ControlServer();
 
-  /// What grpc.health.v1 answers for `service` from now on; "" is the supervisor as a whole.
+  /// Sets what grpc.health.v1 answers for `service`; "" is the whole supervisor.
   void set_serving(const std::string& service, bool serving);
 
  private:
+  class Peers;
   class Service;
 
   void accept_next();
@@ -44,8 +45,8 @@ class ControlServer {
   UnixListener listener_;
   asio::posix::stream_descriptor readable_;
   asio::steady_timer pause_;
-  ControlPeers peers_;
-  std::map<std::string, bool> serving_;  ///< what grpc.health.v1 says, by service
+  std::map<std::string, bool> serving_;  ///< by service
+  std::unique_ptr<Peers> peers_;
   std::unique_ptr<Service> service_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;

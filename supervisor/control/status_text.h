@@ -1,4 +1,4 @@
-// A supervisor's status as people read it. Pure functions of the status and the time it is read at.
+// Shows a supervisor's status as text. Pure functions of the status and the time at which it is read.
 #pragma once
 
 #include <chrono>
@@ -11,8 +11,8 @@ namespace kms::supervisor {
 
 enum class Colours { none, ansi };
 
-/// The whole status, ended by a newline: a line or more for each part that is known; of several instances a
-/// table with a line each.
+/// The whole status, ended by a newline. One instance: a row or more for each known part. Several instances:
+/// a table with a line for each.
 [[nodiscard]] std::string status_text(const mock_kms::v1::SupervisorStatus& status,
                                       std::chrono::system_clock::time_point now,
                                       Colours colours = Colours::none);
@@ -21,13 +21,12 @@ enum class Colours { none, ansi };
 /// cause".
 [[nodiscard]] std::string status_line(const mock_kms::v1::SupervisorStatus& status);
 
-/// The whole status in protobuf's JSON mapping, ended by a newline.
-[[nodiscard]] std::string status_json(const mock_kms::v1::SupervisorStatus& status);
+/// The status of a whole supervisor. One instance: its own status. Several: a summary that lists them. It is
+/// healthy and ready if all instances are, has the state and the reason of the worst, and adds up restarts.
+[[nodiscard]] mock_kms::v1::SupervisorStatus summary_of(
+    std::vector<mock_kms::v1::SupervisorStatus> instances);
 
-/// The same on one line, without a newline.
-[[nodiscard]] std::string status_json_line(const mock_kms::v1::SupervisorStatus& status);
-
-/// The lines of a text, without their ends.
+/// The lines of a text, without their line ends.
 [[nodiscard]] std::vector<std::string> lines_of(const std::string& text);
 
 }  // namespace kms::supervisor

@@ -11,7 +11,6 @@
 #include "common/cli/exit_code.h"
 #include "common/process/reaper.h"
 #include "common/text/protobuf.h"
-#include "supervisor/control/status_summary.h"
 #include "supervisor/control/status_text.h"
 
 namespace kms::supervisor {

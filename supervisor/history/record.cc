@@ -112,8 +112,8 @@ void Record::probed(pid_t pid, Health& health, const ProbeResult& result, bool a
   const std::string key = health.key_id();
   const bool slow = health.slow();
   health.note(result, std::chrono::system_clock::now(), now);
-  if (const auto* silence = std::get_if<ProbeSilence>(&result.outcome)) {
-    log::debug("a probe got no answer", {{"cause", silence->cause}});
+  if (const auto* failure = std::get_if<ProbeFailure>(&result.outcome)) {
+    log::debug("a probe got no answer", {{"cause", failure->cause}});
     return metrics_.unresponsive(instance_);
   }
   if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) {

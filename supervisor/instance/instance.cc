@@ -82,13 +82,13 @@ void Instance::on_probe(const ProbeResult& result) {
   PluginProcess* probed = process(result.generation);
   if (probed == nullptr) return;
   const bool active = result.generation == active_;
-  const auto* silence = std::get_if<ProbeSilence>(&result.outcome);
-  if (silence != nullptr && silence->broken && probed->probed_anew()) {
+  const auto* failure = std::get_if<ProbeFailure>(&result.outcome);
+  if (failure != nullptr && failure->broken && probed->probed_anew()) {
     // It accepts connections. This one met what others meet too, such as a fault that drops them.
     return probed->probe(config_.policy.probe_timeout, false);
   }
   record_.probed(probed->pid(), probed->health(), result, active, now());
-  if (silence != nullptr) dispatch(ProbeFailed{result.generation});
+  if (failure != nullptr) dispatch(ProbeFailed{result.generation});
   if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome))
     on_answer(*probed, result.generation, *answer);
   if (active && !socket_.lost()) check_socket();

@@ -1,17 +1,18 @@
-// CallQueue is the one thread on which the outcomes of RPCs arrive.
-//
-// Owned by the loop's owner, made before and destroyed after all that start calls on it. gRPC's callback API
-// is not used for calls: its global queue joins itself when the last channel dies on its own thread (1.51).
+// Calls to a plugin: the thread on which they end, and how an ended call is to be read.
 #pragma once
 
+#include <grpcpp/client_context.h>
 #include <grpcpp/completion_queue.h>
+#include <grpcpp/support/status.h>
 
 #include <atomic>
 #include <thread>
 
+#include "common/text/time.h"
+
 namespace kms::supervisor {
 
-/// One call under way, the queue's tag.
+/// A call in progress. It is the tag of the CallQueue.
 class QueuedCall {
  public:
   QueuedCall() = default;
@@ -19,12 +20,12 @@ class QueuedCall {
   QueuedCall& operator=(const QueuedCall&) = delete;
   virtual ~QueuedCall() = default;
 
-  /// The call is over. On the queue's thread, once; the object may delete itself.
+  /// Called once when the call is over, on the queue's thread. The object may delete itself.
   virtual void finished() = 0;
 
  protected:
-  /// To be called before the first call begins: from there on the object is the queue's thread's. gRPC orders
-  /// the two as well, but by locks that ThreadSanitizer does not see.
+  /// Hands the object to the queue's thread. Call it before the first call starts. gRPC orders the two
+  /// threads too, but by locks that ThreadSanitizer does not see.
   void hand_over() { handed_over_.store(true, std::memory_order_release); }
 
  private:
@@ -33,13 +34,17 @@ class QueuedCall {
   std::atomic<bool> handed_over_ = false;
 };
 
+/// Runs the thread on which the results of calls arrive.
+///
+/// It must outlive everything that starts calls on it. gRPC's callback API is not used for calls: its global
+/// queue joins itself when the last channel dies on the queue's own thread (1.51).
 class CallQueue {
  public:
   CallQueue();
   CallQueue(const CallQueue&) = delete;
   CallQueue& operator=(const CallQueue&) = delete;
 
-  /// Waits for the end of all calls under way: cancel them first.
+  /// Waits for the end of all calls: cancel them first.
   ~CallQueue();
 
   [[nodiscard]] grpc::CompletionQueue* queue() { return &queue_; }
@@ -48,5 +53,18 @@ class CallQueue {
   grpc::CompletionQueue queue_;
   std::thread thread_;
 };
+
+/// How a call ended. gRPC's status alone does not tell: an error may come from the plugin or from this side.
+enum class CallEnd {
+  answered,
+  refused,      ///< the plugin answered with an error status
+  timed_out,    ///< the deadline passed
+  broken,       ///< the connection was lost during the call
+  failed_here,  ///< gRPC's client gave up: it found no connection or could not read the answer
+};
+
+/// `took` is how long the call lasted, `timeout` how long it could last.
+[[nodiscard]] CallEnd end_of_call(const grpc::ClientContext& context, const grpc::Status& status,
+                                  Duration took, Duration timeout);
 
 }  // namespace kms::supervisor

@@ -22,8 +22,8 @@ void Health::note(const ProbeResult& result, WallTime wall_now, Time now) {
   probed_at_ = wall_now;
   if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome))
     return note_answer(*answer, wall_now, now);
-  ++silent_in_a_row_;
-  silence_ = std::get<ProbeSilence>(result.outcome).cause;
+  ++failures_in_a_row_;
+  last_failure_ = std::get<ProbeFailure>(result.outcome).cause;
 }
 
 void Health::note_answer(const ProbeAnswer& answer, WallTime wall_now, Time now) {
@@ -34,7 +34,7 @@ void Health::note_answer(const ProbeAnswer& answer, WallTime wall_now, Time now)
     if (text->size() > max_text) text->resize(max_text);
   }
   answered_ |= answer.error.empty();
-  silent_in_a_row_ = 0;
+  failures_in_a_row_ = 0;
   slow_ = slow_after_ > Duration{0} && answer.latency > slow_after_;
   latencies_.push_back(answer.latency);
   if (latencies_.size() > kept_latencies) latencies_.pop_front();
@@ -59,19 +59,21 @@ std::string Health::fault() const {
 }
 
 std::string Health::reason() const {
-  if (answer_ && silent_in_a_row_ > 0) {
-    const std::string which = silent_in_a_row_ == 1 ? "probe" : std::to_string(silent_in_a_row_) + " probes";
-    return "the last " + which + " got no answer: " + silence_;
+  if (answer_ && failures_in_a_row_ > 0) {
+    const std::string which =
+        failures_in_a_row_ == 1 ? "probe" : std::to_string(failures_in_a_row_) + " probes";
+    return "the last " + which + " got no answer: " + last_failure_;
   }
   if (answer_) return "the plugin answers, but " + fault();
-  return "the plugin was launched and has not answered yet" + (silence_.empty() ? "" : ": " + silence_);
+  return "the plugin was launched and has not answered yet" +
+         (last_failure_.empty() ? "" : ": " + last_failure_);
 }
 
 void Health::fill(mock_kms::v1::SupervisorStatus& status) const {
   mock_kms::v1::Probe& probe = *status.mutable_probe();
   if (probed_at_) *probe.mutable_at() = to_timestamp(*probed_at_);
-  probe.set_failures_in_a_row(silent_in_a_row_);
-  probe.set_last_failure(silence_);
+  probe.set_failures_in_a_row(failures_in_a_row_);
+  probe.set_last_failure(last_failure_);
   if (time_to_ready_) *probe.mutable_time_to_ready() = to_proto(*time_to_ready_);
   if (!answer_) return;
   fill_latencies(probe);

@@ -31,7 +31,7 @@ class Health {
   [[nodiscard]] bool answered() const { return answered_; }
 
   /// The last probe was answered, and as the contract asks.
-  [[nodiscard]] bool good() const { return silent_in_a_row_ == 0 && answer_ && fault().empty(); }
+  [[nodiscard]] bool good() const { return failures_in_a_row_ == 0 && answer_ && fault().empty(); }
 
   /// What is wrong with the last answers, "" for nothing.
   [[nodiscard]] std::string fault() const;
@@ -73,8 +73,8 @@ class Health {
   WallTime key_id_since_;
   bool answered_ = false;
   bool slow_ = false;
-  unsigned silent_in_a_row_ = 0;
-  std::string silence_;
+  unsigned failures_in_a_row_ = 0;
+  std::string last_failure_;
 };
 
 }  // namespace kms::supervisor

@@ -82,7 +82,7 @@ def test_a_plugin_of_a_few_lines_breaks_several_rules(start_plugin, endpoint):
     code, results = check(endpoint, "--timeout=20s")
     assert code == 1
     assert failed(results) == {"5 MUST", "10 SHOULD", "23 MUST", "24 SHOULD", "25 SHOULD"}
-    assert results["23 MUST"][1] == "the key 'Version' is no domain name"
+    assert results["23 MUST"][1] == "the key 'Version' is not a domain name"
     assert results["26 SHOULD"] == ("NOT_APPLICABLE", "Encrypt breaks rule 23")
     assert "Concurrent RPC limit exceeded" in results["5 MUST"][1]
 
@@ -187,7 +187,7 @@ def test_the_whole_check_has_a_deadline(start_provider, endpoint):
     start_provider(endpoint, "--fault", '{"latency": {"min": "0.2s"}}')
     done = run("supervisor", "check", endpoint, "--timeout=20s", "--deadline=1s", "-o", "json")
     assert done.returncode == 1
-    assert done.stderr == "supervisor: the check was not finished within 1s; give it a longer --deadline\n"
+    assert done.stderr == "supervisor: the check did not finish within 1s; give it a longer --deadline\n"
     results = json.loads(done.stdout)["results"]
     assert [result["rule"] for result in results if result["verdict"] == "FAIL"] == [16]  # not cheap, but in time
     assert "--deadline was over" in next(result["seen"] for result in results if result["rule"] == 4)

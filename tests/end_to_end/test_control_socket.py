@@ -116,7 +116,7 @@ def test_another_user_is_kept_out_by_the_mode_and_refused_by_the_kernels_word_wh
         before = open_descriptors(supervised.program.pid)
         assert greet_as(0, directory) == [1], "root is answered"
         assert greet_as(NOBODY, directory, times=200) == [0] * 200
-        line = supervised.program.wait_for_line("refused a connection to the control socket: it is another user's")
+        line = supervised.program.wait_for_line("refused a connection to the control socket: it belongs to another user")
         assert 'from="nobody (uid 65534, ' in line
         assert supervised.healthy()["pid"] == pid
         assert open_descriptors(supervised.program.pid) <= before + 2, "none of the refused is still open"

@@ -138,7 +138,7 @@ def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_comm
         slow.rename(plugin)
         os.mkfifo(directory / "go")
         result = supervised.told("restart", "--timeout=2s")
-        assert result.returncode == 1 and "restart: it is not done after 2s, and may still be; see 'supervisor status'" in result.stderr
+        assert result.returncode == 1 and "restart: it is not done after 2s; it continues; see 'supervisor status'" in result.stderr
         assert supervised.healthy()["pid"] == pid
         (directory / "go").write_text("\n")
         assert supervised.healthy_after(pid)

@@ -31,7 +31,7 @@ def test_the_status_says_why_the_providers_file_was_refused_and_until_when_what_
         refuse(supervised.program, file)
         shown = supervised.status_run()
         assert shown.returncode == 0, "the plugin itself is healthy"
-        assert f"  config     {file}, REFUSED " in shown.stdout and WHY in shown.stdout and " stays in effect\n" in shown.stdout
+        assert f"  config     {file}, REFUSED " in shown.stdout and WHY in shown.stdout and " stay in effect\n" in shown.stdout
         refused = supervised.status()["pluginConfig"]
         assert WHY in refused["error"] and refused["errorSince"]
         assert (refused["since"], refused["sha256"]) == (good["pluginConfig"]["since"], good["pluginConfig"]["sha256"])

@@ -475,7 +475,7 @@ def test_a_binary_that_was_replaced_under_its_process_is_called_out_until_a_rest
         shutil.copy(plugin, directory / "newer")
         os.rename(directory / "newer", plugin)
         assert supervised.status()["binary"]["replaced"] is True
-        assert "REPLACED since the process was started; 'supervisor restart' starts this one" in supervised.status_run().stdout
+        assert "REPLACED since the process started; 'supervisor restart' starts the new file" in supervised.status_run().stdout
         plugin.rename(directory / "away")
         gone = supervised.status()["binary"]
         assert gone["replaced"] is True and "No such file" in gone["problem"]

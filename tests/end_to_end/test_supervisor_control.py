@@ -99,7 +99,7 @@ def test_an_end_that_a_fault_made_is_told_from_a_real_one(directory):
             client.encrypt(b"the last one")
         end = supervised.healthy_after(pid)["exits"][0]
         assert end["injected"] is True and end["askedFor"] is False
-        assert "(INJECTED: a fault that mock-kms-provider was told to show)" in supervised.status_run().stdout
+        assert "(INJECTED on purpose by mock-kms-provider)" in supervised.status_run().stdout
         assert supervised.told("restart").returncode == 0
         supervised.program.wait_for_line("a planned restart replaced it")
         end = supervised.status()["exits"][0]
@@ -215,7 +215,7 @@ def test_a_rotation_and_a_slow_answer_are_told(directory):
         assert slow["pid"] == str(pid) and re.fullmatch(r"\d{3}\.\d ms|\d+\.\d s", slow["took"])
         status = supervised.status()
         assert status["healthy"] is True and status["injectedFaults"] == ["slow-status"]
-        assert "slow-status (mock-kms-provider was told to" in supervised.status_run().stdout
+        assert "slow-status (injected on purpose by mock-kms-provider" in supervised.status_run().stdout
 
 
 def test_a_directory_or_a_script_without_its_interpreter_fails_at_once_with_the_cause(directory):

@@ -10,7 +10,7 @@ namespace {
 Endpoint endpoint(const std::string& text) { return *Endpoint::parse(text); }
 
 std::string refusal(const RunOptions& options) {
-  const auto outcome = plan_of(options);
+  const auto outcome = supervisor_config(options);
   return outcome.ok() ? "" : outcome.error().line();
 }
 
@@ -25,7 +25,7 @@ TEST_CASE("an instance's number stands wherever {n} does") {
   options.instances = 2;
   options.socket = "unix:///run/kms-{n}.sock";
   options.command = {"plugin", "--name=node-{n}"};
-  const auto plugins = plan_of(options)->plugins;
+  const auto plugins = supervisor_config(options)->plugins;
   REQUIRE(plugins.size() == 2);
   CHECK(plugins[1].socket.uri() == "unix:///run/kms-2.sock");
   CHECK(plugins[1].plugin.command == std::vector<std::string>{"plugin", "--name=node-2"});
@@ -35,10 +35,10 @@ TEST_CASE("several instances on one socket are refused") {
   RunOptions options;
   options.instances = 2;
   options.command = {"plugin"};
-  CHECK(
-      refusal(options) ==
-      "--socket: 2 instances cannot share unix:///var/run/kmsplugin/kms.sock; write {n} where the instance's "
-      "number is to stand");
+  CHECK(refusal(options) ==
+        "--socket: 2 instances cannot share unix:///var/run/kmsplugin/kms.sock; write {n} in place of the "
+        "instance's "
+        "number");
 }
 
 TEST_CASE("an unknown user is refused before anything is started") {

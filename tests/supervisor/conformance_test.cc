@@ -22,9 +22,9 @@ Call<Response> answer(const char* method, Response response) {
 }
 
 template <class SomeCall>
-void refuse(SomeCall& call, grpc::StatusCode code, const std::string& cause) {
+void refuse(SomeCall& call, Refusal refusal, const std::string& cause) {
   call.ended = Ended::refused;
-  call.code = code;
+  call.refusal = refusal;
   call.cause = cause;
 }
 
@@ -61,10 +61,10 @@ Observations good() {
   for (const char* ciphertext : {"one", "two", "three"}) seen.encrypts.push_back(encrypt(ciphertext));
   seen.odd_uid = encrypt("four");
   seen.empty_uid.method = "Encrypt";
-  refuse(seen.empty_uid, grpc::StatusCode::INVALID_ARGUMENT, "INVALID_ARGUMENT: uid is empty");
+  refuse(seen.empty_uid, Refusal::bad_request, "INVALID_ARGUMENT: uid is empty");
   seen.decrypt = seen.decrypt_other_uid = decrypt(seen.plaintext);
   seen.tampered.push_back({"a flipped bit", decrypt("")});
-  refuse(seen.tampered[0].call, grpc::StatusCode::INVALID_ARGUMENT, "INVALID_ARGUMENT: no");
+  refuse(seen.tampered[0].call, Refusal::bad_request, "INVALID_ARGUMENT: no");
   seen.concurrent = {4, {status(), encrypt("five")}, 0};
   seen.decrypts = {4, {decrypt(seen.plaintext)}, 0};
   seen.renewed = status();
@@ -107,7 +107,7 @@ TEST_CASE("rules without an answer to judge are not applicable, and none of them
   seen.plaintext = std::string(32, 'p');
   seen.statuses.resize(4);
   seen.encrypts.resize(3);
-  for (StatusCall& call : seen.statuses) call.ended = Ended::silent;
+  for (StatusCall& call : seen.statuses) call.ended = Ended::timed_out;
   CHECK(failing(seen) == Broken{"4 MUST"});
 }
 

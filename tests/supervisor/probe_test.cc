@@ -166,20 +166,20 @@ TEST_CASE("a deep probe finds what Status does not tell") {
   CHECK(fixture.deep_problem() == "Encrypt of a canary answers with an error, INTERNAL: out of entropy");
 }
 
-TEST_CASE("no socket is silence") {
+TEST_CASE("a missing socket is a failed probe") {
   Fixture fixture;
   const auto outcome = fixture.probe(200ms);
-  REQUIRE(std::holds_alternative<ProbeSilence>(outcome));
-  CHECK(std::get<ProbeSilence>(outcome).cause.find("nothing listens on unix:///tmp/") == 0);
+  REQUIRE(std::holds_alternative<ProbeFailure>(outcome));
+  CHECK(std::get<ProbeFailure>(outcome).cause.find("nothing listens on unix:///tmp/") == 0);
 }
 
-TEST_CASE("a socket that listens and never speaks is silence") {
+TEST_CASE("a socket that listens and never speaks is a failed probe") {
   Fixture fixture;
   const auto listener = UnixListener::claim(fixture.endpoint());
   REQUIRE(listener.ok());
   const auto outcome = fixture.probe(200ms);
-  REQUIRE(std::holds_alternative<ProbeSilence>(outcome));
-  CHECK(std::get<ProbeSilence>(outcome).cause.starts_with("no answer within 200ms"));
+  REQUIRE(std::holds_alternative<ProbeFailure>(outcome));
+  CHECK(std::get<ProbeFailure>(outcome).cause.starts_with("no answer within 200ms"));
 }
 
 TEST_CASE("a probe that is given up while under way is reported and holds nothing up") {
