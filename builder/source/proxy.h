@@ -23,7 +23,7 @@ struct HostAndPort {
 /// `text` with the user and password of the proxy's URL replaced, even if that URL is malformed.
 [[nodiscard]] std::string without_login(std::string text, const std::string& proxy);
 
-/// True if `host` is in a list such as "localhost,.example.org" or "*".
-[[nodiscard]] bool without_proxy(const std::string& host, const std::string& list);
+/// True if `host` is in a list such as "localhost,.example.org 10.0.0.0/8", or if the list is "*".
+[[nodiscard]] bool without_proxy(std::string host, const std::string& list);
 
 }  // namespace kms::builder

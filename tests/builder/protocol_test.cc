@@ -136,7 +136,19 @@ TEST_CASE("proxies are named and left out as curl does it") {
   CHECK(host_and_port("[::1]:99", "80").port == "99");
   CHECK(without_proxy("git.example.org", "localhost, .example.org"));
   CHECK(without_proxy("git.example.org", "*"));
+  CHECK(without_proxy("git.example.org.", "other EXAMPLE.org."));
+  CHECK(without_proxy("localhost", "LOCALHOST"));
   CHECK_FALSE(without_proxy("anexample.org", "example.org"));
+  CHECK_FALSE(without_proxy("git.example.org", "example.com, *"));
+  CHECK(without_proxy("127.0.0.1", "127.0.0.0/8"));
+  CHECK(without_proxy("127.0.0.1", "127.0.0.1/32"));
+  CHECK(without_proxy("127.0.0.1", "a.example 127.0.0.1"));
+  CHECK(without_proxy("::1", "[::1]"));
+  CHECK(without_proxy("fd00::7", "fd00::/8"));
+  CHECK_FALSE(without_proxy("128.0.0.1", "127.0.0.0/8"));
+  CHECK_FALSE(without_proxy("127.0.0.1", "127.0.0.0/x"));
+  CHECK_FALSE(without_proxy("127.0.0.1", "127.0.0.0/33"));
+  CHECK_FALSE(without_proxy("127.0.0.1", "0.0.1"));
 }
 
 TEST_CASE("a proxy's login is taken out of what a library says of it") {
