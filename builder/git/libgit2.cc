@@ -5,12 +5,30 @@
 
 namespace kms::builder::git {
 
+namespace {
+
+/// The user's and the system's git configuration: url.X.insteadOf would replace the repository that was asked
+/// for, and a file that cannot be read or parsed would end the fetch.
+void ignore_configuration() {
+  for (const int level : {GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
+                          GIT_CONFIG_LEVEL_GLOBAL}) {
+    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, level, "");
+  }
+}
+
+}  // namespace
+
 void prepare_library() {
   static const bool once = [] {
     if (git_libgit2_init() < 0) throw Error("cannot set libgit2 up: " + last_error_text());
     // libgit2 refuses repositories of other owners because tools would obey their configuration and hooks.
     // The builder only reads objects, and in a container a mounted checkout nearly always has another owner.
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
+    ignore_configuration();
+    // These change nothing about how objects and refs are read (gitrepository-layout(5)).
+    std::array<const char*, 4> extensions{"partialclone", "preciousobjects", "relativeworktrees",
+                                          "worktreeconfig"};
+    git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions.data(), extensions.size());
     return true;
   }();
   static_cast<void>(once);

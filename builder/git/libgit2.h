@@ -47,7 +47,8 @@ class GitError : public Error {
   int kind_;
 };
 
-/// Sets libgit2 up, once per process. Any thread calls it before anything else here.
+/// Sets libgit2 up, once per process, to read no git configuration but that of an opened repository. Any
+/// thread calls it before anything else here.
 void prepare_library();
 
 /// TLS trusts the authorities of this PEM file from now on, in the whole process. With Mbed TLS (Debian's) it

@@ -183,7 +183,11 @@ Fetched fetch(const FetchRequest& request, const Interruption& interruption, con
 
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
                 const Interruption& interruption, const DrawProgress& draw) {
-  if (request.repository.kind() == RepositoryUrl::Kind::local) return;  // all of it is readable
+  if (request.repository.kind() == RepositoryUrl::Kind::local) {
+    FetchRequest more = request;
+    more.paths = paths;
+    return require_local_objects(more, fetched);
+  }
   auto state = std::make_shared<FetchState>(request, git_repository_path(fetched.objects.get()));
   state->request.paths = paths;
   state->resolved = ResolvedRef{fetched.tip, fetched.commit};
@@ -193,6 +197,22 @@ void fetch_more(const FetchRequest& request, const std::vector<std::string>& pat
   more.strategy = fetched.strategy;
   more.signature = fetched.signature;
   fetched = std::move(more);
+}
+
+git_oid peel_to_commit(git_repository* repository, const git_oid& id, const FetchRequest& request) {
+  const std::string& name = request.ref.text();
+  git_object* raw = nullptr;
+  const int code = git_object_lookup(&raw, repository, &id, GIT_OBJECT_ANY);
+  if (code == GIT_ENOTFOUND) throw Error(request.ref.not_found(request.repository.display(), {}));
+  git::check(code, "read " + name);
+  const git::Object object(raw);
+  git_object* commit = nullptr;
+  if (git_object_peel(&commit, object.get(), GIT_OBJECT_COMMIT) < 0) {
+    throw Error("cannot use " + name + ": it is a " + git_object_type2string(git_object_type(raw)) +
+                    " and leads to no commit",
+                "give a branch, a tag of a commit or a commit's id by --ref");
+  }
+  return *git_object_id(git::Object(commit).get());
 }
 
 void require_pinned(const FetchRequest& request, const git_oid& commit) {

@@ -92,6 +92,10 @@ using DrawProgress = std::function<void(const FetchMeter&)>;
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
                 const Interruption& interruption, const DrawProgress& draw);
 
+/// The commit that an object of the repository leads to: a ref or an id may stand for a tag. Throws Error.
+[[nodiscard]] git_oid peel_to_commit(git_repository* repository, const git_oid& id,
+                                     const FetchRequest& request);
+
 /// Throws Error if the request is pinned to another commit than `commit`.
 void require_pinned(const FetchRequest& request, const git_oid& commit);
 

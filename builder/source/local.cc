@@ -1,10 +1,22 @@
 #include "builder/source/local.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <optional>
 #include <vector>
 
+#include "builder/git/source_tree.h"
+#include "common/log/log.h"
+
 namespace kms::builder {
 namespace {
+
+namespace fs = std::filesystem;
+
+using Config = std::unique_ptr<git_config, git::Deleter<git_config_free>>;
+using Status = std::unique_ptr<git_status_list, git::Deleter<git_status_list_free>>;
 
 std::vector<std::string> all_refs(git_repository* repository) {
   git_strarray list{};
@@ -14,25 +26,156 @@ std::vector<std::string> all_refs(git_repository* repository) {
   return names;
 }
 
-std::optional<git_oid> find(git_repository* repository, const RefName& ref) {
-  git_oid id{};
-  if (ref.is_commit_id()) {
-    git::check(git_oid_fromstr(&id, ref.text().c_str()), "read a commit id");
-    git_object* raw = nullptr;
-    const int code = git_object_lookup(&raw, repository, &id, GIT_OBJECT_COMMIT);
-    const git::Object commit(raw);
-    if (code == GIT_ENOTFOUND) return std::nullopt;
-    git::check(code, "read commit " + ref.text());
-    return id;
+/// The first file of a repository that this user may not read; "" if there is none.
+std::string unreadable_part(const fs::path& path) {
+  constexpr std::array parts{"",     ".git",   ".git/HEAD", ".git/config", ".git/refs", ".git/objects",
+                             "HEAD", "config", "refs",      "objects"};
+  for (const char* part : parts) {
+    const fs::path file = path / part;
+    if (::faccessat(AT_FDCWD, file.c_str(), R_OK, AT_EACCESS) < 0 && errno == EACCES) return file.string();
+    if (::faccessat(AT_FDCWD, (file / ".").c_str(), X_OK, AT_EACCESS) < 0 && errno == EACCES)
+      return file.string();
   }
-  for (const std::string& name : ref.candidates()) {
-    const int code = git_reference_name_to_id(&id, repository, name.c_str());
-    if (code == GIT_ENOTFOUND || code == GIT_EINVALIDSPEC) continue;
-    git::check(code, "read ref " + name);
-    return id;
-  }
-  return std::nullopt;
+  return "";
 }
+
+/// What helps against libgit2's refusal to open a repository.
+std::string next_step_for(const std::string& cause) {
+  if (cause.find("extensions.objectformat") != std::string::npos) {
+    return "its ids are SHA-256, which libgit2 cannot read: give a repository with SHA-1 ids";
+  }
+  if (cause.find("extensions.refstorage") != std::string::npos) {
+    return "its refs are a reftable, which libgit2 cannot read: run `git refs migrate --ref-format=files` "
+           "there, "
+           "or give a clone of it";
+  }
+  if (cause.find("unsupported") != std::string::npos) return "give a clone of it, or its URL";
+  return "check it by `git fsck`";
+}
+
+Error cannot_open(const fs::path& path, int code, const std::string& text) {
+  const std::string object = "cannot open " + path.string() + ": ";
+  if (const std::string file = unreadable_part(path); !file.empty()) {
+    return {object + "Permission denied for " + file, "give this user the right to read it"};
+  }
+  if (code != GIT_ENOTFOUND) return {object + text, next_step_for(text)};
+  return {object + (fs::exists(path) ? "it is no git repository" : "no such directory"),
+          "give --repo a checkout or a bare repository"};
+}
+
+/// "remote.origin.promisor" marks a clone that leaves objects to its server.
+bool is_partial_clone(git_repository* repository) {
+  git_config* raw = nullptr;
+  if (git_repository_config_snapshot(&raw, repository) < 0) return false;
+  const Config config(raw);
+  bool found = false;
+  const auto note = [](const git_config_entry* /*entry*/, void* flag) {
+    *static_cast<bool*>(flag) = true;
+    return 0;
+  };
+  git_config_foreach_match(raw, "^(remote\\..*\\.promisor|extensions\\.partialclone)$", note, &found);
+  return found;
+}
+
+/// Finds the commit of a ref in an open repository.
+class LocalSource {
+ public:
+  LocalSource(git_repository* repository, const FetchRequest& request)
+      : repository_(repository), request_(request) {}
+
+  [[nodiscard]] git_oid tip() const {
+    git_oid id{};
+    if (request_.ref.is_commit_id()) {
+      git::check(git_oid_fromstr(&id, request_.ref.text().c_str()), "read a commit id");
+      git_object* raw = nullptr;
+      const int code = git_object_lookup(&raw, repository_, &id, GIT_OBJECT_ANY);
+      const git::Object object(raw);
+      if (code == GIT_ENOTFOUND) throw Error(not_found());
+      git::check(code, "read " + request_.ref.text());
+      return id;
+    }
+    for (const std::string& name : request_.ref.candidates()) {
+      const int code = git_reference_name_to_id(&id, repository_, name.c_str());
+      if (code == GIT_ENOTFOUND || code == GIT_EINVALIDSPEC) continue;
+      git::check(code, "read ref " + name);
+      return id;
+    }
+    throw Error(not_found());
+  }
+
+  void require_objects(const git_oid& commit) const {
+    if (!is_partial_clone(repository_)) return;
+    const std::vector<std::string> all{"."};
+    if (missing_objects(repository_, commit, request_.paths.empty() ? all : request_.paths).nothing()) return;
+    throw Error("cannot read the files of commit " + git::hex(commit) + ": " + request_.repository.display() +
+                    " is a partial clone that does not hold all of them",
+                "check the paths out there by git, or give --repo the URL that it was cloned from");
+  }
+
+  /// Warns if files differ from HEAD: it is the commit that is used.
+  void warn_of_changes() const {
+    if (request_.ref.text() != "HEAD" || git_repository_is_bare(repository_) == 1) return;
+    std::size_t files = 0;
+    std::string first;
+    const Status status = changes();
+    for (std::size_t i = 0; status && i < git_status_list_entrycount(status.get()); ++i) {
+      const git_status_entry* entry = git_status_byindex(status.get(), i);
+      if (entry->status == GIT_STATUS_WT_DELETED) continue;  // perhaps left out by a sparse checkout
+      const git_diff_delta* delta = entry->index_to_workdir ? entry->index_to_workdir : entry->head_to_index;
+      if (files++ == 0) first = delta->new_file.path;
+    }
+    if (files == 0) return;
+    log::warning("uncommitted changes are left out",
+                 {{"repository", request_.repository.display()}, {"files", files}, {"first", first}});
+  }
+
+ private:
+  [[nodiscard]] Error not_found() const {
+    const std::vector<std::string> refs = all_refs(repository_);
+    const Error error = request_.ref.not_found(request_.repository.display(), refs);
+    if (request_.ref.is_commit_id() && git_repository_is_shallow(repository_) == 1) {
+      return {error.cause(), "the repository is shallow: run `git fetch --unshallow` there, or give its URL"};
+    }
+    if (request_.ref.text() == "HEAD") return unborn_head(refs, error);
+    for (const std::string& ref : refs) {
+      if (ref.starts_with("refs/remotes/") && ref.ends_with("/" + request_.ref.text())) {
+        return {error.cause(), "only a remote has it: give --ref " + ref};
+      }
+    }
+    return error;
+  }
+
+  [[nodiscard]] Error unborn_head(const std::vector<std::string>& refs, const Error& error) const {
+    git_reference* raw = nullptr;
+    if (git_reference_lookup(&raw, repository_, "HEAD") < 0) return error;
+    const git::Reference head(raw);
+    const char* target = git_reference_symbolic_target(raw);
+    if (target == nullptr) return error;
+    const std::string next_step =
+        refs.empty() ? "commit something" : "give --ref, for example " + refs.front();
+    return {"cannot find HEAD: " + request_.repository.display() + " has no commit on " + target, next_step};
+  }
+
+  /// Null if libgit2 cannot say.
+  [[nodiscard]] Status changes() const {
+    std::vector<std::string> paths = request_.paths;
+    std::erase(paths, ".");
+    std::vector<char*> pointers;
+    for (std::string& path : paths) pointers.push_back(path.data());
+    git_status_options options = GIT_STATUS_OPTIONS_INIT;
+    options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
+    options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_EXCLUDE_SUBMODULES |
+                    GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+    if (paths.size() == request_.paths.size()) options.pathspec = {pointers.data(), pointers.size()};
+    git_status_list* raw = nullptr;
+    if (!fs::exists(fs::path(git_repository_path(repository_)) / "index"))
+      return nullptr;  // never checked out
+    return git_status_list_new(&raw, repository_, &options) < 0 ? nullptr : Status(raw);
+  }
+
+  git_repository* repository_;
+  const FetchRequest& request_;
+};
 
 }  // namespace
 
@@ -41,36 +184,36 @@ Fetched open_local(const FetchRequest& request) {
   const std::string& path = request.repository.secret_location();
   git_repository* raw = nullptr;
   const int code = git_repository_open_ext(&raw, path.c_str(), GIT_REPOSITORY_OPEN_NO_SEARCH, nullptr);
-  if (code == GIT_ENOTFOUND) {
-    const bool exists = std::filesystem::exists(path);
-    throw Error("cannot open " + path + ": " + (exists ? "it is no git repository" : "no such directory"),
-                "give --repo a checkout or a bare repository");
-  }
-  git::check(code, "open " + path);
+  if (code < 0) throw cannot_open(path, code, git::last_error_text());
   Fetched fetched{git::Repository(raw), {}, {}, "local"};
-  const std::optional<git_oid> id = find(raw, request.ref);
-  if (!id) throw Error(request.ref.not_found(request.repository.display(), all_refs(raw)));
-  const auto object =
-      git::make<git::Object>("read " + request.ref.text(), git_object_lookup, raw, &*id, GIT_OBJECT_ANY);
-  const auto commit = git::make<git::Object>("find the commit of " + request.ref.text(), git_object_peel,
-                                             object.get(), GIT_OBJECT_COMMIT);
-  fetched.tip = *id;
-  fetched.commit = *git_object_id(commit.get());
+  if (const std::string file = unreadable_part(path); !file.empty()) throw cannot_open(path, 0, "");
+  const LocalSource source(raw, request);
+  fetched.tip = source.tip();
+  fetched.commit = peel_to_commit(raw, fetched.tip, request);
   require_pinned(request, fetched.commit);
+  source.require_objects(fetched.commit);
+  source.warn_of_changes();
   return fetched;
+}
+
+void require_local_objects(const FetchRequest& request, const Fetched& fetched) {
+  LocalSource(fetched.objects.get(), request).require_objects(fetched.commit);
 }
 
 std::string enclosing_repository(const std::filesystem::path& start) {
   git::prepare_library();
   git_buf found{};
   if (git_repository_discover(&found, start.c_str(), 0, nullptr) < 0) return "";
-  const std::string git_directory(found.ptr, found.size);
+  fs::path directory(std::string(found.ptr, found.size));
   git_buf_dispose(&found);
+  if (!directory.has_filename()) directory = directory.parent_path();
   git_repository* raw = nullptr;
-  if (git_repository_open(&raw, git_directory.c_str()) < 0) return "";
+  // The fetch says why it cannot be opened.
+  if (git_repository_open(&raw, directory.c_str()) < 0)
+    return directory.filename() == ".git" ? directory.parent_path() : directory;
   const git::Repository repository(raw);
   const char* checkout = git_repository_workdir(raw);
-  std::string path = checkout == nullptr ? git_directory : checkout;
+  std::string path = checkout == nullptr ? directory.string() : checkout;
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   return path;
 }

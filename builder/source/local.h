@@ -7,8 +7,12 @@
 
 namespace kms::builder {
 
-/// Finds the commit of the request's ref. Throws Error.
+/// Finds the commit of the request's ref, and warns of uncommitted changes. Throws Error, also if a partial
+/// clone lacks objects of the request's paths.
 [[nodiscard]] Fetched open_local(const FetchRequest& request);
+
+/// Throws Error if a partial clone lacks objects of the request's paths.
+void require_local_objects(const FetchRequest& request, const Fetched& fetched);
 
 /// The repository that contains `start`, a file or a directory; "" if there is none.
 [[nodiscard]] std::string enclosing_repository(const std::filesystem::path& start);

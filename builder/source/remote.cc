@@ -59,13 +59,13 @@ class RemoteFetch {
     }
     std::string strategy;
     if (!missing().nothing()) {
-      if (server_.advertisement().version == 2)
-        require_pinned(request_, ref_.commit);  // version 0 may not have peeled
+      const bool is_peeled = server_.advertisement().version == 2 && !request_.ref.is_commit_id();
+      if (is_peeled) require_pinned(request_, ref_.commit);
       if (!fetch_filtered()) fetch_everything();
       strategy = "v" + std::to_string(server_.advertisement().version) + ", " + strategy_;
     }
     transport_.reset();
-    const git_oid commit = peel();
+    const git_oid commit = peel_to_commit(repository_.get(), ref_.commit, request_);
     require_pinned(request_, commit);
     return {std::move(repository_), commit, ref_.tip, strategy, meter_.bytes, meter_.requests};
   }
@@ -133,6 +133,7 @@ class RemoteFetch {
       std::vector<git_oid> wants{ref_.commit};
       if (request_.signers && git_oid_equal(&ref_.tip, &ref_.commit) == 0) wants.push_back(ref_.tip);
       fetch({std::move(wants), strategy.commit_filter, true});
+      peel_tag();
       left = missing();
     }
     while (!left.directories_are_known()) {
@@ -149,6 +150,16 @@ class RemoteFetch {
       }
     }
     if (!left.targets.empty()) fetch({left.targets, "", false});
+  }
+
+  /// An id may be a tag's, which only the fetched object shows.
+  void peel_tag() {
+    git_object* raw = nullptr;
+    if (git_object_lookup(&raw, repository_.get(), &ref_.commit, GIT_OBJECT_TAG) < 0) return;
+    const git::Object tag(raw);
+    git_object* commit = nullptr;
+    if (git_object_peel(&commit, tag.get(), GIT_OBJECT_COMMIT) < 0) return;
+    ref_.commit = *git_object_id(git::Object(commit).get());
   }
 
   void fetch_everything() {
@@ -179,24 +190,12 @@ class RemoteFetch {
     return request_.ref.not_found(request_.repository.display(), {});
   }
 
-  /// The commit that the fetched object leads to: an id may be a tag's.
-  git_oid peel() {
-    git_object* raw = nullptr;
-    const int code = git_object_lookup(&raw, repository_.get(), &ref_.commit, GIT_OBJECT_ANY);
-    if (code == GIT_ENOTFOUND) throw Error(no_such_commit());
-    git::check(code, "read " + request_.ref.text());
-    const git::Object object(raw);
-    const auto commit = git::make<git::Object>("find the commit of " + request_.ref.text(), git_object_peel,
-                                               object.get(), GIT_OBJECT_COMMIT);
-    return *git_object_id(commit.get());
-  }
-
   const FetchRequest& request_;
   FetchMeter& meter_;
   git::Repository repository_;
   std::unique_ptr<Transport> transport_;
   UploadPack server_;
-  const ResolvedRef ref_;
+  ResolvedRef& ref_;
   std::string strategy_;
 };
 

@@ -2,6 +2,7 @@
 import io
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -279,3 +280,123 @@ def test_few_requests_and_bytes_are_enough_whatever_the_repository_holds(worksho
 def test_a_full_id_saves_the_question_for_refs(shop, git_http):
     done = shop.fetched("--ref", shop.commit, "--path", "a/b/c/d/e", repo=git_http.url("source/.git"))
     assert done.requests == len(git_http.requests()) == 5
+
+
+# --- repositories of this machine ------------------------------------------------------------------------------------
+
+def clone(shop, name, *options):
+    git(shop.directory, "clone", "-q", *options, f"file://{shop.source.path}", name)
+    return shop.directory / name
+
+
+def test_a_partial_clone_serves_what_it_has_and_says_what_it_is(shop):
+    partial = clone(shop, "partial", "--filter=blob:none", "--no-checkout")
+    line = shop.fetch_failure("--path", "a/b", repo=partial)
+    assert "is a partial clone that does not hold all of them; check the paths out there by git, or give --repo" in line
+    git(partial, "checkout", "-q", "main", "--", "a/b")
+    done = shop.fetched("--path", "a/b", repo=partial)
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b")
+
+
+def test_a_sparse_checkout_is_a_repository_like_others(shop):
+    sparse = clone(shop, "sparse", "--sparse", "--filter=blob:none")
+    git(sparse, "sparse-checkout", "set", "a/b")
+    done = shop.fetched("--path", "a/b", repo=sparse)
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b")
+    assert "uncommitted" not in done.stderr
+
+
+def test_a_builder_in_a_sparse_checkout_takes_it(shop):
+    sparse = clone(shop, "sparse", "--sparse", "--filter=blob:none")
+    git(sparse, "sparse-checkout", "set", "a")
+    shutil.copy(BUILDER, sparse / "builder")
+    done = subprocess.run([sparse / "builder", "fetch", "--path", "a/b", "--into", shop.directory / "out"], env=shop.environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0 and f"repository={sparse} " in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("extension, words", [
+    ("objectFormat=sha256", "its ids are SHA-256, which libgit2 cannot read: give a repository with SHA-1 ids"),
+    ("refStorage=reftable", "run `git refs migrate --ref-format=files` there"), ("unheardOf=1", "give a clone of it, or its URL")])
+def test_extensions_that_libgit2_cannot_read_have_a_next_step(shop, extension, words):
+    config = shop.source.path / ".git" / "config"
+    config.write_text(config.read_text() + "[core]\nrepositoryformatversion = 1\n[extensions]\n" + extension + "\n")
+    assert words in shop.fetch_failure(repo=shop.source.path)
+
+
+@pytest.mark.parametrize("extension", ["relativeWorktrees=true", "partialClone=origin", "preciousObjects=true"])
+def test_extensions_that_change_nothing_for_a_reader_are_no_obstacle(shop, extension):
+    config = shop.source.path / ".git" / "config"
+    config.write_text(config.read_text() + "[core]\nrepositoryformatversion = 1\n[extensions]\n" + extension + "\n")
+    shop.fetched("--path", "a", repo=shop.source.path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to run as another user")
+@pytest.mark.parametrize("part", ["", ".git", ".git/HEAD", ".git/objects", ".git/config"])
+def test_an_unreadable_repository_is_named_as_such(shop, part):
+    os.chmod(shop.directory, 0o755)
+    os.chmod(shop.source.path / part, 0)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", BUILDER, "fetch", "--repo", shop.source.path, "--into",
+                           "/tmp/never-made"], env=shop.environment, capture_output=True, text=True)
+    os.chmod(shop.source.path / part, 0o755)
+    assert done.returncode == 1
+    assert f"Permission denied" in done.stderr and "give this user the right to read it" in done.stderr, done.stderr
+
+
+def test_the_id_of_a_tag_object_leads_to_its_commit_here_too(shop, place):
+    shop.source.git("tag", "-a", "-m", "one", "one")
+    done = shop.fetched("--path", "a/b", "--ref", shop.source.id("one"), repo=place)
+    assert shop.commit in done.stdout
+
+
+def test_an_id_of_a_tree_is_refused_with_what_to_give(shop):
+    line = shop.fetch_failure("--ref", shop.source.id("HEAD^{tree}"), repo=shop.source.path)
+    assert "it is a tree and leads to no commit; give a branch" in line
+
+
+def test_uncommitted_changes_are_warned_of(shop):
+    assert "uncommitted" not in shop.fetched("--path", "a", repo=shop.source.path).stderr
+    shutil.rmtree(shop.directory / "fetched")
+    (shop.source.path / "other" / "new").write_text("x")
+    assert "uncommitted" not in shop.fetched("--path", "a", repo=shop.source.path).stderr
+    shutil.rmtree(shop.directory / "fetched")
+    (shop.source.path / "a" / "b" / "x").write_text("changed")
+    done = shop.fetched("--path", "a", repo=shop.source.path)
+    assert f"uncommitted changes are left out repository={shop.source.path} files=1 first=a/b/x" in done.stderr
+    shutil.rmtree(shop.directory / "fetched")
+    assert "uncommitted" not in shop.fetched("--path", "a", "--ref", "main", repo=shop.source.path).stderr
+
+
+def test_refs_that_a_clone_does_not_have_are_answered_with_what_it_has(shop):
+    shop.source.git("branch", "feature")
+    shop.source.commit({"top": "2"})
+    shallow = clone(shop, "shallow", "--depth", "1", "--no-single-branch")
+    line = shop.fetch_failure("--ref", "feature", repo=shallow)
+    assert "only a remote has it: give --ref refs/remotes/origin/feature" in line
+    line = shop.fetch_failure("--ref", "0123456789" * 4, repo=shallow)
+    assert "the repository is shallow: run `git fetch --unshallow` there, or give its URL" in line
+    git(shallow, "symbolic-ref", "HEAD", "refs/heads/unborn")
+    line = shop.fetch_failure(repo=shallow)
+    assert "has no commit on refs/heads/unborn; give --ref, for example refs/heads/main" in line
+
+
+# --- git's configuration ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("configuration", ['[url "http://127.0.0.1:1/"]\n insteadOf = http://127\n insteadOf = git://127\n insteadOf = ssh://',
+                                           "[broken"])
+def test_the_user_s_git_configuration_is_ignored(shop, place, configuration):
+    (shop.directory / ".gitconfig").write_text(configuration)
+    shop.fetched("--path", "top", repo=place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to run as another user")
+def test_a_home_that_cannot_be_read_ends_no_fetch(shop, git_http):
+    home = shop.directory / "closed"
+    home.mkdir(mode=0)
+    (shop.directory / "out").mkdir(mode=0o777)
+    os.chmod(shop.directory, 0o755)
+    os.chmod(shop.directory / "out", 0o777)
+    done = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", BUILDER, "fetch", "--repo", git_http.url("source/.git"),
+                           "--path", "top", "--into", shop.directory / "out" / "x"], env={**shop.environment, "HOME": str(home)},
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
