@@ -1,5 +1,4 @@
-// The CPU time that a process has used so far, to the nanosecond: /proc/PID/stat only counts in steps of 10
-// ms.
+// The CPU time of a process in nanoseconds. /proc/PID/stat counts in steps of 10 ms only.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +11,7 @@
 
 namespace kms::bench {
 
-/// All of the process' threads, those that ended included (clock_getcpuclockid(3)).
+/// The sum of all threads, including those that ended (clock_getcpuclockid(3)).
 inline std::chrono::nanoseconds cpu_time_of(pid_t pid) {
   clockid_t clock{};
   timespec used{};

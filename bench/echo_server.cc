@@ -1,7 +1,8 @@
-// bench-echo-server: the plain gRPC C++ server that anyone would write first, as the measure for our own.
+// bench-echo-server: the plain gRPC C++ server that anyone would write first. The provider is compared with
+// it.
 //
-// The synchronous API with its defaults; it encrypts nothing and answers fixed bytes of the size that the
-// provider's answers have, so that both move the same bytes.
+// It uses the synchronous API with its defaults. It encrypts nothing and answers fixed bytes of the size of
+// the provider's answers, so that both move the same bytes.
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 

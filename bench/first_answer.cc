@@ -1,8 +1,8 @@
-// bench-first-answer: starts a command and measures how long it takes until its socket gives a good Status.
+// bench-first-answer: starts a command and measures the time until its socket answers a good Status.
 //
-// It connects by itself, over and over, so that no back-off of a client stretches what is seen. Prints one
-// JSON object per start, but for the first, which warms this program up. At the end of each start the command
-// gets TERM, and KILL where that does not end it.
+// It connects without gRPC, over and over, so that no client's back-off adds to the time. It prints one JSON
+// object per start, except for the first, which warms this program up. After each start it sends TERM to the
+// command, and KILL if TERM does not end it.
 #include <grpc/grpc.h>
 #include <grpcpp/create_channel_posix.h>
 #include <spawn.h>
@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string socket;
   std::vector<std::string> command;
-  kms::Duration patience = 30s;
+  kms::Duration idle_timeout = 30s;
   unsigned repeat = 1;
 };
 
@@ -34,22 +34,22 @@ double milliseconds(kms::Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-/// From TERM to KILL.
+/// Between TERM and KILL.
 constexpr auto end_grace = 10s;
 
-/// A started command; the end of its owner ends it.
+/// A started command. The destructor ends it.
 class Child {
  public:
   explicit Child(const std::vector<std::string>& command) {
-    std::vector<char*> words;
-    words.reserve(command.size() + 1);
-    for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
-    words.push_back(nullptr);
+    std::vector<char*> arguments;
+    arguments.reserve(command.size() + 1);
+    for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
+    arguments.push_back(nullptr);
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO,
                                        STDOUT_FILENO);  // our results go to the other one
-    const int error = ::posix_spawnp(&pid_, words[0], &actions, nullptr, words.data(), environ);
+    const int error = ::posix_spawnp(&pid_, arguments[0], &actions, nullptr, arguments.data(), environ);
     ::posix_spawn_file_actions_destroy(&actions);
     if (error != 0) throw kms::Error("cannot start " + command[0] + ": " + kms::errno_text(error));
   }
@@ -64,7 +64,7 @@ class Child {
     }
   }
 
-  /// Throws where the command has ended by itself.
+  /// Throws if the command has ended by itself.
   void must_live() const {
     siginfo_t ended{};
     if (::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
@@ -104,7 +104,7 @@ void must_be_good(const kms::Endpoint& endpoint, kms::UniqueFd connection) {
 std::string measure(const Options& options, const kms::Endpoint& endpoint) {
   const auto begin = Clock::now();
   const Child child(options.command);
-  kms::UniqueFd connection = connect_soon(endpoint, child, begin + options.patience);
+  kms::UniqueFd connection = connect_soon(endpoint, child, begin + options.idle_timeout);
   const auto listening = Clock::now();
   must_be_good(endpoint, std::move(connection));
   const auto answered = Clock::now();
@@ -122,7 +122,7 @@ int main(int argc, char** argv) {
   app.add_option("--socket", options.socket, "Where it will listen: unix:///path or unix:///@name")
       ->required();
   app.add_option("--repeat", options.repeat, "Starts, one after the other")->check(CLI::Range(1U, 10'000U));
-  kms::add_duration(app, "--patience", options.patience, "How long a start may take", 1ms);
+  kms::add_duration(app, "--idle-timeout", options.idle_timeout, "How long a start may take", 1ms);
   app.add_option("command", options.command, "The program and its arguments, after '--'")->required();
   if (const auto code = line.parse(argc, argv)) return *code;
   try {

@@ -1,8 +1,8 @@
 // bench-load: keeps N Encrypt calls in flight on M connections and prints calls per second and latencies as
 // JSON.
 //
-// One thread and one completion queue, so that it takes little from the server's share of the machine. Each
-// call has the API server's deadline. What happens during the warm-up is not counted.
+// One thread and one completion queue, so that it takes little of the server's share of the machine. Each
+// call has the API server's deadline. Calls during the warm-up are not counted.
 #include <grpcpp/completion_queue.h>
 
 #include <cstdio>
@@ -31,7 +31,7 @@ struct Options {
   int server_pid = 0;
 };
 
-/// One of the calls in flight: when it is answered it is sent anew.
+/// One of the calls in flight. It is sent again when it is answered.
 class Slot {
  public:
   Slot(v2::KeyManagementService::Stub& stub, grpc::CompletionQueue& queue) : stub_(stub), queue_(queue) {}
@@ -58,7 +58,7 @@ class Slot {
   Clock::time_point began_;
 };
 
-/// What was seen between two instants.
+/// Calls and latencies between two instants.
 struct Window {
   std::vector<double> latencies_us;
   std::map<std::string, unsigned> errors;  ///< count by code and message
@@ -82,12 +82,12 @@ class Load {
   Window run() {
     for (const auto& slot : slots_) slot->send();
     Window warm_up;
-    turn_until(Clock::now() + options_.warm_up, warm_up);
+    run_until(Clock::now() + options_.warm_up, warm_up);
     Window window;
     const auto begin = Clock::now();
     const kms::Duration server = server_cpu();
     const kms::Duration client = kms::bench::cpu_time_of(::getpid());
-    turn_until(begin + options_.window, window);
+    run_until(begin + options_.window, window);
     window.length = Clock::now() - begin;
     window.server_cpu = server_cpu() - server;
     window.client_cpu = kms::bench::cpu_time_of(::getpid()) - client;
@@ -100,7 +100,7 @@ class Load {
     return options_.server_pid == 0 ? kms::Duration{0} : kms::bench::cpu_time_of(options_.server_pid);
   }
 
-  void turn_until(Clock::time_point end, Window& window) {
+  void run_until(Clock::time_point end, Window& window) {
     void* tag = nullptr;
     bool ok = false;
     for (auto now = Clock::now(); now < end && queue_.Next(&tag, &ok);) {

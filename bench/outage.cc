@@ -1,11 +1,10 @@
-// bench-outage: a client that behaves as kube-apiserver's does, and tells what it noticed of a plugin's
-// death.
+// bench-outage: behaves as kube-apiserver's client does and reports the outage when a plugin dies.
 //
-// Callers send Encrypt without a pause, wait for ready and redial as grpc-go does. Commands come line by line
-// on standard input, answers go as one JSON object each to standard output:
-//   kill PID SIGNAL   sends the signal, waits until calls succeed again, tells how long that took
-//   mark              tells what happened since the command before
-// The end of the input ends it.
+// Callers send Encrypt without a pause, wait for ready and redial as grpc-go does. It reads one command per
+// line from standard input and writes one JSON object per command to standard output:
+//   kill PID SIGNAL   sends the signal, waits until calls succeed again, reports the time
+//   mark              reports the calls since the last command
+// It ends at the end of its input.
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -36,14 +35,14 @@ using Clock = std::chrono::steady_clock;
 struct Options {
   std::string socket;
   unsigned callers = 1;
-  kms::Duration patience = 150s;
+  kms::Duration idle_timeout = 150s;
 };
 
 double milliseconds(kms::Duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
 
-/// What the callers saw since the last command.
+/// The callers' results since the last command.
 struct Window {
   unsigned calls = 0;
   unsigned failed = 0;
@@ -64,7 +63,7 @@ struct Window {
   }
 };
 
-/// Shared by the callers, which write, and the commands, which read.
+/// The callers write it, the commands read it.
 class Observations {
  public:
   explicit Observations(unsigned callers) : served_after_(callers) {}
@@ -85,7 +84,7 @@ class Observations {
     changed_.notify_one();
   }
 
-  /// From here on calls that begin are served by whatever comes after the event.
+  /// Calls that begin from now on are served after the event.
   void event() {
     const std::lock_guard lock(mutex_);
     event_ = Clock::now();
@@ -93,11 +92,12 @@ class Observations {
     served_ = 0;
   }
 
-  /// When the first call that began after the event succeeded, once all callers had one; nothing after
-  /// `patience`.
-  std::optional<Clock::time_point> recovered(kms::Duration patience) {
+  /// When the first call that began after the event succeeded, once all callers had one. Empty after
+  /// `idle_timeout`.
+  std::optional<Clock::time_point> recovered(kms::Duration idle_timeout) {
     std::unique_lock lock(mutex_);
-    const bool all = changed_.wait_for(lock, patience, [this] { return served_ == served_after_.size(); });
+    const bool all =
+        changed_.wait_for(lock, idle_timeout, [this] { return served_ == served_after_.size(); });
     return all ? std::optional(first_success_) : std::nullopt;
   }
 
@@ -135,14 +135,14 @@ bool refused(const kms::Endpoint& endpoint) {
   return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0;
 }
 
-/// How long after `killed` the path refused connections: nothing where someone else holds the socket when the
-/// process is dead. One connection is all that is tried then.
+/// How long after `killed` the path refused connections: 0 if another process holds the socket when the
+/// killed one is dead; then it tries one connection only.
 kms::Duration refusing(const kms::Endpoint& endpoint, const kms::UniqueFd& process, Clock::time_point killed,
-                       kms::Duration patience) {
+                       kms::Duration idle_timeout) {
   pollfd death{process.get(), POLLIN, 0};
-  ::poll(&death, 1, static_cast<int>(milliseconds(patience)));
+  ::poll(&death, 1, static_cast<int>(milliseconds(idle_timeout)));
   if (!refused(endpoint)) return kms::Duration{0};
-  while (refused(endpoint) && Clock::now() < killed + patience) std::this_thread::sleep_for(200us);
+  while (refused(endpoint) && Clock::now() < killed + idle_timeout) std::this_thread::sleep_for(200us);
   return Clock::now() - killed;
 }
 
@@ -158,16 +158,18 @@ std::string kill_and_wait(const Options& options, const kms::Endpoint& endpoint,
   observations.event();
   std::ostringstream out;
   if (signal == SIGKILL) {
-    out << "\"refusing_ms\": " << milliseconds(refusing(endpoint, process, killed, options.patience)) << ", ";
+    out << "\"refusing_ms\": " << milliseconds(refusing(endpoint, process, killed, options.idle_timeout))
+        << ", ";
   }
-  const auto recovered = observations.recovered(options.patience);
-  if (!recovered) throw kms::Error("no call succeeded within " + kms::human_duration(options.patience));
+  const auto recovered = observations.recovered(options.idle_timeout);
+  if (!recovered) throw kms::Error("no call succeeded within " + kms::human_duration(options.idle_timeout));
   return "{\"outage_ms\": " + std::to_string(milliseconds(*recovered - killed)) + ", " + out.str() +
          observations.take().json() + "}";
 }
 
 void obey(const Options& options, const kms::Endpoint& endpoint, Observations& observations) {
-  if (!observations.recovered(options.patience)) throw kms::Error("no call succeeded on " + options.socket);
+  if (!observations.recovered(options.idle_timeout))
+    throw kms::Error("no call succeeded on " + options.socket);
   std::cout << "{\"ready\": true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
@@ -214,7 +216,8 @@ int main(int argc, char** argv) {
   app.add_option("--socket", options.socket, "The plugin's: unix:///path or unix:///@abstract-name")
       ->required();
   app.add_option("--callers", options.callers, "Callers on the one connection")->check(CLI::Range(1U, 1024U));
-  kms::add_duration(app, "--patience", options.patience, "How long to wait for the first success", 1ms);
+  kms::add_duration(app, "--idle-timeout", options.idle_timeout, "How long to wait for the first success",
+                    1ms);
   if (const auto code = line.parse(argc, argv)) return *code;
   try {
     return run(options);

@@ -1,6 +1,4 @@
-// A connection to a plugin that behaves as kube-apiserver's does, and the one call that is measured over it.
-//
-// Pure construction, any thread.
+// Connects to a plugin as kube-apiserver does, and makes the call that is measured.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -15,7 +13,7 @@
 
 namespace kms::bench {
 
-/// The API server's: EncryptionConfiguration `timeout`, by default.
+/// The default `timeout` of an EncryptionConfiguration.
 inline constexpr std::chrono::seconds call_deadline{3};
 
 /// The redial of grpc-go (backoff.DefaultConfig, and the connection-backoff document that all of gRPC
@@ -26,17 +24,17 @@ struct Redial {
   std::chrono::milliseconds most{120'000};
 };
 
-/// A connection of its own (nothing is shared with other channels), `:authority: localhost`, redialled by
+/// A separate connection (not shared with other channels), `:authority: localhost`, redialled by
 /// `redial`.
 [[nodiscard]] std::shared_ptr<grpc::Channel> plugin_channel(const Endpoint& endpoint, Redial redial = {});
 
-/// The endpoint that `text` names; throws Error where it names none.
+/// The endpoint that `text` names; throws Error if it names none.
 [[nodiscard]] Endpoint endpoint_of(const std::string& text);
 
 /// Sets what the API server sets on every call: wait for ready, and a deadline.
 void prepare(grpc::ClientContext& context);
 
-/// What the API server sends to Encrypt: a 32-byte seed and a uid.
+/// The API server's Encrypt request: a 32-byte seed and a uid.
 [[nodiscard]] v2::EncryptRequest encrypt_request();
 
 }  // namespace kms::bench

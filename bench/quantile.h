@@ -7,7 +7,7 @@
 
 namespace kms::bench {
 
-/// The smallest value that at least `share` (0..1] of all are not above; 0 where there is none. Reorders
+/// The smallest value that at least `share` (0..1] of all are not above; 0 if there is none. Reorders
 /// `values`.
 inline double quantile(std::vector<double>& values, double share) {
   if (values.empty()) return 0;

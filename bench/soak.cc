@@ -1,9 +1,8 @@
-// bench-soak: many clients call a provider while its key is rotated again and again, and every answer is held
-// against what the contract promises (rules 14, 27 and 29). Prints what was seen as JSON; exit code 1 where a
-// promise was broken.
+// bench-soak: many clients call a provider while another thread rotates its key, and check each answer
+// against the contract (rules 14, 27 and 29). Prints the counts as JSON; exit code 1 if a rule was broken.
 //
-// One thread and one completion queue call; another one rotates. Each client has a connection of its own and
-// one call at a time: Status, Encrypt, Status, Decrypt of what it encrypted, and again.
+// One thread with one completion queue makes the calls. Each client has its own connection and one call at a
+// time: Status, Encrypt, Status, Decrypt of the ciphertext, and again.
 #include <grpcpp/completion_queue.h>
 
 #include <charconv>
@@ -35,7 +34,7 @@ struct Options {
   int server_pid = 0;
 };
 
-/// What was seen of promises.
+/// Counts of calls and broken rules.
 struct Seen {
   std::uint64_t calls = 0;
   std::uint64_t failed = 0;         ///< calls that ended with an error
@@ -44,7 +43,7 @@ struct Seen {
   std::string first_error;
 };
 
-/// The version in "default/v12/5f1c09ab"; 0 where there is none.
+/// The version in "default/v12/5f1c09ab"; 0 if there is none.
 unsigned version_of(const std::string& key_id) {
   unsigned version = 0;
   const auto at = key_id.find("/v");
@@ -53,7 +52,7 @@ unsigned version_of(const std::string& key_id) {
   return version;
 }
 
-/// One client: when a call is answered it is judged, and the next one sent.
+/// One client. It judges each answer and sends the next call.
 class Client {
  public:
   Client(const kms::Endpoint& endpoint, grpc::CompletionQueue& queue)
@@ -62,10 +61,10 @@ class Client {
   void send() {
     context_.emplace();
     kms::bench::prepare(*context_);
-    if (turn_ == 1) {
+    if (step_ == 1) {
       encrypting_ = stub_->AsyncEncrypt(&*context_, request_, &queue_);
       encrypting_->Finish(&sealed_, &status_, this);
-    } else if (turn_ == 3) {
+    } else if (step_ == 3) {
       v2::DecryptRequest request;
       request.set_uid("soak");
       request.set_ciphertext(sealed_.ciphertext());
@@ -84,23 +83,23 @@ class Client {
     if (!status_.ok()) {
       ++seen.failed;
       if (seen.first_error.empty()) seen.first_error = kms::describe(status_);
-      turn_ = 0;
+      step_ = 0;
       return;
     }
-    if (turn_ == 3) {
+    if (step_ == 3) {
       if (opened_.plaintext() != request_.plaintext()) ++seen.wrong;
     } else {
-      const unsigned version = version_of(turn_ == 1 ? sealed_.key_id() : shown_.key_id());
+      const unsigned version = version_of(step_ == 1 ? sealed_.key_id() : shown_.key_id());
       if (version < newest_ || version == 0) ++seen.disagreements;
       newest_ = std::max(newest_, version);
     }
-    turn_ = (turn_ + 1) % 4;
+    step_ = (step_ + 1) % 4;
   }
 
  private:
   std::unique_ptr<v2::KeyManagementService::Stub> stub_;
   grpc::CompletionQueue& queue_;
-  int turn_ = 0;         ///< 0 and 2: Status, 1: Encrypt, 3: Decrypt
+  int step_ = 0;         ///< 0 and 2: Status, 1: Encrypt, 3: Decrypt
   unsigned newest_ = 0;  ///< version that this client was shown
   const v2::EncryptRequest request_ = kms::bench::encrypt_request();
   v2::StatusResponse shown_;
@@ -113,7 +112,7 @@ class Client {
   std::unique_ptr<grpc::ClientAsyncResponseReader<v2::DecryptResponse>> decrypting_;
 };
 
-/// Rotates at a pace until it is told to end.
+/// Rotates at a fixed pace until end().
 class Rotator {
  public:
   Rotator(const kms::Endpoint& kms_socket, kms::Duration pace)
@@ -121,7 +120,7 @@ class Rotator {
             kms::bench::plugin_channel(kms::bench::endpoint_of(kms_socket.uri() + ".control")))),
         thread_([this, pace](const std::stop_token& stop) { run(stop, pace); }) {}
 
-  /// How many rotations were done.
+  /// Returns the number of rotations.
   unsigned end() {
     thread_.request_stop();
     thread_.join();
@@ -169,9 +168,9 @@ class Soak {
     Rotator rotator(endpoint_, options_.rotate_every);
     for (const auto& client : clients_) client->send();
     const auto begin = Clock::now();
-    turn_until(begin + options_.window / 3);  // by then all that is cached is there
+    run_until(begin + options_.window / 3);  // by then all that is cached is there
     const long before = own_memory_kib(options_.server_pid);
-    turn_until(begin + options_.window);
+    run_until(begin + options_.window);
     const long after = own_memory_kib(options_.server_pid);
     const unsigned rotations = rotator.end();
     finish();
@@ -179,7 +178,7 @@ class Soak {
   }
 
  private:
-  void turn_until(Clock::time_point end) {
+  void run_until(Clock::time_point end) {
     void* tag = nullptr;
     bool ok = false;
     while (Clock::now() < end && queue_.Next(&tag, &ok)) {

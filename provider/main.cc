@@ -9,7 +9,6 @@
 #include "common/crypto/openssl.h"
 #include "common/log/log.h"
 #include "provider/commands/commands.h"
-#include "provider/commands/serve.h"
 
 namespace {
 

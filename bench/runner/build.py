@@ -1,4 +1,4 @@
-"""build: how long the builder's phases take, cold and warm, and what of it is the builder's own."""
+"""build: the time of the builder's phases, cold and warm, and the builder's own share."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A network with a round trip, for programs that are to see one: packets between two TUN devices arrive late.
+"""A network with a round trip: packets between two TUN devices arrive late.
 
   with Distance(0.040) as far:
       far.address          of this side; a server that listens there is a round trip of 40 ms away
@@ -64,8 +64,8 @@ class Distance:
         for descriptor in (self._near, self._far, self._namespace, self._stop_read, self._stop_write):
             os.close(descriptor)
 
-    def command(self, words):
-        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._namespace}", *words]
+    def command(self, arguments):
+        return ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self._namespace}", *arguments]
 
     @staticmethod
     def _other_side():

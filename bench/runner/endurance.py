@@ -1,4 +1,4 @@
-"""endurance: what a thousand kills in a row leave behind in the supervisor."""
+"""endurance: the supervisor's resources after a thousand kills in a row."""
 
 import os
 import signal

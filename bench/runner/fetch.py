@@ -33,20 +33,20 @@ def _git(_programs, url, into):
             ["git", "-C", into, "sparse-checkout", "set", DIRECTORY], ["git", "-C", into, "checkout", "-q"]]
 
 
-WAYS = {"builder fetch": _ours, "git sparse clone": _git}
+CLIENTS = {"builder fetch": _ours, "git sparse clone": _git}
 
 
-def _fetch(way, programs, url, directory, started=lambda command: command):
+def _fetch(client, programs, url, directory, started=lambda command: command):
     """How long it took, in ms; requires that the files are there. `started` gives a command as it is to be started."""
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": directory}
     with short_directory() as into:
         begin = time.monotonic()
-        for command in WAYS[way](programs, url, f"{into}/x"):
+        for command in CLIENTS[client](programs, url, f"{into}/x"):
             subprocess.run(started(command), check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         took = (time.monotonic() - begin) * 1000
         files = sum(1 for file in pathlib.Path(into, "x", DIRECTORY).rglob("*") if file.is_file())
         if files != huge_repository.PLUGIN_FILES:
-            raise RuntimeError(f"{way} brought {files} files")
+            raise RuntimeError(f"{client} brought {files} files")
     return took
 
 
@@ -56,22 +56,22 @@ def _server(programs, files):
         root = pathlib.Path(directory, "srv")
         huge_repository.generate(root / "huge.git", files=files, realistic=True)
         with GitHttp(root) as server:
-            for way in WAYS:
-                _fetch(way, programs, server.url("huge.git"), directory)  # warms the page cache
+            for client in CLIENTS:
+                _fetch(client, programs, server.url("huge.git"), directory)  # warms the page cache
             yield server, directory
 
 
-def _moved(way, programs, server, directory):
+def _moved(client, programs, server, directory):
     before = len(server.requests())
     with Relay(server.port) as relay:
-        _fetch(way, programs, server.url("huge.git", port=relay.port), directory)
+        _fetch(client, programs, server.url("huge.git", port=relay.port), directory)
         return {"bytes": relay.received, "requests": len(server.requests()) - before}
 
 
 def _pairs(programs, url, directory, rounds, round_trip, started):
-    for turn in range(rounds):
-        for way in list(WAYS)[::1 if turn % 2 else -1]:
-            yield {"round_trip_ms": round_trip, "way": way, "ms": _fetch(way, programs, url, directory, started)}
+    for number in range(rounds):
+        for client in list(CLIENTS)[::1 if number % 2 else -1]:
+            yield {"round_trip_ms": round_trip, "client": client, "ms": _fetch(client, programs, url, directory, started)}
 
 
 def _timed(programs, server, directory, rounds):
@@ -90,7 +90,7 @@ def measure(programs, quick, rounds):
     sizes, times = [], []
     for files in SIZES[:1] if quick else SIZES:
         with _server(programs, files) as (server, directory):
-            sizes += [{"files": files, "way": way, **_moved(way, programs, server, directory)} for way in WAYS]
+            sizes += [{"files": files, "client": client, **_moved(client, programs, server, directory)} for client in CLIENTS]
             if quick or files == FILES:
                 times = _timed(programs, server, directory, rounds)
     return {"sizes": sizes, "times": times}
@@ -99,7 +99,7 @@ def measure(programs, quick, rounds):
 def _size_rows(raw):
     rows = []
     for files in dict.fromkeys(run["files"] for run in raw["sizes"]):
-        ours, theirs = ([run for run in raw["sizes"] if run["files"] == files and run["way"] == way][0] for way in WAYS)
+        ours, theirs = ([run for run in raw["sizes"] if run["files"] == files and run["client"] == client][0] for client in CLIENTS)
         rows.append([f"{files:,}", f"{ours['bytes']:,}", f"{theirs['bytes']:,}", f"*{ours['bytes'] / theirs['bytes']:.3f}*",
                      ours["requests"], theirs["requests"]])
     return rows
@@ -108,7 +108,7 @@ def _size_rows(raw):
 def _time_rows(raw):
     rows = []
     for round_trip in dict.fromkeys(run["round_trip_ms"] for run in raw["times"]):
-        ours, theirs = ([run["ms"] for run in raw["times"] if run["round_trip_ms"] == round_trip and run["way"] == way] for way in WAYS)
+        ours, theirs = ([run["ms"] for run in raw["times"] if run["round_trip_ms"] == round_trip and run["client"] == client] for client in CLIENTS)
         rows.append([f"{round_trip} ms" if round_trip else "loopback", figures.spread(ours), figures.spread(theirs),
                      f"*{figures.ratio(ours, theirs)}*"])
     return rows

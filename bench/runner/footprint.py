@@ -1,4 +1,4 @@
-"""footprint: memory idle and loaded, and CPU while idle, of the keepers and of what they keep."""
+"""footprint: memory idle and loaded, and CPU while idle, of the keepers and of the plugins they keep."""
 
 import contextlib
 import time

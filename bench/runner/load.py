@@ -25,8 +25,8 @@ def measure(programs, quick, rounds):
                        {"name": "plain", "socket": echo, "pid": plain.pid}]
             runs = []
             for shape in SHAPES:
-                for turn in range(rounds):
-                    for server in servers if turn % 2 == 0 else servers[::-1]:
+                for number in range(rounds):
+                    for server in servers if number % 2 == 0 else servers[::-1]:
                         wait_for(lambda: ours.poll() is None and plain.poll() is None, "both servers to live")
                         runs.append({"server": server["name"], **_one(programs, server, shape, window)})
     return {"window_seconds": window, "runs": runs}

@@ -1,4 +1,4 @@
-"""The machine: what it is, how busy it is, and what a process takes of it."""
+"""The machine: its facts, its load, and the CPU time of a process."""
 
 import datetime
 import os

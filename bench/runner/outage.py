@@ -1,4 +1,4 @@
-"""outage: what a client like kube-apiserver's notices when the plugin is killed, under each keeper in one run."""
+"""outage: a client like kube-apiserver's measures each keeper's outage after a kill, all in one run."""
 
 import collections
 import random
@@ -26,8 +26,8 @@ def _kills(programs, kind, count, callers):
 
 def measure(programs, quick, rounds):
     events = []
-    for turn in range(rounds):
-        for kind in keepers.ALL if turn % 2 == 0 else keepers.ALL[::-1]:
+    for number in range(rounds):
+        for kind in keepers.ALL if number % 2 == 0 else keepers.ALL[::-1]:
             kills = 1 if quick else -(-(KILLS if kind in keepers.OURS else KILLS_OF_OTHERS) // rounds)
             for event in _kills(programs, kind, kills, CALLERS):
                 events.append({"keeper": kind.name, **event})

@@ -1,4 +1,4 @@
-"""restarts: what 16 callers notice of planned restarts."""
+"""restarts: 16 callers measure planned restarts."""
 
 import subprocess
 import time

@@ -1,4 +1,4 @@
-"""soak: promises of the provider under many clients and many rotations. It measures no speed."""
+"""soak: checks rules of the contract under many clients and many rotations. It measures no speed."""
 
 from runner import figures
 from runner.programs import results_of, running, short_directory

@@ -1,13 +1,18 @@
-// The commands for a running plugin or provider, and `inspect`. Each function adds its command to the command
-// line; the file of that name holds the command's options and runs it.
+// The commands: `serve`, those for a running plugin or provider, and `inspect`. Each function adds its
+// command to the command line; the file of that name holds the command's options and runs it.
 //
 // main calls them before it parses. Every command is one thread, blocking. It prints its answer on stdout and
 // throws Error for everything else.
 #pragma once
 
+#include <chrono>
+
 #include "common/cli/command_line.h"
 
 namespace kms::provider {
+
+/// Serves KMS v2. `begun` is when the process started, for the log.
+[[nodiscard]] Command serve_command(CommandLine& line, std::chrono::steady_clock::time_point begun);
 
 [[nodiscard]] Command status_command(CommandLine& line);
 [[nodiscard]] Command encrypt_command(CommandLine& line);

@@ -15,7 +15,7 @@
 #include "provider/commands/commands.h"
 #include "provider/inspect/input.h"
 #include "provider/inspect/value.h"
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 #include "provider/kms/service.h"
 
 namespace kms::provider {

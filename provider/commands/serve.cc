@@ -1,6 +1,4 @@
 // `serve`: checks its options, serves KMS v2 and drains at the end. The default command.
-#include "provider/commands/serve.h"
-
 #include <poll.h>
 #include <sys/eventfd.h>
 
@@ -16,12 +14,13 @@
 #include "common/net/metrics_server.h"
 #include "common/process/signals.h"
 #include "common/text/protobuf.h"
+#include "provider/commands/commands.h"
 #include "provider/compat/vault.h"
 #include "provider/config/config.h"
 #include "provider/control/active_role.h"
 #include "provider/core/provider_state.h"
 #include "provider/faults/presets.h"
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 #include "provider/kms/listener.h"
 #include "provider/kms/server.h"
 

@@ -15,7 +15,9 @@ namespace kms::provider {
                                                         const std::string& kms_socket) {
   if (!control.empty()) {
     auto parsed = Endpoint::parse(control);
-    if (!parsed) return parsed.error().within("--control-socket");
+    if (!parsed) {
+      return parsed.error().within("--control-socket");
+    }
     return parsed;
   }
   const auto kms = Endpoint::parse(kms_socket);

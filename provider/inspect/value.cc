@@ -1,7 +1,6 @@
 #include "provider/inspect/value.h"
 
 #include "common/text/escape.h"
-#include "provider/keys/hkdf.h"
 #include "provider/keys/sealing.h"
 
 namespace kms::provider {

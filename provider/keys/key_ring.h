@@ -1,11 +1,12 @@
 // KeyRing owns the seed and derives every key encryption key from it: KEK(version) = HKDF-SHA256(seed,
-// instance, version).
+// instance, version). The seed comes from a file, or is the published one, which protects nothing.
 //
 // Called from any thread. The current version is all the state. Status and Encrypt both ask current(), so
 // they see a change of version together (contract rule 14). No key is stored: each ring with the same seed
 // and instance has the same keys at all versions (rule 29). The ring never gives the seed away.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -82,5 +83,27 @@ class KeyRing {
   std::map<KeyVersion, std::shared_ptr<const Key>> cache_;
   std::deque<KeyVersion> oldest_first_;
 };
+
+inline constexpr std::size_t seed_size = 32;
+
+/// A seed that everyone knows, for tests: SHA-256 of "mock-kms-provider published test seed".
+[[nodiscard]] SecretBytes published_test_seed();
+
+/// Reads a seed file: 32 bytes, or 64 hexadecimal digits and nothing else. It keeps no byte of the seed.
+[[nodiscard]] Outcome<SecretBytes> read_seed_file(const std::string& path);
+
+/// The same for a file's content; `path` names it in an Error.
+[[nodiscard]] Outcome<SecretBytes> parse_seed(Bytes content, const std::string& path);
+
+/// HKDF-SHA256 (RFC 5869), by OpenSSL's EVP_KDF: extracts from `secret` and `salt` (may be empty) and expands
+/// to `length` bytes (1..8160) for `info`. Throws Error.
+[[nodiscard]] SecretBytes hkdf_sha256(Bytes secret, Bytes salt, Bytes info, std::size_t length);
+
+/// Expands `pseudorandom_key` (32 bytes or more) without the extraction before it. Throws Error.
+[[nodiscard]] SecretBytes hkdf_sha256_expand(Bytes pseudorandom_key, Bytes info, std::size_t length);
+
+/// Appends the field's size (4 bytes, big-endian) and the field. Two different lists of fields never give the
+/// same bytes.
+void append_field(std::string& to, std::string_view field);
 
 }  // namespace kms::provider

@@ -13,7 +13,6 @@
 
 #include "common/crypto/bytes.h"
 #include "common/crypto/openssl.h"
-#include "provider/keys/hkdf.h"
 
 namespace kms::provider {
 namespace {

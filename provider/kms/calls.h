@@ -31,7 +31,7 @@ class CallQueue {
   void add_to(grpc::ServerBuilder& builder);
   void start();
 
-  /// Whether a call came and has not ended.
+  /// True while a call is in flight.
   [[nodiscard]] bool busy() const { return in_flight_ > 0; }
 
   /// Takes no further calls and answers delayed ones at once. Call it before the server shuts down: gRPC

@@ -21,7 +21,7 @@ class ListeningSocket {
 
   [[nodiscard]] int fd() const { return own_ ? own_->fd() : handed_down_->listening.get(); }
 
-  /// Whether the supervisor owns it; another process of this instance may then exist at the same time.
+  /// True if the supervisor owns it; another process of this instance may then exist at the same time.
   [[nodiscard]] bool handed_down() const { return handed_down_.has_value(); }
 
   /// The connection on which only the supervisor makes calls; empty if there is none, and after the first

@@ -1,7 +1,7 @@
 // KmsService::decrypt(): whatever is asked, the only answer is the plaintext that was sealed.
 #include <fuzzer/FuzzedDataProvider.h>
 
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 #include "provider/kms/service.h"
 #include "tests/fuzz/input.h"
 

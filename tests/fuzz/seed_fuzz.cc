@@ -1,5 +1,5 @@
 // parse_seed(): a seed has 32 bytes, whatever was in the file.
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,4 +1,4 @@
-#include "provider/keys/hkdf.h"
+#include "provider/keys/key_ring.h"
 
 #include <doctest/doctest.h>
 

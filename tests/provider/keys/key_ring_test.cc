@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "provider/keys/sealing.h"
-#include "provider/keys/seed.h"
 
 using namespace kms;
 using namespace kms::provider;

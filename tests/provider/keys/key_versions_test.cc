@@ -6,7 +6,7 @@
 #include <fstream>
 #include <thread>
 
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 #include "tests/support/temp_directory.h"
 
 namespace kms::provider {

@@ -5,7 +5,7 @@
 #include <set>
 #include <type_traits>
 
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 
 using namespace kms;
 using namespace kms::provider;

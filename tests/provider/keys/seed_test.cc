@@ -1,4 +1,4 @@
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 
 #include <doctest/doctest.h>
 #include <stdlib.h>

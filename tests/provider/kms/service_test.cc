@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "provider/keys/sealing.h"
-#include "provider/keys/seed.h"
+#include "provider/keys/key_ring.h"
 
 using namespace kms;
 using namespace kms::provider;
