@@ -17,6 +17,10 @@ CALLS = pathlib.Path(os.environ["CALLS"])
 NODES = SCENARIO["nodes"]
 OPENSHIFT = SCENARIO.get("openshift", True)
 GONE = SCENARIO.get("namespace") == "gone"
+TRANSIENT = ("Error from server: etcdserver: leader changed", "Unable to connect to the server: net/http: TLS handshake timeout",
+             "Error from server (Timeout): the server was unable to return a response in the time allotted, but may still be processing the request",
+             "The connection to the server localhost:6443 was refused - did you specify the right host or port?",
+             "Unable to connect to the server: EOF", "Error from server (TooManyRequests): the server has received too many requests")
 CAUSE = ("builder: compile: cannot compile mock-kms-provider: provider/main.cc:1:21: error: 'undeclared' was not declared in this scope; "
          "the lines above are the tool's own; mend the source, or give another --ref")
 words = sys.argv[1:]
@@ -31,6 +35,11 @@ def answer(text="", code=0, error=""):
     sys.stdout.flush()
     sys.stderr.write(error + "\n" if error else "")
     sys.exit(code)
+
+
+if SCENARIO.get("flaky") and line.replace("\n", "\\n") not in before:
+    # Each call fails when it is made for the first time.
+    answer("half of an ans", 1, TRANSIENT[len(before) % len(TRANSIENT)])
 
 
 def not_found(what):
@@ -103,6 +112,9 @@ def run_in_pod(pod, command):
         answer_of_program(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
     if command == ["/plugin/mock-kms-provider", "--version"]:
         answer_of_program("mock-kms-provider 0.1.0\n")
+    if command == ["mock-kms-provider", "journal", "--counts"]:
+        calls = 3 + SCENARIO.get("encrypts", 0) * times("replace -f -")
+        answer_of_program(f"METHOD  CODE                    CALLS   FAULTED\nStatus  OK  9  0\nEncrypt OK  {calls}  0\n")
     if command[:2] in (["mock-kms-provider", "journal"], ["supervisor", "events"]) or command[0] == "cat":
         answer_of_program("{}\n")
     if command[1:] == ["metrics"]:
@@ -120,17 +132,22 @@ def resources():
     if has("get", "nodes"):
         if SCENARIO.get("nodes_silent") and "control-plane" in line:
             answer(code=1, error="Unable to connect to the server: net/http: TLS handshake timeout")
-        label = words[words.index("-l") + 1].rpartition("/")[2]
+        selector = words[words.index("-l") + 1]
+        if "!" in selector:
+            answer(" ".join(name for name, facts in NODES.items() if facts.get("roles") == ["master"]))
+        label = selector.rpartition("/")[2]
         answer("".join(f"{name}\n" for name, facts in NODES.items() if label in facts.get("roles", ["control-plane", "master"])))
     if has("get", "pods", "-l"):
         made = [] if GONE else [name for name, facts in NODES.items() if times("get pods -l") >= facts.get("pod_after", 0)]
         going = "".join(f"mock-kms-plugin-old {name} Running 2026-01-01T00:00:00Z\n" for name in made if NODES[name].get("old_pod"))
         if "app.kubernetes.io/instance=mock-kms-plugin" not in line:
             going = "".join(f"mock-kms-plugin-second-{name} {name} Running \n" for name in made if NODES[name].get("second")) + going
-        answer(going + "".join(f"mock-kms-plugin-{name} {name} {'Pending' if NODES[name].get('build_fails') else 'Running'} \n" for name in made))
+        answer(going + "".join(f"mock-kms-plugin-{name} {name} {'Pending' if NODES[name].get('build_fails') or NODES[name].get('waiting') else 'Running'} \n" for name in made))
     if has("get", "pod"):
         node = node_of(words[words.index("pod") + 1])
         fails = NODES[node].get("build_fails")
+        if "waiting.message" in line:
+            answer(NODES[node].get("waiting", "build-plugin: : \nsupervisor: PodInitializing: \n"))
         if "restartCount" in line:
             tries = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{range .status.initContainerStatuses")
             state = f"{tries}/CrashLoopBackOff/" if fails else f"{NODES[node].get('rebuilt', 0)}//0"
@@ -147,6 +164,10 @@ def resources():
         answer(f"{reason}: for {words[1]}")
     if has("get", "namespaces"):
         answer("default\nkms-plugin-test\n")
+    if has("get", "namespace") and "deletionTimestamp" in line:
+        answer("2026-01-01T00:00:00Z" if times("deletionTimestamp}") - times("get pods -l") < SCENARIO.get("terminating", 0) else "")
+    if has("get", "endpointslices"):
+        answer("".join(f"{address} " for address in SCENARIO.get("servers", ["192.0.2.1"])) + "6443\n")
     if has("get", "namespace"):
         answer("Some resources are remaining: pods. has 1 resource instances; ")
     if has("get", "secrets"):
@@ -180,11 +201,34 @@ def changes():
 
 def etcd():
     stored = SCENARIO.get("etcd")
+    if has("--prefix"):
+        if "etcd_values" not in SCENARIO:
+            not_found('pods "etcd"')
+        text = "".join(f"{key}\n{value}\n" for key, value in SCENARIO["etcd_values"].items() if key.startswith(words[words.index("get") + 1]))
+        answer(text if times("replace -f -") else text.replace("k8s\0", "k8s:enc:kms:v2:mock-kms:"))
     if stored is None:
         not_found('pods "etcd"')
     answer(json.dumps({"kvs": [{"key": "aw==", "value": base64.b64encode(stored.encode("latin-1")).decode()}], "count": 1}, separators=(",", ":")) + "\n")
 
 
+def metrics():
+    """Of one API server: `kms_writes` names the resources that it still writes under KMS."""
+    server = words[words.index("--server") + 1].removeprefix("https://").partition(":")[0] if has("--server") else SCENARIO.get("servers", ["192.0.2.1"])[0]
+    if server in SCENARIO.get("silent_servers", []):
+        answer(code=1, error='Error from server (Forbidden): forbidden: User "job" cannot get path "/metrics"')
+    counts = {("secrets", "to_storage"): 40, ("secrets", "from_storage"): 7, **{(r, "from_storage"): 3 for r in SCENARIO.get("also_encrypted", [])}}
+    for resource in SCENARIO.get("kms_writes", {}).get(server, []):
+        counts[resource, "to_storage"] = counts.get((resource, "to_storage"), 0) + times("replace -f -")
+    if SCENARIO.get("unused"):
+        counts = {}
+    name = "apiserver_storage_transformation_operations_total"
+    prefix = 'status="OK",transformation_type="{}",transformer_prefix="k8s:enc:kms:v2:mock-kms:"'
+    answer("apiserver_request_total 1\n" + f'{name}{{resource="secrets",status="OK",transformation_type="to_storage",transformer_prefix=""}} 5\n'
+           + "".join(f'{name}{{resource="{resource}",{prefix.format(direction)}}} {count}\n' for (resource, direction), count in counts.items()))
+
+
+if has("get", "--raw", "/metrics"):
+    metrics()
 if has("get", "--raw", "/apis"):
     silent = times("get --raw /apis") < SCENARIO.get("silent", 0)
     groups = ["apps", *(["config.openshift.io"] if OPENSHIFT else [])]

@@ -2,6 +2,7 @@
 
 import configparser
 import copy
+import hashlib
 import os
 import pathlib
 import re
@@ -15,7 +16,7 @@ from support.node import render, render_with
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MANIFESTS = ROOT / "manifests"
-DIRECTORYS = ["base", *(f"overlays/{path.name}" for path in sorted((MANIFESTS / "overlays").iterdir()))]
+DIRECTORIES = ["base", *(f"overlays/{path.name}" for path in sorted((MANIFESTS / "overlays").iterdir()))]
 LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "component", "part-of", "version", "managed-by")} | {"app"}
 
 
@@ -55,7 +56,7 @@ def the(documents, kind):
     return found[0]
 
 
-@pytest.mark.parametrize("directory", DIRECTORYS)
+@pytest.mark.parametrize("directory", DIRECTORIES)
 def test_every_object_is_what_kubernetes_types_say(rendered, types, directory):
     documents = rendered(directory)
     assert documents
@@ -74,8 +75,8 @@ def test_an_object_that_is_wrong_would_be_seen(rendered, types, change, finding)
     assert any(finding in line for line in types.findings(daemonset, "V1DaemonSet"))
 
 
-@pytest.mark.parametrize("directory", DIRECTORYS)
-def test_every_container_is_closed_and_leaves_last_words(rendered, directory):
+@pytest.mark.parametrize("directory", DIRECTORIES)
+def test_every_container_is_confined_and_leaves_a_termination_message(rendered, directory):
     for container in containers(rendered(directory)):
         security = container["securityContext"]
         assert security["capabilities"] == {"drop": ["ALL"]}
@@ -88,14 +89,14 @@ def test_every_container_is_closed_and_leaves_last_words(rendered, directory):
         assert spec["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("directory", DIRECTORYS)
+@pytest.mark.parametrize("directory", DIRECTORIES)
 def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, directory):
     for _, spec in pod_specs(rendered(directory)):
         mounted = {m["name"] for c in spec.get("initContainers", []) + spec["containers"] for m in c["volumeMounts"]}
         assert mounted == {volume["name"] for volume in spec["volumes"]}
 
 
-@pytest.mark.parametrize("directory", DIRECTORYS)
+@pytest.mark.parametrize("directory", DIRECTORIES)
 def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, directory):
     version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "common/cmake/Version.cmake").read_text())[1]
     images = {container["image"] for container in containers(rendered(directory))}
@@ -113,7 +114,7 @@ def test_users_find_the_names_they_know(rendered):
     assert {d["metadata"].get("namespace") for d in documents if d["kind"] != "Namespace"} == {"kms-plugin-test"}
 
 
-@pytest.mark.parametrize("directory", DIRECTORYS)
+@pytest.mark.parametrize("directory", DIRECTORIES)
 def test_every_object_and_pod_has_the_recommended_labels(rendered, directory):
     for document in rendered(directory):
         labels = document["metadata"]["labels"]
@@ -141,11 +142,12 @@ def test_the_namespace_admits_privileged_pods(rendered):
     assert labels["security.openshift.io/scc.podSecurityLabelSync"] == "false"
 
 
-def test_the_daemonset_runs_on_control_planes_old_and_new_whatever_their_taints(rendered):
-    spec = the(rendered("base"), "DaemonSet")["spec"]["template"]["spec"]
+@pytest.mark.parametrize("directory,roles", [("base", ["control-plane"]), ("overlays/openshift", ["control-plane", "master"])])
+def test_the_daemonset_runs_on_control_planes_whatever_their_taints(rendered, directory, roles):
+    """Kubernetes warns about the label `master` at each apply, so only clusters that need it select it."""
+    spec = the(rendered(directory), "DaemonSet")["spec"]["template"]["spec"]
     terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
-    assert [term["matchExpressions"] for term in terms] == [
-        [{"key": f"node-role.kubernetes.io/{role}", "operator": "Exists"}] for role in ("control-plane", "master")]
+    assert [term["matchExpressions"] for term in terms] == [[{"key": f"node-role.kubernetes.io/{role}", "operator": "Exists"}] for role in roles]
     assert spec["tolerations"] == [{"operator": "Exists"}]
     assert spec["priorityClassName"] == "system-node-critical"
 
@@ -165,7 +167,7 @@ def test_no_pod_of_a_control_plane_waits_for_what_its_own_kms_may_have_encrypted
 
 def test_each_setting_reaches_the_pod(rendered):
     documents = rendered("base")
-    settings = the(documents, "ConfigMap")["data"]
+    settings = yaml.safe_load((MANIFESTS / "base/settings.yaml").read_text())["data"]
     template = the(documents, "DaemonSet")["spec"]["template"]
     variables = {v["name"]: v.get("value") for c in template["spec"]["initContainers"] + template["spec"]["containers"] for v in c["env"]}
     assert settings["seed"] == template["metadata"]["annotations"]["mock-kms.test/seed"] and re.fullmatch("[0-9a-f]{64}", settings["seed"])
@@ -174,6 +176,26 @@ def test_each_setting_reaches_the_pod(rendered):
     assert settings.keys() - {"seed"} == reached.keys()
     assert {key: variables[name] for key, name in reached.items()} == {key: settings[key] for key in reached}
     assert "from settings.yaml" not in yaml.safe_dump_all(documents)
+
+
+def test_a_patch_of_the_settings_in_an_overlay_does_not_render(tmp_path):
+    """It would have no effect: the settings were copied into the pod before."""
+    (tmp_path / "kustomization.yaml").write_text(f"""
+resources: [{os.path.relpath(MANIFESTS / "base", tmp_path)}]
+patches:
+- patch: |
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {{name: mock-kms-plugin-settings, namespace: kms-plugin-test}}
+    data: {{key-version: "7"}}
+""")
+    result = subprocess.run([ROOT / "scripts/kustomize", tmp_path], capture_output=True, text=True)
+    assert result.returncode != 0 and "mock-kms-plugin-settings" in result.stderr
+
+
+def test_the_published_seed_is_that_of_the_program():
+    seed = yaml.safe_load((MANIFESTS / "base/settings.yaml").read_text())["data"]["seed"]
+    assert seed == hashlib.sha256(b"mock-kms-provider published test seed").hexdigest()
 
 
 def test_openshift_binds_the_scc_and_asks_for_a_selinux_type_instead_of_privileged(rendered):

@@ -36,7 +36,7 @@ class Job:
         for made in (self.shared, self.artifacts, directory / "bin"):
             made.mkdir()
         (directory / "bin" / client).symlink_to(ROOT / "tests/manifests/recording_client.py")
-        for tool in ("bash", "awk", "sed", "grep", "sort", "head", "tail", "tr", "wc", "od", "cat", "sleep", "date", "mkdir", "rm", "cp", "base64", "env", "timeout"):
+        for tool in ("bash", "awk", "sed", "grep", "sort", "head", "tail", "tr", "wc", "od", "cat", "sleep", "date", "mkdir", "rm", "cp", "base64", "env", "timeout", "mktemp", "uniq"):
             target = next(p for p in (pathlib.Path(d) / tool for d in ("/usr/bin", "/bin")) if p.exists())
             (directory / "bin" / tool).symlink_to(target)
 
@@ -170,6 +170,21 @@ def test_a_step_works_with_either_client_and_the_defaults_alone(step, client):
         processes.remove(directory)
 
 
+@pytest.mark.parametrize("openshift", [True, False])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_tries_every_call_again_that_fails_for_a_moment(job, step, openshift):
+    scenario = {**DONE, "openshift": openshift, "flaky": True, "migration": ["DecryptionCompleted" if step == "cleanup" else "EncryptionCompleted"]}
+    result = job.run(step, scenario, KMS_MIGRATE="true", KMS_DECRYPT_FIRST="true", KMS_PROVIDER_NAME="1_secrets")
+    assert result.returncode == 0, result.stderr
+    assert "trying again: Error from server: etcdserver: leader changed" in result.stderr
+    assert "half of an ans" not in result.stdout and set(job.junit(step).values()) == {"passed"}
+
+
+def test_a_step_does_not_try_a_refusal_again(job):
+    assert job.run("configure", {**HEALTHY, "patch_code": 1}).returncode == 1
+    assert len(job.called("patch apiserver")) == 1
+
+
 @pytest.mark.parametrize("step,variables,message", [
     ("deploy", {"KMS_DEPLOY_TIMEOUT": "soon"}, "KMS_DEPLOY_TIMEOUT='soon' is not a duration; write it as 90s, 15m or 1h"),
     ("deploy", {"KMS_DEPLOY_TIMEOUT": "1m30"}, "KMS_DEPLOY_TIMEOUT='1m30' is not a duration"),
@@ -243,7 +258,7 @@ def test_deploy_applies_what_kubernetes_takes_with_what_the_job_chose(job):
     assert result.returncode == 0, result.stderr
     documents = job.applied()
     assert [line for d in documents for line in types.findings(d, types.model_of(d))] == []
-    assert {d["kind"] for d in documents} == {"Namespace", "ServiceAccount", "ConfigMap", "DaemonSet", "RoleBinding"}
+    assert {d["kind"] for d in documents} == {"Namespace", "ServiceAccount", "DaemonSet", "RoleBinding"}
     assert {d["metadata"].get("namespace", "elsewhere") for d in documents} == {"elsewhere"}
     template = next(d for d in documents if d["kind"] == "DaemonSet")["spec"]["template"]
     containers = template["spec"]["initContainers"] + template["spec"]["containers"]
@@ -361,6 +376,36 @@ def test_deploy_names_a_rollout_that_does_not_end(job):
     assert result.returncode == 1
     message = "the rollout is not done within 0: 2 of 3 pods are new; see 'oc describe daemonset -n kms-plugin-test mock-kms-plugin'"
     assert message in result.stderr and message in job.junit("deploy")["kms-mock-plugin-deploy"]
+
+
+def test_deploy_waits_until_a_namespace_that_is_being_removed_is_gone(job):
+    result = job.run("deploy", {**HEALTHY, "terminating": 3})
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("waiting until namespace kms-plugin-test is removed (since 2026-01-01T00:00:00Z)") == 3
+    removed = max(i for i, call in enumerate(job.calls) if "deletionTimestamp}" in call and "get namespace" in call and i < job.calls.index(job.called("apply")[0]))
+    assert removed < job.calls.index(job.called("apply")[0])
+
+
+def test_deploy_applies_nothing_to_a_namespace_that_stays_in_removal(job):
+    result = job.run("deploy", {**HEALTHY, "terminating": 1000000}, KMS_DEPLOY_TIMEOUT="1s")
+    assert result.returncode == 1 and not job.called("apply")
+    assert "namespace kms-plugin-test is still being removed after 1s" in result.stderr
+
+
+@pytest.mark.parametrize("roles,kept", [(["control-plane", "master"], False), (["control-plane"], False), (["master"], True)])
+def test_deploy_selects_the_old_label_only_if_a_node_has_no_newer_one(job, roles, kept):
+    assert job.run("deploy", {"nodes": {"master-0": {"roles": roles}}}).returncode == 0
+    spec = next(d for d in job.applied() if d["kind"] == "DaemonSet")["spec"]["template"]["spec"]
+    terms = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    keys = [term["matchExpressions"][0]["key"].rpartition("/")[2] for term in terms]
+    assert keys == ["control-plane", *(["master"] if kept else [])]
+
+
+def test_deploy_names_the_kubelets_reason_before_the_build(job):
+    waiting = 'build-plugin: ErrImagePull: rpc error: image "registry.test/x:1" not found\nsupervisor: PodInitializing: \n'
+    result = job.run("deploy", {"nodes": {"master-0": {"waiting": waiting}}}, KMS_DEPLOY_TIMEOUT="1s")
+    assert result.returncode == 1
+    assert 'waiting for master-0: its pod is Pending; build-plugin: ErrImagePull: rpc error: image "registry.test/x:1" not found' in result.stdout
 
 
 def test_deploy_with_a_fault_asks_for_no_more_than_an_answer(job):
@@ -565,10 +610,60 @@ def test_cleanup_decrypts_first_elsewhere_by_writing_everything_again(job):
     assert job.junit("cleanup")["decryption"] == "passed"
 
 
+NOT_OPENSHIFT = {**HEALTHY, "openshift": False}
+PLAIN_ETCD = {"/registry/secrets/default/a": "k8s\0\nv1 Secret", "/registry/configmaps/default/b": "k8s plain"}
+
+
+@pytest.mark.parametrize("scenario,finding", [
+    ({"kms_writes": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 wrote 2 secrets under KMS v2; put identity first"),
+    ({"servers": ["192.0.2.1", "192.0.2.2"], "kms_writes": {"192.0.2.2": ["secrets"]}}, "API server 192.0.2.2:6443 wrote 2 secrets under KMS v2"),
+    ({"servers": ["192.0.2.1", "192.0.2.2"], "silent_servers": ["192.0.2.2"]}, "the metrics of API server 192.0.2.2:6443 cannot be read"),
+    ({"silent_servers": ["192.0.2.1"]}, "the metrics of API server 192.0.2.1:6443 cannot be read; give the job access"),
+    ({"encrypts": 1}, "an API server called Encrypt of mock-kms-plugin-master-0 during the decryption"),
+    ({"also_encrypted": ["configmaps"]}, "the API servers have read or written configmaps under KMS v2 too, and etcd cannot be read; name them in KMS_RESOURCES"),
+    ({"etcd_values": {**PLAIN_ETCD, "/registry/configmaps/default/c": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "etcd still has values under KMS v2 (1 configmaps)"),
+], ids=["still written", "by one of two servers", "one server silent", "no metrics", "journal", "another resource", "left in etcd"])
+def test_cleanup_removes_nothing_without_a_proof_that_everything_is_decrypted(job, scenario, finding):
+    result = job.run("cleanup", {**NOT_OPENSHIFT, **scenario}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 1 and not job.called("delete")
+    assert finding in result.stderr and finding in job.junit("cleanup")["decryption"]
+    assert "Nothing was removed" in result.stderr
+
+
+@pytest.mark.parametrize("scenario", [{"etcd_values": PLAIN_ETCD}, {"etcd_values": PLAIN_ETCD, "also_encrypted": ["configmaps"]}, {"servers": ["192.0.2.1", "2001:db8::1"]}, {"unused": True}],
+                         ids=["etcd", "a resource that was encrypted once", "two servers", "never encrypted"])
+def test_cleanup_removes_the_plugin_with_a_proof(job, scenario):
+    result = job.run("cleanup", {**NOT_OPENSHIFT, **scenario}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 0, result.stderr
+    assert job.junit("cleanup")["decryption"] == "passed" and job.called("delete namespace")
+
+
+def test_cleanup_on_openshift_trusts_etcd_more_than_the_operators(job):
+    values = {"/kubernetes.io/secrets/default/a": "k8s:enc:kms:v2:1_secrets:\x0a"}
+    result = job.run("cleanup", {**HEALTHY, "etcd_values": values, "migration": ["DecryptionCompleted"]}, KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 1 and not job.called("delete")
+    assert "etcd still has values under KMS v2 (1 secrets)" in result.stderr
+
+
+@pytest.mark.parametrize("scenario,warning", [
+    ({"etcd_values": {"/registry/secrets/default/a": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "WARNING: etcd has values under KMS v2"),
+    ({}, "WARNING: kube-apiserver has read or written objects under KMS v2"),
+    ({"silent_servers": ["192.0.2.1"]}, "WARNING: the plugin may be in use"),
+    ({"unused": True}, None), ({"etcd_values": {"/registry/secrets/default/a": "k8s plain"}}, None)],
+    ids=["etcd", "metrics", "unknown", "unused", "plain etcd"])
+def test_cleanup_of_a_plugin_in_use_warns_with_the_recovery(job, scenario, warning):
+    result = job.run("cleanup", {**NOT_OPENSHIFT, **scenario})
+    assert result.returncode == 0, result.stderr
+    if warning:
+        assert warning in result.stdout and "run the deploy step with the same seed; it is kept as mock-kms.test/seed in" in result.stdout
+    else:
+        assert "WARNING" not in result.stdout
+
+
 def test_cleanup_leaves_the_plugin_where_decryption_fails(job):
     result = job.run("cleanup", {**HEALTHY, "encryption": "KMS", "migration": ["DecryptionInProgress"]}, KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="1s")
     assert result.returncode == 1
-    assert "The plugin was left running" in result.stderr and not job.called("delete namespace")
+    assert "Nothing was removed" in result.stderr and not job.called("delete namespace")
 
 
 def test_cleanup_warns_where_encryption_is_still_on(job):

@@ -1,14 +1,14 @@
 #!/bin/bash
 # Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
-# Keeps the evidence, turns encryption off where that is asked for, and removes what the deploy step made in the cluster. On
-# the nodes stay /var/lib/mock-kms-plugin/{cache,state}, and the socket of a pod whose supervisor was killed and was not
-# running again when the pod went: nothing runs there any more that could be asked to remove it.
+# Keeps the evidence, turns encryption off if KMS_DECRYPT_FIRST asks for it, and removes the objects of the deploy step. The nodes keep
+# /var/lib/mock-kms-plugin/{cache,state}, and the socket of a pod that was deleted after its supervisor was killed: no pod is left there
+# that could remove them.
 set -euo pipefail
 
-# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+# Shared by all steps: log, client, nodes and pods, JUnit file.
 
 step=kms-mock-plugin-cleanup
-# What the job left open.
+# Defaults of variables that the job did not set.
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_RESOURCES=${KMS_RESOURCES-secrets}
 KMS_DECRYPT_FIRST=${KMS_DECRYPT_FIRST-false}
@@ -28,23 +28,23 @@ fi
 
 say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
 
-last_words='it ended before it was done; its log may say why'
-stop() { # stop CODE TEXT...: the cause and the next step on one line
+unfinished='it ended before it was done; its log may say why' # the failure in the JUnit file, unless the step is done
+stop() { # stop CODE TEXT...: prints the cause and the next step on one line
   local code=$1
   shift
-  last_words=$*
+  unfinished=$*
   say "$@" >&2
   exit "${code}"
 }
-finish() { # finish TEXT: the last thing that a step does
-  last_words=
+finish() { # finish TEXT: ends a successful step
+  unfinished=
   say "$@"
 }
 
 xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
 
-# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
-# whatever it is; a step that failed has a failure in it.
+# Each call adds a JUnit case: passed NAME, failed NAME TEXT, skipped NAME TEXT. write_junit writes the file when the step ends,
+# for any reason. A failed step always has a failure in the file.
 cases=() failures=0 skips=0
 passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
 failed() {
@@ -56,7 +56,7 @@ skipped() {
   cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
 }
 write_junit() {
-  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  [ -z "${unfinished}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${unfinished}"
   {
     echo '<?xml version="1.0" encoding="UTF-8"?>'
     echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
@@ -64,19 +64,56 @@ write_junit() {
     echo '</testsuite>'
   } >"${ARTIFACT_DIR}/junit_${step}.xml"
 }
-trap write_junit EXIT
+scratch=$(mktemp -d)
+end_step() {
+  write_junit
+  rm -rf "${scratch}"
+}
+trap end_step EXIT
 
 client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
-kube() { "${client}" "$@"; }
+
+# Errors that pass by themselves: an API server or etcd that restarts, elects a leader or is overloaded.
+transient='leader changed|[Rr]equest timed out|too many requests|EOF|connection refused|was refused - did you|connection reset'
+transient+='|TLS handshake timeout|i/o timeout|Client.Timeout exceeded|deadline exceeded|connection lost|\(Timeout\)|\(ServerTimeout\)'
+transient+='|\((TooManyRequests|InternalError|ServiceUnavailable|BadGateway|GatewayTimeout)\)|unable to handle the request|etcdserver:'
+transient+='|error dialing backend|no leader|apiserver not ready'
+
+# An error of the client is transient. An error of a program that the client ran in a pod is not.
+is_transient() { ! grep -q '^command terminated with exit code ' "$1" && grep -qE "${transient}" "$1"; }
+
+exec {messages}>&2  # the step's own stderr, also for a call whose errors are captured
+deadline=${SECONDS} # until then calls are tried again; each step sets its own
+
+# call COMMAND...: runs a client's command, and again with pauses while its error is transient, until the deadline. Prints the output
+# and the errors of the last try only. Each try reads the whole input.
+call() {
+  local code files=${scratch}/${BASHPID}
+  cat >"${files}.in"
+  while :; do
+    code=0
+    "$@" <"${files}.in" >"${files}.out" 2>"${files}.err" || code=$?
+    if [ "${code}" = 0 ] || [ "${SECONDS}" -ge "${deadline}" ] || ! is_transient "${files}.err"; then break; fi
+    say "trying again: $(tail -n 1 "${files}.err")" >&"${messages}"
+    pause
+  done
+  cat "${files}.out"
+  cat "${files}.err" >&2
+  rm -f "${files}".*
+  return "${code}"
+}
+kube() { call "${client}" "$@" </dev/null; }
+kube_input() { call "${client}" "$@"; } # for a command that reads its input
 in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
-in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+in_pod() { # in_pod POD COMMAND...: passes the input on; a node that does not answer blocks for a minute
   local pod=$1
   shift
-  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+  call timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
-words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
-last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
-# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+program_output() { sed '/^command terminated with exit code /d'; } # removes the line that the client adds to a program's errors
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | program_output | tail -n 1; } # last_error_of in_pod POD COMMAND...
+
+# Asks the cluster once for its API groups. A server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
   local answer tries=0
@@ -89,12 +126,12 @@ reach_cluster() {
 }
 is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
 
-must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+must_match() { # must_match VARIABLE PATTERN EXPECTED: stops the step unless the whole value matches
   [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
 }
 
-seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
-  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+seconds_of() { # seconds_of VARIABLE: sets `length` to its duration in seconds
+  must_match "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
   length=$((10#${!1//[smh]/}))
   case ${!1} in
     *h) length=$((length * 3600)) ;;
@@ -103,37 +140,38 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 }
 
 : "${KMS_POLL_SECONDS:=5}"
-must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
-must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
+must_match KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_match KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
-control_plane_nodes() { # one name a line
+control_plane_nodes() { # one name per line
   {
     kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
       kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
-# pods of a second instance beside those that the deploy step made.
+# pod_table SELECTOR: one line "POD NODE PHASE DELETION_TIME" for each pod; the last field only if it is being deleted. There may be
+# pods of a second instance beside those of the deploy step.
 pod_table() {
   in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
-pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# How far encryption has come. Both functions leave the last word in `progress`, and have KMS_MIGRATION_TIMEOUT each.
+# Waits for migrations. Both functions describe the state in `progress` and may take KMS_MIGRATION_TIMEOUT each.
 
-progress='nothing was answered yet'
+progress='the cluster has not answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
 migration_length=${length}
-must_fit KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
+must_match KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
 
-# wait_for_operators REASONS: until all operators that store encrypted resources give one of these (A|B) in their condition
-# Encrypted. An API server that rolls out may not answer for a while.
+# wait_for_operators REASONS: waits until all operators that store encrypted resources have one of these reasons (A|B) in their
+# condition Encrypted. An API server that rolls out may not answer for a while.
 wait_for_operators() {
-  local operator line lacking said='' deadline=$((SECONDS + migration_length))
+  local operator line lacking reported=''
+  deadline=$((SECONDS + migration_length))
   while :; do
     lacking=
     for operator in openshiftapiserver kubeapiserver authentication; do # config.openshift.io has an authentication too
@@ -142,18 +180,19 @@ wait_for_operators() {
     done
     [ -n "${lacking}" ] || return 0
     progress=${lacking% }
-    if [ "${progress}" != "${said}" ]; then
+    if [ "${progress}" != "${reported}" ]; then
       say "${progress}"
-      said=${progress}
+      reported=${progress}
     fi
     [ ${SECONDS} -lt "${deadline}" ] || return 1
     pause
   done
 }
 
-# Writes every object of KMS_RESOURCES again, namespace by namespace, so that it is stored under the present configuration.
+# Rewrites every object of KMS_RESOURCES, namespace by namespace, so that it is stored under the current configuration.
 rewrite_resources() {
-  local resource namespaces namespace count done_count=0 error said='' deadline=$((SECONDS + migration_length))
+  local resource namespaces namespace count done_count=0 error reported=''
+  deadline=$((SECONDS + migration_length))
   namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
@@ -162,12 +201,12 @@ rewrite_resources() {
   for namespace in ${namespaces}; do
     for resource in ${KMS_RESOURCES//,/ }; do
       error='the time is up'
-      # A write in between is a conflict, and the next try reads the newer object.
-      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null; } 2>&1); do
+      # A concurrent write is a conflict. The next try reads the newer object.
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube_input replace -f - >/dev/null; } 2>&1); do
         progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
         [ ${SECONDS} -lt "${deadline}" ] || return 1
-        [ "${progress}" = "${said}" ] || say "${progress}; trying again"
-        said=${progress}
+        [ "${progress}" = "${reported}" ] || say "${progress}; trying again"
+        reported=${progress}
         pause
       done
     done
@@ -175,13 +214,102 @@ rewrite_resources() {
     say "rewritten: ${done_count} of ${count} namespaces"
   done
 }
+# Shows whether data is stored or written under a KMS v2 provider: by etcd, by the API servers' metrics and by the plugin's journal.
 
-must_fit KMS_DECRYPT_FIRST 'true|false' 'true or false'
+kms_prefix=k8s:enc:kms:v2:
+
+# etcdctl_on NODE ARGUMENT...: runs etcdctl in the etcd pod of OpenShift or kubeadm.
+etcdctl_on() {
+  local node=$1
+  shift
+  if is_openshift; then
+    kube -n openshift-etcd exec "etcd-${node}" -c etcdctl -- etcdctl "$@"
+  else
+    kube -n kube-system exec "etcd-${node}" -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
+      --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key "$@"
+  fi
+}
+
+# The resources in etcd that have values under a KMS v2 provider, as "COUNT RESOURCE" lines. Fails if no etcd can be read. A value begins
+# on the line after its key; a value that merely contains such a line is counted too, which errs on the safe side.
+encrypted_in_etcd() {
+  local node prefix dump=${scratch}/etcd
+  local prefixes=(/registry/)
+  if is_openshift; then prefixes=(/kubernetes.io/ /openshift.io/); fi
+  for node in $(control_plane_nodes); do
+    : >"${dump}"
+    for prefix in "${prefixes[@]}"; do
+      etcdctl_on "${node}" get "${prefix}" --prefix >>"${dump}" 2>/dev/null || continue 2
+    done
+    grep -aq "^${prefixes[0]}" "${dump}" || continue # an API server always has objects, so this is another etcd
+    LC_ALL=C grep -a -B 1 "^${kms_prefix}" "${dump}" | tr -d '\000' | LC_ALL=C sed -n 's,^/[^/]*/\([^/]*\)/.*,\1,p' | sort | uniq -c || true
+    return 0
+  done
+  return 1
+}
+
+# "ADDRESS:PORT" of each API server.
+api_servers() {
+  kube -n default get endpointslices -l kubernetes.io/service-name=kubernetes \
+    -o 'jsonpath={range .items[*]}{range .endpoints[*]}{.addresses[0]} {end}{.ports[0].port}{"\n"}{end}' |
+    awk '{ for (i = 1; i < NF; ++i) print ($i ~ /:/ ? "[" $i "]" : $i) ":" $NF }'
+}
+
+# "RESOURCE DIRECTION COUNT" for each resource that one API server transformed by a KMS v2 provider; DIRECTION is to_storage or
+# from_storage. Without a server: of the one that the client talks to.
+kms_transformations() { # kms_transformations [ADDRESS:PORT]
+  local server=()
+  [ $# = 0 ] || server=(--server "https://$1" --tls-server-name kubernetes.default.svc)
+  kube ${server[@]+"${server[@]}"} get --raw /metrics | awk -v prefix="${kms_prefix}" '
+    function label(name) { return match($0, name "=\"[^\"]*\"") ? substr($0, RSTART + length(name) + 2, RLENGTH - length(name) - 3) : "" }
+    /^apiserver_/ { answered = 1 }
+    /^apiserver_storage_transformation_operations_total\{/ && index(label("transformer_prefix"), prefix) == 1 {
+      counts[label("resource") " " label("transformation_type")] += $NF
+    }
+    END { for (key in counts) print key, counts[key]; exit !answered }'
+}
+
+# "SERVER RESOURCE DIRECTION COUNT" lines of all API servers. If one server cannot be read, prints its name and fails.
+all_kms_transformations() {
+  local server lines servers
+  if ! servers=$(api_servers) || [ -z "${servers}" ]; then
+    echo "the API servers (endpoints of service default/kubernetes)"
+    return 1
+  fi
+  for server in ${servers}; do
+    if [ "$(wc -w <<<"${servers}")" = 1 ]; then lines=$(kms_transformations); else lines=$(kms_transformations "${server}"); fi || {
+      echo "API server ${server}"
+      return 1
+    }
+    sed "/./s,^,${server} ," <<<"${lines}"
+  done
+}
+
+# "SERVER RESOURCE COUNT" lines: the writes between two outputs of all_kms_transformations. A lower count is that of a restarted
+# server, which began at 0.
+written_since() { # written_since BEFORE AFTER
+  awk '$3 != "to_storage" { next }
+    NR == FNR { before[$1 " " $2] = $4; next }
+    { old = before[$1 " " $2] + 0; if ($4 != old) print $1, $2, ($4 > old ? $4 - old : $4) }' <(echo "$1") <(echo "$2")
+}
+
+# "POD COUNT" lines: the Encrypt calls of each plugin that answers.
+encrypt_calls() { # encrypt_calls TABLE
+  local pod _ counts
+  while read -r pod _; do
+    [ -n "${pod}" ] || continue
+    counts=$(in_pod "${pod}" mock-kms-provider journal --counts </dev/null 2>/dev/null) || continue
+    awk -v pod="${pod}" '$1 == "Encrypt" { calls += $3 } END { print pod, calls + 0 }' <<<"${counts}"
+  done <<<"$1"
+}
+
+must_match KMS_DECRYPT_FIRST 'true|false' 'true or false'
 seconds_of KMS_CLEANUP_TIMEOUT
+cleanup_length=${length}
 reach_cluster
 evidence=${ARTIFACT_DIR}/kms-mock-plugin
 
-keep() { # keep FILE COMMAND...: what a command prints, its errors too; a command that fails loses nothing else
+keep() { # keep FILE COMMAND...: keeps a command's output and errors; a failure affects only this file
   local file=$1
   shift
   mkdir -p "${file%/*}"
@@ -192,23 +320,24 @@ log_of() { # log_of POD CONTAINER [OPTION]
   timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" logs "$1" -c "${@:2}"
 }
 
-objects() { # without the credentials that the address of a repository may hold
+objects() { # without credentials in the address of a repository
   in_namespace get daemonsets,pods,configmaps -o yaml | sed -E 's,(://)[^/[:space:]"]*@,\1***@,g'
 }
 
 collect() {
   local pod node phase _ directory table
+  deadline=$((SECONDS + 60))
   keep "${evidence}/objects.yaml" objects
   keep "${evidence}/events.txt" in_namespace get events --sort-by=.lastTimestamp
   table=$(pod_table app=mock-kms-plugin 2>/dev/null) || table=
   while read -r pod node phase _; do
     [ -n "${pod}" ] || continue
-    [ -n "${phase}" ] || node=no-node # such a line is "POD PHASE"
+    [ -n "${phase}" ] || node=no-node # the line is "POD PHASE"
     directory=${evidence}/${node}/${pod}
     keep "${directory}/build-plugin.log" log_of "${pod}" build-plugin
     keep "${directory}/supervisor.log" log_of "${pod}" supervisor
     log_of "${pod}" supervisor --previous >"${directory}/supervisor-previous.log" 2>/dev/null </dev/null ||
-      rm -f "${directory}/supervisor-previous.log" # there is one only after a restart
+      rm -f "${directory}/supervisor-previous.log" # exists only after a restart
     keep "${directory}/status.json" in_pod "${pod}" supervisor status -o json
     keep "${directory}/events.json" in_pod "${pod}" supervisor events -o json
     keep "${directory}/journal.json" in_pod "${pod}" mock-kms-provider journal -o json
@@ -221,18 +350,78 @@ collect() {
 
 encryption_type() { kube get apiserver cluster -o 'jsonpath={.spec.encryption.type}' 2>/dev/null || true; }
 
+# Each prove_ function sets `progress` to the cause and the next step, and fails, unless it has its proof.
+
+prove_nothing_is_stored() { # prove_nothing_is_stored REST: REST is the proof if no etcd can be read
+  local left
+  if ! left=$(encrypted_in_etcd); then
+    say "etcd cannot be read; the proof is that $1"
+  elif [ -n "${left}" ]; then
+    progress="etcd still has values under KMS v2 ($(awk '{ printf "%s%s %s", NR == 1 ? "" : ", ", $1, $2 }' <<<"${left}")); put identity first in the EncryptionConfiguration of every API server, and name these resources in KMS_RESOURCES"
+    return 1
+  fi
+}
+
+read_transformations() { # sets `transformations`
+  transformations=$(all_kms_transformations) || {
+    progress="the metrics of ${transformations##*$'\n'} cannot be read; give the job access to each API server, and permission to get /metrics"
+    return 1
+  }
+}
+
+prove_nothing_is_written() { # since `before` and `calls_before`
+  local found
+  read_transformations || return 1
+  found=$(written_since "${before}" "${transformations}")
+  if [ -n "${found}" ]; then
+    progress="$(awk '{ printf "%sAPI server %s wrote %s %s under KMS v2", NR == 1 ? "" : ", ", $1, $3, $2 }' <<<"${found}"); put identity first in its EncryptionConfiguration, and wait until it has reloaded the file"
+    return 1
+  fi
+  found=$(awk -v resources=",${KMS_RESOURCES}," 'NF == 4 && !index(resources, "," $2 ",") { print $2 }' <<<"${transformations}" | sort -u | tr '\n' ' ')
+  if [ -n "${found}" ] && ! encrypted_in_etcd >/dev/null; then
+    progress="the API servers have read or written ${found}under KMS v2 too, and etcd cannot be read; name them in KMS_RESOURCES"
+    return 1
+  fi
+  found=$(awk 'NR == FNR { before[$1] = $2; next } ($1 in before) && $2 > before[$1] { print $1; exit }' <(echo "${calls_before}") <(encrypt_calls "${table}"))
+  if [ -n "${found}" ]; then
+    progress="an API server called Encrypt of ${found} during the decryption; put identity first in its EncryptionConfiguration, and run this step again"
+    return 1
+  fi
+}
+
 decrypt_first() {
-  local answer
+  local answer table before calls_before transformations=
+  deadline=$((SECONDS + migration_length))
   if is_openshift; then
     # The API refuses a kms beside another type than KMS.
     answer=$(kube patch apiserver cluster --type=merge -p '{"spec":{"encryption":{"type":"identity","kms":null}}}' 2>&1) || {
       progress="apiserver/cluster refuses the patch: $(tail -n 1 <<<"${answer}")"
       return 1
     }
-    wait_for_operators 'DecryptionCompleted|EncryptionDisabled' # the second where nothing ever was encrypted
+    wait_for_operators 'DecryptionCompleted|EncryptionDisabled' || return 1 # the second one if the cluster was never encrypted
+    prove_nothing_is_stored "the operators report the end of the decryption"
+    return
+  fi
+  table=$(pod_table app=mock-kms-plugin) || table=
+  read_transformations || return 1
+  before=${transformations}
+  calls_before=$(encrypt_calls "${table}")
+  # The step cannot change kube-apiserver's file. If identity is first there, rewriting everything decrypts it.
+  rewrite_resources && prove_nothing_is_written &&
+    prove_nothing_is_stored "all ${KMS_RESOURCES} were rewritten, and no API server wrote any under KMS v2"
+}
+
+plugin_in_use() { # why the plugin may be in use, or nothing
+  local found
+  if is_openshift; then
+    found=$(encryption_type)
+    case ${found} in '' | identity) ;; *) echo "encryption is still on (type ${found})" ;; esac
+  elif found=$(encrypted_in_etcd); then
+    [ -z "${found}" ] || echo "etcd has values under KMS v2"
+  elif found=$(kms_transformations 2>/dev/null); then
+    [ -z "${found}" ] || echo "kube-apiserver has read or written objects under KMS v2"
   else
-    # kube-apiserver's file is not ours to change; with identity first, writing everything again decrypts it.
-    rewrite_resources
+    echo "the plugin may be in use: neither etcd nor kube-apiserver's metrics can be read"
   fi
 }
 
@@ -245,18 +434,21 @@ if [ "${KMS_DECRYPT_FIRST}" = true ]; then
     passed "decryption"
   else
     failed "decryption" "${progress}"
-    stop 1 "encryption could not be turned off: ${progress}. The plugin was left running, or nothing encrypted could be read again"
+    stop 1 "it is not proven that everything is decrypted: ${progress}. Nothing was removed: objects that only the plugin can decrypt would be lost"
   fi
-elif is_openshift; then
-  case $(encryption_type) in
-    '' | identity) ;;
-    *) say "WARNING: encryption is still on; without the plugin what it encrypted cannot be read. KMS_DECRYPT_FIRST=true turns it off first" ;;
-  esac
+else
+  deadline=$((SECONDS + 60))
+  reason=$(plugin_in_use)
+  if [ -n "${reason}" ]; then
+    say "WARNING: ${reason}. Without the plugin everything that it encrypted is unreadable. KMS_DECRYPT_FIRST=true decrypts it first"
+    say "to read it again, run the deploy step with the same seed; it is kept as mock-kms.test/seed in ${evidence}/objects.yaml, and in SHARED_DIR/kms-plugin-seed"
+  fi
 fi
 
-# Each may be gone already. The pods go with the namespace, and a supervisor that ends removes its socket.
+deadline=$((SECONDS + cleanup_length))
+# Each may be gone already. The pods go with the namespace, and each supervisor removes its socket when it ends.
 kube delete clusterrolebindings,clusterroles -l app=mock-kms-plugin --ignore-not-found >/dev/null || failed "removal of cluster-scoped bindings" "they cannot be deleted"
-if kube delete namespace "${KMS_PLUGIN_NAMESPACE}" --ignore-not-found --wait=true "--timeout=${length}s"; then
+if kube delete namespace "${KMS_PLUGIN_NAMESPACE}" --ignore-not-found --wait=true "--timeout=${cleanup_length}s"; then
   passed "removal of namespace ${KMS_PLUGIN_NAMESPACE}"
 else
   why=$(kube get namespace "${KMS_PLUGIN_NAMESPACE}" -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.message}{"; "}{end}' 2>&1 || true)
@@ -264,5 +456,5 @@ else
   stop 1 "namespace ${KMS_PLUGIN_NAMESPACE} is not gone within ${KMS_CLEANUP_TIMEOUT}: ${why:-no condition says why}"
 fi
 rm -f "${SHARED_DIR}/kms-plugin-socket-path" "${SHARED_DIR}/kms-plugin-namespace" "${SHARED_DIR}/kms-plugin-version"
-[ "${failures}" = 0 ] || stop 1 "not all was removed; see above"
+[ "${failures}" = 0 ] || stop 1 "not everything was removed; see above"
 finish "done"

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
-# Turns encryption by the plugin on: on OpenShift through the APIServer resource, elsewhere as a file for kube-apiserver.
+# Turns encryption on: on OpenShift by the APIServer resource, elsewhere by a file for kube-apiserver.
 set -euo pipefail
 
-# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+# Shared by all steps: log, client, nodes and pods, JUnit file.
 
 step=kms-mock-plugin-configure
-# What the job left open.
+# Defaults of variables that the job did not set.
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
 KMS_RESOURCES=${KMS_RESOURCES-secrets}
@@ -27,23 +27,23 @@ fi
 
 say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
 
-last_words='it ended before it was done; its log may say why'
-stop() { # stop CODE TEXT...: the cause and the next step on one line
+unfinished='it ended before it was done; its log may say why' # the failure in the JUnit file, unless the step is done
+stop() { # stop CODE TEXT...: prints the cause and the next step on one line
   local code=$1
   shift
-  last_words=$*
+  unfinished=$*
   say "$@" >&2
   exit "${code}"
 }
-finish() { # finish TEXT: the last thing that a step does
-  last_words=
+finish() { # finish TEXT: ends a successful step
+  unfinished=
   say "$@"
 }
 
 xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
 
-# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
-# whatever it is; a step that failed has a failure in it.
+# Each call adds a JUnit case: passed NAME, failed NAME TEXT, skipped NAME TEXT. write_junit writes the file when the step ends,
+# for any reason. A failed step always has a failure in the file.
 cases=() failures=0 skips=0
 passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
 failed() {
@@ -55,7 +55,7 @@ skipped() {
   cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
 }
 write_junit() {
-  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  [ -z "${unfinished}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${unfinished}"
   {
     echo '<?xml version="1.0" encoding="UTF-8"?>'
     echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
@@ -63,19 +63,56 @@ write_junit() {
     echo '</testsuite>'
   } >"${ARTIFACT_DIR}/junit_${step}.xml"
 }
-trap write_junit EXIT
+scratch=$(mktemp -d)
+end_step() {
+  write_junit
+  rm -rf "${scratch}"
+}
+trap end_step EXIT
 
 client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
-kube() { "${client}" "$@"; }
+
+# Errors that pass by themselves: an API server or etcd that restarts, elects a leader or is overloaded.
+transient='leader changed|[Rr]equest timed out|too many requests|EOF|connection refused|was refused - did you|connection reset'
+transient+='|TLS handshake timeout|i/o timeout|Client.Timeout exceeded|deadline exceeded|connection lost|\(Timeout\)|\(ServerTimeout\)'
+transient+='|\((TooManyRequests|InternalError|ServiceUnavailable|BadGateway|GatewayTimeout)\)|unable to handle the request|etcdserver:'
+transient+='|error dialing backend|no leader|apiserver not ready'
+
+# An error of the client is transient. An error of a program that the client ran in a pod is not.
+is_transient() { ! grep -q '^command terminated with exit code ' "$1" && grep -qE "${transient}" "$1"; }
+
+exec {messages}>&2  # the step's own stderr, also for a call whose errors are captured
+deadline=${SECONDS} # until then calls are tried again; each step sets its own
+
+# call COMMAND...: runs a client's command, and again with pauses while its error is transient, until the deadline. Prints the output
+# and the errors of the last try only. Each try reads the whole input.
+call() {
+  local code files=${scratch}/${BASHPID}
+  cat >"${files}.in"
+  while :; do
+    code=0
+    "$@" <"${files}.in" >"${files}.out" 2>"${files}.err" || code=$?
+    if [ "${code}" = 0 ] || [ "${SECONDS}" -ge "${deadline}" ] || ! is_transient "${files}.err"; then break; fi
+    say "trying again: $(tail -n 1 "${files}.err")" >&"${messages}"
+    pause
+  done
+  cat "${files}.out"
+  cat "${files}.err" >&2
+  rm -f "${files}".*
+  return "${code}"
+}
+kube() { call "${client}" "$@" </dev/null; }
+kube_input() { call "${client}" "$@"; } # for a command that reads its input
 in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
-in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+in_pod() { # in_pod POD COMMAND...: passes the input on; a node that does not answer blocks for a minute
   local pod=$1
   shift
-  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+  call timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
-words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
-last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
-# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+program_output() { sed '/^command terminated with exit code /d'; } # removes the line that the client adds to a program's errors
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | program_output | tail -n 1; } # last_error_of in_pod POD COMMAND...
+
+# Asks the cluster once for its API groups. A server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
   local answer tries=0
@@ -88,12 +125,12 @@ reach_cluster() {
 }
 is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
 
-must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+must_match() { # must_match VARIABLE PATTERN EXPECTED: stops the step unless the whole value matches
   [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
 }
 
-seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
-  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+seconds_of() { # seconds_of VARIABLE: sets `length` to its duration in seconds
+  must_match "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
   length=$((10#${!1//[smh]/}))
   case ${!1} in
     *h) length=$((length * 3600)) ;;
@@ -102,37 +139,38 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 }
 
 : "${KMS_POLL_SECONDS:=5}"
-must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
-must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
+must_match KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_match KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
-control_plane_nodes() { # one name a line
+control_plane_nodes() { # one name per line
   {
     kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
       kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
-# pods of a second instance beside those that the deploy step made.
+# pod_table SELECTOR: one line "POD NODE PHASE DELETION_TIME" for each pod; the last field only if it is being deleted. There may be
+# pods of a second instance beside those of the deploy step.
 pod_table() {
   in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
-pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# How far encryption has come. Both functions leave the last word in `progress`, and have KMS_MIGRATION_TIMEOUT each.
+# Waits for migrations. Both functions describe the state in `progress` and may take KMS_MIGRATION_TIMEOUT each.
 
-progress='nothing was answered yet'
+progress='the cluster has not answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
 migration_length=${length}
-must_fit KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
+must_match KMS_RESOURCES '[a-z0-9.-]+(,[a-z0-9.-]+)*' 'a list of resources; write it as secrets,configmaps'
 
-# wait_for_operators REASONS: until all operators that store encrypted resources give one of these (A|B) in their condition
-# Encrypted. An API server that rolls out may not answer for a while.
+# wait_for_operators REASONS: waits until all operators that store encrypted resources have one of these reasons (A|B) in their
+# condition Encrypted. An API server that rolls out may not answer for a while.
 wait_for_operators() {
-  local operator line lacking said='' deadline=$((SECONDS + migration_length))
+  local operator line lacking reported=''
+  deadline=$((SECONDS + migration_length))
   while :; do
     lacking=
     for operator in openshiftapiserver kubeapiserver authentication; do # config.openshift.io has an authentication too
@@ -141,18 +179,19 @@ wait_for_operators() {
     done
     [ -n "${lacking}" ] || return 0
     progress=${lacking% }
-    if [ "${progress}" != "${said}" ]; then
+    if [ "${progress}" != "${reported}" ]; then
       say "${progress}"
-      said=${progress}
+      reported=${progress}
     fi
     [ ${SECONDS} -lt "${deadline}" ] || return 1
     pause
   done
 }
 
-# Writes every object of KMS_RESOURCES again, namespace by namespace, so that it is stored under the present configuration.
+# Rewrites every object of KMS_RESOURCES, namespace by namespace, so that it is stored under the current configuration.
 rewrite_resources() {
-  local resource namespaces namespace count done_count=0 error said='' deadline=$((SECONDS + migration_length))
+  local resource namespaces namespace count done_count=0 error reported=''
+  deadline=$((SECONDS + migration_length))
   namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
@@ -161,12 +200,12 @@ rewrite_resources() {
   for namespace in ${namespaces}; do
     for resource in ${KMS_RESOURCES//,/ }; do
       error='the time is up'
-      # A write in between is a conflict, and the next try reads the newer object.
-      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube replace -f - >/dev/null; } 2>&1); do
+      # A concurrent write is a conflict. The next try reads the newer object.
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube_input replace -f - >/dev/null; } 2>&1); do
         progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
         [ ${SECONDS} -lt "${deadline}" ] || return 1
-        [ "${progress}" = "${said}" ] || say "${progress}; trying again"
-        said=${progress}
+        [ "${progress}" = "${reported}" ] || say "${progress}; trying again"
+        reported=${progress}
         pause
       done
     done
@@ -175,9 +214,10 @@ rewrite_resources() {
   done
 }
 
-must_fit KMS_PROVIDER_NAME '[A-Za-z0-9._-]+' "a provider's name"
-must_fit KMS_MIGRATE 'true|false' 'true or false'
+must_match KMS_PROVIDER_NAME '[A-Za-z0-9._-]+' "a provider's name"
+must_match KMS_MIGRATE 'true|false' 'true or false'
 reach_cluster
+deadline=$((SECONDS + migration_length))
 socket=/var/run/kmsplugin/kms.sock
 if [ -s "${SHARED_DIR}/kms-plugin-socket-path" ]; then socket=$(<"${SHARED_DIR}/kms-plugin-socket-path"); fi
 
@@ -219,7 +259,7 @@ else
       stop 1 "not all of ${KMS_RESOURCES} were rewritten: ${progress}"
     fi
   else
-    skipped "rewrite of ${KMS_RESOURCES}" "KMS_MIGRATE is not true: what is stored stays as it is until it is written again"
+    skipped "rewrite of ${KMS_RESOURCES}" "KMS_MIGRATE is not true: stored objects stay as they are until they are written again"
   fi
 fi
 finish "done"

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
-# Deploys the plugin to every control-plane node and waits until each one answers and all share one key.
+# Deploys the plugin to every control-plane node, and waits until each is healthy and all have the same key.
 set -euo pipefail
 
-# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+# Shared by all steps: log, client, nodes and pods, JUnit file.
 
 step=kms-mock-plugin-deploy
-# What the job left open.
+# Defaults of variables that the job did not set.
 KMS_PLUGIN_BUILDER_IMAGE=${KMS_PLUGIN_BUILDER_IMAGE-}
 KMS_PLUGIN_RUNTIME_IMAGE=${KMS_PLUGIN_RUNTIME_IMAGE-}
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
@@ -32,23 +32,23 @@ fi
 
 say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
 
-last_words='it ended before it was done; its log may say why'
-stop() { # stop CODE TEXT...: the cause and the next step on one line
+unfinished='it ended before it was done; its log may say why' # the failure in the JUnit file, unless the step is done
+stop() { # stop CODE TEXT...: prints the cause and the next step on one line
   local code=$1
   shift
-  last_words=$*
+  unfinished=$*
   say "$@" >&2
   exit "${code}"
 }
-finish() { # finish TEXT: the last thing that a step does
-  last_words=
+finish() { # finish TEXT: ends a successful step
+  unfinished=
   say "$@"
 }
 
 xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
 
-# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
-# whatever it is; a step that failed has a failure in it.
+# Each call adds a JUnit case: passed NAME, failed NAME TEXT, skipped NAME TEXT. write_junit writes the file when the step ends,
+# for any reason. A failed step always has a failure in the file.
 cases=() failures=0 skips=0
 passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
 failed() {
@@ -60,7 +60,7 @@ skipped() {
   cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
 }
 write_junit() {
-  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  [ -z "${unfinished}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${unfinished}"
   {
     echo '<?xml version="1.0" encoding="UTF-8"?>'
     echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
@@ -68,19 +68,56 @@ write_junit() {
     echo '</testsuite>'
   } >"${ARTIFACT_DIR}/junit_${step}.xml"
 }
-trap write_junit EXIT
+scratch=$(mktemp -d)
+end_step() {
+  write_junit
+  rm -rf "${scratch}"
+}
+trap end_step EXIT
 
 client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
-kube() { "${client}" "$@"; }
+
+# Errors that pass by themselves: an API server or etcd that restarts, elects a leader or is overloaded.
+transient='leader changed|[Rr]equest timed out|too many requests|EOF|connection refused|was refused - did you|connection reset'
+transient+='|TLS handshake timeout|i/o timeout|Client.Timeout exceeded|deadline exceeded|connection lost|\(Timeout\)|\(ServerTimeout\)'
+transient+='|\((TooManyRequests|InternalError|ServiceUnavailable|BadGateway|GatewayTimeout)\)|unable to handle the request|etcdserver:'
+transient+='|error dialing backend|no leader|apiserver not ready'
+
+# An error of the client is transient. An error of a program that the client ran in a pod is not.
+is_transient() { ! grep -q '^command terminated with exit code ' "$1" && grep -qE "${transient}" "$1"; }
+
+exec {messages}>&2  # the step's own stderr, also for a call whose errors are captured
+deadline=${SECONDS} # until then calls are tried again; each step sets its own
+
+# call COMMAND...: runs a client's command, and again with pauses while its error is transient, until the deadline. Prints the output
+# and the errors of the last try only. Each try reads the whole input.
+call() {
+  local code files=${scratch}/${BASHPID}
+  cat >"${files}.in"
+  while :; do
+    code=0
+    "$@" <"${files}.in" >"${files}.out" 2>"${files}.err" || code=$?
+    if [ "${code}" = 0 ] || [ "${SECONDS}" -ge "${deadline}" ] || ! is_transient "${files}.err"; then break; fi
+    say "trying again: $(tail -n 1 "${files}.err")" >&"${messages}"
+    pause
+  done
+  cat "${files}.out"
+  cat "${files}.err" >&2
+  rm -f "${files}".*
+  return "${code}"
+}
+kube() { call "${client}" "$@" </dev/null; }
+kube_input() { call "${client}" "$@"; } # for a command that reads its input
 in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
-in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+in_pod() { # in_pod POD COMMAND...: passes the input on; a node that does not answer blocks for a minute
   local pod=$1
   shift
-  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+  call timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
-words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
-last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
-# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+program_output() { sed '/^command terminated with exit code /d'; } # removes the line that the client adds to a program's errors
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | program_output | tail -n 1; } # last_error_of in_pod POD COMMAND...
+
+# Asks the cluster once for its API groups. A server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
   local answer tries=0
@@ -93,12 +130,12 @@ reach_cluster() {
 }
 is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
 
-must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+must_match() { # must_match VARIABLE PATTERN EXPECTED: stops the step unless the whole value matches
   [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
 }
 
-seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
-  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+seconds_of() { # seconds_of VARIABLE: sets `length` to its duration in seconds
+  must_match "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
   length=$((10#${!1//[smh]/}))
   case ${!1} in
     *h) length=$((length * 3600)) ;;
@@ -107,43 +144,49 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 }
 
 : "${KMS_POLL_SECONDS:=5}"
-must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
-must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
+must_match KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_match KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
-control_plane_nodes() { # one name a line
+control_plane_nodes() { # one name per line
   {
     kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
       kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
-# pods of a second instance beside those that the deploy step made.
+# pod_table SELECTOR: one line "POD NODE PHASE DELETION_TIME" for each pod; the last field only if it is being deleted. There may be
+# pods of a second instance beside those of the deploy step.
 pod_table() {
   in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
-pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
 
 for variable in KMS_PLUGIN_BUILDER_IMAGE KMS_PLUGIN_RUNTIME_IMAGE; do
   [ -n "${!variable}" ] || stop 2 "${variable} is not set; name the image that scripts/image built"
 done
-must_fit KMS_BUILD_TRIES '[1-9][0-9]{0,3}' 'a number from 1'
-must_fit KMS_KEY_VERSION '[1-9][0-9]{0,9}' 'a number from 1'
+must_match KMS_BUILD_TRIES '[1-9][0-9]{0,3}' 'a number from 1'
+must_match KMS_KEY_VERSION '[1-9][0-9]{0,9}' 'a number from 1'
 seconds_of KMS_DEPLOY_TIMEOUT
 reach_cluster
 deadline=$((SECONDS + length))
+needs_master_term=
 
-quoted() { # quoted TEXT: as a YAML string of one line
+quoted() { # quoted TEXT: prints it as a YAML string on one line
   local line=${1//$'\n'/ }
   printf "'%s'" "${line//\'/\'\'}"
 }
 
+# Kubernetes warns about the label node-role.kubernetes.io/master, so it is only selected if a node has no newer one.
+select_nodes() {
+  if [ -n "${needs_master_term}" ]; then cat; else sed '/^ *- matchExpressions:$/{N;N;/node-role.kubernetes.io\/master/d}'; fi
+}
+
 manifest() {
-  cat <<MANIFEST
+  select_nodes <<MANIFEST
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -174,29 +217,6 @@ metadata:
     app.kubernetes.io/part-of: encryption-at-rest-tests
     app.kubernetes.io/version: 0.1.0
   name: mock-kms-plugin
-  namespace: ${KMS_PLUGIN_NAMESPACE}
----
-apiVersion: v1
-data:
-  commit: $(quoted "${KMS_PLUGIN_COMMIT}")
-  fault: $(quoted "${KMS_FAULT}")
-  instance: default
-  key-version: $(quoted "${KMS_KEY_VERSION}")
-  ref: $(quoted "${KMS_PLUGIN_REF}")
-  repo: $(quoted "${KMS_PLUGIN_REPO}")
-  seed: $(quoted "${seed}")
-  socket: unix:///var/run/kmsplugin/kms.sock
-kind: ConfigMap
-metadata:
-  labels:
-    app: mock-kms-plugin
-    app.kubernetes.io/component: kms-plugin
-    app.kubernetes.io/instance: mock-kms-plugin
-    app.kubernetes.io/managed-by: kustomize
-    app.kubernetes.io/name: mock-kms-plugin
-    app.kubernetes.io/part-of: encryption-at-rest-tests
-    app.kubernetes.io/version: 0.1.0
-  name: mock-kms-plugin-settings
   namespace: ${KMS_PLUGIN_NAMESPACE}
 ---
 apiVersion: apps/v1
@@ -444,14 +464,14 @@ subjects:
 MANIFEST
 }
 
-# Another seed makes what was encrypted before unreadable: what the cluster has comes first, then what this job had.
+# Another seed makes everything encrypted before unreadable. So the cluster's seed comes first, then the one of this job.
 choose_seed() {
   local annotation='jsonpath={.spec.template.metadata.annotations.mock-kms\.test/seed}'
   seed=$(in_namespace get daemonset mock-kms-plugin --ignore-not-found -o "${annotation}") ||
-    stop 1 "cannot ask whether there is a DaemonSet already; see the client's message above"
+    stop 1 "cannot read the DaemonSet of an earlier deployment; see the client's message above"
   if [ -n "${KMS_SEED}" ]; then
     [ -z "${seed}" ] || [ "${seed}" = "${KMS_SEED}" ] ||
-      say "WARNING: KMS_SEED differs from the deployed seed; what that one encrypted cannot be read any more"
+      say "WARNING: KMS_SEED differs from the deployed seed; everything encrypted under that one becomes unreadable"
     seed=${KMS_SEED}
   fi
   if [ -z "${seed}" ] && [ -s "${SHARED_DIR}/kms-plugin-seed" ]; then seed=$(<"${SHARED_DIR}/kms-plugin-seed"); fi
@@ -461,31 +481,43 @@ choose_seed() {
 
 phase_of() { awk -v pod="$1" '$1 == pod { print $3; exit }' <<<"$2"; } # phase_of POD TABLE
 
-build_failures() { # build_failures POD: how often the compile failed, where it has not succeeded since; else nothing
+build_failures() { # build_failures POD: how often the compile failed, if it has not succeeded since
   local restarts reason code
   IFS=/ read -r restarts reason code < <(in_namespace get pod "$1" -o 'jsonpath={range .status.initContainerStatuses[?(@.name=="build-plugin")]}{.restartCount}/{.state.waiting.reason}/{.state.terminated.exitCode}{end}' 2>/dev/null) || true
   if [ "${reason:-}" = CrashLoopBackOff ] || [ "${code:-0}" != 0 ]; then echo $((restarts + 1)); fi
 }
 
-build_cause() { # build_cause POD: the line that names why the build failed, of this try or the last
+build_cause() { # build_cause POD: the line that names the cause of a failed build, of this try or the previous one
   local message
   message=$(in_namespace logs "$1" -c build-plugin --tail=50 2>/dev/null || true)
   grep -q '[^[:space:]]' <<<"${message}" || message=$(in_namespace logs "$1" -c build-plugin --previous --tail=50 2>/dev/null || true)
   grep -E '^builder: ' <<<"${message}" | tail -n 1 || tail -n 1 <<<"${message}"
 }
 
-# Leaves in `why` why a node is not done, in one line; nothing where it is. Asks the plugin itself: a socket file proves
-# nothing. What the first node encrypts, each must decrypt, and encrypt under the same key; other_keys counts those where only
-# this is not so. A fault that was asked for need not let it: then an answer is all.
-look_at() { # look_at POD PHASE
+# The kubelet's reason for a container that does not start, such as "build-plugin: ErrImagePull: MESSAGE". Nothing for a container
+# that is being created, or that failed and will be started again.
+waiting_reason() { # waiting_reason POD
+  in_namespace get pod "$1" -o 'jsonpath={range .status.initContainerStatuses[*]}{.name}: {.state.waiting.reason}: {.state.waiting.message}{"\n"}{end}{range .status.containerStatuses[*]}{.name}: {.state.waiting.reason}: {.state.waiting.message}{"\n"}{end}' 2>/dev/null |
+    grep -E '^[^:]+: [A-Za-z]' | grep -vE '^[^:]+: (PodInitializing|ContainerCreating|CrashLoopBackOff)\b' | head -n 1
+}
+
+pending_cause() { # pending_cause POD: the kubelet's reason, else the build's cause
+  local reason
+  if reason=$(waiting_reason "$1") && [ -n "${reason}" ]; then echo "${reason}"; else echo "the build says: $(build_cause "$1")"; fi
+}
+
+# Sets `why` to the reason why a node is not done, in one line; empties it if the node is done. A socket file proves nothing, so
+# it asks the plugin. Each plugin must decrypt what the first one encrypted, and have the same key; other_keys counts nodes that fail
+# only the latter. With KMS_FAULT an answer is enough, because the fault may prevent the rest.
+check_node() { # check_node POD PHASE
   local answer status
   why=
   if [ -z "$1" ]; then
     why="no pod yet"
   elif [ "$2" != Running ]; then
-    why="its pod is ${2}; the build says: $(build_cause "$1")"
+    why="its pod is ${2}; $(pending_cause "$1")"
   elif ! answer=$(in_pod "$1" supervisor status --ready </dev/null 2>&1); then
-    why=$(words_of_program <<<"${answer}" | tail -n 1)
+    why=$(program_output <<<"${answer}" | tail -n 1)
     why=${why:-it does not answer}
   elif [ -n "${KMS_FAULT}" ]; then
     return 0
@@ -505,12 +537,12 @@ look_at() { # look_at POD PHASE
   fi
 }
 
-rollout_left() { # what is left of a rollout; nothing where each pod is of the template that was applied
+rollout_left() { # the rest of a rollout; nothing if every pod has the applied template
   local generation observed desired updated
   read -r generation observed desired updated < <(in_namespace get daemonset mock-kms-plugin \
     -o 'jsonpath={.metadata.generation} {.status.observedGeneration} {.status.desiredNumberScheduled} {.status.updatedNumberScheduled}' 2>/dev/null) || true
   if [ "${observed:-0}" -lt "${generation:-1}" ]; then
-    echo "the cluster has not taken it up yet"
+    echo "the cluster has not noticed it yet"
   elif [ "${updated:-0}" -lt "${desired:-1}" ]; then
     echo "${updated:-0} of ${desired:-0} pods are new"
   fi
@@ -526,30 +558,49 @@ diagnose() { # diagnose NODE POD WHY
   echo "pod ${2}, phase $(in_namespace get pod "$2" -o 'jsonpath={.status.phase}' 2>&1 || true)"
   echo "build: $(build_cause "$2")"
   echo "supervisor status:"
-  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | words_of_program | sed 's/^/  /'
+  { in_pod "$2" supervisor status </dev/null 2>&1 || true; } | program_output | sed 's/^/  /'
   echo "events:"
   in_namespace get events --field-selector "involvedObject.name=$2" --sort-by=.lastTimestamp 2>&1 | tail -n 10 | sed 's/^/  /' || true
 }
 
+# namespace_removal: the time since which the namespace is being removed, or nothing
+namespace_removal() { kube get namespace "${KMS_PLUGIN_NAMESPACE}" --ignore-not-found -o 'jsonpath={.metadata.deletionTimestamp}'; }
+
+# Objects that are applied to a namespace that is being removed go with it.
+wait_for_removal() {
+  local since
+  while :; do
+    since=$(namespace_removal) || stop 1 "cannot read namespace ${KMS_PLUGIN_NAMESPACE}; see the client's message above"
+    [ -n "${since}" ] || return 0
+    [ ${SECONDS} -lt "${deadline}" ] ||
+      stop 1 "namespace ${KMS_PLUGIN_NAMESPACE} is still being removed after ${KMS_DEPLOY_TIMEOUT}; see why: ${client##*/} get namespace ${KMS_PLUGIN_NAMESPACE} -o yaml"
+    say "waiting until namespace ${KMS_PLUGIN_NAMESPACE} is removed (since ${since})"
+    pause
+  done
+}
+
 say "deploying to namespace ${KMS_PLUGIN_NAMESPACE} with ${client##*/}"
+wait_for_removal
+nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
+[ -n "${nodes}" ] || stop 1 "no node has the label node-role.kubernetes.io/control-plane or .../master; label the nodes of the API servers"
+needs_master_term=$(kube get nodes -l 'node-role.kubernetes.io/master,!node-role.kubernetes.io/control-plane' -o 'jsonpath={.items[*].metadata.name}') ||
+  stop 1 "cannot list the nodes; see the client's message above"
 seed=
 choose_seed
-manifest | kube apply -f - || stop 1 "cannot apply the manifests; see the client's message above"
-if is_openshift; then scc_binding | kube apply -f - || stop 1 "cannot bind the privileged SCC; see the client's message above"; fi
-# As soon as something may be encrypted under it.
+manifest | kube_input apply -f - || stop 1 "cannot apply the manifests; see the client's message above"
+if is_openshift; then scc_binding | kube_input apply -f - || stop 1 "cannot bind the privileged SCC; see the client's message above"; fi
+# Written now, because from now on data may be encrypted under the seed.
 printf '%s' "${seed}" >"${SHARED_DIR}/kms-plugin-seed"
 printf '%s' "${KMS_PLUGIN_NAMESPACE}" >"${SHARED_DIR}/kms-plugin-namespace"
 
-nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
-[ -n "${nodes}" ] || stop 1 "no node has the label node-role.kubernetes.io/control-plane or .../master; label the nodes of the API servers"
 given_up=
 while :; do
-  rollout=$(rollout_left) # before the pods are looked at, or it may be the old ones that are
+  rollout=$(rollout_left) # before the pods are checked, or they may be old ones
   table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
   waiting=() sealed='' first_key='' other_keys=0
   for node in ${nodes}; do
     pod=$(pod_on "${node}" "${table}")
-    look_at "${pod}" "$(phase_of "${pod}" "${table}")"
+    check_node "${pod}" "$(phase_of "${pod}" "${table}")"
     [ -n "${why}" ] || continue
     say "waiting for ${node}: ${why}"
     waiting+=("${node}|${pod}|${why}")
@@ -558,10 +609,11 @@ while :; do
       if [ "${tries:-0}" -ge "${KMS_BUILD_TRIES}" ]; then given_up="the build failed ${tries} times on ${node}"; fi
     fi
   done
-  if [ ${#waiting[@]} = ${other_keys} ]; then # and for nothing else
+  if [ ${#waiting[@]} = ${other_keys} ]; then # the keys are the only difference
     if [ -n "${rollout}" ]; then
       say "waiting for the rollout: ${rollout}"
     elif [ ${other_keys} = 0 ]; then
+      [ -z "$(namespace_removal)" ] || stop 1 "namespace ${KMS_PLUGIN_NAMESPACE} is being removed, by something else than this step; deploy again when it is gone"
       break
     else
       given_up="the nodes serve different keys"
@@ -593,5 +645,5 @@ done
 first=$(pod_on "${nodes%%$'\n'*}" "${table}")
 printf '%s' /var/run/kmsplugin/kms.sock >"${SHARED_DIR}/kms-plugin-socket-path"
 in_pod "${first}" /plugin/mock-kms-provider --version </dev/null | head -n 1 >"${SHARED_DIR}/kms-plugin-version"
-[ -z "${KMS_FAULT}" ] || say "KMS_FAULT is set: that each plugin answers is all that was looked at"
+[ -z "${KMS_FAULT}" ] || say "KMS_FAULT is set: the step only checked that each plugin answers"
 finish "the plugin $([ -z "${KMS_FAULT}" ] && echo "is healthy" || echo "answers") on $(wc -w <<<"${nodes}") nodes, $(<"${SHARED_DIR}/kms-plugin-version")"

@@ -1,12 +1,12 @@
 #!/bin/bash
 # Written by scripts/steps; edit manifests/step-templates or manifests/overlays instead.
-# Proves that each node's plugin works and that a fresh Secret is stored encrypted by it.
+# Checks that each node's plugin works, and that it encrypts a fresh Secret in etcd.
 set -euo pipefail
 
-# What every step has: its log, its client, the nodes and their pods, and a JUnit file.
+# Shared by all steps: log, client, nodes and pods, JUnit file.
 
 step=kms-mock-plugin-verify
-# What the job left open.
+# Defaults of variables that the job did not set.
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
 for directory in SHARED_DIR ARTIFACT_DIR; do
@@ -22,23 +22,23 @@ fi
 
 say() { printf '%s %s: %s\n' "$(date -u +%H:%M:%SZ)" "${step}" "$*"; }
 
-last_words='it ended before it was done; its log may say why'
-stop() { # stop CODE TEXT...: the cause and the next step on one line
+unfinished='it ended before it was done; its log may say why' # the failure in the JUnit file, unless the step is done
+stop() { # stop CODE TEXT...: prints the cause and the next step on one line
   local code=$1
   shift
-  last_words=$*
+  unfinished=$*
   say "$@" >&2
   exit "${code}"
 }
-finish() { # finish TEXT: the last thing that a step does
-  last_words=
+finish() { # finish TEXT: ends a successful step
+  unfinished=
   say "$@"
 }
 
 xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/g' | tr -d '\000-\010\013\014\016-\037'; }
 
-# A JUnit case for each call: passed NAME, failed NAME TEXT, skipped NAME TEXT. The file is written at the end of the step,
-# whatever it is; a step that failed has a failure in it.
+# Each call adds a JUnit case: passed NAME, failed NAME TEXT, skipped NAME TEXT. write_junit writes the file when the step ends,
+# for any reason. A failed step always has a failure in the file.
 cases=() failures=0 skips=0
 passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
 failed() {
@@ -50,7 +50,7 @@ skipped() {
   cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"><skipped message=\"$(xml <<<"$2")\"/></testcase>")
 }
 write_junit() {
-  [ -z "${last_words}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${last_words}"
+  [ -z "${unfinished}" ] || [ "${failures}" -gt 0 ] || failed "${step}" "${unfinished}"
   {
     echo '<?xml version="1.0" encoding="UTF-8"?>'
     echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
@@ -58,19 +58,56 @@ write_junit() {
     echo '</testsuite>'
   } >"${ARTIFACT_DIR}/junit_${step}.xml"
 }
-trap write_junit EXIT
+scratch=$(mktemp -d)
+end_step() {
+  write_junit
+  rm -rf "${scratch}"
+}
+trap end_step EXIT
 
 client=$(command -v oc || command -v kubectl) || stop 2 "there is neither oc nor kubectl in PATH; use an image that has one"
-kube() { "${client}" "$@"; }
+
+# Errors that pass by themselves: an API server or etcd that restarts, elects a leader or is overloaded.
+transient='leader changed|[Rr]equest timed out|too many requests|EOF|connection refused|was refused - did you|connection reset'
+transient+='|TLS handshake timeout|i/o timeout|Client.Timeout exceeded|deadline exceeded|connection lost|\(Timeout\)|\(ServerTimeout\)'
+transient+='|\((TooManyRequests|InternalError|ServiceUnavailable|BadGateway|GatewayTimeout)\)|unable to handle the request|etcdserver:'
+transient+='|error dialing backend|no leader|apiserver not ready'
+
+# An error of the client is transient. An error of a program that the client ran in a pod is not.
+is_transient() { ! grep -q '^command terminated with exit code ' "$1" && grep -qE "${transient}" "$1"; }
+
+exec {messages}>&2  # the step's own stderr, also for a call whose errors are captured
+deadline=${SECONDS} # until then calls are tried again; each step sets its own
+
+# call COMMAND...: runs a client's command, and again with pauses while its error is transient, until the deadline. Prints the output
+# and the errors of the last try only. Each try reads the whole input.
+call() {
+  local code files=${scratch}/${BASHPID}
+  cat >"${files}.in"
+  while :; do
+    code=0
+    "$@" <"${files}.in" >"${files}.out" 2>"${files}.err" || code=$?
+    if [ "${code}" = 0 ] || [ "${SECONDS}" -ge "${deadline}" ] || ! is_transient "${files}.err"; then break; fi
+    say "trying again: $(tail -n 1 "${files}.err")" >&"${messages}"
+    pause
+  done
+  cat "${files}.out"
+  cat "${files}.err" >&2
+  rm -f "${files}".*
+  return "${code}"
+}
+kube() { call "${client}" "$@" </dev/null; }
+kube_input() { call "${client}" "$@"; } # for a command that reads its input
 in_namespace() { kube -n "${KMS_PLUGIN_NAMESPACE}" "$@"; }
-in_pod() { # in_pod POD COMMAND...: input is passed on; a node that does not answer holds nothing up
+in_pod() { # in_pod POD COMMAND...: passes the input on; a node that does not answer blocks for a minute
   local pod=$1
   shift
-  timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
+  call timeout 60 "${client}" -n "${KMS_PLUGIN_NAMESPACE}" exec -i "${pod}" -c supervisor -- "$@"
 }
-words_of_program() { sed '/^command terminated with exit code /d'; } # what in_pod says without the client's own last line
-last_error_of() { { "$@" 2>&1 >/dev/null || true; } | words_of_program | tail -n 1; } # last_error_of in_pod POD COMMAND...
-# Asks the cluster what it is, once: a server that does not answer for a moment must not pass for another kind of cluster.
+program_output() { sed '/^command terminated with exit code /d'; } # removes the line that the client adds to a program's errors
+last_error_of() { { "$@" 2>&1 >/dev/null || true; } | program_output | tail -n 1; } # last_error_of in_pod POD COMMAND...
+
+# Asks the cluster once for its API groups. A server that does not answer for a moment must not pass for another kind of cluster.
 api_groups=
 reach_cluster() {
   local answer tries=0
@@ -83,12 +120,12 @@ reach_cluster() {
 }
 is_openshift() { [[ ${api_groups} == *'"config.openshift.io"'* ]]; }
 
-must_fit() { # must_fit VARIABLE PATTERN WANTED: stops the step unless the whole value fits
+must_match() { # must_match VARIABLE PATTERN EXPECTED: stops the step unless the whole value matches
   [[ ${!1-} =~ ^($2)$ ]] || stop 2 "$1='${!1-}' is not $3"
 }
 
-seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it holds
-  must_fit "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
+seconds_of() { # seconds_of VARIABLE: sets `length` to its duration in seconds
+  must_match "$1" '[0-9]{1,6}[smh]?' 'a duration; write it as 90s, 15m or 1h'
   length=$((10#${!1//[smh]/}))
   case ${!1} in
     *h) length=$((length * 3600)) ;;
@@ -97,40 +134,51 @@ seconds_of() { # seconds_of VARIABLE: leaves in `length` the duration that it ho
 }
 
 : "${KMS_POLL_SECONDS:=5}"
-must_fit KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
-must_fit KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
+must_match KMS_POLL_SECONDS '[0-9]{1,4}' 'a number of seconds'
+must_match KMS_PLUGIN_NAMESPACE '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a namespace'
 pause() { sleep "${KMS_POLL_SECONDS}"; }
 
-control_plane_nodes() { # one name a line
+control_plane_nodes() { # one name per line
   {
     kube get nodes -l node-role.kubernetes.io/control-plane -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}' &&
       kube get nodes -l node-role.kubernetes.io/master -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}'
   } | sort -u | sed '/^$/d'
 }
 
-# pod_table SELECTOR: "POD NODE PHASE" of each pod, one a line, and behind it since when it is being deleted. There may be
-# pods of a second instance beside those that the deploy step made.
+# pod_table SELECTOR: one line "POD NODE PHASE DELETION_TIME" for each pod; the last field only if it is being deleted. There may be
+# pods of a second instance beside those of the deploy step.
 pod_table() {
   in_namespace get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.nodeName}{" "}{.status.phase}{" "}{.metadata.deletionTimestamp}{"\n"}{end}'
 }
 
-pod_on() { # pod_on NODE TABLE: its pod that stays, or nothing
+pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
+# etcdctl_on NODE ARGUMENT...: runs etcdctl in the etcd pod of OpenShift or kubeadm.
+etcdctl_on() {
+  local node=$1
+  shift
+  if is_openshift; then
+    kube -n openshift-etcd exec "etcd-${node}" -c etcdctl -- etcdctl "$@"
+  else
+    kube -n kube-system exec "etcd-${node}" -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
+      --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key "$@"
+  fi
+}
 
-must_fit KMS_PROVIDER_NAME '[A-Za-z0-9._-]*' "a provider's name"
+must_match KMS_PROVIDER_NAME '[A-Za-z0-9._-]*' "a provider's name"
 
 text="verify-$(head -c 12 /dev/urandom | od -An -v -tx1 | tr -d ' \n')"
 secret="kms-verify-${text:7:8}"
-trap 'write_junit; in_namespace delete secret "${secret}" --ignore-not-found >/dev/null 2>&1 || true' EXIT
+trap 'in_namespace delete secret "${secret}" --ignore-not-found >/dev/null 2>&1 || true; end_step' EXIT
 
-# A plugin must be healthy and decrypt what the first one encrypted.
+# Each plugin must be healthy and decrypt what the first one encrypted.
 verify_node() { # verify_node NODE POD
   local answer
   if [ -z "$2" ]; then
     failed "plugin on $1" "there is no pod on this node"
   elif ! answer=$(in_pod "$2" supervisor status </dev/null 2>&1); then
-    answer=$(words_of_program <<<"${answer}")
+    answer=$(program_output <<<"${answer}")
     failed "plugin on $1" "${answer}"
   elif ! sealed=${sealed:-$(printf '%s' "${text}" | in_pod "$2" mock-kms-provider encrypt)}; then
     answer="it does not encrypt"
@@ -145,14 +193,9 @@ verify_node() { # verify_node NODE POD
   say "$1: ${answer:-there is no pod on this node}"
 }
 
-etcdctl_get() { # etcdctl_get NODE KEY: the stored value in base64, by the etcd of OpenShift or of kubeadm
+etcdctl_get() { # etcdctl_get NODE KEY: the stored value in base64
   local response
-  if is_openshift; then
-    response=$(kube -n openshift-etcd exec "etcd-$1" -c etcdctl -- etcdctl get "$2" -w json </dev/null) || return 1
-  else
-    response=$(kube -n kube-system exec "etcd-$1" -- etcdctl --cacert /etc/kubernetes/pki/etcd/ca.crt \
-      --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key get "$2" -w json </dev/null) || return 1
-  fi
+  response=$(etcdctl_on "$1" get "$2" -w json) || return 1
   sed -n 's/.*"value":"\([^"]*\)".*/\1/p' <<<"${response}"
 }
 
@@ -161,12 +204,15 @@ verify_secret() { # verify_secret NODE POD
   is_openshift && prefix=/kubernetes.io
   key=${prefix}/secrets/${KMS_PLUGIN_NAMESPACE}/${secret}
   in_namespace create secret generic "${secret}" "--from-literal=text=${text}" >/dev/null || {
-    failed "a fresh Secret" "it cannot be created"
-    return 0
+    # A try whose answer was lost may have created it.
+    in_namespace get secret "${secret}" >/dev/null || {
+      failed "a fresh Secret" "it cannot be created"
+      return 0
+    }
   }
   if ! raw=$(etcdctl_get "$1" "${key}" 2>/dev/null) || [ -z "${raw}" ]; then
     skipped "a fresh Secret in etcd" "etcd of $1 cannot be read: no etcd pod there, or no permission"
-    say "etcd of $1 cannot be read; whether the Secret is encrypted there was not looked at"
+    say "etcd of $1 cannot be read; the Secret there was not checked"
     return 0
   fi
   head=$(base64 -d <<<"${raw}" | head -c 64 | tr -d '\000')
@@ -182,7 +228,7 @@ verify_secret() { # verify_secret NODE POD
       return 0
       ;;
   esac
-  # The plugin opens what it encrypted, so the value is under its key and no other's.
+  # Only the plugin that encrypted the value can decrypt it.
   if answer=$(in_pod "$2" mock-kms-provider inspect --encoding base64 --key "${key}" <<<"${raw}" 2>&1); then
     passed "a fresh Secret in etcd"
     say "a fresh Secret is stored under $(sed -n 's/^key_id *//p' <<<"${answer}")"
@@ -193,6 +239,7 @@ verify_secret() { # verify_secret NODE POD
 }
 
 reach_cluster
+deadline=$((SECONDS + 300))
 table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
 nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
 sealed='' first_node='' first_pod=''
