@@ -1,13 +1,13 @@
-# Sourced by the scripts here: what the project needs, what of it is missing, and how to get it.
+# Sourced by the scripts here: finds missing packages and installs them.
 #
-# A need is looked for as it is used (a command, a pkg-config module, a header), so that what was installed by other
-# means counts too. Only on Debian, as root or with sudo, is anything installed; elsewhere the missing is named.
+# It checks each need as the build uses it (a command, a pkg-config module, a header), so packages from other sources count too. It
+# installs only on Debian, as root or with sudo. Elsewhere it prints the missing packages.
 # shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=scripts/$(basename "$0")
-# Nothing is written outside the build directory; who wants a cache elsewhere says so.
+# By default nothing is written outside the build directory.
 export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache} CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 
 # kind:name:Debian package
@@ -18,7 +18,7 @@ build_needs=(
   module:libgit2:libgit2-dev module:spdlog:libspdlog-dev module:fmt:libfmt-dev
   header:CLI/CLI.hpp:libcli11-dev header:asio.hpp:libasio-dev
 )
-# These only save time: they come along with an installation, and nothing asks for them otherwise.
+# These only save time. They are installed together with a missing need, and not required.
 time_savers=(command:mold:mold command:ccache:ccache)
 test_needs=(
   header:doctest/doctest.h:doctest-dev
@@ -43,8 +43,8 @@ fail() { # fail CODE TEXT...
   exit "$code"
 }
 
-# A script waits for one step at a time. A step has a session of its own, so that a signal to the script is acted on at
-# once and ends all that the step has started.
+# A script runs one step at a time. A step has its own session. So the script handles a signal at once, and ends every process of the
+# step.
 child=
 step() { # step COMMAND...
   local code=0
@@ -55,14 +55,14 @@ step() { # step COMMAND...
   return $code
 }
 
-lives() { # lives PID: whether it is there and not a zombie
+lives() { # lives PID: true if it exists and is no zombie
   local stat=
   { read -r -d '' stat <"/proc/$1/stat" || true; } 2>/dev/null
   stat=${stat##*) }
   [ -n "$stat" ] && [ "${stat:0:1}" != Z ]
 }
 
-group_lives() { # group_lives PGID: whether more than zombies is left of a process group
+group_lives() { # group_lives PGID: true if a process group has a process that is no zombie
   local file stat state group
   for file in /proc/[0-9]*/stat; do
     stat=
@@ -73,14 +73,14 @@ group_lives() { # group_lives PGID: whether more than zombies is left of a proce
   return 1
 }
 
-half_made= # a file or directory that is only of use whole
+half_made= # a file or directory that is useless unless complete
 end_step() {
   local tries
   remove_policy
   [ -z "$half_made" ] || rm -rf "$half_made"
   [ -n "$child" ] || return 0
   trap '' INT TERM HUP
-  # Told again and again: a process just forked still has this shell's handlers, which lose the signal.
+  # Repeated, because a process just forked still has this shell's handlers, which lose the signal.
   for ((tries = 0; tries < 200; tries++)); do
     kill -TERM -- "-$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null || true
     lives "$child" || group_lives "$child" || return 0
@@ -103,7 +103,7 @@ is_there() { # is_there KIND NAME
 
 is_debian() { [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ]) && command -v apt-get >/dev/null; }
 
-as_root() { # prints the words that make a command root's; fails where there are none
+as_root() { # prints the prefix that runs a command as root; fails if there is none
   if [ "$(id -u)" = 0 ]; then
     return 0
   elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
@@ -113,8 +113,8 @@ as_root() { # prints the words that make a command root's; fails where there are
   fi
 }
 
-# Services that only tests start (nginx, sshd) must not become the machine's own: while packages are installed,
-# Debian's policy hook says no to starting any.
+# Only tests start services such as nginx and sshd. While packages are installed, Debian's policy hook keeps the services from
+# starting.
 policy=/usr/sbin/policy-rc.d
 policy_remover=
 remove_policy() {
@@ -138,8 +138,8 @@ install_packages() { # install_packages SUDO PACKAGE...
   return $code
 }
 
-# Held until the script ends; the file holds its pid. The descriptor is closed for what outlives it (8>&-).
-lock() { # lock FILE: fails where another script holds it
+# Held until the script ends; the file contains its pid. Processes that outlive the script close the descriptor (8>&-).
+lock() { # lock FILE: fails if another script holds it
   { mkdir -p "$(dirname "$1")" && exec 8<>"$1"; } 2>/dev/null || fail 1 "cannot write $1; run as the user who owns its directory"
   flock -n 8 && echo $$ >"$1"
 }
@@ -156,7 +156,7 @@ new_log() { # new_log FILE
   fi
 }
 
-# A package of npm's, unpacked into build/npm/DIRECTORY: read or run from there, never installed.
+# Unpacks an npm package into build/npm/DIRECTORY. It is used there and never installed.
 get_npm() { # get_npm PACKAGE@VERSION DIRECTORY
   local directory=$root/build/npm/$2 work=$root/build/npm/.$2.$$
   [ ! -d "$directory" ] || return 0
@@ -168,7 +168,7 @@ get_npm() { # get_npm PACKAGE@VERSION DIRECTORY
     mv "$work/log" "$root/build/npm/log"
     fail 1 "cannot get $1 from npm; see build/npm/log"
   }
-  mv -T "$work/package" "$directory" 2>/dev/null || [ -d "$directory" ] # another one may have been quicker
+  mv -T "$work/package" "$directory" 2>/dev/null || [ -d "$directory" ] # another run may have been faster
   rm -rf "$work"
 }
 

@@ -1,6 +1,5 @@
-# kms_proto(TARGET [name.proto...] [GRPC name.proto...]): a static library of the generated code. Include it as
-# "proto/name.pb.h" (and "proto/name.grpc.pb.h" for the files after GRPC). The files stand beside the calling
-# CMakeLists.txt, in the directory `proto`.
+# kms_proto(TARGET [name.proto...] [GRPC name.proto...]) makes a static library of the generated code. Include it as "proto/name.pb.h" and,
+# for files after GRPC, "proto/name.grpc.pb.h". The files are beside the calling CMakeLists.txt, in the directory `proto`.
 include_guard(GLOBAL)
 find_program(KMS_PROTOC protoc REQUIRED)
 find_program(KMS_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
@@ -31,7 +30,7 @@ function(kms_proto target)
   target_include_directories(${target} SYSTEM PUBLIC ${generated})
   target_link_libraries(${target} PUBLIC kms_grpc)
   target_compile_options(${target} PRIVATE -w)
-  # protoc gives each file two static tables, by the same names everywhere: in one unit they need names of their own.
+  # protoc gives each file two static tables of the same names. In a unity build they need different names.
   set_target_properties(${target} PROPERTIES
     CXX_CLANG_TIDY ""
     UNITY_BUILD_UNIQUE_ID KMS_UNIT
