@@ -6,8 +6,8 @@
 #include "builder/source/diagnosis.h"
 #include "builder/source/local.h"
 #include "builder/source/remote.h"
-#include "common/backoff.h"
 #include "common/log/log.h"
+#include "common/retry/backoff.h"
 
 namespace kms::builder {
 namespace {

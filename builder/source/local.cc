@@ -39,7 +39,7 @@ std::string unreadable_part(const fs::path& path) {
   return "";
 }
 
-/// What helps against libgit2's refusal to open a repository.
+/// The next step after libgit2 refused to open a repository.
 std::string next_step_for(const std::string& cause) {
   if (cause.find("extensions.objectformat") != std::string::npos) {
     return "its ids are SHA-256, which libgit2 cannot read: give a repository with SHA-1 ids";

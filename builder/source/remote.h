@@ -16,7 +16,7 @@ struct ResolvedRef {
   git_oid commit{};  ///< the object that the tip leads to, as far as the server says
 };
 
-/// What all tries of one fetch share: a further try continues from here.
+/// State that all tries of one fetch share. The next try continues from here.
 struct FetchState {
   FetchState(FetchRequest what, std::filesystem::path where)
       : request(std::move(what)), repository(std::move(where)) {}

@@ -20,7 +20,7 @@ struct FaultOptions : ProviderOptions {
   OutputFormat format = OutputFormat::text;
   std::string what;  ///< an effect, a violation, a preset or JSON
   std::string name;
-  // Which calls.
+  // Selection of calls.
   std::vector<std::string> methods;
   std::string key_id;
   std::string uid;

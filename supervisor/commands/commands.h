@@ -21,7 +21,7 @@ namespace kms::supervisor {
 [[nodiscard]] Command start_command(CommandLine& line, const std::string& control);  // restart.cc
 [[nodiscard]] Command check_command(CommandLine& line);
 
-// What several commands share, in options.cc.
+// Shared by several commands, in options.cc.
 
 /// Adds --control-socket to all commands.
 void add_control_socket(CommandLine& line, std::string& control);

@@ -62,7 +62,7 @@ inline Finding not_visible(std::string seen) { return {Verdict::not_visible, std
 /// "Encrypt: INTERNAL: cannot encrypt".
 [[nodiscard]] std::string without_answer(const CallSeen& call);
 
-/// Whether the plugin says that it has no such method. Only rule 2 judges that.
+/// True if the plugin says that it has no such method. Only rule 2 judges that.
 [[nodiscard]] inline bool unimplemented(const CallSeen& call) {
   return call.refused() && call.refusal == Refusal::unimplemented;
 }

@@ -25,7 +25,7 @@ enum class Ended {
   broken,      ///< the connection broke, or could not be opened
 };
 
-/// What a plugin's gRPC error says.
+/// The meaning of a plugin's gRPC error.
 enum class Refusal {
   unimplemented,
   bad_request,  ///< INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION

@@ -43,7 +43,7 @@ struct Replica {
   DecryptCall we_decrypt;  ///< its ciphertext
 };
 
-/// Who may connect.
+/// The users who may connect.
 enum class SocketSeen {
   guarded,      ///< by the mode of the socket or of a directory above it
   open_to_all,  ///< every user of the machine
@@ -73,10 +73,10 @@ struct Observations {
   /// All calls to the plugin in their order, without the bursts.
   [[nodiscard]] std::vector<const CallSeen*> calls() const;
 
-  /// Whether the plugin answers, but not to the API server's `:authority`.
+  /// True if the plugin answers, but not to the API server's `:authority`.
   [[nodiscard]] bool refuses_localhost() const { return other_authority && other_authority->answered(); }
 
-  /// Whether `call` returned the plaintext.
+  /// True if `call` returned the plaintext.
   [[nodiscard]] bool right(const DecryptCall& call) const {
     return call.answered() && call.response.plaintext() == plaintext;
   }

@@ -23,7 +23,7 @@ class ControlHandler {
 
   virtual ~ControlHandler() = default;
 
-  /// Whether there is an instance of this number.
+  /// True if there is an instance of this number.
   [[nodiscard]] virtual bool has(unsigned instance) const = 0;
 
   /// Fills `status`, which lives until `done` is called, once and on the loop's thread.

@@ -76,7 +76,7 @@ std::int64_t seconds_now() {
 /// which gRPC passes on. ControlClient lets the kernel choose that name (unix(7), "Autobind feature").
 class ControlServer::Peers {
  public:
-  /// Whether to serve an accepted connection: it is this user's or root's, and not one too many.
+  /// True if to serve an accepted connection: it is this user's or root's, and not one too many.
   [[nodiscard]] bool admit(int fd) {
     const std::lock_guard lock(mutex_);
     if (!peer_is_self_or_root(fd)) {

@@ -19,7 +19,7 @@
 #include <variant>
 #include <vector>
 
-#include "common/backoff.h"
+#include "common/retry/backoff.h"
 #include "supervisor/lifecycle/events.h"
 
 namespace kms::supervisor {

@@ -31,7 +31,7 @@ bool is_too_large(const grpc::Status& status) {
          status.error_message().starts_with("Received message larger than max");
 }
 
-/// Whether the error status came from the plugin, which is then alive, and not from gRPC's client. Only the
+/// True if the error status came from the plugin, which is then alive, and not from gRPC's client. Only the
 /// text tells: core's call.cc writes "Error received from peer" into the debug string of a received status. A
 /// local deadline may carry it too, so end_of_call() checks the clock first.
 bool sent_by_peer(const grpc::ClientContext& context) {

@@ -26,14 +26,14 @@ class Health {
   void note(const ProbeResult& result, WallTime wall_now, Time now);
   void note_ready(Duration after) { time_to_ready_ = after; }
 
-  /// Whether a Status has come from the process so far. An error alone is no proof of life: a connection that
-  /// broke looks like one.
+  /// True if a Status has come from the process so far. An error alone does not show that it lives: a
+  /// connection that broke looks like one.
   [[nodiscard]] bool answered() const { return answered_; }
 
   /// The last probe was answered, and as the contract asks.
   [[nodiscard]] bool good() const { return failures_in_a_row_ == 0 && answer_ && fault().empty(); }
 
-  /// What is wrong with the last answers, "" for nothing.
+  /// The fault in the last answers; "" if there is none.
   [[nodiscard]] std::string fault() const;
 
   /// The last answer took long.

@@ -228,7 +228,7 @@ class Probe::StatusCall final : public QueuedCall {
 
   void cancel() { context_.TryCancel(); }
 
-  /// Whether a Status has come.
+  /// True if a Status has come.
   [[nodiscard]] bool answered() const { return answered_; }
 
  private:

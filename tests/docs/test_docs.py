@@ -1,8 +1,7 @@
-"""The documentation held against the programs: its examples run, its options and fields exist, its links lead somewhere.
+"""Compares the documentation with the programs: its examples run, its options and fields exist, its links resolve.
 
-How a document is written so that this can be tested is said in shell_session.py. Besides:
-  - Below a heading "Options of `supervisor run`" stands a table with an option in its first column and the default in
-    its second. "Options of every command" holds those which all have.
+shell_session.py has the conventions for examples. In addition, a table of options stands below a heading "Options of `supervisor run`",
+with the option in the first column and the default in the second. "Options of every command" lists the common ones.
 """
 
 import os
@@ -233,3 +232,21 @@ def test_documents_that_sources_and_messages_refer_to_exist():
     assert not missing
 
 
+
+
+def test_no_cell_of_a_table_is_longer_than_a_line():
+    """Except in the benchmarks, whose tables bench/run writes."""
+    long = []
+    for document in DOCUMENTS:
+        if document.name != "benchmarks.md":
+            rows = [line for line in without_fences(document.read_text()).splitlines() if line.startswith("|")]
+            long += [f"{name_of(document)}: {cell.strip()}" for row in rows for cell in re.split(r"(?<!\\)\|", row) if len(cell.strip()) > 120]
+    assert not long
+
+
+def test_the_files_that_contributing_names_exist():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+    directories = {str(parent) for name in listed for parent in pathlib.PurePath(name).parents}
+    named = re.findall(r"`((?:common|proto|provider|supervisor|builder|tests|bench|scripts|manifests)/[\w./-]+)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 10
+    assert not [name for name in named if name.rstrip("/") not in directories and not (ROOT / name).is_file()]
