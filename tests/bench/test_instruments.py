@@ -1,4 +1,4 @@
-"""The benchmarks' instruments, each for an instant: they run, and what they print adds up. No time is asserted."""
+"""Runs each benchmark program for an instant and checks that its figures add up. Asserts no time."""
 
 import json
 import pathlib

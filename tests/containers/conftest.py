@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 @functools.cache
 def why_not():
-    """Why no container can run here; empty where they can. Asked of a container of one static program, none of ours."""
+    """Why no container can run here; empty if they can. Tries a container of one static program that is not ours."""
     if shutil.which("podman") is None:
         return "podman is not installed (scripts/test installs it on Debian)"
     if os.geteuid() != 0:

@@ -42,7 +42,7 @@ def test_an_image_says_what_it_is_and_of_which_commit(node, name):
 
 
 @pytest.mark.parametrize("image", IMAGES.values())
-def test_no_image_runs_as_root_unless_it_is_told_to(node, image):
+def test_no_image_runs_as_root_by_default(node, image):
     assert inspect(node, image)["User"] == "65532:65532"
 
 

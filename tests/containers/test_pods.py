@@ -61,7 +61,7 @@ def plugin_pid(node, name=SUPERVISOR):
 
 
 def test_the_daemonset_compiles_serves_survives_and_is_replayed(node):
-    """One story, since it compiles once: what happens to a node's pod in a day."""
+    """The events of a day in a node's pod, in one test, because it compiles once."""
     documents = manifests("base")
     apply(node, documents)
     status = node.status(SUPERVISOR)
@@ -152,7 +152,7 @@ def test_the_component_isolates_the_compiler_from_everything(node, tmp_path):
     documents = render_with("isolated-build", tmp_path)
     make_repository(node.host("/var/lib/mock-kms-plugin/cache/tiny"))
     set_variable(documents, "build-plugin", "BUILDER_REPO", "/var/lib/mock-kms-plugin/cache/tiny")
-    for end in ("phase done phase=publish", "published from the cache"):  # a second start clears up after the first
+    for end in ("phase done phase=publish", "published from the cache"):  # a second start removes the rest of the first
         node.apply(documents)
         log = node.log(BUILD)
         assert "the compiler is isolated measures=user,files,network,processes,limits" in log and end in log, log
@@ -176,7 +176,7 @@ def test_the_prebuilt_overlay_compiles_nothing(node):
 
 
 def prebuilt(documents, workload=POD):
-    """The same workload without its compile: what these tests look at is not how the binary comes about."""
+    """The same workload without its compile, because these tests do not check the build."""
     for document in documents:
         if document["metadata"]["name"] == workload and document["kind"] in ("DaemonSet", "Deployment", "Pod"):
             spec = document["spec"]["template"]["spec"] if document["kind"] != "Pod" else document["spec"]

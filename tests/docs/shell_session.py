@@ -1,8 +1,8 @@
 """Runs the examples of one Markdown file as its reader would, in one bash.
 
-Conventions, for who writes documentation:
-  - A fence tagged `console` is run. A line "$ COMMAND" is a command, lines "> ..." continue it, and what stands below is
-    all that it prints, stderr included. "…" stands for any text within a line, a line of "…" alone for any lines.
+Conventions for authors of documentation:
+  - A fence tagged `console` is run. A line "$ COMMAND" is a command, lines "> ..." continue it, and the lines below are its whole
+    output with stderr. "…" stands for any text within a line; a line of only "…" stands for any lines.
   - All console fences of a file share one bash and one temporary directory, from top to bottom.
   - A fence with a second word, such as `python plugin.py`, is a file of that name in the directory.
   - Fences with any other tag are not run.
@@ -104,7 +104,7 @@ class ShellSession:
         return text.decode()
 
     def close(self):
-        """TERM to what runs in the background, KILL to all that is left of the shell's group."""
+        """Sends TERM to background processes, then KILL to the rest of the shell's group."""
         try:
             if not self._stuck:
                 self._send("trap '' TERM; kill $(jobs -p) 2>/dev/null; wait; exit 0\n")

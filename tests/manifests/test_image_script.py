@@ -1,4 +1,4 @@
-"""scripts/image itself, with an engine that builds nothing: what it keeps from another run and from one that was ended."""
+"""scripts/image itself, with an engine that builds nothing: its files after an interrupted run, and beside a concurrent run."""
 
 import fcntl
 import os

@@ -275,7 +275,7 @@ def test_a_restart_of_the_unit_leaves_the_directory_that_kube_apiserver_mounts()
 
 @pytest.mark.parametrize("unit", sorted((MANIFESTS / "systemd").glob("*.service")), ids=lambda path: path.name)
 def test_units_are_what_systemd_understands(unit, tmp_path):
-    """systemd-analyze warns on stderr of unknown keys and sections; programs are looked for, so they are put there."""
+    """systemd-analyze warns on stderr about unknown keys and sections. It checks that programs exist, so the test creates them."""
     text = re.sub(r"/usr/bin/(builder|supervisor)", "/bin/true", unit.read_text())
     (tmp_path / unit.name).write_text(text)
     for other in unit.parent.glob("*.service"):

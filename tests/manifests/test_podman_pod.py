@@ -1,4 +1,4 @@
-"""scripts/podman-pod: what it makes of a workload, and what it refuses."""
+"""scripts/podman-pod: the pod for a workload, and the input it refuses."""
 
 import pathlib
 import socket
@@ -90,7 +90,7 @@ def test_an_init_container_that_stays_becomes_a_container(root):
     assert "restartPolicy" not in spec["containers"][0] and "startupProbe" not in spec["containers"][0]
 
 
-def test_each_container_has_a_file_for_its_last_words(root):
+def test_each_container_has_a_file_for_its_termination_message(root):
     spec = pod_of(translate(root, DAEMONSET))["spec"]
     for container in spec["initContainers"] + spec["containers"]:
         assert "/dev/termination-log" in [mount["mountPath"] for mount in container["volumeMounts"]]

@@ -128,8 +128,8 @@ def seconds(duration):
 
 
 @pytest.mark.parametrize("step,minutes_a_pod", [("deploy", 8), ("configure", 0), ("verify", 4), ("cleanup", 10)])
-def test_a_ref_leaves_time_for_the_slowest_way_through_its_step(step, minutes_a_pod):
-    """A cluster that is silent at first (13 min), what the job allows, and three pods whose every answer takes a minute."""
+def test_a_ref_leaves_time_for_the_slowest_run_of_its_step(step, minutes_a_pod):
+    """A cluster that does not answer at first (13 min), the time limits of the job, and three pods whose every answer takes a minute."""
     allowed = sum(seconds(value) for name, value in defaults(step).items() if name.endswith("_TIMEOUT"))
     ref = yaml.safe_load(file_of(step, "ref.yaml").read_text())["ref"]
     assert seconds(ref["timeout"]) >= 13 * 60 + allowed + 3 * minutes_a_pod * 60
@@ -228,7 +228,7 @@ def test_a_step_waits_for_a_cluster_and_names_its_absence(job, step):
     assert message in result.stderr and message in job.junit(step)[f"kms-mock-plugin-{step}"]
 
 
-def test_a_step_that_is_told_to_end_says_so_in_its_junit(job):
+def test_a_step_that_is_killed_has_a_failure_in_its_junit(job):
     environment = job.environment("deploy", {"nodes": {"master-0": {"never_healthy": True}}}, KMS_POLL_SECONDS="1")
     with subprocess.Popen(["bash", file_of("deploy", "commands.sh")], env=environment, stdout=subprocess.PIPE, text=True) as step:
         next(line for line in step.stdout if "waiting for master-0" in line)
@@ -241,7 +241,7 @@ def test_a_step_that_is_told_to_end_says_so_in_its_junit(job):
 # --- deploy
 
 
-def test_deploy_succeeds_where_every_node_is_healthy(job):
+def test_deploy_succeeds_if_every_node_is_healthy(job):
     result = job.run("deploy", HEALTHY)
     assert result.returncode == 0, result.stderr
     assert job.junit("deploy") == {f"plugin on master-{i}": "passed" for i in range(3)}
@@ -275,7 +275,7 @@ def test_deploy_keeps_the_seed_of_the_cluster_then_of_the_job(job):
     assert (job.shared / "kms-plugin-seed").read_text() == SEED
 
 
-def test_deploy_makes_a_new_seed_where_there_is_none(job):
+def test_deploy_makes_a_new_seed_if_there_is_none(job):
     job.run("deploy", HEALTHY)
     first = (job.shared / "kms-plugin-seed").read_text()
     (job.shared / "kms-plugin-seed").unlink()
@@ -350,7 +350,7 @@ def test_deploy_finds_nodes_with_the_old_label_alone(job):
     assert job.junit("deploy").keys() == {"plugin on old", "plugin on new"}
 
 
-def test_deploy_waits_for_the_rollout_and_looks_at_no_pod_that_goes(job):
+def test_deploy_waits_for_the_rollout_and_ignores_pods_that_are_being_deleted(job):
     result = job.run("deploy", {"nodes": {"master-0": {"old_pod": True}, "master-1": {}}, "rollout_after": 2})
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("waiting for the rollout: 1 of 2 pods are new") == 2
@@ -358,7 +358,7 @@ def test_deploy_waits_for_the_rollout_and_looks_at_no_pod_that_goes(job):
 
 
 @pytest.mark.parametrize("step", ["deploy", "verify"])
-def test_a_step_looks_at_the_pods_of_its_own_instance_alone(job, step):
+def test_a_step_checks_only_the_pods_of_its_instance(job, step):
     result = job.run(step, {**DONE, "nodes": {"master-0": {"second": True}}})
     assert result.returncode == 0, result.stderr
     assert job.called("exec -i mock-kms-plugin-master-0") and not job.called("exec -i mock-kms-plugin-second-master-0")
@@ -429,7 +429,7 @@ def test_a_step_reads_the_proxy_of_the_job(job):
     assert (job.directory / "proxy").exists()
 
 
-def test_deploy_binds_no_scc_elsewhere_than_on_openshift(job):
+def test_deploy_binds_the_scc_only_on_openshift(job):
     result = job.run("deploy", {**HEALTHY, "openshift": False})
     assert result.returncode == 0, result.stderr
     assert "RoleBinding" not in {d["kind"] for d in job.applied()}
@@ -463,7 +463,7 @@ def test_configure_writes_a_file_elsewhere_with_kms_v2_first_and_identity_last(j
     assert not job.called("replace")
 
 
-def test_configure_rewrites_what_is_stored_where_it_may_and_tries_conflicts_again(job):
+def test_configure_rewrites_stored_objects_if_it_may_and_tries_conflicts_again(job):
     result = job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 2}, KMS_MIGRATE="true")
     assert result.returncode == 0, result.stderr
     assert "rewritten: 2 of 2 namespaces" in result.stdout
@@ -506,21 +506,21 @@ def test_verify_proves_the_nodes_and_the_bytes_in_etcd(job):
     ({"etcd": "k8s:enc:aescbc:v1:1:bytes"}, "it is not encrypted by KMS v2"),
     ({"etcd": "k8s:enc:kms:v2:1_secrets:bytes", "other_kms": True}, "belongs to another seed"),
 ], ids=["plain", "another provider", "another key"])
-def test_verify_fails_where_the_stored_secret_is_not_encrypted_by_this_plugin(job, scenario, finding):
+def test_verify_fails_if_the_stored_secret_is_not_encrypted_by_this_plugin(job, scenario, finding):
     result = job.run("verify", {**HEALTHY, **scenario})
     assert result.returncode == 1
     assert finding in job.junit("verify")["a fresh Secret in etcd"]
     assert job.called("delete secret")
 
 
-def test_verify_names_another_provider_where_the_name_is_known(job):
+def test_verify_names_another_provider_if_the_name_is_known(job):
     result = job.run("verify", {**ENCRYPTED, "openshift": False})
     assert result.returncode == 1
     assert "another provider than mock-kms: k8s:enc:kms:v2:1_secrets:" in job.junit("verify")["a fresh Secret in etcd"]
     assert job.run("verify", {**ENCRYPTED, "openshift": False}, KMS_PROVIDER_NAME="1_secrets").returncode == 0
 
 
-def test_verify_says_what_it_could_not_look_at(job):
+def test_verify_reports_checks_that_it_could_not_make(job):
     result = job.run("verify", HEALTHY)
     assert result.returncode == 0
     assert "etcd of master-0 cannot be read" in job.junit("verify")["a fresh Secret in etcd"]
@@ -559,7 +559,7 @@ def test_cleanup_keeps_no_credentials_of_the_repository(job):
     assert (job.artifacts / "kms-mock-plugin/objects.yaml").read_text() == "kind: List\nvalue: https://***@git.test/plugin.git\n"
 
 
-def test_cleanup_keeps_what_a_sick_node_gives_and_says_what_it_lacks(job):
+def test_cleanup_keeps_the_answers_of_an_unhealthy_node_and_names_the_missing_ones(job):
     result = job.run("cleanup", {"nodes": {"master-0": {"never_healthy": True}}})
     assert result.returncode == 0, result.stderr
     assert "incomplete: kms-mock-plugin/master-0/mock-kms-plugin-master-0/provider-metrics.txt" in result.stdout
@@ -568,12 +568,12 @@ def test_cleanup_keeps_what_a_sick_node_gives_and_says_what_it_lacks(job):
     assert (kept / "supervisor-metrics.txt").read_text() == "# HELP supervisor\n" and (kept / "build-info.json").exists()
 
 
-def test_cleanup_succeeds_where_everything_is_gone(job):
+def test_cleanup_succeeds_if_everything_is_gone(job):
     assert job.run("cleanup", {**HEALTHY, "namespace": "gone"}).returncode == 0
     assert job.run("cleanup", {"nodes": {}}).returncode == 0
 
 
-def test_cleanup_tells_why_a_half_deleted_namespace_stays(job):
+def test_cleanup_names_the_cause_of_a_half_deleted_namespace(job):
     result = job.run("cleanup", {**HEALTHY, "namespace": "stuck"}, KMS_CLEANUP_TIMEOUT="7s")
     assert result.returncode == 1
     assert "not gone within 7s: Some resources are remaining: pods" in result.stderr
@@ -660,13 +660,13 @@ def test_cleanup_of_a_plugin_in_use_warns_with_the_recovery(job, scenario, warni
         assert "WARNING" not in result.stdout
 
 
-def test_cleanup_leaves_the_plugin_where_decryption_fails(job):
+def test_cleanup_leaves_the_plugin_if_decryption_fails(job):
     result = job.run("cleanup", {**HEALTHY, "encryption": "KMS", "migration": ["DecryptionInProgress"]}, KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="1s")
     assert result.returncode == 1
     assert "Nothing was removed" in result.stderr and not job.called("delete namespace")
 
 
-def test_cleanup_warns_where_encryption_is_still_on(job):
+def test_cleanup_warns_if_encryption_is_still_on(job):
     result = job.run("cleanup", {**HEALTHY, "encryption": "KMS"})
     assert result.returncode == 0 and "encryption is still on" in result.stdout
 

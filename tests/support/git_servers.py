@@ -137,7 +137,7 @@ class GitDaemon(_Accepting):
         return f"git://127.0.0.1:{self.port}/{name}"
 
     def _serve_version_0(self, connection):
-        """What the daemon itself does where the first packet asks for no version (gitprotocol-pack(5))."""
+        """The daemon's behaviour if the first packet asks for no version (gitprotocol-pack(5))."""
         size = int(connection.recv(4, socket.MSG_WAITALL), 16)
         path = connection.recv(size - 4, socket.MSG_WAITALL).split(b"\0")[0].decode().removeprefix("git-upload-pack /")
         subprocess.run(["git", "upload-pack", "--strict", f"{self._directory}/{path}"], stdin=connection, stdout=connection,
@@ -173,7 +173,7 @@ class SilentServer(_Accepting):
 
 
 class ConnectProxy(_Accepting):
-    """`targets` are the places that tunnels were asked for, `heads` what the requests said besides."""
+    """`targets` are the destinations of the requested tunnels, `heads` the other header lines."""
 
     def __init__(self, status=None, login=None):
         self._status = status

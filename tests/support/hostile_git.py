@@ -1,4 +1,4 @@
-"""A git server that says what a test wants it to, over git:// and version 2 of the protocol, and packs made by hand.
+"""A git server whose answers a test chooses, over git:// and version 2 of the protocol, and packs made by hand.
 
 PackServer(pack, commit) answers every fetch with the bytes of `pack`, or with what it yields where it is a function;
 `endless_greeting` has it list refs without end, as version 0 does. RefusingServer(words) refuses by these bytes.
@@ -46,7 +46,7 @@ def offset_of_base(distance):
 
 
 def stored(kind, content, size=None, level=1):
-    """An object of a pack; `size` is what it says of itself."""
+    """An object of a pack; `size` is the size that it claims."""
     return object_header(kind, len(content) if size is None else size) + zlib.compress(content, level)
 
 

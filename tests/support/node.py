@@ -121,7 +121,7 @@ class Node:
         return int(self.podman("inspect", "--format", "{{.State.Pid}}", container).stdout)
 
     def termination_message(self, container):
-        """What the kubelet would show: the file, or the end of the log where a failed container left it empty."""
+        """The message that the kubelet would show: the file, or the end of the log if a failed container left it empty."""
         return (self.root / "termination" / container).read_text() or self.log(container)[-2048:]
 
     def close(self):

@@ -1,4 +1,4 @@
-"""Starts a program under test, waits for what it prints or opens, and ends it by its pid.
+"""Starts a program under test, waits for its output or its sockets, and ends it by its pid.
 
 Every wait has a deadline and an event behind it; nothing sleeps. A Program is used by the test's own thread; a reader
 thread per Program keeps its stderr, so that a program that logs much never blocks.
@@ -114,7 +114,7 @@ class Program:
 
 
 def wait_for_exit(pid, deadline=DEADLINE):
-    """Waits for the end of a process that is not a child of this one; at once where there is none."""
+    """Waits for the end of a process that is not a child of this one. Returns at once if there is none."""
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:

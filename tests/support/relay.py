@@ -61,7 +61,7 @@ class Relay(_Accepting):
         return False
 
     def _damage(self, data, silent):
-        """What of `data` goes on, and whether the connection does. `silent` is set where it is to say nothing more."""
+        """The part of `data` to pass on, and whether the connection stays. Sets `silent` if nothing more is to be sent."""
         with self._lock:
             start, self.received = self.received, self.received + len(data)
         if silent.is_set():

@@ -1,4 +1,4 @@
-"""A plugin under `supervisor run`, and plugins of the tests' own making for what the real one does not do."""
+"""A plugin under `supervisor run`, and test plugins with behaviour that the real one does not have."""
 
 import json
 import signal
@@ -62,7 +62,7 @@ class Supervised:
 
 
 def script(directory, text, name="plugin.py"):
-    """A plugin of our own making, for what the real one does not do."""
+    """A test plugin with behaviour that the real one does not have."""
     path = directory / name
     path.write_text(textwrap.dedent(text))
     return [PYTHON, str(path)]
