@@ -76,12 +76,12 @@ def status(node):
 
 
 def key():
-    """What all pods encrypt under: at first the old seed where the scenario is `reseeded`."""
+    """The key that all pods encrypt under: at first the old seed if the scenario is `reseeded`."""
     return "old" if SCENARIO.get("reseeded") and times("updatedNumberScheduled") < 2 else "new"
 
 
 def answer_of_program(text="", code=0, error=""):
-    """As exec hands it on: the client has a last word of its own where a program fails."""
+    """The output of exec: the client adds a last line if a program fails."""
     answer(text, code, "\n".join(filter(None, (error, f"command terminated with exit code {code}" if code else ""))))
 
 
@@ -149,7 +149,7 @@ def resources():
         if "waiting.message" in line:
             answer(NODES[node].get("waiting", "build-plugin: : \nsupervisor: PodInitializing: \n"))
         if "restartCount" in line:
-            tries = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{range .status.initContainerStatuses")
+            tries = times(f"get pod mock-kms-plugin-{node} -o jsonpath={{range .status.initContainerStatuses[?")
             state = f"{tries}/CrashLoopBackOff/" if fails else f"{NODES[node].get('rebuilt', 0)}//0"
             answer(state if "exitCode" in line else state.partition("/")[0])
         answer("Pending" if fails else "Running")

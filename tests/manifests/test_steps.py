@@ -292,7 +292,7 @@ def test_deploy_waits_for_slow_nodes_and_says_for_which(job):
 
 
 def test_deploy_names_the_cause_of_a_build_that_fails_on_a_node(job):
-    result = job.run("deploy", {"nodes": {"master-0": {}, "master-1": {"build_fails": True}}}, KMS_DEPLOY_TIMEOUT="20s")
+    result = job.run("deploy", {"nodes": {"master-0": {}, "master-1": {"build_fails": True}}}, KMS_DEPLOY_TIMEOUT="3m")
     assert result.returncode == 1
     assert "the build failed 3 times on master-1" in result.stderr
     failure = job.junit("deploy")["plugin on master-1"]
@@ -367,7 +367,7 @@ def test_a_step_checks_only_the_pods_of_its_instance(job, step):
 def test_deploy_names_the_lack_of_a_node_and_of_an_answer(job):
     assert job.run("deploy", {"nodes": {"worker": {"roles": []}}}).returncode == 1
     assert "no node has the label node-role.kubernetes.io/control-plane" in job.junit("deploy")["kms-mock-plugin-deploy"]
-    assert job.run("deploy", {**HEALTHY, "nodes_silent": True}).returncode == 1
+    assert job.run("deploy", {**HEALTHY, "nodes_silent": True}, KMS_DEPLOY_TIMEOUT="1s").returncode == 1
     assert "cannot list the nodes" in job.junit("deploy")["kms-mock-plugin-deploy"]
 
 

@@ -1,8 +1,7 @@
-#include "provider/keys/key_ring.h"
-
 #include <doctest/doctest.h>
 
 #include "common/crypto/bytes.h"
+#include "provider/keys/key_ring.h"
 #include "tests/provider/hex.h"
 
 using namespace kms;

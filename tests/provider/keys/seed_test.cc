@@ -1,5 +1,3 @@
-#include "provider/keys/key_ring.h"
-
 #include <doctest/doctest.h>
 #include <stdlib.h>
 
@@ -7,6 +5,7 @@
 #include <fstream>
 
 #include "common/crypto/bytes.h"
+#include "provider/keys/key_ring.h"
 
 using namespace kms;
 using namespace kms::provider;

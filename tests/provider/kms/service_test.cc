@@ -2,8 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include "provider/keys/sealing.h"
 #include "provider/keys/key_ring.h"
+#include "provider/keys/sealing.h"
 
 using namespace kms;
 using namespace kms::provider;
