@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <sstream>
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
@@ -209,13 +210,15 @@ int CommandLine::run(int argc, const char* const* argv) {
   }
 }
 
+/// A command that failed keeps its code.
 int CommandLine::check_output(int code) const {
-  errno = 0;
-  const bool flushed = std::fflush(stdout) == 0;
-  if (flushed && std::ferror(stdout) == 0) return code;
-  const std::string cause = errno == 0 ? "" : ": " + errno_text(errno);
-  std::fprintf(stderr, "%s: cannot write to standard output%s\n", program_.c_str(), cause.c_str());
-  return code == exit_code::ok ? exit_code::failed : code;
+  try {
+    flush_output();
+    return code;
+  } catch (const Error& error) {
+    std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
+    return code == exit_code::ok ? exit_code::failed : code;
+  }
 }
 
 std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
@@ -231,7 +234,9 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
   try {
     app_.parse(std::move(arguments));
   } catch (const CLI::Success& help_or_version) {
-    app_.exit(help_or_version);
+    std::ostringstream text;
+    app_.exit(help_or_version, text);
+    std::fputs(text.str().c_str(), stdout);
     return check_output(exit_code::ok);
   } catch (const CLI::ParseError& error) {
     return usage_error(describe(error));
@@ -329,6 +334,12 @@ CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& 
       ->type_name("DURATION")
       ->default_str(go_duration(value))
       ->run_callback_for_default(false);
+}
+
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) != 0) throw_errno("write to standard output");
+  if (std::ferror(stdout) != 0) throw Error("cannot write to standard output");
 }
 
 CLI::Option* add_format(CLI::App& command, OutputFormat& format) {

@@ -123,6 +123,10 @@ CLI::Option* add_format(CLI::App& command, OutputFormat& format);
 /// Writes to standard output, now. Throws Error if it cannot.
 void print(std::string_view text);
 
+/// Writes what stdout still buffers. Throws Error if that or an earlier output was lost. run() calls it after
+/// every command.
+void flush_output();
+
 /// The candidate nearest to `word`; "" if none is near enough to be a typing error.
 [[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 

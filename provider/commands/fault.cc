@@ -180,7 +180,7 @@ void refuse_other_parameters(const CLI::App& add, const std::string& what, const
           effect != nullptr && std::count(effect->parameters.begin(), effect->parameters.end(), option) > 0;
       if (has_use || add.get_option(option)->count() == 0) continue;
       throw bad_fault(
-          option + " says nothing about '" + what + "'",
+          option + " has no effect on '" + what + "'",
           R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"max": "9s"}}')");
     }
   }

@@ -199,7 +199,7 @@ int run_inspect(const InspectOptions& options) {
                                                           : report_text(report, options.reveal);
   const WipeAtEnd wiping_text(text);
   std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  flush_output();
   decrypted.value();
   return exit_code::ok;
 }

@@ -60,7 +60,8 @@ int print_calls(ControlClient& client, const JournalOptions& options) {
       }
       request.set_after(call.number());
     }
-    if (std::fflush(stdout) != 0 || !options.follow) return exit_code::ok;
+    flush_output();
+    if (!options.follow) return exit_code::ok;
     request.set_wait_milliseconds(1000);
   }
 }

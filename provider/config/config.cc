@@ -24,7 +24,7 @@ Outcome<> complete(Fault& fault, const std::string& what, const std::string& def
   fault = *std::move(whole);
   if (fault.name().empty()) fault.set_name(default_name);
   if (names.insert(fault.name()).second) return {};
-  return Error(what + ": another one is named '" + fault.name() + "'", "give it another name");
+  return Error(what + ": another fault is named '" + fault.name() + "'", "give it another name");
 }
 
 Outcome<> complete(Scenario::Step& step, const std::string& number, std::set<std::string>& names) {

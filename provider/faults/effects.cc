@@ -71,7 +71,7 @@ bool has_violation(const FaultDecision& decision, Fault::Violation violation) {
 
 void apply_process_faults(const FaultDecision& decision) {
   if (decision.freeze) {
-    log::warning("a fault freezes the process; kill -CONT thaws it", {{"fault", decision.names}});
+    log::warning("a fault freezes the process; continue it with kill -CONT", {{"fault", decision.names}});
     ::raise(SIGSTOP);
   }
   if (!decision.crash) return;

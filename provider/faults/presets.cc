@@ -44,7 +44,7 @@ Outcome<> check_durations(const Fault& fault) {
   for (const auto& [name, duration] : durations) {
     if (duration->seconds() < 0 || duration->nanos() < 0) return not_a_fault(name + " is negative");
     if (duration->seconds() > TimeUtil::kDurationMaxSeconds || duration->nanos() > 999'999'999)
-      return not_a_fault(name + " is no duration");
+      return not_a_fault(name + " is not a duration");
   }
   return {};
 }

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from support.processes import DEADLINE, binary
+from support.processes import DEADLINE, binary, run_provider
 
 
 def run_into_full(program, *args, stdin=b""):
@@ -29,4 +29,5 @@ def test_help_and_version(program, option):
 ], ids=" ".join)
 def test_every_command_of_the_provider(start_provider, endpoint, args):
     start_provider(endpoint)
+    run_provider("encrypt", "--socket", endpoint, input="secret", check=True)
     expect_lost(run_into_full("mock-kms-provider", *args, "--socket", endpoint))

@@ -34,7 +34,7 @@ TEST_CASE("a configuration that makes no sense is refused with the place and the
   CHECK(why(R"({"keyVersions": 1})").find("keyVersions") != std::string::npos);
   CHECK(why(R"({"faults": [{"hang": {}}, {"preset": "nope"}]})") == "fault 2: there is no preset 'nope'");
   CHECK(why(R"({"faults": [{"name": "a", "hang": {}}, {"name": "a", "hang": {}}]})") ==
-        "fault 2: another one is named 'a'");
+        "fault 2: another fault is named 'a'");
   CHECK(why(R"({"scenario": {}})") == "the scenario has no steps");
 }
 

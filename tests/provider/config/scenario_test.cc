@@ -123,7 +123,7 @@ TEST_CASE("a scenario that makes no sense is refused with the step and the reaso
         "step 1: a late start has passed when a scenario runs");
   CHECK(
       why(R"({"steps": [{"do": {"fault": {"name": "a", "hang": {}}}}, {"do": {"fault": {"name": "a", "hang": {}}}}]})") ==
-      "step 2: another one is named 'a'");
+      "step 2: another fault is named 'a'");
   CHECK(why(R"({"steps": [{"do": {"fault": {"preset": "nope"}}}]})") == "step 1: there is no preset 'nope'");
   CHECK(why(R"({"steps": 1})").starts_with("this is not a scenario: "));
 }
