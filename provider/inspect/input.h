@@ -1,4 +1,11 @@
 // Decodes the forms in which people copy a value out of etcd.
+//
+//   form                                        decoded as
+//   etcdctl get KEY [--print-value-only]        raw, with the key's line if there is one
+//   etcdctl get KEY --hex                       \x2f\x72..., the key and the value on a line each
+//   etcdctl get KEY -w json | -w fields         the one key and value of the answer, or `.kvs[0]`, or a
+//   string hexdump -C, xxd                             the bytes of the dump, `*` lines included hex, base64
+//   the bytes, which may begin with the key's line
 #pragma once
 
 #include <string>
@@ -11,11 +18,11 @@ enum class Encoding { automatic, raw, hex, base64 };
 
 struct InspectInput {
   std::string stored;    ///< the value's bytes
-  std::string etcd_key;  ///< the line before a raw value, as `etcdctl get KEY` prints it; empty if none
+  std::string etcd_key;  ///< empty if the input has only the value
 };
 
-/// Hex may be `\x6b\x38` too; white space in hex and base64 is ignored. An Error tells why `text` is not
-/// in the encoding.
+/// Exactly one value. The Error tells why `text` has none: it is in another form, etcd has no such key, it
+/// has several values. It names the command to use.
 [[nodiscard]] Outcome<InspectInput> decode_input(const std::string& text, Encoding encoding);
 
 }  // namespace kms::provider

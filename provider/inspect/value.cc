@@ -1,5 +1,7 @@
 #include "provider/inspect/value.h"
 
+#include <optional>
+
 #include "common/text/escape.h"
 #include "provider/keys/sealing.h"
 
@@ -12,6 +14,7 @@ constexpr std::string_view encrypted = "k8s:enc:";
 constexpr std::string_view kms_v2 = "k8s:enc:kms:v2:";
 constexpr std::string_view kms_v1 = "k8s:enc:kms:v1:";
 constexpr std::string_view stored_protobuf{"k8s\0", 4};  // runtime/serializer/protobuf of k8s.io/apimachinery
+constexpr std::string_view replacement_character = "\xEF\xBF\xBD";
 constexpr std::size_t max_key_id = 1024;
 constexpr std::size_t max_dek_source = 1024;
 constexpr std::size_t max_quoted = 32;
@@ -22,16 +25,20 @@ std::string quoted(std::string_view text) {
   return "'" + visible_text(utf8_text(text.substr(0, max_quoted))) + (text.size() > max_quoted ? "…'" : "'");
 }
 
-NotKmsV2 describe_foreign(std::string_view stored) {
-  if (stored.starts_with(kms_v1)) return {"is encrypted by KMS v1; only values of KMS v2 can be inspected"};
+/// The kind of a stored value that KMS v2 did not encrypt; empty if the API server does not store such bytes.
+std::optional<NotKmsV2> describe_foreign(std::string_view stored) {
+  if (stored.starts_with(kms_v1)) {
+    return NotKmsV2{"is encrypted by KMS v1; only values of KMS v2 can be inspected"};
+  }
   if (stored.starts_with(encrypted)) {
     const auto scheme = stored.substr(encrypted.size());
-    return {"is encrypted by " + quoted(scheme.substr(0, scheme.find(':'))) + ", not by KMS v2"};
+    return NotKmsV2{"is encrypted by " + quoted(scheme.substr(0, scheme.find(':'))) + ", not by KMS v2"};
   }
-  if (stored.starts_with(stored_protobuf)) return {"is not encrypted: it is a Kubernetes object as protobuf"};
-  if (stored.starts_with('{')) return {"is not encrypted: it begins as JSON"};
-  return {"does not begin with k8s:enc:, but with " + quoted(stored) +
-          "; name its --encoding if it is no raw value"};
+  if (stored.starts_with(stored_protobuf)) {
+    return NotKmsV2{"is not encrypted: it is a Kubernetes object as protobuf"};
+  }
+  if (stored.starts_with('{')) return NotKmsV2{"is not encrypted: it begins as JSON"};
+  return std::nullopt;
 }
 
 Error damaged(const std::string& why) {
@@ -51,6 +58,10 @@ Outcome<> check(const EncryptedObject& object) {
   if (object.key_id().empty()) return damaged("it has no key_id");
   if (object.key_id().size() > max_key_id) return damaged("its key_id is longer than 1024 bytes");
   return {};
+}
+
+bool parse_message(std::string_view message, EncryptedObject& object) {
+  return object.ParseFromArray(message.data(), static_cast<int>(message.size()));
 }
 
 Error too_short(Bytes data) {
@@ -75,22 +86,41 @@ bool begins_as_stored(std::string_view bytes) {
   return bytes.starts_with(encrypted) || bytes.starts_with(stored_protobuf) || bytes.starts_with('{');
 }
 
+Error not_a_value(std::string_view bytes) {
+  const std::string_view line = bytes.substr(0, bytes.find('\n'));
+  if (line.starts_with("Error:"))
+    return Error("this is an error of etcdctl: " + visible_text(utf8_text(line)));
+  return Error("this is not a value from etcd: it begins with " + quoted(line),
+               "use: etcdctl get KEY --print-value-only | base64");
+}
+
 std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored) {
   const std::string_view text = text_of(stored);
   if (text.empty()) return Error("there is no value: nothing was read");
-  if (!text.starts_with(kms_v2)) return describe_foreign(text);
+  if (!text.starts_with(kms_v2)) {
+    if (auto foreign = describe_foreign(text)) return *std::move(foreign);
+    return not_a_value(text);
+  }
   const auto name_ends = text.find(':', kms_v2.size());
   if (name_ends == std::string_view::npos) return damaged("it ends within the provider's name");
   EtcdValue value{std::string(text.substr(kms_v2.size(), name_ends - kms_v2.size())), {}};
   std::string_view message = text.substr(name_ends + 1);
-  bool parsed = value.object.ParseFromArray(message.data(), static_cast<int>(message.size()));
-  if (!parsed && message.ends_with('\n')) {  // added by etcdctl
+  if (message.starts_with("\r\n")) {  // no message begins so: 0x0D is no field of it
+    return Error("the value came through a terminal, which changed its line feeds",
+                 "run the command without a terminal: kubectl exec -i, not -it");
+  }
+  bool parsed = parse_message(message, value.object);
+  for (const char line_end : {'\n', '\r'}) {  // added by etcdctl, or by the shell of another system
+    if (parsed || !message.ends_with(line_end)) continue;
     message.remove_suffix(1);
-    parsed = value.object.ParseFromArray(message.data(), static_cast<int>(message.size()));
+    parsed = parse_message(message, value.object);
   }
   if (!parsed) {
-    return damaged("behind the provider's name stand " + std::to_string(message.size()) +
-                   " bytes that are no EncryptedObject");
+    if (message.find(replacement_character) != std::string_view::npos) {
+      return damaged("it was copied as text, which replaced bytes by U+FFFD");
+    }
+    return damaged("the " + std::to_string(message.size()) +
+                   " bytes after the provider's name are not an EncryptedObject");
   }
   if (const auto checked = check(value.object); !checked) return checked.error();
   return value;

@@ -29,6 +29,9 @@ struct NotKmsV2 {
 /// True if the bytes begin as the API server's values do: encrypted, JSON or protobuf.
 [[nodiscard]] bool begins_as_stored(std::string_view bytes);
 
+/// The error for bytes that the API server does not store. It names the command to use.
+[[nodiscard]] Error not_a_value(std::string_view bytes);
+
 /// `dek_source` is the plaintext of object.encrypted_dek_source(). The data is bound to `etcd_key`: a value
 /// opens only under its own key. Formats (k8s.io/apiserver, encrypt/aes/aes_extended_nonce.go and
 /// aes_gcm.go):

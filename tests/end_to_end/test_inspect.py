@@ -103,13 +103,125 @@ def test_the_plaintext_shows_only_when_it_is_revealed():
     lambda value: "".join(f"\\x{byte:02x}" for byte in value).encode() + b"\n",
     base64.b64encode,
     base64.encodebytes,
-], ids=["raw", "line", "key-and-value", "hex", "HEX", "escaped", "base64", "base64-lines"])
+    lambda value: value + b"\r\n",
+    lambda value: b'{"level":"warn","ts":"2026-11-29T23:00:00Z","msg":"retrying of unary invoker failed"}\n' + value + b"\n",
+    lambda value: json.dumps({"header": {"revision": 5}, "kvs": [{"value": base64.b64encode(value).decode()}]}, indent=2).encode(),
+    lambda value: json.dumps({"value": base64.b64encode(value).decode(), "version": 1}).encode(),
+    lambda value: json.dumps(base64.b64encode(value).decode()).encode(),
+], ids=["raw", "line", "key-and-value", "hex", "HEX", "escaped", "base64", "base64-lines", "CR-LF", "log-line", "pretty-json",
+        "kvs[0]", "json-string"])
 def test_each_form_is_found_out(form, directory):
     value, key_id = stored_value()
     (directory / "value").write_bytes(form(value))
     for source in (["--file", directory / "value"], []):
         report = report_of(b"" if source else form(value), *source, "--key", KEY)
         assert (report["keyId"], report["object"]["bytes"]) == (key_id, len(OBJECT))
+
+
+def as_json(value):
+    pair = {"key": base64.b64encode(KEY.encode()).decode(), "value": base64.b64encode(value).decode()}
+    return json.dumps({"header": {"revision": 5}, "kvs": [pair], "count": 1}).encode()
+
+
+def go_quoted(data):
+    """As fmt's %q: characters as they are, other bytes as \\xNN."""
+    escapes = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\v": "\\v", '"': '\\"', "\\": "\\\\"}
+    text = ""
+    for char in data.decode("utf-8", "surrogateescape"):
+        if "\udc80" <= char <= "\udcff":
+            text += f"\\x{ord(char) - 0xDC00:02x}"
+        elif char in escapes:
+            text += escapes[char]
+        elif char < " " or char == "\x7f":
+            text += f"\\x{ord(char):02x}"
+        else:
+            text += char if char.isprintable() else f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
+    return f'"{text}"'
+
+
+def as_fields(value):
+    key = go_quoted(KEY.encode())
+    return f'"ClusterID" : 1\n"Revision" : 5\n"Key" : {key}\n"Version" : 1\n"Value" : {go_quoted(value)}\n"Lease" : 0\n"Count" : 1\n'.encode()
+
+
+def escaped(data):
+    return "".join(f"\\x{byte:02x}" for byte in data).encode()
+
+
+def hexdump_c(data):
+    """As `hexdump -C`, which not every machine has."""
+    lines = []
+    for at in range(0, len(data), 16):
+        row = data[at:at + 16]
+        digits = row[:8].hex(" ") + "  " + row[8:].hex(" ")
+        lines.append(f"{at:08x}  {digits:<49}  |{''.join(chr(c) if 32 <= c < 127 else '.' for c in row)}|")
+    return "\n".join([*lines, f"{len(data):08x}", ""]).encode()
+
+
+def xxd(data):
+    lines = []
+    for at in range(0, len(data), 16):
+        row = data[at:at + 16]
+        lines.append(f"{at:08x}: {row.hex(' ', -2):<39}  {''.join(chr(c) if 32 <= c < 127 else '.' for c in row)}\n")
+    return "".join(lines).encode()
+
+
+RAW = KEY.encode() + b"\n%b\n"
+
+
+@pytest.mark.parametrize("form", [
+    as_json, as_fields,
+    lambda value: escaped(KEY.encode()) + b"\n" + escaped(value) + b"\n",
+    lambda value: hexdump_c(RAW % value),
+    lambda value: xxd(RAW % value),
+    lambda value: (RAW % value).hex().encode(),
+    lambda value: base64.b64encode(RAW % value),
+    lambda value: KEY.encode() + b"\r\n" + value + b"\r\n",
+], ids=["json", "fields", "hex-lines", "hexdump", "xxd", "hex", "base64", "CR-LF"])
+def test_the_key_is_known_in_each_form_that_has_it(form):
+    for plaintext in (OBJECT, b"k8s\x00" + bytes(400)):
+        dek = os.urandom(32)
+        value, key_id = stored_value(dek_source=dek, encrypted_data=seal_object(dek, TYPE.HKDF_SHA256_XNONCE_AES_GCM_SEED, plaintext=plaintext))
+        report = report_of(form(value))
+        assert (report["etcdKey"], report["keyId"], report["object"]["bytes"]) == (KEY, key_id, len(plaintext))
+
+
+def test_repeated_lines_of_a_dump_are_filled_in():
+    value, _ = stored_value(annotations={"a.b": bytes(100)})
+    shortened, last = [], None
+    for line in hexdump_c(value).decode().splitlines():
+        if last and line[8:] == last[8:]:
+            if shortened[-1] != "*":
+                shortened.append("*")
+        else:
+            shortened.append(line)
+            last = line
+    assert "*" in shortened
+    assert report_of("\n".join(shortened).encode(), "--header-only")["annotations"]["a.b"] == base64.b64encode(bytes(100)).decode()
+
+
+@pytest.mark.parametrize("form", [
+    lambda raw: raw + raw,
+    lambda raw: raw + b"/registry/secrets/default/plain\nk8s\x00\x0a\n",
+    lambda raw: base64.b64encode(raw + raw),
+    lambda raw: b"".join(escaped(line) + b"\n" for line in raw.split(b"\n", 1) * 2),
+    lambda raw: json.dumps({"kvs": [{"value": ""}, {"value": ""}]}).encode(),
+    lambda raw: b'"Key" : "/a"\n"Value" : "x"\n"Key" : "/b"\n"Value" : "y"\n',
+], ids=["raw", "raw-and-plain", "base64", "hex-lines", "json", "fields"])
+def test_several_values_are_refused_by_name(form):
+    value, _ = stored_value()
+    done = inspect(form(RAW % value))
+    assert done.returncode == 2, done
+    assert b"there is more than one value; give one: etcdctl get KEY, without --prefix" in done.stderr
+
+
+def test_a_value_that_a_terminal_or_an_editor_changed_says_so():
+    value, _ = stored_value()
+    through_terminal = inspect((RAW % value).replace(b"\n", b"\r\n"))
+    assert through_terminal.returncode == 2
+    assert b"the value came through a terminal, which changed its line feeds; run the command without a terminal" in through_terminal.stderr
+    pasted = inspect(value.decode(errors="replace").encode())
+    assert pasted.returncode == 2 and b"it was copied as text" in pasted.stderr
 
 
 def test_the_key_before_the_value_is_taken():
@@ -177,11 +289,22 @@ def test_the_header_of_a_foreign_plugin_is_shown():
     (b"k8s:enc:kms:v1:old:\x00\x20", [], 1, "the value is encrypted by KMS v1; only values of KMS v2 can be inspected"),
     (b"k8s:enc:aescbc:v1:key1:\x00", [], 1, "the value is encrypted by 'aescbc', not by KMS v2"),
     (b"k8s:enc:secretbox:v1:key1:\x00", [], 1, "the value is encrypted by 'secretbox', not by KMS v2"),
-    (b"hello\x1b[2J", [], 1, "the value does not begin with k8s:enc:, but with 'hello\\x1b[2J'; name its --encoding if it is no raw value"),
-    (b"", [], 2, "there is no value: nothing was read"),
+    (b"hello\x1b[2J", [], 2, "standard input: this is not a value from etcd: it begins with 'hello\\x1b[2J'; use: etcdctl get KEY --print-value-only"),
+    (b"hello", ["--encoding", "raw"], 2, "this is not a value from etcd: it begins with 'hello'; use: etcdctl get KEY"),
+    (b"", [], 2, "standard input: there is no value: nothing was read"),
+    (b"\n", [], 2, "standard input: there is no value: nothing was read"),
+    (b'{"header":{"revision":5}}', [], 2, "standard input: etcd has no such key"),
+    (b'{"header":{"revision":5},"kvs":[]}', [], 2, "standard input: etcd has no such key"),
+    (b'"ClusterID" : 1\n"Revision" : 5\n"More" : false\n"Count" : 0\n', [], 2, "standard input: etcd has no such key"),
+    (b'{"a": 1}', [], 2, "standard input: this JSON is neither an answer of etcdctl nor an object"),
+    (b'{"kvs": [', [], 2, "standard input: the input begins as JSON and is not JSON"),
+    (b'{"level":"warn","ts":"2026","msg":"retrying of unary invoker failed"}\n', [], 2, "standard input: there is no value"),
+    (b"Error: context deadline exceeded\n", [], 2, "standard input: this is an error of etcdctl: Error: context deadline exceeded"),
+    (b"0000000 386b 3a73 6e65\n0000006\n", [], 2, "standard input: this is not a value from etcd: it begins with '0000000 386b"),
+    (b"00000000  6b 38 73 3a  |k8s:|\n00000010\n", [], 2, "standard input: the dump has a gap; use: etcdctl get KEY"),
     (b"k8s:enc:kms:v2:mock", [], 2, "the value is damaged: it ends within the provider's name; "),
     (b"k8s:enc:kms:v2:mock:", [], 2, "the value is damaged: it has no encrypted data; "),
-    (b"k8s:enc:kms:v2:mock:" + b"\xff" * 9, [], 2, "the value is damaged: behind the provider's name stand 9 bytes that are no EncryptedObject; "),
+    (b"k8s:enc:kms:v2:mock:" + b"\xff" * 9, [], 2, "the value is damaged: the 9 bytes after the provider's name are not an EncryptedObject; "),
     (b"6b38733a656e633a6", [], 2, "standard input: the value is not hex: it has an odd number of digits; it may have been cut off"),
     (b"xyz", ["--encoding", "hex"], 2, "standard input: the value is not hex: it has other characters than hexadecimal digits"),
     (b"!!", ["--encoding", "base64"], 2, "standard input: the value is not base64; it may have been cut off"),
