@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
 #include <sstream>
 
 #include "common/cli/exit_code.h"
@@ -49,21 +48,6 @@ std::vector<std::string> long_options(const CLI::App& command) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
   return names;
-}
-
-/// Levenshtein's distance in one row of memory.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
 }
 
 /// "-name" or "-name=value" with a name of two letters or more: how Go writes long options.
@@ -139,20 +123,6 @@ Duration read_duration(const std::string& name, const std::string& text, Duratio
 
 }  // namespace
 
-void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw_errno("write to standard output");
-}
-
-std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
-  const auto best = std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
-    return distance(word, a) < distance(word, b);
-  });
-  if (best == candidates.end() || distance(word, *best) > std::max<std::size_t>(2, word.size() / 3))
-    return "";
-  return *best;
-}
-
 CommandLine::CommandLine(std::string program, const std::string& purpose, std::string env_prefix)
     : program_(std::move(program)), env_prefix_(std::move(env_prefix)), app_(purpose, program_) {
   app_.set_help_flag("-h,--help", "Print this help and exit");
@@ -199,7 +169,7 @@ int CommandLine::run(int argc, const char* const* argv) {
                                    [](const Command& command) { return command.app->parsed(); });
   if (chosen == commands_.end()) return usage_error("no command (see '" + program_ + " --help')");
   try {
-    return check_output(chosen->run());
+    return finish(chosen->run(), "");
   } catch (const Error& error) {
     if (error.code() == ErrorCode::invalid_input) return usage_error(error.line());
     std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
@@ -211,9 +181,9 @@ int CommandLine::run(int argc, const char* const* argv) {
 }
 
 /// A command that failed keeps its code.
-int CommandLine::check_output(int code) const {
+int CommandLine::finish(int code, const std::string& output) const {
   try {
-    flush_output();
+    print(output);
     return code;
   } catch (const Error& error) {
     std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
@@ -236,8 +206,7 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
   } catch (const CLI::Success& help_or_version) {
     std::ostringstream text;
     app_.exit(help_or_version, text);
-    std::fputs(text.str().c_str(), stdout);
-    return check_output(exit_code::ok);
+    return finish(exit_code::ok, text.str());
   } catch (const CLI::ParseError& error) {
     return usage_error(describe(error));
   }
@@ -312,13 +281,9 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
   if (!unknown.starts_with("-")) {
     std::vector<std::string> commands;
     for (const CLI::App* sub : app_.get_subcommands({})) commands.push_back(sub->get_name());
-    const std::string near = nearest(unknown, commands);
-    return "unexpected argument '" + unknown + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
-           see_help;
+    return "unexpected argument '" + unknown + "'" + did_you_mean(unknown, commands) + see_help;
   }
-  const std::string near = nearest(unknown, options);
-  return "unknown option '" + unknown + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?") +
-         see_help;
+  return "unknown option '" + unknown + "'" + did_you_mean(unknown, options) + see_help;
 }
 
 CLI::Option* add_duration(CLI::App& command, const std::string& name, std::optional<Duration>& value,
@@ -336,9 +301,10 @@ CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& 
       ->run_callback_for_default(false);
 }
 
-void flush_output() {
+void print(std::string_view text) {
   errno = 0;
-  if (std::fflush(stdout) != 0) throw_errno("write to standard output");
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  if (!written || std::fflush(stdout) != 0) throw_errno("write to standard output");
   if (std::ferror(stdout) != 0) throw Error("cannot write to standard output");
 }
 

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/text/nearest.h"
 #include "common/text/time.h"
 
 namespace kms {
@@ -69,8 +70,8 @@ class CommandLine {
 
  private:
   [[nodiscard]] std::vector<std::string> normalized(int argc, const char* const* argv) const;
-  /// `code`, or a failure if stdout could not be written.
-  [[nodiscard]] int check_output(int code) const;
+  /// Writes the output. `code`, or a failure if output was lost.
+  [[nodiscard]] int finish(int code, const std::string& output) const;
   void add_environment(CLI::App& command) const;
   void warn_of_unknown_environment() const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
@@ -120,14 +121,8 @@ enum class OutputFormat { text, json };
 /// Adds `-o, --format {text,json}`.
 CLI::Option* add_format(CLI::App& command, OutputFormat& format);
 
-/// Writes to standard output, now. Throws Error if it cannot.
+/// Writes the text to stdout at once. Throws Error if it or an earlier output was lost. run() checks for lost
+/// output after every command; this is for large texts and for commands that go on.
 void print(std::string_view text);
-
-/// Writes what stdout still buffers. Throws Error if that or an earlier output was lost. run() calls it after
-/// every command.
-void flush_output();
-
-/// The candidate nearest to `word`; "" if none is near enough to be a typing error.
-[[nodiscard]] std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace kms

@@ -6,6 +6,7 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
+#include <cctype>
 #include <string_view>
 #include <vector>
 
@@ -63,6 +64,11 @@ Outcome<> from_json(const std::string& text, Message& message) {
   // The lines after the first show the place in the text, which may be a secret.
   const std::string_view cause(status.message().data(), status.message().size());
   return Error(std::string(cause.substr(0, cause.find('\n'))), "", ErrorCode::invalid_input);
+}
+
+std::string enum_name(std::string word) {
+  for (char& c : word) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return word;
 }
 
 void make_fields_utf8(Message& message) {

@@ -30,6 +30,9 @@ enum class JsonLayout {
 /// Fills `message`. Refuses unknown fields. The Error's cause is one line.
 Outcome<> from_json(const std::string& text, google::protobuf::Message& message);
 
+/// The name of an enum's value for a word that people write: "KEY_ID_EMPTY" for "key-id-empty".
+[[nodiscard]] std::string enum_name(std::string word);
+
 /// Replaces bytes that are not UTF-8 in every string field, at any depth. Protobuf does not send such a
 /// field, and file names and a plugin's output may hold any byte.
 void make_fields_utf8(google::protobuf::Message& message);

@@ -52,7 +52,7 @@ int run_encrypt(const CallOptions& options) {
   request.set_plaintext(read_stdin());
   request.set_uid(options.uid);
   const auto sealed = PluginClient(options).call("Encrypt", request, &PluginClient::Stub::Encrypt);
-  std::printf("%s\n", to_json(sealed, JsonLayout::line).c_str());
+  print(to_json(sealed, JsonLayout::line) + "\n");
   return exit_code::ok;
 }
 
@@ -68,7 +68,7 @@ int run_decrypt(const CallOptions& options) {
   *request.mutable_annotations() = sealed.annotations();
   auto answer = PluginClient(options).call("Decrypt", request, &PluginClient::Stub::Decrypt);
   const WipeAtEnd wiping(*answer.mutable_plaintext());
-  std::fwrite(answer.plaintext().data(), 1, answer.plaintext().size(), stdout);
+  print(answer.plaintext());
   return exit_code::ok;
 }
 

@@ -43,7 +43,7 @@ int run_config(const ConfigOptions& options) {
   const auto status =
       ControlClient(options).call(mock_kms::v1::ReadConfigRequest(), &ControlClient::Stub::ReadConfig);
   if (options.format == OutputFormat::json) {
-    std::printf("%s", to_json(status, JsonLayout::document).c_str());
+    print(to_json(status, JsonLayout::document));
   } else {
     print_config(status);
   }

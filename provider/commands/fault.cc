@@ -44,12 +44,6 @@ struct FaultOptions : ProviderOptions {
   std::uint32_t mib = 0;
 };
 
-/// "FAILED_PRECONDITION" for "failed-precondition".
-std::string enum_name(std::string word) {
-  for (char& c : word) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return word;
-}
-
 /// "key-id-empty" for "KEY_ID_EMPTY".
 std::string option_word(std::string name) {
   for (char& c : name) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -223,7 +217,7 @@ int run_list(const FaultOptions& options) {
   const auto list =
       ControlClient(options).call(mock_kms::v1::ListFaultsRequest(), &ControlClient::Stub::ListFaults);
   if (options.format == OutputFormat::json) {
-    std::printf("%s", to_json(list, JsonLayout::document).c_str());
+    print(to_json(list, JsonLayout::document));
     return exit_code::ok;
   }
   std::printf("%-24s %-9s %-10s %8s %8s  %s\n", "NAME", "FROM", "STATE", "MATCHED", "APPLIED", "FAULT");

@@ -198,8 +198,7 @@ int run_inspect(const InspectOptions& options) {
   std::string text = options.format == OutputFormat::json ? to_json(report, JsonLayout::document)
                                                           : report_text(report, options.reveal);
   const WipeAtEnd wiping_text(text);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  flush_output();
+  print(text);
   decrypted.value();
   return exit_code::ok;
 }

@@ -60,7 +60,7 @@ int print_calls(ControlClient& client, const JournalOptions& options) {
       }
       request.set_after(call.number());
     }
-    flush_output();
+    print("");
     if (!options.follow) return exit_code::ok;
     request.set_wait_milliseconds(1000);
   }
@@ -69,7 +69,7 @@ int print_calls(ControlClient& client, const JournalOptions& options) {
 int print_counts(ControlClient& client, const JournalOptions& options) {
   const auto counts = client.call(mock_kms::v1::CountCallsRequest(), &ControlClient::Stub::CountCalls);
   if (options.format == OutputFormat::json) {
-    std::printf("%s", to_json(counts, JsonLayout::document).c_str());
+    print(to_json(counts, JsonLayout::document));
     return exit_code::ok;
   }
   std::printf("%-7s %-19s %9s %9s\n", "METHOD", "CODE", "CALLS", "FAULTED");
@@ -93,7 +93,7 @@ int print_plaintexts(ControlClient& client, const JournalOptions& options) {
   request.set_reveal(options.reveal);
   const auto reply = client.call(request, &ControlClient::Stub::LastPlaintexts);
   if (options.format == OutputFormat::json) {
-    std::printf("%s", to_json(reply, JsonLayout::document).c_str());
+    print(to_json(reply, JsonLayout::document));
     return exit_code::ok;
   }
   if (reply.has_encrypt()) print_plaintext("Encrypt", reply.encrypt(), options.reveal);
@@ -111,7 +111,7 @@ int run_journal(const JournalOptions& options) {
 int run_metrics(const ProviderOptions& options) {
   const auto reply =
       ControlClient(options).call(mock_kms::v1::ReadMetricsRequest(), &ControlClient::Stub::ReadMetrics);
-  std::printf("%s", reply.text().c_str());
+  print(reply.text());
   return exit_code::ok;
 }
 

@@ -38,7 +38,7 @@ int run_keys(const KeyOptions& options) {
   const auto list =
       ControlClient(options).call(mock_kms::v1::ListKeysRequest(), &ControlClient::Stub::ListKeys);
   if (options.format == OutputFormat::json) {
-    std::printf("%s", to_json(list, JsonLayout::document).c_str());
+    print(to_json(list, JsonLayout::document));
     return exit_code::ok;
   }
   std::printf("%-10s %-21s %s\n", "VERSION", "SINCE", "KEY ID");

@@ -2,7 +2,6 @@
 
 #include <absl/strings/escaping.h>
 #include <absl/strings/str_replace.h>
-#include <absl/strings/str_split.h>
 #include <google/protobuf/struct.pb.h>
 
 #include <algorithm>
@@ -39,9 +38,19 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(white_space) - first + 1);
 }
 
+/// The lines that are not empty.
 std::vector<std::string_view> lines_of(std::string_view text) {
-  return absl::StrSplit(text, absl::ByAnyChar("\r\n"), absl::SkipEmpty());
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const auto end = std::min(text.find_first_of("\r\n"), text.size());
+    if (end > 0) lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
+
+/// Abseil's own type where it was built for C++14.
+absl::string_view for_absl(std::string_view text) { return {text.data(), text.size()}; }
 
 /// The end of a line with a key that a stored value follows; npos if `text` does not begin with one.
 std::size_t end_of_key_line(std::string_view text) {
@@ -76,7 +85,7 @@ Outcome<InspectInput> decode_raw(std::string text) {
 }
 
 Outcome<std::string> hex_bytes(std::string_view text) {
-  std::string digits = absl::StrReplaceAll(text, {{"\\x", ""}});
+  std::string digits = absl::StrReplaceAll(for_absl(text), {{"\\x", ""}});
   std::erase_if(digits, [](unsigned char c) { return std::isspace(c) != 0; });
   if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isxdigit(c) != 0; })) {
     return Error("the value is not hex: it has other characters than hexadecimal digits");
@@ -106,7 +115,7 @@ Outcome<InspectInput> decode_hex(std::string_view text) {
 
 Outcome<std::string> base64_bytes(std::string_view text) {
   std::string bytes;
-  if (absl::Base64Unescape(text, &bytes)) return bytes;
+  if (absl::Base64Unescape(for_absl(text), &bytes)) return bytes;
   return Error("the value is not base64", "it may have been cut off");
 }
 
@@ -151,7 +160,7 @@ Outcome<InspectInput> decode_json(const std::string& text) {
   if (const Value* pairs = field(json, "kvs")) return decode_pairs(*pairs);
   if (field(json, "header") != nullptr) return no_such_key();
   if (field(json, "kind") != nullptr) return InspectInput{text, ""};
-  if (field(json, "key") != nullptr) return decode_pair(json);
+  if (field(json, "key") != nullptr || field(json, "value") != nullptr) return decode_pair(json);
   return Error("this JSON is neither an answer of etcdctl nor an object that the API server stores",
                best_command);
 }
@@ -188,7 +197,7 @@ Outcome<std::string> unquoted(std::string_view quoted) {
       if (number.size() != digits || !bytes) return broken;
       if (letter == 'x') {
         character = *bytes;
-      } else if (!absl::CUnescape(quoted.substr(0, 2 + digits), &character)) {
+      } else if (!absl::CUnescape(for_absl(quoted.substr(0, 2 + digits)), &character)) {
         return broken;
       }
       text += character;
