@@ -168,6 +168,7 @@ int CommandLine::run(int argc, const char* const* argv) {
   const auto chosen = std::find_if(commands_.begin(), commands_.end(),
                                    [](const Command& command) { return command.app->parsed(); });
   if (chosen == commands_.end()) return usage_error("no command (see '" + program_ + " --help')");
+  if (chosen->long_running) warn_of_unknown_environment(*chosen->app);
   try {
     return finish(chosen->run(), "");
   } catch (const Error& error) {
@@ -215,7 +216,6 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
                            : log_level_ == "error"   ? log::Level::error
                                                      : log::Level::info;
   log::configure(program_, level, log_format_ == "json" ? log::Format::json : log::Format::text);
-  warn_of_unknown_environment();
   return std::nullopt;
 }
 
@@ -247,15 +247,17 @@ void CommandLine::add_environment(CLI::App& command) const {
   }
 }
 
-void CommandLine::warn_of_unknown_environment() const {
+void CommandLine::warn_of_unknown_environment(const CLI::App& command) const {
   std::vector<std::string> known;
   collect_environment(app_, env_prefix_, known);
+  std::vector<std::string> own;
+  collect_environment(command, env_prefix_, own);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view variable(*entry);
     const std::string name(variable.substr(0, variable.find('=')));
     if (!name.starts_with(env_prefix_) || std::find(known.begin(), known.end(), name) != known.end())
       continue;
-    const std::string near = nearest(name, known);
+    const std::string near = nearest(name, own);
     log::warning("unknown environment variable " + name + " has no effect" +
                  (near.empty() ? "" : "; did you mean " + near + "?"));
   }

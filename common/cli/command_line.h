@@ -2,7 +2,7 @@
 //
 // main makes one, adds the commands and calls run(). The shared rules:
 //   - each long option `--some-name` has the environment variable PREFIX_SOME_NAME; the option wins;
-//   - a variable with the prefix that no option reads causes a warning;
+//   - a long-running command warns of a variable with the prefix that no option reads;
 //   - Go's single-dash long options work (`-listen-addr=...`);
 //   - a wrong option is one line on stderr that suggests the nearest option, and exit code 2;
 //   - every command has `--help`, `--version`, `--log-level` and `--log-format`.
@@ -24,7 +24,8 @@ namespace kms {
 /// One command of a program. The file that defines it adds the options and owns their values.
 struct Command {
   CLI::App* app;
-  std::function<int()> run;  ///< returns the exit code, or throws Error
+  std::function<int()> run;   ///< returns the exit code, or throws Error
+  bool long_running = false;  ///< warns of unknown environment variables; the others stay quiet
 };
 
 class CommandLine {
@@ -73,7 +74,7 @@ class CommandLine {
   /// Writes the output. `code`, or a failure if output was lost.
   [[nodiscard]] int finish(int code, const std::string& output) const;
   void add_environment(CLI::App& command) const;
-  void warn_of_unknown_environment() const;
+  void warn_of_unknown_environment(const CLI::App& command) const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
 
   std::string program_;

@@ -1,11 +1,11 @@
 // `status`, `encrypt` and `decrypt`: one call each to a running KMS v2 plugin, any plugin.
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 
 #include "common/cli/exit_code.h"
 #include "common/crypto/secret_bytes.h"
+#include "common/io/fd.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -19,20 +19,17 @@ struct CallOptions : PluginOptions {
   OutputFormat format = OutputFormat::text;
 };
 
-/// All of stdin. The caller wipes a secret; a buffer that grew left copies in freed memory.
-std::string read_stdin() {
-  std::string text;
-  text.reserve(1 << 16);
-  std::array<char, 4096> part{};
-  while (true) {
-    const ssize_t got = ::read(STDIN_FILENO, part.data(), part.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw_errno("read standard input");
-    if (got == 0) break;
-    text.append(part.data(), static_cast<std::size_t>(got));
-  }
-  OPENSSL_cleanse(part.data(), part.size());
-  return text;
+/// The limit of gRPC servers for a message, unless they set another one.
+constexpr std::size_t max_message = std::size_t{4} * 1024 * 1024;
+/// Less than a message: the ciphertext, the key id and the annotations must fit into one as well.
+constexpr std::size_t max_plaintext = max_message - std::size_t{64} * 1024;
+
+std::string read_input(std::size_t max) {
+  std::string text = read_at_most(STDIN_FILENO, max, "standard input");
+  if (text.size() <= max) return text;
+  throw Error("standard input is larger than " + std::to_string(max) + " bytes",
+              "KMS v2 plugins encrypt keys of some 32 bytes, and gRPC servers accept messages up to 4 MiB",
+              ErrorCode::invalid_input);
 }
 
 int run_status(const CallOptions& options) {
@@ -49,7 +46,7 @@ int run_status(const CallOptions& options) {
 int run_encrypt(const CallOptions& options) {
   v2::EncryptRequest request;
   const WipeAtEnd wiping(*request.mutable_plaintext());
-  request.set_plaintext(read_stdin());
+  request.set_plaintext(read_input(max_plaintext));
   request.set_uid(options.uid);
   const auto sealed = PluginClient(options).call("Encrypt", request, &PluginClient::Stub::Encrypt);
   print(to_json(sealed, JsonLayout::line) + "\n");
@@ -58,7 +55,7 @@ int run_encrypt(const CallOptions& options) {
 
 int run_decrypt(const CallOptions& options) {
   v2::EncryptResponse sealed;
-  if (const auto read = from_json(read_stdin(), sealed); !read) {
+  if (const auto read = from_json(read_input(2 * max_message), sealed); !read) {
     throw read.error().within("standard input is not the JSON that `encrypt` prints");
   }
   v2::DecryptRequest request;

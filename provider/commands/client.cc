@@ -23,6 +23,13 @@ std::string next_step_after(int connect_error) {
   return "start one with 'mock-kms-provider serve', or name its socket with --socket or --control-socket";
 }
 
+/// The answer of a plugin may be larger than gRPC's default of 4 MiB.
+std::shared_ptr<grpc::Channel> channel_over(UniqueFd connection) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  return grpc::CreateCustomInsecureChannelFromFd(authority, connection.release(), arguments);
+}
+
 /// A provider that takes over has no control socket for a moment, while the KMS socket always has a listener.
 /// Returns an empty descriptor and sets errno if there is no provider.
 UniqueFd connect_in_time(const Endpoint& control, const std::string& kms_socket, Duration timeout) {
@@ -61,7 +68,7 @@ std::unique_ptr<PluginClient::Stub> PluginClient::connect() const {
   const auto endpoint = Endpoint::parse(options_.socket);
   if (!endpoint) throw endpoint.error().within("--socket").with(ErrorCode::invalid_input);
   if (UniqueFd connection = connect_to(*endpoint)) {
-    return std::make_unique<Stub>(grpc::CreateInsecureChannelFromFd(authority, connection.release()));
+    return std::make_unique<Stub>(channel_over(std::move(connection)));
   }
   throw Error("cannot connect to " + options_.socket + ": " + errno_text(errno),
               "start a plugin there with: mock-kms-provider --listen-addr " + options_.socket,
@@ -90,7 +97,7 @@ void ControlClient::connect() {
     throw Error("cannot reach a provider on " + endpoint_.uri() + ": " + errno_text(error),
                 next_step_after(error), ErrorCode::unreachable);
   }
-  stub_ = std::make_unique<Stub>(grpc::CreateInsecureChannelFromFd(authority, connection.release()));
+  stub_ = std::make_unique<Stub>(channel_over(std::move(connection)));
 }
 
 bool ControlClient::leave_ending_provider(const grpc::Status& status, Clock::time_point until) {

@@ -45,7 +45,7 @@ void print_step(const StepStatus& step, int number) {
 
 void print_scenario(const ScenarioStatus& status, OutputFormat format) {
   if (format == OutputFormat::json) {
-    std::printf("%s", to_json(status, JsonLayout::document).c_str());
+    write_output(to_json(status, JsonLayout::document));
     return;
   }
   if (status.state() == ScenarioStatus::NONE) {
@@ -76,9 +76,10 @@ bool succeeded(const ScenarioStatus& status) {
 /// With --wait it fails if a step failed or the scenario was stopped.
 int run_scenario(const ScenarioOptions& options) {
   const auto text = options.file == "-" ? read_standard_input() : read_text_file(options.file);
-  const Scenario scenario = valid_input(!text ? text.error() : parse_scenario(*text));
+  const auto scenario = !text ? text.error() : parse_scenario(*text);
+  if (!scenario) throw scenario.error().within(options.file).with(ErrorCode::invalid_input);
   ControlClient client(options);
-  auto status = client.call(scenario, &ControlClient::Stub::RunScenario);
+  auto status = client.call(*scenario, &ControlClient::Stub::RunScenario);
   while (options.wait && status.state() == ScenarioStatus::RUNNING) {
     std::this_thread::sleep_for(poll_interval);
     status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);

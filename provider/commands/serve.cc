@@ -286,7 +286,7 @@ Command serve_command(CommandLine& line, Clock::time_point begun) {
   const auto options = std::make_shared<ServeOptions>();
   add_options(command, *options);
   options->vault.add_options(line, command);
-  return {&command, [options, begun] { return run(*options, begun); }};
+  return {&command, [options, begun] { return run(*options, begun); }, true};
 }
 
 }  // namespace kms::provider

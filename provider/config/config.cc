@@ -7,6 +7,7 @@
 #include "common/crypto/sha256.h"
 #include "common/io/fd.h"
 #include "common/text/protobuf.h"
+#include "common/text/user_json.h"
 #include "provider/faults/presets.h"
 
 namespace kms::provider {
@@ -16,75 +17,81 @@ using mock_kms::v1::Fault;
 using mock_kms::v1::ProviderConfig;
 using mock_kms::v1::Scenario;
 
-/// Completes one fault in place. `what` names it in errors: "fault 3".
-Outcome<> complete(Fault& fault, const std::string& what, const std::string& default_name,
+/// Completes one fault. `place` names it in errors, in the words of the file: "faults[0]".
+Outcome<> complete(Fault& fault, const std::string& place, const std::string& default_name,
                    std::set<std::string>& names) {
   auto whole = complete_fault(fault);
-  if (!whole) return whole.error().within(what);
+  if (!whole) return whole.error().within(place);
   fault = *std::move(whole);
   if (fault.name().empty()) fault.set_name(default_name);
   if (names.insert(fault.name()).second) return {};
-  return Error(what + ": another fault is named '" + fault.name() + "'", "give it another name");
+  return Error(place + ": another fault is named '" + fault.name() + "'", "give it another name");
 }
 
-Outcome<> complete(Scenario::Step& step, const std::string& number, std::set<std::string>& names) {
-  const std::string what = "step " + number;
+Outcome<> check_times(const Scenario::Step& step, const std::string& place) {
   const Duration at = from_proto(step.at());
-  if (at < Duration{0})
-    return Error(what + ": it begins before the scenario", "'at' counts from the scenario's begin");
-  switch (step.action().kind_case()) {
-    case Scenario::Action::KIND_NOT_SET:
-      return Error(what + " does nothing", "'do' holds a fault or a rotation");
-    case Scenario::Action::kRotate:
-      if (!step.has_until()) return {};
-      return Error(what + ": a rotation has no end", "'until' is for faults");
-    case Scenario::Action::kFault:
-      break;
+  if (at < Duration{0}) {
+    return Error(place + ": it begins before the scenario", "'at' counts from the scenario's begin");
   }
-  if (step.has_until() && from_proto(step.until()) <= at) {
-    return Error(what + " ends before it begins", "'until' counts from the scenario's begin, as 'at' does");
+  if (!step.has_until()) return {};
+  if (step.action().has_rotate()) return Error(place + ": a rotation has no end", "'until' is for faults");
+  if (from_proto(step.until()) > at) return {};
+  return Error(place + ": it ends before it begins",
+               "'until' counts from the scenario's begin, as 'at' does");
+}
+
+Outcome<> complete(Scenario::Step& step, const std::string& place, const std::string& default_name,
+                   std::set<std::string>& names) {
+  if (step.action().kind_case() == Scenario::Action::KIND_NOT_SET) {
+    return Error(place + ": it does nothing", "'do' holds a fault or a rotation");
   }
+  if (const auto checked = check_times(step, place); !checked) return checked;
+  if (step.action().has_rotate()) return {};
   Fault& fault = *step.mutable_action()->mutable_fault();
-  if (auto completed = complete(fault, what, "step-" + number, names); !completed) return completed;
+  if (auto completed = complete(fault, place + ".do.fault", default_name, names); !completed)
+    return completed;
   if (!fault.has_late_start()) return {};
-  return Error(what + ": a late start has passed when a scenario runs",
+  return Error(place + ".do.fault: a late start has passed when a scenario runs",
                "declare it under 'faults' or by serve --fault");
+}
+
+Outcome<> complete_steps(Scenario& scenario, const std::string& place) {
+  if (scenario.steps().empty()) return Error("the scenario has no steps");
+  std::set<std::string> names;
+  for (int i = 0; i < scenario.steps_size(); ++i) {
+    auto completed = complete(*scenario.mutable_steps(i), place + "steps[" + std::to_string(i) + "]",
+                              "step-" + std::to_string(i + 1), names);
+    if (!completed) return completed;
+  }
+  return {};
 }
 
 }  // namespace
 
 Outcome<Scenario> complete_scenario(const Scenario& scenario) {
   Scenario whole = scenario;
-  if (whole.steps().empty()) return Error("the scenario has no steps");
-  std::set<std::string> names;
-  for (int i = 0; i < whole.steps_size(); ++i) {
-    if (const auto outcome = complete(*whole.mutable_steps(i), std::to_string(i + 1), names); !outcome)
-      return outcome.error();
-  }
+  if (const auto completed = complete_steps(whole, ""); !completed) return completed.error();
   return whole;
 }
 
 Outcome<Scenario> parse_scenario(const std::string& text) {
   Scenario scenario;
-  if (const auto read = from_json(text, scenario); !read)
-    return read.error().within("this is not a scenario");
+  if (const auto read = from_user_json(text, scenario); !read) return read.error();
   return complete_scenario(scenario);
 }
 
 Outcome<ProviderConfig> parse_config(const std::string& text) {
   ProviderConfig config;
-  if (const auto read = from_json(text, config); !read)
-    return read.error().within("this is not a configuration");
+  if (const auto read = from_user_json(text, config); !read) return read.error();
   std::set<std::string> names;
   for (int i = 0; i < config.faults_size(); ++i) {
-    const std::string number = std::to_string(i + 1);
-    const auto completed = complete(*config.mutable_faults(i), "fault " + number, "config-" + number, names);
+    const auto completed = complete(*config.mutable_faults(i), "faults[" + std::to_string(i) + "]",
+                                    "config-" + std::to_string(i + 1), names);
     if (!completed) return completed.error();
   }
   if (config.has_scenario()) {
-    auto scenario = complete_scenario(config.scenario());
-    if (!scenario) return scenario.error();
-    *config.mutable_scenario() = *std::move(scenario);
+    const auto completed = complete_steps(*config.mutable_scenario(), "scenario.");
+    if (!completed) return completed.error();
   }
   return config;
 }

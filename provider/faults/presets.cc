@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "common/process/signals.h"
 #include "common/text/protobuf.h"
+#include "common/text/user_json.h"
 
 namespace kms::provider {
 namespace {
@@ -180,15 +180,13 @@ Outcome<Fault> complete_fault(const Fault& fault) {
 Outcome<Fault> read_fault(const std::string& text) {
   Fault fault;
   if (text.starts_with('{')) {
-    if (const auto read = from_json(text, fault); !read) return read.error().within("this is not a fault");
+    if (const auto read = from_user_json(text, fault); !read)
+      return read.error().within("this is not a fault");
     return fault;
   }
-  std::string violation = text;
-  for (char& c : violation)
-    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  Fault::Violation parsed{};
-  if (Fault::Violation_Parse(violation, &parsed)) {
-    fault.set_violation(parsed);
+  Fault::Violation violation{};
+  if (Fault::Violation_Parse(enum_name(text), &violation)) {
+    fault.set_violation(violation);
   } else {
     fault.set_preset(text);
   }

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <vector>
 
+#include "common/text/protobuf.h"
 #include "proto/provider_faults.pb.h"
 
 namespace kms::provider {
@@ -28,11 +28,13 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-/// "Decrypt" for "decrypt"; empty for an unknown method.
-std::optional<std::string> method_named(std::string word) {
-  if (word != "status" && word != "encrypt" && word != "decrypt") return std::nullopt;
-  word[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(word[0])));
-  return word;
+/// "Decrypt" for "decrypt" in any case; empty for an unknown method.
+std::optional<std::string> method_named(const std::string& word) {
+  const std::string name = enum_name(word);
+  if (name == "STATUS") return "Status";
+  if (name == "ENCRYPT") return "Encrypt";
+  if (name == "DECRYPT") return "Decrypt";
+  return std::nullopt;
 }
 
 }  // namespace
@@ -65,18 +67,18 @@ Outcome<Expectation> Expectation::parse(std::string_view text) {
 /// Reads "decrypt" or "decrypt.NOT_FOUND".
 Outcome<> Expectation::parse_calls(std::string_view text, const std::string& word) {
   const auto dot = word.find('.');
-  if (const std::string what = word.substr(0, dot); what != "all") {
+  if (const std::string what = word.substr(0, dot); enum_name(what) != "ALL") {
     const auto method = method_named(what);
     if (!method) return bad(text, "'" + what + "' is not status, encrypt, decrypt or all");
     method_ = *method;
   }
   if (dot == std::string::npos) return {};
-  const std::string code = word.substr(dot + 1);
-  faulted_ = code == "faulted";
+  const std::string code = enum_name(word.substr(dot + 1));
+  faulted_ = code == "FAULTED";
   if (faulted_) return {};
   mock_kms::v1::Fault::Code parsed{};
   if (code != "HUNG" && !mock_kms::v1::Fault::Code_Parse(code, &parsed)) {
-    return bad(text, "gRPC has no code '" + code + "'");
+    return bad(text, "gRPC has no code '" + word.substr(dot + 1) + "'");
   }
   code_ = code;
   return {};

@@ -98,8 +98,8 @@ def replace(file, text):
 
 
 @pytest.mark.parametrize("bad, why", [
-    ("{", "this is not a configuration"),
-    ('{"faults": [{"preset": "nope"}]}', "fault 1: there is no preset 'nope'"),
+    ("{", "it is not JSON: "),
+    ('{"faults": [{"preset": "nope"}]}', "faults[0]: there is no preset 'nope'"),
     (None, "No such file or directory"),
 ])
 def test_a_bad_file_changes_nothing_and_says_why(start_provider, directory, endpoint, bad, why):
@@ -239,7 +239,7 @@ def test_a_step_that_fails_says_why(start_provider, endpoint):
 def test_a_bad_scenario_is_refused_with_the_reason(start_provider, endpoint):
     start_provider(endpoint)
     done = run_provider("scenario", "run", "-", "--socket", endpoint, input='{"steps": [{}]}')
-    assert done.returncode == 2 and "step 1 does nothing" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "steps[0]: it does nothing" in done.stderr and done.stderr.count("\n") == 1
     assert run_provider("scenario", "status", "--socket", endpoint).stdout == "there was no scenario yet\n"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import subprocess
 
 import pytest
 
@@ -29,6 +30,27 @@ def test_encrypt_and_decrypt_are_a_pair(start_provider, endpoint):
         assert set(fields) == {"ciphertext", "keyId", "annotations"}
         opened = run("decrypt", "--socket", endpoint, stdin=sealed.stdout)
         assert (opened.returncode, opened.stdout) == (0, plaintext)
+
+
+def test_input_up_to_the_limit_is_encrypted_and_more_is_refused_before_any_call(start_provider, endpoint):
+    start_provider(endpoint)
+    limit = 4 * 1024 * 1024 - 64 * 1024
+    sealed = run("encrypt", "--socket", endpoint, stdin=bytes(limit))
+    assert sealed.returncode == 0, sealed.stderr
+    assert run("decrypt", "--socket", endpoint, stdin=sealed.stdout).stdout == bytes(limit)
+    calls = json.loads(run("journal", "--counts", "--socket", endpoint, "-o", "json").stdout)
+    for command, size in (("encrypt", limit + 1), ("encrypt", 5_000_000), ("decrypt", 9_000_000)):
+        refused = run(command, "--socket", endpoint, stdin=b"x" * size)
+        assert refused.returncode == 2
+        assert "standard input is larger than" in one_line(refused)
+    assert json.loads(run("journal", "--counts", "--socket", endpoint, "-o", "json").stdout) == calls
+
+
+def test_endless_input_is_refused_at_once(start_provider, endpoint):
+    start_provider(endpoint)
+    with open("/dev/zero", "rb") as endless:
+        done = subprocess.run([binary("mock-kms-provider"), "encrypt", "--socket", endpoint], stdin=endless, capture_output=True, timeout=20)
+    assert done.returncode == 2
 
 
 def test_status_for_people_and_as_json(start_provider, endpoint):

@@ -8,7 +8,7 @@ from support.processes import binary
 from support.supervised import PLUGIN_WITH_ERRORS, Supervised, script
 
 BAD = '{"faults": [{"preset": "nope"}]}'
-WHY = "fault 1: there is no preset 'nope'"
+WHY = "faults[0]: there is no preset 'nope'"
 
 
 def provider(directory, *options):

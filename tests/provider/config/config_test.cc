@@ -30,18 +30,63 @@ TEST_CASE("a configuration that makes no sense is refused with the place and the
     const auto parsed = parse_config(text);
     return parsed.ok() ? "" : parsed.error().cause();
   };
-  CHECK(why("").starts_with("this is not a configuration: "));
-  CHECK(why(R"({"keyVersions": 1})").find("keyVersions") != std::string::npos);
-  CHECK(why(R"({"faults": [{"hang": {}}, {"preset": "nope"}]})") == "fault 2: there is no preset 'nope'");
+  CHECK(why("").starts_with("it is not JSON: "));
+  CHECK(why(R"({"keyVersions": 1})") == "unknown field 'keyVersions'; did you mean 'keyVersion'?");
+  CHECK(why(R"({"faults": [{"hang": {}}, {"preset": "nope"}]})") == "faults[1]: there is no preset 'nope'");
   CHECK(why(R"({"faults": [{"name": "a", "hang": {}}, {"name": "a", "hang": {}}]})") ==
-        "fault 2: another fault is named 'a'");
+        "faults[1]: another fault is named 'a'");
   CHECK(why(R"({"scenario": {}})") == "the scenario has no steps");
+  CHECK(why(R"({"scenario": {"steps": [{"at": "1s"}]}})").starts_with("scenario.steps[0]: it does nothing"));
+}
+
+TEST_CASE("JSON that people write names the place of a mistake in the words of the file") {
+  const auto why = [](const std::string& text) {
+    const auto parsed = parse_config(text);
+    return parsed.ok() ? "" : parsed.error().cause();
+  };
+  CHECK(why(R"({"faults": [{"hang": {}, "method": ["ENCRYPT"]}]})") ==
+        "faults[0]: unknown field 'method'; did you mean 'methods'?");
+  CHECK(why(R"({"faults": [{"hang": {}}, {"latency": {"minimum": "1s"}}]})") ==
+        "faults[1].latency: unknown field 'minimum'");
+  CHECK(why(R"({"faults": [{"hang": {}, "methods": ["encript"]}]})") ==
+        "faults[0].methods[0]: unknown name 'encript'; did you mean 'ENCRYPT'?");
+  CHECK(why(R"({"faults": [{"hang": {}, "methods": "encrypt"}]})") ==
+        "faults[0].methods: it is not a list in [ ]");
+  CHECK(why(R"({"faults": [{"hang": {}, "error": {}}]})") ==
+        "faults[0].hang: it cannot be set beside 'error'");
+  CHECK(why(R"({"faults": [{"hang": {}, "first": 1.5}]})").starts_with("faults[0].first: it is not a whole"));
+  CHECK(why(R"({"faults": [{"hang": {}, "first": 4294967296}]})").starts_with("faults[0].first: it is not"));
+  CHECK(why(R"({"faults": [{"hang": {}, "for": 30}]})").starts_with("faults[0].for: it is not a duration"));
+  CHECK(why(R"({"faults": [{"hang": {}, "for": "soon"}]})").starts_with("faults[0].for: 'soon' is not"));
+  CHECK(why(R"({"scenario": {"steps": [{"do": {"action": {}}}]}})") ==
+        "scenario.steps[0].do: unknown field 'action'");
+  CHECK(why(R"([])") == "it is not an object in { }");
+}
+
+TEST_CASE("names are read in any case and durations as options have them") {
+  const auto parsed = parse_config(R"({
+    "faults": [{"methods": ["encrypt", "Decrypt"], "for": "1m30s", "error": {"code": "not-found"}},
+               {"violation": "key-id-empty", "after": "250ms", "probability": null},
+               {"drop": "goaway", "key_id": "a*"}],
+    "scenario": {"steps": [{"at": "0s", "do": {"rotate": {"force": true}}},
+                           {"at": "1h", "do": {"fault": {"latency": {"min": "1.5s", "longTail": false}}}}]}
+  })");
+  REQUIRE_MESSAGE(parsed.ok(), parsed.error().line());
+  const auto& faults = parsed->faults();
+  CHECK(faults[0].methods(1) == mock_kms::v1::Fault::DECRYPT);
+  CHECK(faults[0].lasting().seconds() == 90);
+  CHECK(faults[0].error().code() == mock_kms::v1::Fault::NOT_FOUND);
+  CHECK(faults[1].violation() == mock_kms::v1::Fault::KEY_ID_EMPTY);
+  CHECK(faults[1].after().nanos() == 250'000'000);
+  CHECK(!faults[1].has_probability());
+  CHECK(faults[2].key_id() == "a*");
+  CHECK(parsed->scenario().steps(1).at().seconds() == 3600);
 }
 
 TEST_CASE("a refusal that quotes the input stays on one line") {
   const auto parsed = parse_config(R"({"faults": [{"preset": "two\nlines"}]})");
   REQUIRE(!parsed);
-  CHECK(parsed.error().line().starts_with("fault 1: there is no preset 'two?lines'; "));
+  CHECK(parsed.error().line().starts_with("faults[0]: there is no preset 'two?lines'; "));
 }
 
 TEST_CASE("a file that cannot be read is an outcome, not an accident") {

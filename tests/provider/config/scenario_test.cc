@@ -113,19 +113,22 @@ TEST_CASE("a scenario that makes no sense is refused with the step and the reaso
     return parsed.ok() ? "" : parsed.error().cause();
   };
   CHECK(why("{}") == "the scenario has no steps");
-  CHECK(why(R"({"steps": [{"at": "1s"}]})") == "step 1 does nothing");
-  CHECK(why(R"({"steps": [{"at": "-1s", "do": {"rotate": {}}}]})") ==
-        "step 1: it begins before the scenario");
-  CHECK(why(R"({"steps": [{"do": {"rotate": {}}, "until": "1s"}]})") == "step 1: a rotation has no end");
+  CHECK(why(R"({"steps": [{"at": "1s"}]})") == "steps[0]: it does nothing");
+  CHECK(why(R"({"steps": [{"at": "-1s", "do": {"rotate": {}}}]})").starts_with("steps[0].at: '-1s' is not a"));
+  mock_kms::v1::Scenario early;  // as a client may send it
+  early.add_steps()->mutable_action()->mutable_rotate();
+  early.mutable_steps(0)->mutable_at()->set_seconds(-1);
+  CHECK(complete_scenario(early).error().cause() == "steps[0]: it begins before the scenario");
+  CHECK(why(R"({"steps": [{"do": {"rotate": {}}, "until": "1s"}]})") == "steps[0]: a rotation has no end");
   CHECK(why(R"({"steps": [{"at": "2s", "do": {"fault": {"hang": {}}}, "until": "2s"}]})") ==
-        "step 1 ends before it begins");
+        "steps[0]: it ends before it begins");
   CHECK(why(R"({"steps": [{"do": {"fault": {"preset": "down-at-start"}}}]})") ==
-        "step 1: a late start has passed when a scenario runs");
+        "steps[0].do.fault: a late start has passed when a scenario runs");
   CHECK(
       why(R"({"steps": [{"do": {"fault": {"name": "a", "hang": {}}}}, {"do": {"fault": {"name": "a", "hang": {}}}}]})") ==
-      "step 2: another fault is named 'a'");
-  CHECK(why(R"({"steps": [{"do": {"fault": {"preset": "nope"}}}]})") == "step 1: there is no preset 'nope'");
-  CHECK(why(R"({"steps": 1})").starts_with("this is not a scenario: "));
+      "steps[1].do.fault: another fault is named 'a'");
+  CHECK(why(R"({"steps": [{"do": {"fault": {"preset": "nope"}}}]})") == "steps[0].do.fault: there is no preset 'nope'");
+  CHECK(why(R"({"steps": 1})") == "steps: it is not a list in [ ]");
 }
 
 }  // namespace

@@ -36,6 +36,8 @@ TEST_CASE("an expectation counts what it names") {
   CHECK(parsed("decrypt == 0").count(counts()) == 0);
   CHECK(parsed("encrypt.HUNG == 0").count(counts()) == 1);
   CHECK(parsed("status.faulted == 0").count(counts()) == 4);
+  CHECK(parsed("Status.unavailable == 0").count(counts()) == 3);
+  CHECK(parsed("ALL.Hung == 0").count(counts()) == 1);
 }
 
 TEST_CASE("an expectation compares") {

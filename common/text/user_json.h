@@ -1,0 +1,21 @@
+// Reads JSON that people write by hand into a protobuf message.
+//
+// It reads all that protobuf's own mapping does for the types that such files need, and more: durations in
+// Go's syntax ("1m30s"), and names of enums in any case, with '-' or '_'. Errors name the place in the file's
+// own words: "faults[0]: unknown field 'method'; did you mean 'methods'?".
+#pragma once
+
+#include <string>
+
+#include "common/error.h"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace kms {
+
+/// Fills `message`, whose fields are messages, durations, enums, texts, booleans, doubles and uint32.
+Outcome<> from_user_json(const std::string& text, google::protobuf::Message& message);
+
+}  // namespace kms
