@@ -114,7 +114,8 @@ TEST_CASE("a scenario that makes no sense is refused with the step and the reaso
   };
   CHECK(why("{}") == "the scenario has no steps");
   CHECK(why(R"({"steps": [{"at": "1s"}]})") == "steps[0]: it does nothing");
-  CHECK(why(R"({"steps": [{"at": "-1s", "do": {"rotate": {}}}]})").starts_with("steps[0].at: '-1s' is not a"));
+  CHECK(
+      why(R"({"steps": [{"at": "-1s", "do": {"rotate": {}}}]})").starts_with("steps[0].at: '-1s' is not a"));
   mock_kms::v1::Scenario early;  // as a client may send it
   early.add_steps()->mutable_action()->mutable_rotate();
   early.mutable_steps(0)->mutable_at()->set_seconds(-1);
@@ -127,7 +128,8 @@ TEST_CASE("a scenario that makes no sense is refused with the step and the reaso
   CHECK(
       why(R"({"steps": [{"do": {"fault": {"name": "a", "hang": {}}}}, {"do": {"fault": {"name": "a", "hang": {}}}}]})") ==
       "steps[1].do.fault: another fault is named 'a'");
-  CHECK(why(R"({"steps": [{"do": {"fault": {"preset": "nope"}}}]})") == "steps[0].do.fault: there is no preset 'nope'");
+  CHECK(why(R"({"steps": [{"do": {"fault": {"preset": "nope"}}}]})") ==
+        "steps[0].do.fault: there is no preset 'nope'");
   CHECK(why(R"({"steps": 1})") == "steps: it is not a list in [ ]");
 }
 
