@@ -243,7 +243,7 @@ Command build_command(CommandLine& line) {
   add_isolation_options(command, *options);
   add_report_options(command, options->report);
   add_format(command, options->format);
-  return {&command, [&command, options] { return run(command, *options); }};
+  return {&command, [&command, options] { return run(command, *options); }, true};
 }
 
 }  // namespace kms::builder

@@ -142,7 +142,7 @@ Command fetch_command(CommandLine& line) {
   command.add_option("--into", options->into, "Directory to make; it may exist if it is empty")->required();
   add_report_options(command, options->report);
   add_format(command, options->format);
-  return {&command, [options] { return run(*options); }};
+  return {&command, [options] { return run(*options); }, true};
 }
 
 }  // namespace kms::builder

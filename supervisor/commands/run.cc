@@ -212,7 +212,8 @@ Command run_command(CommandLine& line, const std::string& control) {
             auto config = supervisor_config(*options);
             if (!config) throw config.error().with(ErrorCode::invalid_input);
             return run_supervisor(*std::move(config), endpoint);
-          }};
+          },
+          true};
 }
 
 }  // namespace kms::supervisor
