@@ -43,7 +43,7 @@ struct InspectOptions {
 
 Error bad_input(std::string cause) { return {std::move(cause), "", ErrorCode::invalid_input}; }
 
-InspectInput read_input(const InspectOptions& options) {
+InspectInput read_value(const InspectOptions& options) {
   const std::string name = options.file.empty() ? "standard input" : options.file;
   UniqueFd file;
   if (!options.file.empty()) {
@@ -184,7 +184,7 @@ std::string report_text(const InspectReport& report, bool reveal) {
 
 /// 0 if the value is the expected one and opens; throws Error after the report if not.
 int run_inspect(const InspectOptions& options) {
-  const InspectInput input = read_input(options);
+  const InspectInput input = read_value(options);
   const EtcdValue value = parse_value(input.stored);
   const std::string& etcd_key = options.etcd_key.empty() ? input.etcd_key : options.etcd_key;
   if (options.reveal && etcd_key.empty()) {

@@ -45,7 +45,7 @@ void print_step(const StepStatus& step, int number) {
 
 void print_scenario(const ScenarioStatus& status, OutputFormat format) {
   if (format == OutputFormat::json) {
-    write_output(to_json(status, JsonLayout::document));
+    print(to_json(status, JsonLayout::document));
     return;
   }
   if (status.state() == ScenarioStatus::NONE) {

@@ -207,7 +207,8 @@ Command run_command(CommandLine& line, const std::string& control) {
   add_probe_options(app, *options);
   add_restart_options(app, *options);
   app.add_option("command", options->command, "The plugin and its arguments, after '--'")->required();
-  return {&app, [&control, options] {
+  return {&app,
+          [&control, options] {
             const Endpoint endpoint = control_endpoint(control);
             auto config = supervisor_config(*options);
             if (!config) throw config.error().with(ErrorCode::invalid_input);
