@@ -31,6 +31,12 @@ int run_rotate(const KeyOptions& options) {
   } else {
     std::printf("v%u -> v%u  %s\n", reply.from(), reply.to(), reply.key_id().c_str());
   }
+  if (!reply.stored()) {
+    std::fprintf(
+        stderr,
+        "mock-kms-provider: v%u is lost when the provider restarts; start it with --state-dir to keep it\n",
+        reply.to());
+  }
   return exit_code::ok;
 }
 

@@ -161,6 +161,7 @@ class Service final : public ProviderControl::CallbackService {
     reply.set_from(rotation->from);
     reply.set_to(rotation->to);
     reply.set_key_id(state_.keys.at(rotation->to)->id_text);
+    reply.set_stored(state_.versions.stored());
     return grpc::Status::OK;
   }
 

@@ -84,6 +84,9 @@ class KeyVersions {
   /// The versions that were current, newest first.
   [[nodiscard]] mock_kms::v1::KeyState state() const;
 
+  /// True if the current version survives a restart.
+  [[nodiscard]] bool stored() const { return file_.has_value(); }
+
  private:
   [[nodiscard]] mock_kms::v1::KeyState with(KeyVersion version) const;
   void make_current(KeyVersion version);

@@ -42,6 +42,18 @@ def test_rotate_goes_on_to_where_it_is_told_and_never_back_unless_forced(start_p
     assert "v6 *" in run_provider("keys", "--socket", endpoint).stdout
 
 
+def test_rotate_says_when_a_restart_loses_the_version(start_provider, endpoint, directory):
+    provider = start_provider(endpoint)
+    lost = rotate(endpoint)
+    assert lost.returncode == 0 and lost.stdout.startswith("v1 -> v2  ")
+    assert lost.stderr == "mock-kms-provider: v2 is lost when the provider restarts; start it with --state-dir to keep it\n"
+    assert not json.loads(rotate(endpoint, "-o", "json").stdout)["stored"]
+    provider.stop()
+    start_provider(endpoint, "--state-dir", directory / "state")
+    kept = rotate(endpoint)
+    assert (kept.returncode, kept.stderr) == (0, "")
+
+
 def test_rules_13_14_15_status_and_encrypt_change_at_one_instant_under_load(start_provider, endpoint):
     """No call that begins after another has ended may see an older version than that one saw."""
     start_provider(endpoint)
