@@ -16,7 +16,7 @@
 
 namespace kms {
 
-/// What kind of failure it is; cli/exit_code.h maps it to the program's exit code.
+/// The kind of failure. cli/exit_code.h maps it to the program's exit code.
 enum class ErrorCode {
   failed,
   invalid_input,  ///< an option, an argument or an input file is wrong
@@ -88,7 +88,7 @@ class [[nodiscard]] Outcome {
   const T* operator->() const { return &value(); }
   T* operator->() { return &value(); }
 
-  /// Of a failed outcome only.
+  /// Call it only on a failed outcome.
   [[nodiscard]] const Error& error() const { return std::get<1>(result_); }
 
  private:
@@ -114,7 +114,7 @@ class [[nodiscard]] Outcome<void> {
     if (error_) throw *error_;
   }
 
-  /// Of a failed outcome only.
+  /// Call it only on a failed outcome.
   [[nodiscard]] const Error& error() const { return error_.value(); }
 
  private:

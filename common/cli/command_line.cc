@@ -57,7 +57,7 @@ bool is_go_style(std::string_view argument) {
          std::isalpha(static_cast<unsigned char>(argument[1])) != 0;
 }
 
-/// Whether the command or a subcommand has a one-letter option that takes a value.
+/// True if the command or a subcommand has a one-letter option that takes a value.
 bool has_short_option(const CLI::App& command, char letter) {
   const auto matches = [letter](const CLI::Option* option) {
     const auto& names = option->get_snames();
@@ -71,7 +71,7 @@ bool has_short_option(const CLI::App& command, char letter) {
                      [&](const auto* sub) { return has_short_option(*sub, letter); });
 }
 
-/// Whether the command or a subcommand has the long option "--name".
+/// True if the command or a subcommand has the long option "--name".
 bool has_long_option(const CLI::App& command, const std::string& name) {
   const auto subs = command.get_subcommands({});
   return command.get_option_no_throw("--" + name) != nullptr ||

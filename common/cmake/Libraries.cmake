@@ -1,7 +1,7 @@
 # Finds the libraries and offers them as targets:
 #   kms_grpc      gRPC C++ without TLS (no Unix socket needs it) and the protobuf runtime
 #   kms_crypto    OpenSSL's libcrypto
-# With KMS_STATIC a binary runs on any glibc of this age or newer, and starts sooner: the dynamic linker loads some 70
+# With KMS_STATIC a binary runs on every glibc of this version or newer. It starts faster, because the dynamic linker loads about 70
 # libraries less.
 include_guard(GLOBAL)
 option(KMS_STATIC "Link all libraries but glibc statically" ON)
@@ -9,7 +9,7 @@ find_package(Threads REQUIRED)
 add_library(kms_grpc INTERFACE)
 add_library(kms_crypto INTERFACE)
 
-# Full paths of archives; glibc's own parts stay shared.
+# Full paths of archives. glibc's parts stay shared.
 function(kms_archives out)
   set(archives)
   foreach(name IN LISTS ARGN)
@@ -24,15 +24,14 @@ function(kms_archives out)
 endfunction()
 
 if(KMS_STATIC)
-  # pkg-config would take a second to walk through a hundred packages, most of which are Abseil's, and still leave out
-  # the libraries that gRPC bundles elsewhere: upb, c-ares, address_sorting, re2.
+  # pkg-config would take a second for a hundred packages, mostly Abseil's, and omit the libraries that gRPC bundles elsewhere: upb,
+  # c-ares, address_sorting, re2.
   kms_archives(archives grpc++_unsecure grpc_unsecure gpr upb cares address_sorting re2 protobuf z)
   list(GET archives 0 grpc)
   get_filename_component(directory ${grpc} DIRECTORY)
   file(GLOB abseil ${directory}/libabsl_*.a)
   target_link_libraries(kms_grpc INTERFACE -Wl,--start-group ${archives} ${abseil} -Wl,--end-group Threads::Threads rt m)
-  # At a fixed address, since the libraries' 32,000 pointers would be relocated at each start: 0.7 ms, and half a MB that
-  # no process shares with another.
+  # At a fixed address: relocating the libraries' 32,000 pointers at each start takes 0.7 ms and half a MB that processes cannot share.
   target_link_options(kms_grpc INTERFACE -static-libstdc++ -static-libgcc -no-pie)
   kms_archives(archives crypto)
   target_link_libraries(kms_crypto INTERFACE ${archives} Threads::Threads)

@@ -1,2 +1,2 @@
-# The one place that names the version; read by the whole build and by `cmake -S provider` alone.
+# The only place that names the version. The whole build and `cmake -S provider` read it.
 set(KMS_VERSION 0.1.0)

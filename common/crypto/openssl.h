@@ -1,4 +1,4 @@
-// What every user of OpenSSL needs: objects that free themselves, errors as exceptions, and a lean start.
+// Shared by all users of OpenSSL: objects that free themselves, errors as exceptions, and a lean start.
 //
 // Safe from any thread; OpenSSL's error queue belongs to the thread.
 #pragma once

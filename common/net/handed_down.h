@@ -31,9 +31,9 @@ inline constexpr auto handed_down_pid_variable = "LISTEN_PID";
 /// The first descriptor that is handed down (SD_LISTEN_FDS_START).
 inline constexpr int first_handed_down_fd = 3;
 
-/// What the variables of this process' environment announce; nothing where there are none or they are another
-/// process' (LISTEN_PID). They are removed, so that no child takes them for its own. A Error where they
-/// announce what is not there: a missing descriptor, one that does not listen.
+/// The descriptors that the environment announces; empty if it announces none, or those of another process
+/// (LISTEN_PID). Removes the variables, so that no child takes them for its own. An Error if a descriptor is
+/// missing or does not listen.
 [[nodiscard]] Outcome<std::optional<HandedDown>> take_handed_down();
 
 /// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:activate"; handed_down_pid_variable is added by the process

@@ -14,7 +14,8 @@
 
 namespace kms {
 
-/// Where metrics are served: a host (empty: all addresses of the machine) and a port (0: any free one).
+/// The address that serves metrics: a host (empty: all addresses of the machine) and a port (0: any free
+/// one).
 struct MetricsAddress {
   std::string host;
   std::string port;

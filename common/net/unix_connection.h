@@ -25,7 +25,7 @@ namespace kms {
 /// "pid 42 (mock-kms-provider)" of the process that listens at the other end of a connected socket.
 [[nodiscard]] std::string describe_peer(int connected_fd);
 
-/// Whether the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
+/// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
 [[nodiscard]] bool peer_is_self_or_root(int connected_fd);
 
 }  // namespace kms

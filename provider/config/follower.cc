@@ -18,7 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE;
-constexpr int max_links = 40;  // the kernel's limit, path_resolution(7)
+constexpr int max_links = 40;           // the kernel's limit, path_resolution(7)
+constexpr int poll_interval_ms = 1000;  // without inotify
 
 }  // namespace
 
@@ -29,8 +30,17 @@ using mock_kms::v1::ProviderConfig;
 
 FileWatch::FileWatch(std::string path)
     : path_(fs::absolute(path)), fd_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
-  if (!fd_) throw_errno("watch " + path_);
-  watch_directories();
+  if (fd_) {
+    watch_directories();
+  } else {
+    give_up("make an inotify instance");
+  }
+}
+
+/// Call it directly after the call that set errno.
+void FileWatch::give_up(const std::string& verb_and_object) {
+  problem_ = "cannot " + verb_and_object + ": " + errno_text(errno);
+  fd_.reset();
 }
 
 void FileWatch::watch_directories() {
@@ -48,8 +58,8 @@ void FileWatch::watch_directories() {
       if (!not_a_link || is_last) {
         // A missing directory has no events; the directories above it have.
         const int watched = ::inotify_add_watch(fd_.get(), reached.c_str(), events | IN_ONLYDIR);
-        if (watched < 0 && links == 0 && errno != ENOENT && errno != ENOTDIR) {
-          throw_errno("watch directory " + reached.string());
+        if (watched < 0 && errno != ENOENT && errno != ENOTDIR) {
+          return give_up("watch directory " + reached.string());
         }
         names_.insert(part->string());
       }
@@ -71,7 +81,10 @@ bool FileWatch::changed() {
     const ssize_t got = ::read(fd_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) break;
-    if (got < 0) throw_errno("watch " + path_);
+    if (got < 0) {
+      give_up("read inotify's events");
+      return true;
+    }
     for (const char* at = buffer.data(); at < buffer.data() + got;) {
       inotify_event event{};
       std::memcpy(&event, at, sizeof event);
@@ -109,21 +122,32 @@ mock_kms::v1::ConfigStatus ConfigFollower::status() const {
 void ConfigFollower::read_again() { ::eventfd_write(again_event_.get(), 1); }
 
 void ConfigFollower::follow() try {
-  std::array watched{pollfd{stop_event_.get(), POLLIN, 0}, pollfd{again_event_.get(), POLLIN, 0},
-                     pollfd{watch_.fd(), POLLIN, 0}};
-  while (true) {
-    if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) throw_errno("wait for changes");
-    if (watched[0].revents != 0) return;
-    const bool again = watched[1].revents != 0;
-    if (again) {
-      eventfd_t times = 0;
-      ::eventfd_read(again_event_.get(), &times);
-      last_result_.clear();
-    }
-    if ((watched[2].revents != 0 && watch_.changed()) || again) read_file();
-  }
+  while (!stopped_) wait();
 } catch (const std::exception& error) {
   refuse(std::string("it is no longer followed: ") + error.what());
+}
+
+/// Waits for one event and handles it.
+void ConfigFollower::wait() {
+  const bool polling = !watch_.problem().empty();
+  if (polling && !std::exchange(warned_, true)) {
+    log::warning("changes of the configuration are not noticed at once; it is read every second",
+                 {{"file", status_.file()}, {"cause", watch_.problem()}});
+  }
+  std::array watched{pollfd{stop_event_.get(), POLLIN, 0}, pollfd{again_event_.get(), POLLIN, 0},
+                     pollfd{watch_.fd(), POLLIN, 0}};
+  const int ready = ::poll(watched.data(), watched.size(), polling ? poll_interval_ms : -1);
+  if (ready < 0 && errno != EINTR) throw_errno("wait for changes");
+  if (ready < 0) return;
+  stopped_ = watched[0].revents != 0;
+  const bool again = watched[1].revents != 0;
+  if (again) {
+    eventfd_t times = 0;
+    ::eventfd_read(again_event_.get(), &times);
+    last_result_.clear();
+  }
+  const bool changed = watched[2].revents != 0 && watch_.changed();
+  if (!stopped_ && (changed || again || polling)) read_file();
 }
 
 void ConfigFollower::read_file() {

@@ -3,12 +3,13 @@
 import json
 import os
 import signal
+import subprocess
 
 import grpc
 import pytest
 
 from support.kms_client import KmsClient, outcomes_of
-from support.processes import run_provider
+from support.processes import Program, binary, run_provider
 
 SECRET = bytes(range(32))
 CODE = grpc.StatusCode
@@ -279,3 +280,22 @@ def test_sighup_without_a_file_is_told_and_changes_nothing(start_provider, endpo
     with KmsClient(endpoint) as client:
         assert client.status().healthz == "ok"
     assert program.stop() == 0
+
+
+def test_a_file_is_followed_without_inotify_too(directory, endpoint):
+    """A user whose limit of inotify instances is used up, as on nodes with many watchers."""
+    file = directory / "provider.json"
+    file.write_text('{"keyVersion": 2}')
+    no_inotify = ["unshare", "-Ur", "sh", "-c", 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
+    if subprocess.run([*no_inotify, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this machine denies user namespaces")
+    with Program(*no_inotify, binary("mock-kms-provider"), "--listen-addr", endpoint, "--config", file) as program:
+        program.wait_for_line("it is read every second file=")
+        program.wait_for_line(": started")
+        for version, write in ((3, file.write_text), (4, lambda text: replace(file, text))):
+            mark = len(program.stderr)
+            write(json.dumps({"keyVersion": version}))
+            program.wait_for_line("applied the configuration", start=mark)
+            with KmsClient(endpoint) as client:
+                assert f"/v{version}/" in client.status().key_id
+        assert program.stop() == 0

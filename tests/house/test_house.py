@@ -28,7 +28,42 @@ ARROWS = {
 MAX_FILES = 300
 MAX_LINES = 26_500
 MIN_LINES = 30  # of a file that is neither an interface nor a type that several directories need
-SHORT_FILES = {}  # each with its reason
+INTERFACE = "the interface of a longer .cc"
+MAIN = "only makes the command line, adds the commands and runs it"
+SHORT_FILES = {  # each with its reason
+    "builder/cache/key.h": INTERFACE,
+    "builder/commands/commands.h": "declares the commands for main.cc",
+    "builder/dependencies/go.h": INTERFACE,
+    "builder/git/limits.h": "a type that source/, checkout/ and commands/ need",
+    "builder/main.cc": MAIN,
+    "builder/publish/new_file.h": INTERFACE,
+    "builder/run/interruption.cc": "signal handling of every phase",
+    "builder/source/local.h": INTERFACE,
+    "builder/source/proxy.h": INTERFACE,
+    "builder/source/transfer.h": "a type that pipeline/, commands/ and source/ need",
+    "common/build_info/build_info.h": INTERFACE,
+    "common/cli/exit_code.h": "the exit codes of all programs",
+    "common/crypto/openssl.cc": "errors and set-up of every user of OpenSSL",
+    "common/crypto/sha256.h": INTERFACE,
+    "common/net/grpc_status.cc": "texts of gRPC statuses for all clients",
+    "common/net/grpc_status.h": "texts of gRPC statuses for all clients",
+    "common/process/exit_status.cc": "text of an exit status for supervisor and builder",
+    "common/process/identity.h": INTERFACE,
+    "common/process/reaper.h": INTERFACE,
+    "common/process/standard_streams.cc": "called by all three main.cc",
+    "common/process/standard_streams.h": "called by all three main.cc",
+    "common/text/escape.h": INTERFACE,
+    "common/text/glob.cc": "patterns of faults and signers",
+    "common/text/glob.h": "patterns of faults and signers",
+    "common/text/junit.h": INTERFACE,
+    "common/text/time.h": INTERFACE,
+    "provider/config/config.h": INTERFACE,
+    "provider/faults/effects.h": INTERFACE,
+    "provider/faults/presets.h": INTERFACE,
+    "provider/inspect/input.h": INTERFACE,
+    "supervisor/conformance/report.h": INTERFACE,
+    "supervisor/main.cc": MAIN,
+}
 
 
 pending = pytest.mark.skipif(not os.environ.get("KMS_HOUSE_ALL"), reason="the restructuring is under way; KMS_HOUSE_ALL=1 runs it")
@@ -110,7 +145,6 @@ def cycles(graph):
     return sorted(found)
 
 
-@pending
 def test_directories_do_not_include_each_other_in_a_cycle():
     graph = collections.defaultdict(set)
     for name in production():
@@ -124,17 +158,19 @@ def test_a_cycle_would_be_seen():
     assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
+def test_the_project_has_few_files():
+    assert len(production()) <= MAX_FILES
+
+
 @pending
 def test_the_project_stays_small():
-    files = production()
-    lines = sum(text_of(name).count("\n") for name in files)
-    assert len(files) <= MAX_FILES and lines <= MAX_LINES
+    assert sum(text_of(name).count("\n") for name in production()) <= MAX_LINES
 
 
-@pending
 def test_every_short_file_has_a_reason():
     short = {name for name in production() if text_of(name).count("\n") < MIN_LINES}
-    assert short == SHORT_FILES.keys()
+    assert not short - SHORT_FILES.keys()
+    assert not SHORT_FILES.keys() - set(production()), "these are gone: remove them from SHORT_FILES"
 
 
 def test_every_source_belongs_to_a_target():
@@ -172,7 +208,6 @@ def findings(pattern, exceptions=()):
     return found
 
 
-@pending
 def test_no_comment_begins_with_a_relative_clause():
     found = []
     for name in (*production(), *tracked("proto/*.proto")):
@@ -204,7 +239,6 @@ VOCABULARY = {
 }
 
 
-@pending
 @pytest.mark.parametrize("word", VOCABULARY)
 def test_the_old_word_is_gone(word):
     instead, exceptions = VOCABULARY[word]
@@ -218,7 +252,6 @@ def help_texts():
         yield subprocess.run([f"{binaries}/{program}", "--help-all"], check=True, capture_output=True, text=True).stdout
 
 
-@pending
 def test_help_shows_choices_and_no_internal_map_of_the_parser():
     texts = list(help_texts())
     assert all("{text,json}" in text for text in texts)
