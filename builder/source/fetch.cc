@@ -1,5 +1,6 @@
 #include "builder/source/fetch.h"
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
@@ -19,6 +20,8 @@ constexpr auto drawing_interval = 100ms;
 constexpr auto cancel_grace = 2s;
 constexpr auto first_wait = 500ms;
 constexpr auto max_wait = 30s;
+constexpr auto first_overload_wait = 10s;  ///< instead of a Retry-After that TLS hides
+constexpr auto max_overload_wait = 60s;
 
 bool is_of_connection(const git::GitError& error) {
   const int kind = error.kind();
@@ -45,6 +48,7 @@ class Attempt {
   Attempt(std::shared_ptr<FetchState> state, Clock::time_point deadline, const Interruption& interruption)
       : state_(std::move(state)), deadline_(deadline), interruption_(interruption) {
     state_->meter.cancelled = false;
+    state_->meter.retry_after = 0;
     last_activity_ = state_->meter.activity;
     std::packaged_task<Fetched()> work([held = state_] { return fetch_on_thread(*held); });
     result_ = work.get_future();
@@ -57,7 +61,7 @@ class Attempt {
   ~Attempt() { abandoned_ ? thread_.detach() : thread_.join(); }
 
   /// Called once. Throws FetchError, Interrupted.
-  [[nodiscard]] Fetched wait(const DrawProgress& draw) {
+  [[nodiscard]] Fetched wait(Progress& progress) {
     while (result_.wait_for(drawing_interval) != std::future_status::ready) {
       if (interruption_.requested()) {
         cancel();
@@ -71,7 +75,8 @@ class Attempt {
         fail("it is not complete after " + human_duration(state_->request.retry.deadline),
              "check the server and the network, or raise --fetch-deadline", false);
       }
-      draw(state_->meter);
+      const FetchMeter& meter = state_->meter;
+      progress.update("fetch", meter.objects, meter.objects_total, human_bytes(meter.bytes));
     }
     return result_.get();
   }
@@ -113,11 +118,11 @@ class RetryingFetch {
   RetryingFetch(std::shared_ptr<FetchState> state, const Interruption& interruption)
       : state_(std::move(state)), interruption_(interruption), policy_(state_->request.retry) {}
 
-  Fetched run(const DrawProgress& draw) {
+  Fetched run(Progress& progress) {
     for (unsigned tries = 1;; ++tries) {
       Attempt attempt(state_, deadline_, interruption_);
       try {
-        return attempt.wait(draw);
+        return attempt.wait(progress);
       } catch (const FetchError& error) {
         wait_after(error, tries);
       }
@@ -135,12 +140,21 @@ class RetryingFetch {
     state_ = std::move(state);
   }
 
+  [[nodiscard]] Duration next_wait(const FetchError& error) {
+    const Duration wait =
+        std::max<Duration>(backoff_.next(), std::chrono::seconds(state_->meter.retry_after));
+    const bool hides_header = state_->request.repository.kind() == RepositoryUrl::Kind::https;
+    return hides_header && error.overloaded() ? std::max(wait, overload_backoff_.next()) : wait;
+  }
+
   /// Throws if there is no further try.
   void wait_after(const FetchError& error, unsigned tries) {
-    const Duration wait = backoff_.next();
+    const Duration wait = next_wait(error);
     if (!error.transient() || tries > policy_.retries || Clock::now() + wait >= deadline_) {
-      const std::string count = tries > 1 ? " (tried " + std::to_string(tries) + " times)" : "";
-      throw Error(error.cause() + count, error.next_step());
+      std::string cause = error.cause();
+      if (tries > 1) cause += " (tried " + std::to_string(tries) + " times)";
+      if (state_->meter.retry_after > 0) cause += " (the server asks to wait " + human_duration(wait) + ")";
+      throw Error(cause, error.next_step());
     }
     log::warning("trying the fetch again", {{"cause", error.cause()},
                                             {"wait", human_duration(wait)},
@@ -154,49 +168,84 @@ class RetryingFetch {
   RetryPolicy policy_;
   Clock::time_point deadline_ = Clock::now() + policy_.deadline;
   Backoff backoff_{first_wait, max_wait, std::random_device{}()};
+  Backoff overload_backoff_{first_overload_wait, max_overload_wait, std::random_device{}()};
 };
 
 Fetched fetch_from_server(std::shared_ptr<FetchState> state, const Interruption& interruption,
-                          const DrawProgress& draw) {
+                          Progress& progress) {
   const FetchRequest& request = state->request;
   std::optional<KnownHosts> known_hosts;
   if (request.repository.kind() == RepositoryUrl::Kind::ssh && !request.login.known_hosts.empty()) {
     known_hosts.emplace(request.login.known_hosts, request.scratch);
   }
-  return RetryingFetch(std::move(state), interruption).run(draw);
+  return RetryingFetch(std::move(state), interruption).run(progress);
+}
+
+void log_result(const Fetched& fetched, Duration duration) {
+  log::info("fetched", {{"commit", git::hex(fetched.commit)},
+                        {"strategy", fetched.strategy},
+                        {"bytes", fetched.bytes},
+                        {"requests", fetched.requests},
+                        {"duration", human_duration(duration)}});
+  if (!fetched.signature) return;
+  log::info("signed", {{"object", fetched.signature->object},
+                       {"by", fetched.signature->principals},
+                       {"key", fetched.signature->fingerprint}});
 }
 
 }  // namespace
 
-Fetched fetch(const FetchRequest& request, const Interruption& interruption, const DrawProgress& draw) {
+Fetched fetch(const FetchRequest& request, const Interruption& interruption, Progress& progress) {
+  const auto begin = Clock::now();
+  log::info("fetching", {{"repository", request.repository.display()},
+                         {"ref", request.ref.text()},
+                         {"pinned", request.ref.is_commit_id() || !request.pin.empty()}});
   Fetched fetched =
       request.repository.kind() == RepositoryUrl::Kind::local
           ? open_local(request)
           : fetch_from_server(std::make_shared<FetchState>(request, request.scratch / "source.git"),
-                              interruption, draw);
+                              interruption, progress);
   if (request.signers) {
     fetched.signature = required_signature(
         fetched.objects.get(), {fetched.tip, fetched.commit, request.ref.tag_name()}, *request.signers);
   }
+  progress.clear();
+  log_result(fetched, Clock::now() - begin);
   return fetched;
 }
 
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
-                const Interruption& interruption, const DrawProgress& draw) {
-  if (request.repository.kind() == RepositoryUrl::Kind::local) {
-    FetchRequest more = request;
-    more.paths = paths;
-    return require_local_objects(more, fetched);
-  }
-  auto state = std::make_shared<FetchState>(request, git_repository_path(fetched.objects.get()));
-  state->request.paths = paths;
+                const Interruption& interruption, Progress& progress) {
+  FetchRequest more = request;
+  more.paths = paths;
+  if (request.repository.kind() == RepositoryUrl::Kind::local) return require_local_objects(more, fetched);
+  auto state = std::make_shared<FetchState>(std::move(more), git_repository_path(fetched.objects.get()));
   state->resolved = ResolvedRef{fetched.tip, fetched.commit};
   state->meter.bytes = fetched.bytes;
   state->meter.requests = fetched.requests;
-  Fetched more = fetch_from_server(std::move(state), interruption, draw);
-  more.strategy = fetched.strategy;
-  more.signature = fetched.signature;
-  fetched = std::move(more);
+  Fetched result = fetch_from_server(std::move(state), interruption, progress);
+  progress.clear();
+  result.strategy = fetched.strategy;
+  result.signature = fetched.signature;
+  fetched = std::move(result);
+}
+
+void record_request(const FetchRequest& request, const std::string& commit, mock_kms::v1::BuildInfo& info) {
+  info.set_repository(request.repository.display());
+  info.set_ref(request.ref.text());
+  info.set_commit(commit);
+  info.set_builder_version(KMS_VERSION);
+}
+
+void record_transfer(const Fetched& fetched, mock_kms::v1::BuildInfo& info) {
+  info.mutable_transfer()->set_strategy(fetched.strategy);
+  info.mutable_transfer()->set_bytes(static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(fetched.bytes, std::numeric_limits<std::uint32_t>::max())));
+  info.mutable_transfer()->set_requests(fetched.requests);
+  if (!fetched.signature) return;
+  info.mutable_signature()->set_object(fetched.signature->object);
+  info.mutable_signature()->set_principals(fetched.signature->principals);
+  info.mutable_signature()->set_fingerprint(fetched.signature->fingerprint);
 }
 
 git_oid peel_to_commit(git_repository* repository, const git_oid& id, const FetchRequest& request) {

@@ -7,6 +7,7 @@
 #include "builder/git/libgit2.h"
 #include "builder/source/diagnosis.h"
 #include "builder/source/proxy.h"
+#include "builder/source/socket.h"
 #include "builder/source/upload_pack.h"
 
 namespace {
@@ -19,6 +20,10 @@ const std::string id_b(40, 'b');
 
 Advertisement v2(const std::string& capabilities) {
   return Advertisement::read(pkt_line("version 2\n") + pkt_line(capabilities + "\n") + "0000");
+}
+
+Advertisement v0(const std::string& capabilities) {
+  return Advertisement::read(pkt_line(id_a + " HEAD" + std::string(1, '\0') + capabilities + "\n") + "0000");
 }
 
 std::vector<std::string> packets(const std::vector<std::string>& pieces) {
@@ -93,10 +98,18 @@ TEST_CASE("requests are whole and in the order that servers ask for") {
         pkt_line("command=fetch\n") + "0001" + pkt_line("no-progress\n") + pkt_line("ofs-delta\n") +
             pkt_line("want " + id_a + "\n") + pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") +
             pkt_line("done\n") + "0000");
-  Advertisement old;
-  CHECK(pack_request(old, wants) ==
-        pkt_line("want " + id_a + " side-band-64k ofs-delta no-progress filter\n") +
-            pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
+}
+
+TEST_CASE("nothing is asked for that the server did not offer") {
+  const Wants wants{{parse_id(id_a)}, "tree:0", true};
+  CHECK(pack_request(v0(""), wants) == pkt_line("want " + id_a + "\n") + "0000" + pkt_line("done\n"));
+  CHECK(pack_request(
+            v0("multi_ack multi_ack_detailed side-band side-band-64k ofs-delta no-progress filter shallow"),
+            wants) ==
+        pkt_line("want " + id_a + " multi_ack_detailed side-band-64k ofs-delta no-progress filter\n") +
+            pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
+  CHECK(pack_request(v0("multi_ack side-band thin-pack"), wants) ==
+        pkt_line("want " + id_a + " multi_ack side-band\n") + "0000" + pkt_line("done\n"));
 }
 
 TEST_CASE("a ref's line is read with what it peels to") {
@@ -108,18 +121,26 @@ TEST_CASE("a ref's line is read with what it peels to") {
 
 TEST_CASE("a pack comes out of the side band, and the server's fatal error ends it") {
   std::string pack;
-  PackReply reply(2, [&](std::string_view bytes) { pack += bytes; });
-  PktReader reader;
-  const auto add = [&](const std::string& bytes) {
-    reader.add(bytes, [&](const Packet& packet) { return reply.add(packet); });
-  };
-  add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n"));
-  add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail"));
-  CHECK_FALSE(reply.complete());
-  CHECK_THROWS_WITH_AS(add(pkt_line("\3out of memory\n")), "the server says: out of memory", ServerRefusal);
-  add("0000");
-  CHECK(reply.complete());
+  PackReply reply(v2("fetch=shallow"), [&](std::string_view bytes) { pack += bytes; });
+  CHECK(
+      reply.add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n")));
+  CHECK(reply.add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail")));
+  CHECK_THROWS_WITH_AS(reply.add(pkt_line("\3out of memory\n")), "the server says: out of memory",
+                       ServerRefusal);
+  CHECK_FALSE(reply.add("0000"));
   CHECK(pack == "PACKtail");
+}
+
+TEST_CASE("without a side band the pack follows the NAK as it is") {
+  const std::string answer = pkt_line("shallow " + id_a) + "0000" + pkt_line("NAK\n") + "PACK\x01tail 0000";
+  for (std::size_t cut = 0; cut < answer.size(); ++cut) {
+    std::string pack;
+    PackReply reply(v0("ofs-delta"), [&](std::string_view bytes) { pack += bytes; });
+    CHECK(reply.add(answer.substr(0, cut)));
+    CHECK(reply.add(answer.substr(cut)));
+    CHECK(reply.ends_with_stream());
+    CHECK(pack == "PACK\x01tail 0000");
+  }
 }
 
 TEST_CASE("refusals are told apart by git's words") {
@@ -177,4 +198,67 @@ TEST_CASE("failures of the moment are told from final ones") {
   CHECK(!diagnose(-1, "unexpected http status code: 404", true).transient);
   CHECK(!diagnose(GIT_EAUTH, "what no table knows", true).transient);
   CHECK(!diagnose(GIT_ECERTIFICATE, "what no table knows", true).transient);
+}
+
+TEST_CASE("every failure of libraries, servers and proxies has a next step") {
+  for (const char* text :
+       {"http parser error: invalid constant string",
+        "http parser did not consume entire buffer: x",
+        "invalid content-type: 'text/html'",
+        "no content-type header in response",
+        "multiple content-type headers",
+        "SSL error: 0xffff8880 - unknown",
+        "SSL error: 0xffff8e00",
+        "SSL error: unknown error",
+        "proxy returned unexpected status: 403",
+        "proxy returned unexpected status: 407",
+        "proxy returned unexpected status: 502",
+        "proxy authentication required but no callback set",
+        "proxy requires authentication that we do not support",
+        "server requires authentication that we do not support",
+        "redirect without location",
+        "unexpected redirect",
+        "too many redirects or authentication replays",
+        "cannot redirect from 'x' to 'y'",
+        "malformed URL",
+        "malformed URL 'x'",
+        "unsupported URL protocol",
+        "the server's pack is damaged",
+        "the server's pack is none",
+        "cannot fetch a pack: x",
+        "cannot read HEAD: object not found",
+        "error authenticating: failed connecting with agent",
+        "could not find appropriate mechanism for credentials",
+        "error authenticating: Wrong passphrase or invalid/unrecognized private key file format",
+        "error authenticating: Unable to extract public key from private key file",
+        "failed to start SSH session: Unable to exchange encryption keys",
+        "the server does not take the key of --ssh-key",
+        "the server takes none of the keys of the agent and of ~/.ssh",
+        "the server sent an id that is none",
+        "the server's list of refs does not end",
+        "the server's answer is empty",
+        "the server says: no",
+        "the server's answer is not git's protocol",
+        "a text that nobody has seen"}) {
+    CAPTURE(text);
+    CHECK(diagnose(GIT_ERROR, text, false).next_step.size() > 20);
+  }
+  CHECK(diagnose(0, "invalid content-type: 'text/html'", false).next_step.find("URL of a repository?") !=
+        std::string::npos);
+  CHECK(diagnose(0, "SSL error: 0x1", true).transient);
+}
+
+TEST_CASE("the wait that a server asks for is read from its answer") {
+  const std::int64_t now = 784111777;  // Sun, 06 Nov 1994 08:49:37 GMT
+  const auto wait = [&](const std::string& header) {
+    return retry_after("HTTP/1.1 429 Slow\r\nServer: x\r\n" + header + "\r\n\r\nRetry-After: 7", now);
+  };
+  CHECK(wait("Retry-After: 20") == 20);
+  CHECK(wait("retry-after:20\r\nX: y") == 20);
+  CHECK(wait("Retry-After: Sun, 06 Nov 1994 08:50:07 GMT") == 30);
+  CHECK(wait("Retry-After: Sun, 06 Nov 1994 08:00:00 GMT") == 0);
+  CHECK(wait("Retry-After: soon") == 0);
+  CHECK(wait("Retry-After: -5") == 0);
+  CHECK(wait("Retry-After: 99999999") == 24 * 3600);
+  CHECK(wait("X-Retry-After-All: 5") == 0);
 }
