@@ -72,6 +72,7 @@ class CommandLine {
   /// `code`, or a failure if stdout could not be written.
   [[nodiscard]] int check_output(int code) const;
   void add_environment(CLI::App& command) const;
+  [[nodiscard]] std::vector<std::string> remove_service_links() const;
   void warn_of_unknown_environment() const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
 
