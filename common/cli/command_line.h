@@ -74,7 +74,8 @@ class CommandLine {
   /// Writes the output. `code`, or a failure if output was lost.
   [[nodiscard]] int finish(int code, const std::string& output) const;
   void add_environment(CLI::App& command) const;
-  void warn_of_unknown_environment(const CLI::App& command) const;
+  [[nodiscard]] std::vector<std::string> remove_service_links() const;
+  void warn_of_environment(const CLI::App& command) const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
 
   std::string program_;
@@ -83,6 +84,7 @@ class CommandLine {
   std::function<void(const std::string&)> report_usage_error_;
   std::string log_level_ = "info";
   std::string log_format_ = "text";
+  std::vector<std::string> service_links_;  ///< names of the variables that parse() removed
   std::vector<Command> commands_;
   CLI::App app_;
 };
