@@ -9,7 +9,7 @@
 namespace kms {
 namespace {
 
-/// Text as XML has it, in an attribute too; control characters, which XML 1.0 cannot hold, become '?'.
+/// Escapes text for XML elements and attributes. Control characters, which XML 1.0 forbids, become '?'.
 std::string xml(std::string_view text) {
   std::string escaped;
   for (const char c : utf8_text(text)) {
@@ -40,7 +40,10 @@ std::string attribute(std::string_view name, std::string_view value) {
 std::string element(const JunitCase& test) {
   std::string inside;
   if (!test.failure.empty()) inside = "    <failure" + attribute("message", test.failure) + "/>\n";
-  if (!test.skipped.empty()) inside += "    <skipped" + attribute("message", test.skipped) + "/>\n";
+  if (!test.skipped.empty()) {
+    const std::string type = test.skipped_type.empty() ? "" : attribute("type", test.skipped_type);
+    inside += "    <skipped" + type + attribute("message", test.skipped) + "/>\n";
+  }
   const std::string opening =
       "  <testcase" + attribute("classname", test.group) + attribute("name", test.name);
   return inside.empty() ? opening + "/>\n" : opening + ">\n" + inside + "  </testcase>\n";
