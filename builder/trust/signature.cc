@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "builder/trust/ssh.h"
+#include "common/text/escape.h"
 
 namespace kms::builder {
 namespace {
@@ -16,13 +17,6 @@ using RawObject = std::unique_ptr<git_odb_object, git::Deleter<git_odb_object_fr
 
 std::string_view content_of(git_odb_object* object) {
   return {static_cast<const char*>(git_odb_object_data(object)), git_odb_object_size(object)};
-}
-
-/// The name comes from the signer, and a message shows it.
-std::string quoted(std::string_view text) {
-  std::string shown = "'";
-  for (const char c : text.substr(0, 40)) shown += c >= 0x20 && c < 0x7F ? c : '?';
-  return shown + "'";
 }
 
 using Tag = std::unique_ptr<git_tag, git::Deleter<git_tag_free>>;
@@ -39,7 +33,7 @@ Tag find_tag(git_repository* objects, const git_oid& id) {
 /// A server could offer an old signed tag under a new name.
 Outcome<> check_name(const git_tag* tag, const std::string& wanted) {
   if (wanted.empty() || wanted == git_tag_name(tag)) return {};
-  return Error("it is signed as tag " + quoted(git_tag_name(tag)) + ", and " + quoted(wanted) +
+  return Error("it is signed as tag " + in_quotes(git_tag_name(tag)) + ", and " + in_quotes(wanted) +
                " is asked for");
 }
 
@@ -120,7 +114,7 @@ Outcome<Signature> check_signature(const std::string& object, std::string_view r
   if (!parsed) return parsed.error();
   const auto& signature = *parsed;
   if (signature.name_space != git_namespace) {
-    return Error("it is signed for " + quoted(signature.name_space) + " and not for 'git'");
+    return Error("it is signed for " + in_quotes(signature.name_space) + " and not for 'git'");
   }
   const Outcome<SshKey> key = SshKey::parse(signature.key);
   if (!key) {

@@ -1,44 +1,91 @@
 # Finds the libraries and offers them as targets:
 #   kms_grpc      gRPC C++ without TLS (no Unix socket needs it) and the protobuf runtime
 #   kms_crypto    OpenSSL's libcrypto
-# With KMS_STATIC a binary runs on every glibc of this version or newer. It starts faster, because the dynamic linker loads about 70
-# libraries less.
+# pkg-config names what they need. KMS_STATIC says how to link them:
+#   ON     archives of everything but glibc. A binary then runs on any glibc of this age or newer, and starts sooner: the
+#          dynamic linker loads some 70 libraries less.
+#   OFF    shared libraries
+#   AUTO   ON if every archive is installed, else OFF
 include_guard(GLOBAL)
-option(KMS_STATIC "Link all libraries but glibc statically" ON)
+set(KMS_STATIC AUTO CACHE STRING "Link the libraries statically: AUTO (if their archives are installed), ON or OFF")
+set_property(CACHE KMS_STATIC PROPERTY STRINGS AUTO ON OFF)
 find_package(Threads REQUIRED)
-add_library(kms_grpc INTERFACE)
-add_library(kms_crypto INTERFACE)
+find_package(PkgConfig REQUIRED)
 
-# Full paths of archives. glibc's parts stay shared.
-function(kms_archives out)
+# kms_archives(PREFIX MODULE...): PREFIX_ARCHIVES are the full paths of the archives of pkg-config's modules and of all
+# that they need, PREFIX_SYSTEM the flags of glibc's own parts, PREFIX_MISSING the names without an archive.
+function(kms_archives prefix)
+  execute_process(COMMAND ${PKG_CONFIG_EXECUTABLE} --static --libs ${ARGN} OUTPUT_VARIABLE flags RESULT_VARIABLE code
+    ERROR_VARIABLE errors OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_STRIP_TRAILING_WHITESPACE)
+  if(NOT code EQUAL 0)
+    list(JOIN ARGN ", " modules)
+    message(FATAL_ERROR "cannot find ${modules}: ${errors}; install the -dev packages")
+  endif()
+  separate_arguments(flags UNIX_COMMAND "${flags}")
+  set(directories ${flags})
+  list(FILTER directories INCLUDE REGEX "^-L")
+  list(TRANSFORM directories REPLACE "^-L" "")
   set(archives)
-  foreach(name IN LISTS ARGN)
-    find_library(KMS_ARCHIVE_${name} lib${name}.a)
-    mark_as_advanced(KMS_ARCHIVE_${name})
-    if(NOT KMS_ARCHIVE_${name})
-      message(FATAL_ERROR "cannot find lib${name}.a: install the -dev package or configure with -DKMS_STATIC=OFF")
+  set(system)
+  set(missing)
+  list(REMOVE_DUPLICATES flags)
+  foreach(flag IN LISTS flags)
+    if(NOT flag MATCHES "^-l(.+)$" OR flag STREQUAL "-latomic") # the compiler's own: see below
+      continue()
     endif()
-    list(APPEND archives ${KMS_ARCHIVE_${name}})
+    set(name ${CMAKE_MATCH_1})
+    if(name MATCHES "^(c|m|dl|pthread|rt|resolv|util)$")
+      list(APPEND system ${flag})
+      continue()
+    endif()
+    find_library(KMS_ARCHIVE_${name} lib${name}.a HINTS ${directories})
+    mark_as_advanced(KMS_ARCHIVE_${name})
+    if(KMS_ARCHIVE_${name})
+      list(APPEND archives ${KMS_ARCHIVE_${name}})
+    else()
+      list(APPEND missing lib${name}.a)
+    endif()
   endforeach()
-  set(${out} ${archives} PARENT_SCOPE)
+  set(${prefix}_ARCHIVES ${archives} PARENT_SCOPE)
+  set(${prefix}_SYSTEM ${system} PARENT_SCOPE)
+  set(${prefix}_MISSING ${missing} PARENT_SCOPE)
 endfunction()
 
-if(KMS_STATIC)
-  # pkg-config would take a second for a hundred packages, mostly Abseil's, and omit the libraries that gRPC bundles elsewhere: upb,
-  # c-ares, address_sorting, re2.
-  kms_archives(archives grpc++_unsecure grpc_unsecure gpr upb cares address_sorting re2 protobuf z)
-  list(GET archives 0 grpc)
-  get_filename_component(directory ${grpc} DIRECTORY)
-  file(GLOB abseil ${directory}/libabsl_*.a)
-  target_link_libraries(kms_grpc INTERFACE -Wl,--start-group ${archives} ${abseil} -Wl,--end-group Threads::Threads rt m)
-  # At a fixed address: relocating the libraries' 32,000 pointers at each start takes 0.7 ms and half a MB that processes cannot share.
+set(KMS_LINK_STATIC OFF)
+if(NOT KMS_STATIC STREQUAL "OFF")
+  kms_archives(KMS_GRPC grpc++_unsecure protobuf)
+  kms_archives(KMS_CRYPTO libcrypto)
+  # Debian's gRPC 1.51 bundles these and does not name them in its .pc files.
+  foreach(name upb address_sorting cares re2)
+    find_library(KMS_ARCHIVE_${name} lib${name}.a)
+    mark_as_advanced(KMS_ARCHIVE_${name})
+    if(KMS_ARCHIVE_${name})
+      list(APPEND KMS_GRPC_ARCHIVES ${KMS_ARCHIVE_${name}})
+    endif()
+  endforeach()
+  list(REMOVE_DUPLICATES KMS_GRPC_ARCHIVES)
+  set(missing ${KMS_GRPC_MISSING} ${KMS_CRYPTO_MISSING})
+  if(NOT missing)
+    set(KMS_LINK_STATIC ON)
+  elseif(KMS_STATIC STREQUAL "ON")
+    list(JOIN missing ", " missing)
+    message(FATAL_ERROR "cannot find ${missing}: install the -dev packages or configure with -DKMS_STATIC=OFF")
+  endif()
+endif()
+
+add_library(kms_grpc INTERFACE)
+add_library(kms_crypto INTERFACE)
+if(KMS_LINK_STATIC)
+  target_link_libraries(kms_grpc INTERFACE
+    -Wl,--start-group ${KMS_GRPC_ARCHIVES} -Wl,--end-group ${KMS_GRPC_SYSTEM} Threads::Threads rt m
+    -Wl,--push-state,--as-needed -latomic -Wl,--pop-state) # only some processors need it
+  # At a fixed address: otherwise the dynamic linker relocates the libraries' 32,000 pointers at each start, which takes
+  # 0.7 ms and half a MB that no process shares with another.
   target_link_options(kms_grpc INTERFACE -static-libstdc++ -static-libgcc -no-pie)
-  kms_archives(archives crypto)
-  target_link_libraries(kms_crypto INTERFACE ${archives} Threads::Threads)
+  target_link_libraries(kms_crypto INTERFACE ${KMS_CRYPTO_ARCHIVES} ${KMS_CRYPTO_SYSTEM} Threads::Threads)
 else()
-  find_package(PkgConfig REQUIRED)
-  pkg_check_modules(KMS_GRPC REQUIRED IMPORTED_TARGET grpc++_unsecure protobuf)
-  pkg_check_modules(KMS_CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
-  target_link_libraries(kms_grpc INTERFACE PkgConfig::KMS_GRPC Threads::Threads)
-  target_link_libraries(kms_crypto INTERFACE PkgConfig::KMS_CRYPTO Threads::Threads)
+  pkg_check_modules(KMS_GRPC_SHARED REQUIRED IMPORTED_TARGET grpc++_unsecure protobuf)
+  pkg_check_modules(KMS_CRYPTO_SHARED REQUIRED IMPORTED_TARGET libcrypto)
+  target_link_libraries(kms_grpc INTERFACE PkgConfig::KMS_GRPC_SHARED Threads::Threads)
+  target_link_libraries(kms_crypto INTERFACE PkgConfig::KMS_CRYPTO_SHARED Threads::Threads)
 endif()

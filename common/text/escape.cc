@@ -72,4 +72,8 @@ std::string visible_text(std::string_view text) {
   return shown;
 }
 
+std::string in_quotes(std::string_view text, std::size_t max) {
+  return "'" + visible_text(utf8_text(text.substr(0, max))) + (text.size() > max ? "…'" : "'");
+}
+
 }  // namespace kms

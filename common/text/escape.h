@@ -15,4 +15,8 @@ namespace kms {
 /// Shows each control character as \xNN, so that a terminal does not obey it.
 [[nodiscard]] std::string visible_text(std::string_view text);
 
+/// Text of unknown origin for a message: in single quotes, as visible_text() of its UTF-8, and cut with "…"
+/// after `max` bytes.
+[[nodiscard]] std::string in_quotes(std::string_view text, std::size_t max = 80);
+
 }  // namespace kms

@@ -5,7 +5,6 @@
 namespace kms::supervisor::conformance {
 namespace {
 
-constexpr std::size_t max_quoted = 80;
 constexpr std::size_t max_key_id = 1024;
 
 Finding needs_a_restart(const Observations&) { return not_visible("it shows when the plugin restarts"); }
@@ -22,11 +21,6 @@ constexpr Rule life_cycle[] = {
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
-  const bool cut = text.size() > max_quoted;
-  return "'" + visible_text(utf8_text(text.substr(0, max_quoted))) + (cut ? "…'" : "'");
-}
-
 std::string bytes(std::size_t count) { return std::to_string(count) + (count == 1 ? " byte" : " bytes"); }
 
 std::string without_answer(const CallSeen& call) {
@@ -36,7 +30,7 @@ std::string without_answer(const CallSeen& call) {
 std::string key_id_problem(std::string_view key_id) {
   if (key_id.empty()) return "key_id is empty";
   if (key_id.size() > max_key_id) return "key_id has " + bytes(key_id.size());
-  if (utf8_text(key_id) != key_id) return "key_id " + quoted(key_id) + " is not UTF-8";
+  if (utf8_text(key_id) != key_id) return "key_id " + in_quotes(key_id) + " is not UTF-8";
   return "";
 }
 

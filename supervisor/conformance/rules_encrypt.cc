@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/text/escape.h"
 #include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
@@ -59,7 +60,7 @@ Finding ciphertext_is_no_echo(const Observations& seen) {
 Finding encrypt_key_id_is_good(const Observations& seen) {
   return each_answer(
       seen, [](const Observations&, const Response& answer) { return key_id_problem(answer.key_id()); },
-      [](const Response& answer) { return "key_id is " + quoted(answer.key_id()); });
+      [](const Response& answer) { return "key_id is " + in_quotes(answer.key_id()); });
 }
 
 bool is_label(std::string_view label) {
@@ -93,7 +94,7 @@ std::size_t size_of_annotations(const Response& answer) {
 std::string annotations_problem(const Observations&, const Response& answer) {
   for (const auto& annotation : answer.annotations()) {
     if (!is_domain_name(annotation.key()))
-      return "the key " + quoted(annotation.key()) + " is not a domain name";
+      return "the key " + in_quotes(annotation.key()) + " is not a domain name";
   }
   const std::size_t size = size_of_annotations(answer);
   return size > max_annotations ? "they have " + bytes(size) : "";
@@ -111,7 +112,7 @@ std::string secret_problem(const Observations& seen, const Response& answer) {
   for (const auto& annotation : answer.annotations()) {
     for (const std::string& form : forms) {
       if (annotation.value().find(form) != std::string::npos) {
-        return "the plaintext is in the annotation " + quoted(annotation.key());
+        return "the plaintext is in the annotation " + in_quotes(annotation.key());
       }
     }
   }

@@ -1,6 +1,7 @@
 // Rules 10 to 19.
 #include <algorithm>
 
+#include "common/text/escape.h"
 #include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
@@ -25,16 +26,16 @@ Finding version_is_taken(const Observations& seen) {
   if (statuses.empty()) return no_status(seen);
   for (const StatusCall* call : statuses) {
     const std::string& version = call->response.version();
-    if (!version_is_known(version)) return fail("version is " + quoted(version));
+    if (!version_is_known(version)) return fail("version is " + in_quotes(version));
   }
-  return pass("version is " + quoted(statuses.front()->response.version()));
+  return pass("version is " + in_quotes(statuses.front()->response.version()));
 }
 
 Finding version_is_v2(const Observations& seen) {
   for (const StatusCall* call : answered_statuses(seen)) {
     const std::string& version = call->response.version();
-    if (!version_is_known(version)) return not_applicable("version is " + quoted(version));
-    if (version != "v2") return fail("version is " + quoted(version));
+    if (!version_is_known(version)) return not_applicable("version is " + in_quotes(version));
+    if (version != "v2") return fail("version is " + in_quotes(version));
   }
   return answered_statuses(seen).empty() ? no_status(seen) : pass("version is 'v2'");
 }
@@ -45,7 +46,7 @@ Finding version_stays(const Observations& seen) {
   const std::string& version = statuses.front()->response.version();
   for (const StatusCall* call : statuses) {
     if (call->response.version() != version) {
-      return fail("version was " + quoted(version) + " and then " + quoted(call->response.version()));
+      return fail("version was " + in_quotes(version) + " and then " + in_quotes(call->response.version()));
     }
   }
   return pass("the same in " + std::to_string(statuses.size()) + " answers");
@@ -57,7 +58,7 @@ Finding is_healthy(const Observations& seen) {
     if (call.refused())
       return fail("it is not healthy, so not all rules can be judged; " + without_answer(call));
     if (call.answered() && call.response.healthz() != "ok") {
-      return fail("healthz is " + quoted(call.response.healthz()));
+      return fail("healthz is " + in_quotes(call.response.healthz()));
     }
   }
   return answered_statuses(seen).empty() ? no_status(seen) : pass("healthz is 'ok'");
@@ -70,7 +71,7 @@ Finding status_key_id_is_good(const Observations& seen) {
     const std::string problem = key_id_problem(call->response.key_id());
     if (!problem.empty()) return fail(problem);
   }
-  return pass("key_id is " + quoted(statuses.front()->response.key_id()));
+  return pass("key_id is " + in_quotes(statuses.front()->response.key_id()));
 }
 
 /// An Encrypt during a rotation may name the key_id of the Status before or after it.
@@ -86,7 +87,7 @@ Finding key_ids_agree(const Observations& seen) {
     if (!key_id_problem(named).empty() || !key_id_problem(before.response.key_id()).empty()) continue;
     ++compared;
     if (named != before.response.key_id() && named != after.response.key_id()) {
-      return fail("Status names " + quoted(before.response.key_id()) + ", Encrypt " + quoted(named));
+      return fail("Status names " + in_quotes(before.response.key_id()) + ", Encrypt " + in_quotes(named));
     }
   }
   if (compared == 0) return not_applicable("Status and Encrypt gave no key_ids to compare");
@@ -99,7 +100,7 @@ Finding key_id_never_goes_back(const Observations& seen) {
     const std::string& id = call->response.key_id();
     if (!ids.empty() && ids.back() == id) continue;
     if (std::find(ids.begin(), ids.end(), id) != ids.end()) {
-      return fail("Status went from " + quoted(ids.back()) + " back to " + quoted(id));
+      return fail("Status went from " + in_quotes(ids.back()) + " back to " + in_quotes(id));
     }
     ids.push_back(id);
   }
@@ -152,11 +153,11 @@ Finding replicas_agree(const Observations& seen) {
     }
     const std::string& id = replica.status.response.key_id();
     if (id != own.response.key_id()) {
-      return fail("key_id is " + quoted(own.response.key_id()) + ", on " + replica.endpoint + " " +
-                  quoted(id));
+      return fail("key_id is " + in_quotes(own.response.key_id()) + ", on " + replica.endpoint + " " +
+                  in_quotes(id));
     }
   }
-  return pass(quoted(own.response.key_id()) + " on all " + std::to_string(seen.replicas.size() + 1));
+  return pass(in_quotes(own.response.key_id()) + " on all " + std::to_string(seen.replicas.size() + 1));
 }
 
 constexpr Rule table[] = {

@@ -13,6 +13,7 @@
 #include "common/error.h"
 #include "common/net/grpc_status.h"
 #include "common/net/unix_connection.h"
+#include "common/text/escape.h"
 
 namespace kms::supervisor {
 namespace {
@@ -48,11 +49,7 @@ grpc::ChannelArguments channel_arguments() {
   return arguments;
 }
 
-/// Text from a plugin in quotes, cut if it is long.
-std::string quoted(const std::string& text) {
-  constexpr std::size_t max = 512;
-  return "'" + (text.size() > max ? text.substr(0, max) + "..." : text) + "'";
-}
+constexpr std::size_t max_shown = 512;
 
 /// Holds no secret, and nobody keeps its ciphertext.
 constexpr auto canary = "a canary of the supervisor";
@@ -69,9 +66,11 @@ std::string fault_of(const ProbeAnswer& answer) {
   const v2::StatusResponse& status = answer.status;
   if (!answer.error.empty()) return "Status answers with an error, " + answer.error;
   if (status.version() != "v2" && status.version() != "v2beta1") {
-    return "version is " + quoted(status.version()) + ", the API server takes v2 and v2beta1 (rule 10)";
+    return "version is " + in_quotes(status.version(), max_shown) +
+           ", the API server takes v2 and v2beta1 (rule 10)";
   }
-  if (status.healthz() != "ok") return "healthz is " + quoted(status.healthz()) + " instead of ok (rule 12)";
+  if (status.healthz() != "ok")
+    return "healthz is " + in_quotes(status.healthz(), max_shown) + " instead of ok (rule 12)";
   if (status.key_id().empty()) return "key_id is empty (rule 13)";
   if (status.key_id().size() > 1024) {
     return "key_id is " + std::to_string(status.key_id().size()) +
@@ -163,8 +162,8 @@ class Probe::DeepCall final : public QueuedCall {
         return "";
       case Step::status:
         if (encrypted_.key_id() == key_id_ || encrypted_.key_id() == status_.key_id()) return "";
-        return "Encrypt names key_id " + quoted(encrypted_.key_id()) + " and Status " +
-               quoted(status_.key_id()) + " (rule 14)";
+        return "Encrypt names key_id " + in_quotes(encrypted_.key_id(), max_shown) + " and Status " +
+               in_quotes(status_.key_id(), max_shown) + " (rule 14)";
       case Step::decrypt:
         return decrypted_.plaintext() == canary ? ""
                                                 : "Decrypt does not give back what was encrypted (rule 27)";
