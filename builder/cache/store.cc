@@ -72,18 +72,25 @@ struct Aged {
   std::uint64_t bytes = 0;
 };
 
+/// The content of a directory, as far as it can be read.
+std::vector<fs::directory_entry> content_of(const fs::path& directory) {
+  std::vector<fs::directory_entry> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error); !error && entry != fs::end(entry);
+       entry.increment(error))
+    found.push_back(*entry);
+  return found;
+}
+
 /// The oldest first, without those that another builder removes meanwhile.
 std::vector<Aged> by_age(const fs::path& directory) {
   std::vector<Aged> found;
-  std::error_code error;
-  for (fs::directory_iterator entry(directory, error); !error && entry != fs::directory_iterator();
-       entry.increment(error)) {
+  for (const fs::directory_entry& entry : content_of(directory)) {
     std::error_code gone;
-    Aged aged{entry->path(), fs::last_write_time(entry->path(), gone)};
+    Aged aged{entry.path(), fs::last_write_time(entry.path(), gone)};
     if (gone) continue;
-    for (fs::directory_iterator file(aged.path, gone); !gone && file != fs::directory_iterator();
-         file.increment(gone)) {
-      const std::uintmax_t bytes = file->file_size(gone);
+    for (const fs::directory_entry& file : content_of(aged.path)) {
+      const std::uintmax_t bytes = file.file_size(gone);
       if (!gone) aged.bytes += bytes;
     }
     found.push_back(std::move(aged));
@@ -197,10 +204,8 @@ std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std
 
 std::set<std::string> BuildCache::commits(const std::string& source_key) const {
   std::set<std::string> found;
-  std::error_code error;
-  for (fs::directory_iterator entry(directory_ / "sources", error);
-       !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    const std::string name = entry->path().filename();
+  for (const fs::directory_entry& entry : content_of(directory_ / "sources")) {
+    const std::string name = entry.path().filename();
     if (name.ends_with("-" + source_key)) found.insert(name.substr(0, name.size() - source_key.size() - 1));
   }
   return found;
