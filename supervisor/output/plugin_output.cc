@@ -76,23 +76,25 @@ void OutputPipe::finish_line() {
 std::vector<std::string> OutputPipe::last_lines() const { return {lines_.begin(), lines_.end()}; }
 
 void OutputLog::add(std::uint64_t number, pid_t pid, const std::string& text) {
+  mock_kms::v1::OutputLine& line = lines_.emplace_back();
+  line.set_number(number);
+  *line.mutable_at() = to_timestamp(std::chrono::system_clock::now());
+  line.set_pid(static_cast<std::uint32_t>(pid));
+  line.set_text(text);
   bytes_ += text.size();
-  lines_.push_back({number, std::chrono::system_clock::now(), pid, text});
   while (bytes_ > kept_bytes || lines_.size() > kept_lines) {
-    bytes_ -= lines_.front().text.size();
+    bytes_ -= lines_.front().text().size();
     lines_.pop_front();
   }
 }
 
 void OutputLog::read(std::uint64_t after, unsigned instance, mock_kms::v1::OutputPage& page) const {
-  for (const Line& line : lines_) {
-    if (line.number <= after) continue;
+  for (const auto& line : lines_) {
+    if (line.number() <= after) continue;
     mock_kms::v1::OutputLine& shown = *page.add_lines();
-    shown.set_number(line.number);
-    *shown.mutable_at() = to_timestamp(line.at);
+    shown = line;
     shown.set_instance(instance);
-    shown.set_pid(static_cast<std::uint32_t>(line.pid));
-    shown.set_text(utf8_text(line.text));
+    shown.set_text(utf8_text(line.text()));
   }
 }
 

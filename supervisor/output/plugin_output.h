@@ -9,7 +9,6 @@
 #include <array>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
-#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -71,14 +70,7 @@ class OutputLog {
   void read(std::uint64_t after, unsigned instance, mock_kms::v1::OutputPage& page) const;
 
  private:
-  struct Line {
-    std::uint64_t number;
-    std::chrono::system_clock::time_point at;
-    pid_t pid;
-    std::string text;
-  };
-
-  std::deque<Line> lines_;
+  std::deque<mock_kms::v1::OutputLine> lines_;  ///< without the instance; a text may hold any byte
   std::size_t bytes_ = 0;
 };
 
