@@ -44,16 +44,20 @@ std::string exact_stamp(const fs::path& file) {
          std::to_string(status.st_mtim.tv_nsec) + " " + target + "\n";
 }
 
-std::string listing(const fs::path& directory) {
-  std::vector<std::string> lines;
-  std::error_code error;
-  for (fs::directory_iterator entry(directory, error); !error && entry != fs::directory_iterator();
-       entry.increment(error))
-    lines.push_back(stamp(entry->path()));
+std::string sorted(std::vector<std::string> lines) {
   std::sort(lines.begin(), lines.end());
   std::string text;
   for (const std::string& line : lines) text += line;
   return text;
+}
+
+std::string listing(const fs::path& directory) {
+  std::vector<std::string> lines;
+  std::error_code error;
+  for (fs::directory_iterator entry(directory, error); !error && entry != fs::end(entry);
+       entry.increment(error))
+    lines.push_back(stamp(entry->path()));
+  return sorted(std::move(lines));
 }
 
 /// Reads dpkg's database, a paragraph for each package (deb-control(5)); "" if there is none.
@@ -111,10 +115,7 @@ std::string stamp_of_inputs(const std::vector<std::string>& paths) {
       lines.push_back(exact_stamp(entry->path()));
     if (error) throw Error("cannot read " + path + ": " + error.message(), "check --input");
   }
-  std::sort(lines.begin(), lines.end());
-  std::string text;
-  for (const std::string& line : lines) text += line;
-  return sha256_hex(bytes_of(text));
+  return sha256_hex(bytes_of(sorted(std::move(lines))));
 }
 
 std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe) {
