@@ -22,24 +22,17 @@ constexpr std::string_view softhsm_configuration = R"({
 }  // namespace
 
 const std::vector<Profile>& profiles() {
-  static const std::vector<Profile> all{{"embedded",
-                                         "",
-                                         {"provider", "common", "proto"},
-                                         "mock-kms-provider",
-                                         BuildSystem::automatic,
-                                         {},
-                                         "--version",
-                                         false,
-                                         ""},
-                                        {"openshift",
-                                         "https://github.com/openshift/kubernetes.git",
-                                         {"staging/src/k8s.io/kms/internal/plugins/_mock"},
-                                         "mock-kms-plugin",
-                                         BuildSystem::go,
-                                         {"CGO_ENABLED=1"},  // SoftHSM is a C library
-                                         "--help",           // it has no --version
-                                         true,
-                                         "softhsm-config.json"}};
+  static const std::vector<Profile> all{
+      {.name = "embedded", .paths = {"provider", "common", "proto"}, .target = "mock-kms-provider"},
+      {.name = "openshift",
+       .repository = "https://github.com/openshift/kubernetes.git",
+       .paths = {"staging/src/k8s.io/kms/internal/plugins/_mock"},
+       .target = "mock-kms-plugin",
+       .system = BuildSystem::go,
+       .environment = {"CGO_ENABLED=1"},  // SoftHSM is a C library
+       .smoke_test = "--help",            // it has no --version
+       .download_modules = true,
+       .companion = "softhsm-config.json"}};
   return all;
 }
 

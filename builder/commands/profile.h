@@ -11,14 +11,14 @@ namespace kms::builder {
 
 struct Profile {
   std::string name;
-  std::string repository;  ///< "": the repository around the program, or the packaged one
+  std::string repository{};  ///< "": the repository around the program, or the packaged one
   std::vector<std::string> paths;
   std::string target;
   BuildSystem system = BuildSystem::automatic;
-  std::vector<std::string> environment;
+  std::vector<std::string> environment{};
   std::string smoke_test = "--version";
   bool download_modules = false;
-  std::string companion;  ///< name of a configuration file beside the binary; "": none
+  std::string companion{};  ///< name of a configuration file beside the binary; "": none
 };
 
 /// `embedded`: this project's mock-kms-provider. `openshift`: the plugin of Kubernetes' own tests, which
