@@ -1,69 +1,32 @@
 #include "supervisor/history/metrics.h"
 
+#include <array>
+
 namespace kms::supervisor {
 namespace {
 
 constexpr auto prefix = "kms_supervisor_";
 
-double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
-
 const char* name_of(EndCause cause, bool out_of_memory) {
-  switch (cause) {
-    case EndCause::exited:
-      return out_of_memory ? "out_of_memory" : "exited";
-    case EndCause::unresponsive:
-      return "unresponsive";
-    case EndCause::never_ready:
-      return "never_ready";
-    case EndCause::unhealthy:
-      return "unhealthy";
-    case EndCause::stop_requested:
-      return "stop";
-    case EndCause::replaced:
-      return "planned_restart";
-    case EndCause::launch_failed:
-      return "launch_failed";
-  }
-  return "";
+  if (cause == EndCause::exited && out_of_memory) return "out_of_memory";
+  // In the order of EndCause.
+  static constexpr std::array names{"exited", "unresponsive",    "never_ready",  "unhealthy",
+                                    "stop",   "planned_restart", "launch_failed"};
+  static_assert(names.size() == static_cast<std::size_t>(EndCause::launch_failed) + 1);
+  return names.at(static_cast<std::size_t>(cause));
 }
 
 }  // namespace
 
 void Metrics::add(unsigned instance, const std::string& endpoint) {
-  const std::lock_guard lock(mutex_);
-  instances_[instance].labels =
-      metrics_label("instance", std::to_string(instance)) + "," + metrics_label("endpoint", endpoint);
-}
-
-void Metrics::ready(unsigned instance, bool ready) {
-  const std::lock_guard lock(mutex_);
-  instances_[instance].ready = ready;
-}
-
-void Metrics::healthy(unsigned instance, bool healthy) {
-  const std::lock_guard lock(mutex_);
-  instances_[instance].healthy = healthy;
+  update(instance, [&](Counts& counts) {
+    counts.labels =
+        metrics_label("instance", std::to_string(instance)) + "," + metrics_label("endpoint", endpoint);
+  });
 }
 
 void Metrics::ended(unsigned instance, EndCause cause, bool out_of_memory) {
-  const std::lock_guard lock(mutex_);
-  ++instances_[instance].ends[name_of(cause, out_of_memory)];
-}
-
-void Metrics::outage(unsigned instance, Duration duration) {
-  const std::lock_guard lock(mutex_);
-  ++instances_[instance].outages;
-  instances_[instance].outage_seconds += seconds(duration);
-}
-
-void Metrics::answered(unsigned instance, Duration latency) {
-  const std::lock_guard lock(mutex_);
-  instances_[instance].latency.observe(latency);
-}
-
-void Metrics::unresponsive(unsigned instance) {
-  const std::lock_guard lock(mutex_);
-  ++instances_[instance].unresponsive;
+  update(instance, [&](Counts& counts) { ++counts.ends[name_of(cause, out_of_memory)]; });
 }
 
 std::string Metrics::text() const {
@@ -79,7 +42,7 @@ std::string Metrics::text() const {
   each("outages_total", "counter", "Outages after the first process was ready.",
        [](const Counts& c) { return std::to_string(c.outages); });
   each("outage_seconds_total", "counter", "Seconds of outage.",
-       [](const Counts& c) { return metrics_number(c.outage_seconds); });
+       [](const Counts& c) { return metrics_number(std::chrono::duration<double>(c.outage_time).count()); });
   each("unresponsive_probes_total", "counter", "Probes without an answer, including those during a start.",
        [](const Counts& c) { return std::to_string(c.unresponsive); });
   const std::string ends = std::string(prefix) + "ends_total";

@@ -20,17 +20,30 @@ class Metrics {
   /// Lists the instance from now on. `endpoint` is where its plugin serves.
   void add(unsigned instance, const std::string& endpoint);
 
-  void ready(unsigned instance, bool ready);
-  void healthy(unsigned instance, bool healthy);
+  void ready(unsigned instance, bool ready) {
+    update(instance, [&](Counts& counts) { counts.ready = ready; });
+  }
+  void healthy(unsigned instance, bool healthy) {
+    update(instance, [&](Counts& counts) { counts.healthy = healthy; });
+  }
 
   /// A process has ended, or could not be started.
   void ended(unsigned instance, EndCause cause, bool out_of_memory);
 
-  void outage(unsigned instance, Duration duration);
+  void outage(unsigned instance, Duration duration) {
+    update(instance, [&](Counts& counts) {
+      ++counts.outages;
+      counts.outage_time += duration;
+    });
+  }
 
   // Probes.
-  void answered(unsigned instance, Duration latency);
-  void unresponsive(unsigned instance);
+  void answered(unsigned instance, Duration latency) {
+    update(instance, [&](Counts& counts) { counts.latency.observe(latency); });
+  }
+  void unresponsive(unsigned instance) {
+    update(instance, [](Counts& counts) { ++counts.unresponsive; });
+  }
 
   /// Prometheus' text format.
   [[nodiscard]] std::string text() const;
@@ -42,10 +55,16 @@ class Metrics {
     bool healthy = false;
     std::map<std::string, std::uint64_t> ends;  ///< by cause
     std::uint64_t outages = 0;
-    double outage_seconds = 0;
+    Duration outage_time{0};
     std::uint64_t unresponsive = 0;
     LatencyHistogram latency;
   };
+
+  template <class Change>
+  void update(unsigned instance, Change change) {
+    const std::lock_guard lock(mutex_);
+    change(instances_[instance]);
+  }
 
   mutable std::mutex mutex_;
   std::map<unsigned, Counts> instances_;
