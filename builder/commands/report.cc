@@ -53,9 +53,9 @@ int run_reported(const ReportOptions& options,
   } catch (const Interrupted&) {
     progress.clear();
     report_failure(options, "ended by " + interruption.take_name() + "; nothing was published");
-  } catch (const PhaseError& error) {
+  } catch (const CompileError& error) {
     progress.clear();
-    for (const std::string& line : error.tool_lines()) print_tool_line(line);
+    for (const std::string& line : error.lines()) print_tool_line(line);
     report_failure(options, error.what());
   } catch (const std::exception& error) {
     progress.clear();

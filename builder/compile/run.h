@@ -25,7 +25,7 @@ struct StepContext {
   std::string unfetched_link;  ///< a possible reason for a missing file; "": none
 };
 
-/// Runs all steps of the recipe, each as a phase of its name. Throws PhaseError, Interrupted.
+/// Runs all steps of the recipe, each as a phase of its name. Throws Error, Interrupted.
 void run_steps(const StepContext& context, Phases& phases, const Interruption& interruption,
                Progress& progress);
 

@@ -3,7 +3,7 @@
 //
 // Called once, on the main thread. It owns nothing between runs: build-info.json beside the output and the
 // build cache remember earlier ones. Every phase is timed and logged. An interruption ends it with
-// Interrupted, a failure with PhaseError; the output is unchanged then.
+// Interrupted, a failure with an Error that names the phase; the output is unchanged then.
 #pragma once
 
 #include <filesystem>

@@ -59,20 +59,7 @@ class CompileError : public Error {
   std::vector<std::string> lines_;
 };
 
-/// A phase failed: what() reads "fetch: cannot ...: cause; next step".
-class PhaseError : public Error {
- public:
-  PhaseError(const std::string& phase, const Error& error, std::vector<std::string> tool_lines = {})
-      : Error(error.within(phase)), tool_lines_(std::move(tool_lines)) {}
-
-  /// The failing tool's output, to be shown before the error.
-  [[nodiscard]] const std::vector<std::string>& tool_lines() const { return tool_lines_; }
-
- private:
-  std::vector<std::string> tool_lines_;
-};
-
-/// Runs `work` and throws its errors as PhaseError.
+/// Runs `work` and throws its errors with the phase in front: "fetch: cannot ...: cause; next step".
 template <class Work>
 auto within(const std::string& phase, Work work) {
   try {
@@ -80,11 +67,11 @@ auto within(const std::string& phase, Work work) {
   } catch (const Interrupted&) {
     throw;
   } catch (const CompileError& error) {
-    throw PhaseError(phase, error, error.lines());
+    throw CompileError(error.within(phase), error.lines());
   } catch (const Error& error) {
-    throw PhaseError(phase, error);
+    throw error.within(phase);
   } catch (const std::filesystem::filesystem_error& error) {
-    throw PhaseError(phase, Error("cannot use " + error.path1().string() + ": " + error.code().message()));
+    throw Error(phase + ": cannot use " + error.path1().string() + ": " + error.code().message());
   }
 }
 
@@ -92,7 +79,7 @@ class Phases {
  public:
   Phases(Progress& progress, mock_kms::v1::BuildInfo& info) : progress_(progress), info_(info) {}
 
-  /// Runs `work` and records its duration. Throws PhaseError.
+  /// Runs `work` and records its duration. Throws as within() does.
   template <class Work>
   std::invoke_result_t<Work> run(const std::string& name, Work work) {
     const auto begin = std::chrono::steady_clock::now();
