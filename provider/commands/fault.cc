@@ -19,13 +19,9 @@ using mock_kms::v1::Fault;
 struct FaultOptions : ProviderOptions {
   OutputFormat format = OutputFormat::text;
   std::string what;  ///< an effect, a violation, a preset or JSON
-  std::string name;
   // Selection of calls.
+  Fault selection;  ///< name and patterns
   std::vector<std::string> methods;
-  std::string key_id;
-  std::string uid;
-  std::string node;
-  std::string instance;
   Duration after{0};
   Duration lasting{0};
   std::uint32_t first = 0;
@@ -146,6 +142,7 @@ std::string words_help() {
 }
 
 void set_selection(const FaultOptions& options, Fault& fault) {
+  fault.MergeFrom(options.selection);
   for (const std::string& word : options.methods) {
     if (word == "all") continue;
     Fault::Method method{};
@@ -154,11 +151,6 @@ void set_selection(const FaultOptions& options, Fault& fault) {
     }
     fault.add_methods(method);
   }
-  if (!options.name.empty()) fault.set_name(options.name);
-  if (!options.key_id.empty()) fault.set_key_id(options.key_id);
-  if (!options.uid.empty()) fault.set_uid(options.uid);
-  if (!options.node.empty()) fault.set_node(options.node);
-  if (!options.instance.empty()) fault.set_instance(options.instance);
   if (options.after > Duration{0}) *fault.mutable_after() = to_proto(options.after);
   if (options.lasting > Duration{0}) *fault.mutable_lasting() = to_proto(options.lasting);
   if (options.first > 0) fault.set_first(options.first);
@@ -227,7 +219,7 @@ int run_list(const FaultOptions& options) {
 
 int run_clear(const FaultOptions& options) {
   mock_kms::v1::ClearFaultsRequest request;
-  request.set_name(options.name);
+  request.set_name(options.selection.name());
   const auto reply = ControlClient(options).call(request, &ControlClient::Stub::ClearFaults);
   if (options.format == OutputFormat::json) {
     std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
@@ -242,10 +234,12 @@ int run_clear(const FaultOptions& options) {
 void add_selection_options(CLI::App& add, FaultOptions& options) {
   add.add_option("--method", options.methods, "Only these calls: status, encrypt, decrypt or all; repeatable")
       ->allow_extra_args(false);
-  add.add_option("--key-id", options.key_id, "Only calls whose key id matches this pattern of * and ?");
-  add.add_option("--uid", options.uid, "Only calls whose uid matches this pattern");
-  add.add_option("--node", options.node, "Only if NODE_NAME matches this pattern");
-  add.add_option("--instance", options.instance, "Only if --instance of serve matches this pattern");
+  add.add_option("--key-id", *options.selection.mutable_key_id(),
+                 "Only calls whose key id matches this pattern of * and ?");
+  add.add_option("--uid", *options.selection.mutable_uid(), "Only calls whose uid matches this pattern");
+  add.add_option("--node", *options.selection.mutable_node(), "Only if NODE_NAME matches this pattern");
+  add.add_option("--instance", *options.selection.mutable_instance(),
+                 "Only if --instance of serve matches this pattern");
   add_duration(add, "--after", options.after, "Begin this much later");
   add_duration(add, "--for", options.lasting, "End this much after the beginning; 0: when it is cleared");
   add.add_option("--first", options.first, "Only the first N of the selected calls");
@@ -282,13 +276,14 @@ Command fault_command(CommandLine& line) {
   CLI::App& add = *command.add_subcommand("add", "Set a fault");
   add.add_option("what", options->what, "An effect, violation or preset as below, or a fault as JSON")
       ->required();
-  add.add_option("--name", options->name, "Name for list and clear; a fault of the same name is replaced");
+  add.add_option("--name", *options->selection.mutable_name(),
+                 "Name for list and clear; a fault of the same name is replaced");
   add_selection_options(add, *options);
   add_parameters(add, *options);
   add.footer(words_help());
   CLI::App& list = *command.add_subcommand("list", "List the faults and the number of calls that met them");
   CLI::App& clear = *command.add_subcommand("clear", "Clear one fault, or all");
-  clear.add_option("name", options->name, "The fault [all]");
+  clear.add_option("name", *options->selection.mutable_name(), "The fault [all]");
   return {&command, [options, &add, &list] {
             return add.parsed()    ? run_add(*options, add)
                    : list.parsed() ? run_list(*options)
