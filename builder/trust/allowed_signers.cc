@@ -16,30 +16,23 @@ void skip_blanks(std::string_view& text) {
   text.remove_prefix(std::min(text.find_first_not_of(blanks), text.size()));
 }
 
-/// Takes the next word; blanks between quotes belong to it. Empty if a quote is not closed.
-std::optional<std::string_view> take_word(std::string_view& text) {
-  skip_blanks(text);
+/// Takes the text before the first of `ends`; those between quotes do not count. Empty if a quote is not
+/// closed.
+std::optional<std::string_view> take_until(std::string_view& text, std::string_view ends) {
   bool quoted = false;
   std::size_t size = 0;
-  for (; size < text.size() && (quoted || blanks.find(text[size]) == std::string_view::npos); ++size) {
+  for (; size < text.size() && (quoted || ends.find(text[size]) == std::string_view::npos); ++size) {
     if (text[size] == '"') quoted = !quoted;
   }
   if (quoted) return std::nullopt;
-  const std::string_view word = text.substr(0, size);
+  const std::string_view taken = text.substr(0, size);
   text.remove_prefix(size);
-  return word;
+  return taken;
 }
 
-/// Takes the next item of a list; commas between quotes do not count.
-std::string_view take_item(std::string_view& list) {
-  bool quoted = false;
-  std::size_t size = 0;
-  for (; size < list.size() && (quoted || list[size] != ','); ++size) {
-    if (list[size] == '"') quoted = !quoted;
-  }
-  const std::string_view item = list.substr(0, size);
-  list.remove_prefix(std::min(size + 1, list.size()));
-  return item;
+std::optional<std::string_view> take_word(std::string_view& text) {
+  skip_blanks(text);
+  return take_until(text, blanks);
 }
 
 std::string_view unquoted(std::string_view text) {
@@ -132,7 +125,9 @@ Outcome<AllowedSigners::Entry> AllowedSigners::read(std::string_view line, unsig
   entry.principals = unquoted(*principals);
   if (!is_key_type(*word)) {
     for (std::string_view options = *word; !options.empty();) {
-      if (const auto option = read_option(take_item(options), entry); !option) return option.error();
+      const auto option = take_until(options, ",");  // `word` has no open quote
+      if (const auto known = read_option(*option, entry); !known) return known.error();
+      options.remove_prefix(std::min<std::size_t>(1, options.size()));
     }
     word = take_word(line);
   }
