@@ -38,6 +38,8 @@ bool Reuse::runs(const std::filesystem::path& binary) const {
   try {
     (void)run_smoke_test(binary, test_, isolation_(), interruption_);
     return true;
+  } catch (const Interrupted&) {
+    throw;
   } catch (const Error& error) {
     log::info("compiling again", {{"why", error.cause()}});
     return false;

@@ -1,4 +1,6 @@
 // builder fetch: fetches directories of a git repository into a directory, and does nothing else.
+#include "builder/source/fetch.h"
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -12,7 +14,6 @@
 #include "builder/commands/commands.h"
 #include "builder/commands/report.h"
 #include "builder/commands/source_options.h"
-#include "builder/source/transfer.h"
 #include "common/build_info/build_info.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
@@ -87,34 +88,36 @@ class StagedDirectory {
   UniqueFd lock_;
 };
 
-struct Fetch {
+struct Export {
   mock_kms::v1::BuildInfo info;  ///< source and transfer; there is no binary
   CheckoutResult checkout;
 };
 
 /// The directory appears complete or not at all. `request` has no scratch directory yet.
-Fetch fetch_into(const fs::path& into, FetchRequest request, const Interruption& interruption,
-                 Progress& progress) {
+Export fetch_into(const fs::path& into, FetchRequest request, const Interruption& interruption,
+                  Progress& progress) {
   const StagedDirectory directory(into);
   request.scratch = directory.scratch();
   if (request.paths.empty()) request.paths = {"."};
-  Fetch fetch;
-  const Fetched fetched = transfer_source(request, interruption, progress, fetch.info);
-  fetch.checkout =
+  const Fetched fetched = fetch(request, interruption, progress);
+  Export result;
+  record_request(request, git::hex(fetched.commit), result.info);
+  record_transfer(fetched, result.info);
+  result.checkout =
       check_out(fetched.objects.get(), fetched.commit, request.paths, directory.content(), request.limits);
-  record_paths(fetch.checkout.paths, fetch.info);
+  record_paths(result.checkout.paths, result.info);
   interruption.check();
   directory.publish();
-  return fetch;
+  return result;
 }
 
-void print(const Fetch& fetch, const fs::path& into, OutputFormat format) {
-  const auto& info = fetch.info;
+void print(const Export& result, const fs::path& into, OutputFormat format) {
+  const auto& info = result.info;
   if (format == OutputFormat::json) {
     std::fputs(build_info_json(info).c_str(), stdout);
   } else {
     std::printf("Fetched: %s\n  %zu files (%s)\n  commit %s of %s (%s)\n  moved %s in %u requests (%s)\n",
-                into.c_str(), fetch.checkout.files, human_bytes(fetch.checkout.bytes).c_str(),
+                into.c_str(), result.checkout.files, human_bytes(result.checkout.bytes).c_str(),
                 info.commit().c_str(), info.repository().c_str(), info.ref().c_str(),
                 human_bytes(info.transfer().bytes()).c_str(), info.transfer().requests(),
                 info.transfer().strategy().c_str());

@@ -10,7 +10,7 @@
 
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
-#include "builder/source/transfer.h"
+#include "builder/source/fetch.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
@@ -188,7 +188,7 @@ void fetch_dependencies(const DependencyRequest& request, Fetched& fetched, cons
                   "give --dependencies off");
     std::vector<std::string> paths;
     std::ranges::transform(missing, std::back_inserter(paths), &Dependency::path);
-    transfer_more(request.source, paths, fetched, interruption, progress);
+    fetch_more(request.source, paths, fetched, interruption, progress);
     sort(missing, SourceTree(fetched.objects.get(), fetched.commit), request.paths, absent);
   }
 }

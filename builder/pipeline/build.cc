@@ -12,7 +12,7 @@
 #include "builder/compile/run.h"
 #include "builder/pipeline/work_area.h"
 #include "builder/publish/output.h"
-#include "builder/source/transfer.h"
+#include "builder/source/fetch.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
@@ -104,7 +104,10 @@ class Build {
     source_ = request_.source;
     source_.scratch = area.root();
     for (const auto& [commit, info] : known_) source_.known_commits.insert(commit);
-    return transfer_source(source_, interruption_, progress_, info_);
+    Fetched fetched = fetch(source_, interruption_, progress_);
+    record_request(source_, git::hex(fetched.commit), info_);
+    record_transfer(fetched, info_);
+    return fetched;
   }
 
   void resolve_dependencies(Fetched& fetched) {

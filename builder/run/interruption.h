@@ -6,13 +6,17 @@
 
 #include <string>
 
+#include "common/error.h"
 #include "common/process/signals.h"
 #include "common/text/time.h"
 
 namespace kms::builder {
 
-/// Thrown when work stops on request. Not an Error: nothing failed.
-struct Interrupted {};
+/// Thrown when work stops on request. Code that catches Error and goes on must let it pass.
+class Interrupted : public Error {
+ public:
+  Interrupted() : Error("interrupted") {}
+};
 
 class Interruption {
  public:

@@ -10,6 +10,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "builder/run/interruption.h"
 #include "common/error.h"
 #include "common/text/time.h"
 #include "proto/build_info.pb.h"
@@ -76,6 +77,8 @@ template <class Work>
 auto within(const std::string& phase, Work work) {
   try {
     return work();
+  } catch (const Interrupted&) {
+    throw;
   } catch (const CompileError& error) {
     throw PhaseError(phase, error, error.lines());
   } catch (const Error& error) {

@@ -215,6 +215,8 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
       if (wanted != owner) give(directories, wanted);
       owner = wanted;
       entered = try_to_enter(sandbox, interruption);
+    } catch (const Interrupted&) {
+      throw;
     } catch (const Error& error) {
       entered = error;
     }

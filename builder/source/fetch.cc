@@ -1,5 +1,6 @@
 #include "builder/source/fetch.h"
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
@@ -57,7 +58,7 @@ class Attempt {
   ~Attempt() { abandoned_ ? thread_.detach() : thread_.join(); }
 
   /// Called once. Throws FetchError, Interrupted.
-  [[nodiscard]] Fetched wait(const DrawProgress& draw) {
+  [[nodiscard]] Fetched wait(Progress& progress) {
     while (result_.wait_for(drawing_interval) != std::future_status::ready) {
       if (interruption_.requested()) {
         cancel();
@@ -71,7 +72,8 @@ class Attempt {
         fail("it is not complete after " + human_duration(state_->request.retry.deadline),
              "check the server and the network, or raise --fetch-deadline", false);
       }
-      draw(state_->meter);
+      const FetchMeter& meter = state_->meter;
+      progress.update("fetch", meter.objects, meter.objects_total, human_bytes(meter.bytes));
     }
     return result_.get();
   }
@@ -113,11 +115,11 @@ class RetryingFetch {
   RetryingFetch(std::shared_ptr<FetchState> state, const Interruption& interruption)
       : state_(std::move(state)), interruption_(interruption), policy_(state_->request.retry) {}
 
-  Fetched run(const DrawProgress& draw) {
+  Fetched run(Progress& progress) {
     for (unsigned tries = 1;; ++tries) {
       Attempt attempt(state_, deadline_, interruption_);
       try {
-        return attempt.wait(draw);
+        return attempt.wait(progress);
       } catch (const FetchError& error) {
         wait_after(error, tries);
       }
@@ -157,46 +159,80 @@ class RetryingFetch {
 };
 
 Fetched fetch_from_server(std::shared_ptr<FetchState> state, const Interruption& interruption,
-                          const DrawProgress& draw) {
+                          Progress& progress) {
   const FetchRequest& request = state->request;
   std::optional<KnownHosts> known_hosts;
   if (request.repository.kind() == RepositoryUrl::Kind::ssh && !request.login.known_hosts.empty()) {
     known_hosts.emplace(request.login.known_hosts, request.scratch);
   }
-  return RetryingFetch(std::move(state), interruption).run(draw);
+  return RetryingFetch(std::move(state), interruption).run(progress);
+}
+
+void log_result(const Fetched& fetched, Duration duration) {
+  log::info("fetched", {{"commit", git::hex(fetched.commit)},
+                        {"strategy", fetched.strategy},
+                        {"bytes", fetched.bytes},
+                        {"requests", fetched.requests},
+                        {"duration", human_duration(duration)}});
+  if (!fetched.signature) return;
+  log::info("signed", {{"object", fetched.signature->object},
+                       {"by", fetched.signature->principals},
+                       {"key", fetched.signature->fingerprint}});
 }
 
 }  // namespace
 
-Fetched fetch(const FetchRequest& request, const Interruption& interruption, const DrawProgress& draw) {
+Fetched fetch(const FetchRequest& request, const Interruption& interruption, Progress& progress) {
+  const auto begin = Clock::now();
+  log::info("fetching", {{"repository", request.repository.display()},
+                         {"ref", request.ref.text()},
+                         {"pinned", request.ref.is_commit_id() || !request.pin.empty()}});
   Fetched fetched =
       request.repository.kind() == RepositoryUrl::Kind::local
           ? open_local(request)
           : fetch_from_server(std::make_shared<FetchState>(request, request.scratch / "source.git"),
-                              interruption, draw);
+                              interruption, progress);
   if (request.signers) {
     fetched.signature = required_signature(
         fetched.objects.get(), {fetched.tip, fetched.commit, request.ref.tag_name()}, *request.signers);
   }
+  progress.clear();
+  log_result(fetched, Clock::now() - begin);
   return fetched;
 }
 
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
-                const Interruption& interruption, const DrawProgress& draw) {
-  if (request.repository.kind() == RepositoryUrl::Kind::local) {
-    FetchRequest more = request;
-    more.paths = paths;
-    return require_local_objects(more, fetched);
-  }
-  auto state = std::make_shared<FetchState>(request, git_repository_path(fetched.objects.get()));
-  state->request.paths = paths;
+                const Interruption& interruption, Progress& progress) {
+  FetchRequest more = request;
+  more.paths = paths;
+  if (request.repository.kind() == RepositoryUrl::Kind::local) return require_local_objects(more, fetched);
+  auto state = std::make_shared<FetchState>(std::move(more), git_repository_path(fetched.objects.get()));
   state->resolved = ResolvedRef{fetched.tip, fetched.commit};
   state->meter.bytes = fetched.bytes;
   state->meter.requests = fetched.requests;
-  Fetched more = fetch_from_server(std::move(state), interruption, draw);
-  more.strategy = fetched.strategy;
-  more.signature = fetched.signature;
-  fetched = std::move(more);
+  Fetched result = fetch_from_server(std::move(state), interruption, progress);
+  progress.clear();
+  result.strategy = fetched.strategy;
+  result.signature = fetched.signature;
+  fetched = std::move(result);
+}
+
+void record_request(const FetchRequest& request, const std::string& commit, mock_kms::v1::BuildInfo& info) {
+  info.set_repository(request.repository.display());
+  info.set_ref(request.ref.text());
+  info.set_commit(commit);
+  info.set_builder_version(KMS_VERSION);
+}
+
+void record_transfer(const Fetched& fetched, mock_kms::v1::BuildInfo& info) {
+  info.mutable_transfer()->set_strategy(fetched.strategy);
+  info.mutable_transfer()->set_bytes(static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(fetched.bytes, std::numeric_limits<std::uint32_t>::max())));
+  info.mutable_transfer()->set_requests(fetched.requests);
+  if (!fetched.signature) return;
+  info.mutable_signature()->set_object(fetched.signature->object);
+  info.mutable_signature()->set_principals(fetched.signature->principals);
+  info.mutable_signature()->set_fingerprint(fetched.signature->fingerprint);
 }
 
 git_oid peel_to_commit(git_repository* repository, const git_oid& id, const FetchRequest& request) {

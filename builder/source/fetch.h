@@ -1,7 +1,7 @@
 // fetch() makes the objects of one commit readable: it opens a local repository, or asks a server for the
 // wanted paths alone. fetch_more() adds paths of the same commit, if the first ones show what else is needed:
 //
-//   Fetched fetched = fetch(request, interruption, draw);
+//   Fetched fetched = fetch(request, interruption, progress);
 //   while (auto paths = missing_paths(fetched)) fetch_more(request, paths, fetched, ...);
 //   check_out(... all paths together ...);
 //
@@ -13,7 +13,6 @@
 #include <atomic>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -24,6 +23,7 @@
 #include "builder/git/libgit2.h"
 #include "builder/git/limits.h"
 #include "builder/run/interruption.h"
+#include "builder/run/progress.h"
 #include "builder/source/credentials.h"
 #include "builder/source/ref_name.h"
 #include "builder/source/repository_url.h"
@@ -75,22 +75,26 @@ struct FetchMeter {
   std::atomic<bool> cancelled{false};  ///< set by the watching thread: stop as soon as possible
 };
 
-using DrawProgress = std::function<void(const FetchMeter&)>;
-
-/// Calls `draw` about ten times a second while it talks to a server. A further try does not fetch again what
-/// a failed one has fetched, and does not resolve the ref again.
+/// Draws the progress while it talks to a server, and logs the result. A further try neither fetches again
+/// what a failed one has fetched nor resolves the ref again.
 ///
 /// Throws Interrupted; Error "cannot fetch ...: cause; next step" if no further try can help; Error "cannot
 /// trust ..." if a demanded signature is missing.
 [[nodiscard]] Fetched fetch(const FetchRequest& request, const Interruption& interruption,
-                            const DrawProgress& draw);
+                            Progress& progress);
 
 /// Adds `paths` of the commit to `fetched`, which came from the same request and scratch directory. It takes
 /// one request to connect and one or a few for the missing objects, none if none is missing. Its bytes and
 /// requests grow. A path that the commit does not hold adds nothing: check_out() reports it. Throws like
 /// fetch().
 void fetch_more(const FetchRequest& request, const std::vector<std::string>& paths, Fetched& fetched,
-                const Interruption& interruption, const DrawProgress& draw);
+                const Interruption& interruption, Progress& progress);
+
+/// Fills the source fields of `info`, which are known without fetching.
+void record_request(const FetchRequest& request, const std::string& commit, mock_kms::v1::BuildInfo& info);
+
+/// Fills the transfer and signature fields of `info`.
+void record_transfer(const Fetched& fetched, mock_kms::v1::BuildInfo& info);
 
 /// The commit that an object of the repository leads to: a ref or an id may stand for a tag. Throws Error.
 [[nodiscard]] git_oid peel_to_commit(git_repository* repository, const git_oid& id,

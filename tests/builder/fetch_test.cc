@@ -103,7 +103,7 @@ class Shop {
   GitDaemon daemon_{directory_.path()};
 };
 
-const auto draw_nothing = [](const FetchMeter&) {};
+Progress progress(false, 80);
 
 }  // namespace
 
@@ -111,19 +111,19 @@ TEST_CASE("further paths come by themselves, and what is there is asked for no m
   const Shop shop;
   const Interruption interruption;
   const FetchRequest request = shop.request({"a/b/c"});
-  Fetched fetched = fetch(request, interruption, draw_nothing);
+  Fetched fetched = fetch(request, interruption, progress);
   CHECK(shop.daemon().connections() == 1);
   const auto [bytes, requests] = std::pair(fetched.bytes, fetched.requests);
 
-  fetch_more(request, {"d/e/f/two", "d/e/three"}, fetched, interruption, draw_nothing);
+  fetch_more(request, {"d/e/f/two", "d/e/three"}, fetched, interruption, progress);
   CHECK(shop.daemon().connections() == 2);
   CHECK(fetched.requests <= requests + 4);  // the advertisement, d, d/e, the files
   CHECK(fetched.bytes > bytes);
   CHECK(fetched.strategy == "v2, three directory levels a request");
 
   const std::vector<std::string> all{"a/b/c", "d/e/f/two", "d/e/three"};
-  fetch_more(request, all, fetched, interruption, draw_nothing);
-  fetch_more(request, {"no/such/path"}, fetched, interruption, draw_nothing);
+  fetch_more(request, all, fetched, interruption, progress);
+  fetch_more(request, {"no/such/path"}, fetched, interruption, progress);
   CHECK(shop.daemon().connections() == 2);
   CHECK(check_out(fetched.objects.get(), fetched.commit, all, shop.out()).files == 3);
   CHECK(fs::exists(shop.out() / "d/e/f/two"));
@@ -133,11 +133,11 @@ TEST_CASE("a path that lies above what is there brings the rest of it") {
   const Shop shop;
   const Interruption interruption;
   const FetchRequest request = shop.request({"d/e/f"});
-  Fetched fetched = fetch(request, interruption, draw_nothing);
-  fetch_more(request, {"d"}, fetched, interruption, draw_nothing);
+  Fetched fetched = fetch(request, interruption, progress);
+  fetch_more(request, {"d"}, fetched, interruption, progress);
   CHECK(check_out(fetched.objects.get(), fetched.commit, {"d"}, shop.out()).files == 2);
-  fetch_more(request, {"."}, fetched, interruption, draw_nothing);
+  fetch_more(request, {"."}, fetched, interruption, progress);
   const unsigned connections = shop.daemon().connections();
-  fetch_more(request, {"."}, fetched, interruption, draw_nothing);
+  fetch_more(request, {"."}, fetched, interruption, progress);
   CHECK(shop.daemon().connections() == connections);
 }
