@@ -73,6 +73,8 @@ void PackInspector::add(std::string_view bytes) {
   }
 }
 
+bool PackInspector::complete() const { return at_ == At::trailer && header_.size() == id_bytes; }
+
 void PackInspector::add_pack_header(unsigned char byte) {
   header_ += static_cast<char>(byte);
   if (header_.size() < pack_header_bytes) return;
@@ -214,6 +216,9 @@ void PackSink::append(std::string_view bytes) {
 }
 
 void PackSink::finish() {
+  if (!inspector_.complete()) {
+    throw Error("the server's answer ends early", "try again; check the network and a proxy");
+  }
   git::check(writer_->commit(writer_.get(), &progress_), "fetch a pack");
   git::check(git_odb_refresh(objects_.get()), "read what was fetched");
 }

@@ -39,6 +39,9 @@ class PackInspector {
   /// The next bytes of the pack. Throws Error if it is too large, lies about its size or is no pack.
   void add(std::string_view bytes);
 
+  /// True if the pack's digest is complete.
+  [[nodiscard]] bool complete() const;
+
  private:
   enum class At { pack_header, object_header, base_offset, base_id, body, trailer };
 

@@ -90,10 +90,11 @@ class AdvertisementReader {
 
   void add_capabilities(std::string_view words) {
     if (has_word(words, "object-format=sha256")) refuse_sha256();
-    result_.filters = has_word(words, "filter");
-    result_.shallow = has_word(words, "shallow");
+    result_.capabilities = words;
+    result_.filters = result_.offers("filter");
+    result_.shallow = result_.offers("shallow");
     result_.any_object =
-        has_word(words, "allow-tip-sha1-in-want") && has_word(words, "allow-reachable-sha1-in-want");
+        result_.offers("allow-tip-sha1-in-want") && result_.offers("allow-reachable-sha1-in-want");
   }
 
   void add_ref(std::string_view line) {
@@ -145,7 +146,7 @@ std::string command(const Advertisement& server, const std::string& name) {
 std::string depth_and_filter(const Advertisement& server, const Wants& wants) {
   std::string text;
   if (wants.shallow && server.shallow) text += pkt_line("deepen 1\n");
-  if (!wants.filter.empty()) text += pkt_line("filter " + wants.filter + "\n");
+  if (!wants.filter.empty() && server.filters) text += pkt_line("filter " + wants.filter + "\n");
   return text;
 }
 
@@ -156,10 +157,25 @@ std::string fetch_v2(const Advertisement& server, const Wants& wants) {
   return text.append(flush_packet);
 }
 
+/// multi_ack says nothing here, since no commit is in common, but some servers refuse clients without it.
+std::string v0_capabilities(const Advertisement& server, const Wants& wants) {
+  std::string words;
+  const auto use_first_of = [&](std::initializer_list<std::string_view> names) {
+    for (const std::string_view name : names) {
+      if (server.offers(name)) return void(words.append(" ").append(name));
+    }
+  };
+  use_first_of({"multi_ack_detailed", "multi_ack"});
+  use_first_of({"side-band-64k", "side-band"});
+  use_first_of({"ofs-delta"});
+  use_first_of({"no-progress"});
+  if (!wants.filter.empty()) use_first_of({"filter"});
+  return words;
+}
+
 std::string fetch_v0(const Advertisement& server, const Wants& wants) {
   std::string text;
-  std::string capabilities = " side-band-64k ofs-delta no-progress";
-  if (!wants.filter.empty()) capabilities += " filter";
+  std::string capabilities = v0_capabilities(server, wants);
   for (const git_oid& id : wants.ids) {
     text += pkt_line("want " + git::hex(id) + std::exchange(capabilities, {}) + "\n");
   }
@@ -188,9 +204,15 @@ void PktReader::add(std::string_view bytes, const std::function<bool(const Packe
     bytes = joined;
   }
   while (const auto packet = take(bytes)) {
-    if (!on_packet(*packet)) return;
+    if (!on_packet(*packet)) break;
   }
   pending_ = bytes;
+}
+
+bool Advertisement::offers(std::string_view capability) const { return has_word(capabilities, capability); }
+
+bool Advertisement::has_side_band() const {
+  return version == 2 || offers("side-band-64k") || offers("side-band");
 }
 
 Advertisement Advertisement::read(std::string_view text) {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace kms::builder {
@@ -32,8 +33,11 @@ struct Packet {
 
 class PktReader {
  public:
-  /// Calls `on_packet` for each packet that `bytes` complete, as long as it returns true.
+  /// Calls `on_packet` for each packet that `bytes` complete, as long as it returns true. The rest is kept.
   void add(std::string_view bytes, const std::function<bool(const Packet&)>& on_packet);
+
+  /// The bytes after the last packet, which may be no packets.
+  [[nodiscard]] std::string take_rest() { return std::exchange(pending_, {}); }
 
   /// True if no packet is half read: the stream may end here.
   [[nodiscard]] bool between_packets() const { return pending_.empty(); }
@@ -57,7 +61,14 @@ struct Advertisement {
   bool shallow = false;             ///< sends a commit without its history
   bool any_object = false;          ///< sends objects that no ref points to
   bool object_format = false;       ///< v2: wants to know the kind of ids in requests
+  std::string capabilities;         ///< v0 only: words that a request may use
   std::vector<AdvertisedRef> refs;  ///< v0 only
+
+  /// True if the server offered a v0 capability.
+  [[nodiscard]] bool offers(std::string_view capability) const;
+
+  /// True if a pack comes in packets, beside progress and errors.
+  [[nodiscard]] bool has_side_band() const;
 
   /// Reads all packets of an advertisement, with or without HTTP's "# service" head. Throws Error if it is
   /// damaged, if the server refuses (ERR), and if the ids are SHA-256, which libgit2 cannot read.
@@ -90,6 +101,7 @@ struct Wants {
   bool shallow = false;  ///< commits without their parents, if the server can
 };
 
+/// Uses nothing that the server did not offer.
 [[nodiscard]] std::string pack_request(const Advertisement& server, const Wants& wants);
 
 /// Version 2 only: asks for the refs whose names begin with one of `prefixes`.

@@ -16,6 +16,36 @@ std::string one_line(std::string_view text) {
   return line.substr(0, 300);
 }
 
+/// The answer to ls-refs, up to `max_bytes`.
+class RefList final : public Answer {
+ public:
+  explicit RefList(std::size_t max_bytes) : left_(max_bytes) {}
+
+  bool add(std::string_view bytes) override {
+    bool more = true;
+    packets_.add(bytes, [&](const Packet& packet) { return more = add_packet(packet); });
+    return more;
+  }
+
+  [[nodiscard]] bool is_cut() const { return cut_; }
+  [[nodiscard]] std::vector<AdvertisedRef> take() { return std::move(refs_); }
+
+ private:
+  bool add_packet(const Packet& packet) {
+    if (packet.kind != Packet::Kind::data) return false;
+    if (packet.payload.starts_with("ERR ")) throw ServerRefusal::of(packet.payload.substr(4));
+    refs_.push_back(parse_ref_line(packet.line()));
+    cut_ = packet.payload.size() > left_;
+    left_ -= std::min(left_, packet.payload.size());
+    return !cut_;
+  }
+
+  PktReader packets_;
+  std::vector<AdvertisedRef> refs_;
+  std::size_t left_;
+  bool cut_ = false;
+};
+
 }  // namespace
 
 ServerRefusal ServerRefusal::of(std::string_view text) {
@@ -29,24 +59,29 @@ ServerRefusal ServerRefusal::of(std::string_view text) {
   return {kind, "the server says: " + line};
 }
 
-bool PackReply::add(const Packet& packet) {
-  if (packet.kind == Packet::Kind::data && packet.payload.starts_with("ERR ")) {
-    throw ServerRefusal::of(packet.payload.substr(4));
+bool PackReply::add(std::string_view bytes) {
+  if (ends_with_stream()) {
+    on_pack_(bytes);
+    return true;
   }
-  if (!in_pack_) {
-    add_head(packet);
-  } else if (packet.kind == Packet::Kind::flush) {
-    complete_ = true;
-  } else if (packet.kind == Packet::Kind::data) {
-    add_band(packet.payload);
-  }
+  packets_.add(bytes, [this](const Packet& packet) { return add_packet(packet); });
+  if (ends_with_stream()) on_pack_(packets_.take_rest());
   return !complete_;
 }
 
-void PackReply::add_head(const Packet& packet) {
-  // Version 2 names its sections. Version 0 says NAK before the pack, since client and server share no
-  // commit.
-  in_pack_ = packet.kind == Packet::Kind::data && packet.line() == (version_ == 2 ? "packfile" : "NAK");
+/// False after the last packet.
+bool PackReply::add_packet(const Packet& packet) {
+  if (packet.kind == Packet::Kind::data && packet.payload.starts_with("ERR ")) {
+    throw ServerRefusal::of(packet.payload.substr(4));
+  }
+  if (in_pack_) {
+    if (packet.kind == Packet::Kind::data) add_band(packet.payload);
+    complete_ = packet.kind == Packet::Kind::flush;
+  } else {
+    // Version 2 names its sections. Version 0 says NAK before the pack, since no commit is in common.
+    in_pack_ = packet.kind == Packet::Kind::data && packet.line() == (version_ == 2 ? "packfile" : "NAK");
+  }
+  return !complete_ && !ends_with_stream();
 }
 
 /// gitprotocol-pack(5), "side-band": 1 is the pack, 2 progress for people, 3 a fatal error.
@@ -74,33 +109,24 @@ void UploadPack::connect() {
 
 std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& prefixes, std::size_t max_bytes) {
   if (advertisement().version != 2) return advertisement().refs;
-  std::vector<AdvertisedRef> refs;
-  std::size_t bytes = 0;
-  bool cut = false;
-  ask(ls_refs_request(advertisement(), prefixes), [&](const Packet& packet) {
-    if (packet.kind != Packet::Kind::data) return false;
-    if (packet.payload.starts_with("ERR ")) throw ServerRefusal::of(packet.payload.substr(4));
-    refs.push_back(parse_ref_line(packet.line()));
-    bytes += packet.payload.size();
-    cut = bytes > max_bytes;
-    return !cut;
-  });
-  if (cut) connected_ = false;
-  return refs;
+  RefList list(max_bytes);
+  ask(ls_refs_request(advertisement(), prefixes), list);
+  if (list.is_cut()) connected_ = false;
+  return list.take();
 }
 
 void UploadPack::fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack) {
   const bool stays_connected = advertisement().version == 2 || transport_.stateless();
-  PackReply reply(advertisement().version, on_pack);
-  ask(pack_request(advertisement(), wants), [&](const Packet& packet) { return reply.add(packet); });
+  PackReply reply(advertisement(), on_pack);
+  ask(pack_request(advertisement(), wants), reply);
   if (!stays_connected) connected_ = false;  // version 0 ends its connection with the pack
 }
 
-void UploadPack::ask(const std::string& request, const std::function<bool(const Packet&)>& on_packet) {
+void UploadPack::ask(const std::string& request, Answer& answer) {
   if (!connected_) connect();
   std::uint64_t before = meter_.bytes;
   try {
-    if (exchange(request, on_packet) > 0) return;
+    if (exchange(request, answer) > 0) return;
   } catch (const ServerRefusal&) {
     connected_ = false;  // the rest of the answer is not read
     throw;
@@ -110,19 +136,17 @@ void UploadPack::ask(const std::string& request, const std::function<bool(const 
     log::debug("the kept connection is lost, connecting again");
     connect();
     before = meter_.bytes;
-    if (exchange(request, on_packet) > 0) return;
+    if (exchange(request, answer) > 0) return;
   }
   connected_ = false;
   throw ServerRefusal(ServerRefusal::Kind::empty, "the server's answer is empty");
 }
 
 /// Returns the size of the answer.
-std::size_t UploadPack::exchange(const std::string& request,
-                                 const std::function<bool(const Packet&)>& on_packet) {
+std::size_t UploadPack::exchange(const std::string& request, Answer& answer) {
   ++meter_.requests;
   transport_.send(request);
   std::array<char, 65536> buffer{};
-  PktReader packets;
   std::size_t total = 0;
   bool more = true;
   while (more || transport_.stateless()) {  // an http body is read to its end, or its connection is lost
@@ -133,10 +157,9 @@ std::size_t UploadPack::exchange(const std::string& request,
       throw Error("the server sends more than " + std::to_string(meter_.max_bytes) + " bytes",
                   "give narrower --path options, or raise --max-bytes");
     }
-    if (!more) continue;
-    packets.add({buffer.data(), n}, [&](const Packet& packet) { return more = on_packet(packet); });
+    if (more) more = answer.add({buffer.data(), n});
   }
-  if (more && (total > 0 || !transport_.stateless())) {
+  if (more && !answer.ends_with_stream() && (total > 0 || !transport_.stateless())) {
     throw Error("the server's answer ends early", "try again; check the network and a proxy");
   }
   return total;

@@ -35,23 +35,35 @@ class ServerRefusal : public Error {
   Kind kind_;
 };
 
-/// Reads the answer to a pack request, packet by packet, and passes the pack's bytes on. It keeps none.
-class PackReply {
+/// Reads the server's answer to one request.
+class Answer {
  public:
-  PackReply(int version, std::function<void(std::string_view)> on_pack)
-      : version_(version), on_pack_(std::move(on_pack)) {}
+  virtual ~Answer() = default;
 
   /// True until the answer is complete. Throws ServerRefusal, Error.
-  bool add(const Packet& packet);
+  virtual bool add(std::string_view bytes) = 0;
 
-  [[nodiscard]] bool complete() const { return complete_; }
+  /// True if only the end of the stream ends the answer.
+  [[nodiscard]] virtual bool ends_with_stream() const { return false; }
+};
+
+/// Reads the answer to a pack request and passes the pack's bytes on. It keeps none.
+class PackReply final : public Answer {
+ public:
+  PackReply(const Advertisement& server, std::function<void(std::string_view)> on_pack)
+      : version_(server.version), side_band_(server.has_side_band()), on_pack_(std::move(on_pack)) {}
+
+  bool add(std::string_view bytes) override;
+  [[nodiscard]] bool ends_with_stream() const override { return in_pack_ && !side_band_; }
 
  private:
-  void add_head(const Packet& packet);
+  bool add_packet(const Packet& packet);
   void add_band(std::string_view payload);
 
   int version_;
+  bool side_band_;
   std::function<void(std::string_view)> on_pack_;
+  PktReader packets_;
   bool in_pack_ = false;
   bool complete_ = false;
 };
@@ -73,8 +85,8 @@ class UploadPack {
 
  private:
   void connect();
-  void ask(const std::string& request, const std::function<bool(const Packet&)>& on_packet);
-  std::size_t exchange(const std::string& request, const std::function<bool(const Packet&)>& on_packet);
+  void ask(const std::string& request, Answer& answer);
+  std::size_t exchange(const std::string& request, Answer& answer);
 
   Transport& transport_;
   FetchMeter& meter_;

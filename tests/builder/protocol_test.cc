@@ -21,6 +21,10 @@ Advertisement v2(const std::string& capabilities) {
   return Advertisement::read(pkt_line("version 2\n") + pkt_line(capabilities + "\n") + "0000");
 }
 
+Advertisement v0(const std::string& capabilities) {
+  return Advertisement::read(pkt_line(id_a + " HEAD" + std::string(1, '\0') + capabilities + "\n") + "0000");
+}
+
 std::vector<std::string> packets(const std::vector<std::string>& pieces) {
   std::vector<std::string> seen;
   PktReader reader;
@@ -93,10 +97,18 @@ TEST_CASE("requests are whole and in the order that servers ask for") {
         pkt_line("command=fetch\n") + "0001" + pkt_line("no-progress\n") + pkt_line("ofs-delta\n") +
             pkt_line("want " + id_a + "\n") + pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") +
             pkt_line("done\n") + "0000");
-  Advertisement old;
-  CHECK(pack_request(old, wants) ==
-        pkt_line("want " + id_a + " side-band-64k ofs-delta no-progress filter\n") +
-            pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
+}
+
+TEST_CASE("nothing is asked for that the server did not offer") {
+  const Wants wants{{parse_id(id_a)}, "tree:0", true};
+  CHECK(pack_request(v0(""), wants) == pkt_line("want " + id_a + "\n") + "0000" + pkt_line("done\n"));
+  CHECK(pack_request(
+            v0("multi_ack multi_ack_detailed side-band side-band-64k ofs-delta no-progress filter shallow"),
+            wants) ==
+        pkt_line("want " + id_a + " multi_ack_detailed side-band-64k ofs-delta no-progress filter\n") +
+            pkt_line("deepen 1\n") + pkt_line("filter tree:0\n") + "0000" + pkt_line("done\n"));
+  CHECK(pack_request(v0("multi_ack side-band thin-pack"), wants) ==
+        pkt_line("want " + id_a + " multi_ack side-band\n") + "0000" + pkt_line("done\n"));
 }
 
 TEST_CASE("a ref's line is read with what it peels to") {
@@ -108,18 +120,26 @@ TEST_CASE("a ref's line is read with what it peels to") {
 
 TEST_CASE("a pack comes out of the side band, and the server's fatal error ends it") {
   std::string pack;
-  PackReply reply(2, [&](std::string_view bytes) { pack += bytes; });
-  PktReader reader;
-  const auto add = [&](const std::string& bytes) {
-    reader.add(bytes, [&](const Packet& packet) { return reply.add(packet); });
-  };
-  add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n"));
-  add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail"));
-  CHECK_FALSE(reply.complete());
-  CHECK_THROWS_WITH_AS(add(pkt_line("\3out of memory\n")), "the server says: out of memory", ServerRefusal);
-  add("0000");
-  CHECK(reply.complete());
+  PackReply reply(v2("fetch=shallow"), [&](std::string_view bytes) { pack += bytes; });
+  CHECK(
+      reply.add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n")));
+  CHECK(reply.add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail")));
+  CHECK_THROWS_WITH_AS(reply.add(pkt_line("\3out of memory\n")), "the server says: out of memory",
+                       ServerRefusal);
+  CHECK_FALSE(reply.add("0000"));
   CHECK(pack == "PACKtail");
+}
+
+TEST_CASE("without a side band the pack follows the NAK as it is") {
+  const std::string answer = pkt_line("shallow " + id_a) + "0000" + pkt_line("NAK\n") + "PACK\x01tail 0000";
+  for (std::size_t cut = 0; cut < answer.size(); ++cut) {
+    std::string pack;
+    PackReply reply(v0("ofs-delta"), [&](std::string_view bytes) { pack += bytes; });
+    CHECK(reply.add(answer.substr(0, cut)));
+    CHECK(reply.add(answer.substr(cut)));
+    CHECK(reply.ends_with_stream());
+    CHECK(pack == "PACK\x01tail 0000");
+  }
 }
 
 TEST_CASE("refusals are told apart by git's words") {

@@ -400,3 +400,26 @@ def test_a_home_that_cannot_be_read_ends_no_fetch(shop, git_http):
                            "--path", "top", "--into", shop.directory / "out" / "x"], env={**shop.environment, "HOME": str(home)},
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+# --- servers that offer little ---------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("hidden", [["ofs-delta"], ["side-band-64k"], ["side-band-64k", "side-band"], ["no-progress"], ["shallow"],
+                                    ["multi_ack", "multi_ack_detailed"],
+                                    ["ofs-delta", "side-band-64k", "side-band", "no-progress", "shallow", "multi_ack", "multi_ack_detailed"]],
+                         ids=" ".join)
+def test_a_server_is_asked_for_nothing_that_it_does_not_offer(shop, hidden):
+    with GitDaemon(shop.source.path.parent, version=0, hidden=hidden) as server:
+        done = shop.fetched("--path", "a/b", repo=server.url("source/.git"))
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b")
+    assert not [word for word in hidden if word in server.wants[0].split("0000")[0].split()[2:]]
+
+
+def test_a_server_that_demands_multi_ack_gets_it(shop):
+    with GitDaemon(shop.source.path.parent, version=0, demanded="multi_ack") as server:
+        shop.fetched("--path", "a/b", repo=server.url("source/.git"))
+
+
+def test_the_text_of_a_server_that_refuses_is_shown(shop):
+    with GitDaemon(shop.source.path.parent, version=0, demanded="a-beer") as server:
+        assert "the server says: give a-beer" in shop.fetch_failure(repo=server.url("source/.git"))

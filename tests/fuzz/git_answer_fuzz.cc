@@ -39,13 +39,14 @@ std::string packets(std::string_view bytes, std::size_t cut) {
   return said + end;
 }
 
-std::string pack_of(int version, std::string_view bytes, std::size_t cut) {
+std::string pack_of(int version, const char* capabilities, std::string_view bytes, std::size_t cut) {
   std::string pack;
-  PktReader reader;
-  PackReply reply(version, [&](std::string_view part) { pack += part; });
-  const std::string end = outcome(bytes, cut, [&](std::string_view part) {
-    if (!reply.complete()) reader.add(part, [&](const Packet& packet) { return reply.add(packet); });
-  });
+  Advertisement server;
+  server.version = version;
+  server.capabilities = capabilities;
+  PackReply reply(server, [&](std::string_view part) { pack += part; });
+  bool more = true;
+  const std::string end = outcome(bytes, cut, [&](std::string_view part) { more = more && reply.add(part); });
   return pack + end;
 }
 
@@ -63,8 +64,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   kms::fuzz::expect(packets(bytes, cut) == packets(bytes, 0), "packets are read however the stream is cut");
   kms::fuzz::expect(inspected(bytes, cut) == inspected(bytes, 0), "a pack is judged however it is cut");
   for (const int version : {0, 2})
-    kms::fuzz::expect(pack_of(version, bytes, cut) == pack_of(version, bytes, 0),
-                      "an answer is read however it is cut");
+    for (const char* capabilities : {"", "side-band-64k"})
+      kms::fuzz::expect(
+          pack_of(version, capabilities, bytes, cut) == pack_of(version, capabilities, bytes, 0),
+          "an answer is read however it is cut");
   (void)outcome(bytes, 0, [](std::string_view part) { (void)Advertisement::read(part); });
   (void)outcome(bytes, 0, [](std::string_view part) { (void)parse_ref_line(part); });
   return 0;

@@ -3,7 +3,7 @@
 Each server is a context manager; nothing outlives it. Listening sockets are made here and handed over, so a server can
 be connected to from the moment its object exists, and no port is ever guessed:
   GitDaemon(directory)   git:// by `git daemon --inetd`, one process per connection; `version` 0 answers as one does that
-                      does not know version 2
+                      does not know version 2; such a server can also hide capabilities and demand one
   GitHttp(directory)     http:// by nginx, fcgiwrap and git http-backend; with `users`, asks for a password; with `tls`
                       (certificate and key), https://; `version` 0 hides version 2 of the protocol; `lines` are more
                       of nginx' server configuration, `log_format` is a format for a log there
@@ -128,9 +128,12 @@ class _Accepting:
 
 
 class GitDaemon(_Accepting):
-    def __init__(self, directory, version=2):
+    def __init__(self, directory, version=2, hidden=(), demanded=None):
         self._directory = directory
         self._version = version
+        self._hidden = hidden
+        self._demanded = demanded
+        self.wants = []
         super().__init__()
 
     def url(self, name, userinfo=""):
@@ -140,8 +143,38 @@ class GitDaemon(_Accepting):
         """The daemon's behaviour if the first packet asks for no version (gitprotocol-pack(5))."""
         size = int(connection.recv(4, socket.MSG_WAITALL), 16)
         path = connection.recv(size - 4, socket.MSG_WAITALL).split(b"\0")[0].decode().removeprefix("git-upload-pack /")
-        subprocess.run(["git", "upload-pack", "--strict", f"{self._directory}/{path}"], stdin=connection, stdout=connection,
-                       stderr=subprocess.DEVNULL)
+        command = ["git", "upload-pack", "--strict", f"{self._directory}/{path}"]
+        if not self._hidden and not self._demanded:
+            subprocess.run(command, stdin=connection, stdout=connection, stderr=subprocess.DEVNULL)
+            return
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+            first = server.stdout.read(int(server.stdout.read(4), 16) - 4)
+            refs, _, words = first.rstrip(b"\n").partition(b"\0")
+            words = b" ".join(word for word in words.split(b" ") if word.decode().partition("=")[0] not in self._hidden)
+            connection.sendall(b"%04x%s\0%s\n" % (len(refs) + len(words) + 6, refs, words))
+            threading.Thread(target=self._forward_wants, args=[connection, server.stdin]).start()
+            while data := server.stdout.read1(65536):
+                connection.sendall(data)
+
+    def _forward_wants(self, connection, stdin):
+        """Ends the conversation with text, as some servers do, if the first want lacks what is demanded."""
+        first = b""
+        try:
+            while data := connection.recv(65536):
+                if not first:
+                    first = data
+                    self.wants.append(data.decode())
+                    if self._demanded and self._demanded not in data.decode():
+                        connection.sendall(b"%04xERR give %s" % (len(self._demanded) + 13, self._demanded.encode()))
+                        break
+                stdin.write(data)
+                stdin.flush()
+        except OSError:
+            pass
+        try:
+            stdin.close()
+        except OSError:
+            pass
 
     def handle(self, connection):
         if self._version == 0:
