@@ -81,6 +81,10 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
 Login read_login(const SourceOptions& options) {
   require_file("--password-file", options.password_file);
   require_file("--ssh-key", options.ssh_key);
+  if (!options.ssh_key.empty()) {
+    const Outcome<> usable = check_key(options.ssh_key);
+    if (!usable) throw usable.error().within("cannot use " + options.ssh_key);
+  }
   require_file("--known-hosts", options.known_hosts);
   require_file("--ca-file", options.ca_file);
   Login login;

@@ -1,11 +1,23 @@
 #include "builder/source/credentials.h"
 
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "builder/git/libgit2.h"
+#include "common/crypto/openssl.h"
+#include "common/io/fd.h"
+#include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
@@ -15,7 +27,92 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+/// An agent that is gone would end the fetch, though a key of ~/.ssh may be good.
+bool agent_answers() {
+  const std::string path = variable("SSH_AUTH_SOCK");
+  if (path.empty()) return false;
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (path.size() < sizeof address.sun_path) {
+    path.copy(address.sun_path, path.size());
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
+  }
+  log::warning("no ssh agent answers", {{"SSH_AUTH_SOCK", path}, {"cause", errno_text(errno)}});
+  return false;
+}
+
+/// The bytes between the first and the last line; empty if they are no base64.
+std::string decoded_body(const std::string& pem) {
+  std::string body = pem.substr(std::min(pem.find('\n'), pem.size()));
+  body.erase(std::min(body.find("-----END"), body.size()));
+  std::erase_if(body, [](unsigned char c) { return std::isspace(c) != 0; });
+  std::string bytes(body.size(), '\0');
+  const int size =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                      reinterpret_cast<const unsigned char*>(body.data()), static_cast<int>(body.size()));
+  bytes.resize(static_cast<std::size_t>(std::max(size, 0)));
+  return bytes;
+}
+
+/// Takes a length of four bytes and as many bytes (RFC 4251, section 5, "string"); empty if `bytes` ends
+/// early.
+std::optional<std::string_view> take_string(std::string_view& bytes) {
+  if (bytes.size() < 4) return std::nullopt;
+  std::size_t size = 0;
+  for (const char byte : bytes.substr(0, 4)) size = size << 8 | static_cast<unsigned char>(byte);
+  if (bytes.size() - 4 < size) return std::nullopt;
+  const std::string_view text = bytes.substr(4, size);
+  bytes.remove_prefix(4 + size);
+  return text;
+}
+
+const Error& needs_passphrase() {
+  static const Error error("the key needs a passphrase",
+                           "load it into ssh-agent, or give one without a passphrase");
+  return error;
+}
+
+const Error& no_key() {
+  static const Error error("it is no private key, or a damaged one", "give one in OpenSSH's or PEM format");
+  return error;
+}
+
+/// OpenSSH's PROTOCOL.key.
+Outcome<> check_openssh_key(const std::string& pem) {
+  const std::string decoded = decoded_body(pem);
+  std::string_view bytes = decoded;
+  constexpr std::string_view magic("openssh-key-v1\0", 15);
+  if (!bytes.starts_with(magic)) return no_key();
+  bytes.remove_prefix(magic.size());
+  const auto cipher = take_string(bytes);
+  if (cipher && *cipher != "none") return needs_passphrase();
+  const bool has_kdf = take_string(bytes) && take_string(bytes) && bytes.size() >= 4;
+  if (!cipher || !has_kdf) return no_key();
+  bytes.remove_prefix(4);  // the number of keys
+  if (!take_string(bytes) || !take_string(bytes)) return no_key();
+  return {};
+}
+
 }  // namespace
+
+Outcome<> check_key(const std::filesystem::path& file) {
+  constexpr std::size_t max_size = 65536;
+  std::ifstream stream(file, std::ios::binary);
+  std::string pem(max_size, '\0');
+  errno = 0;
+  stream.read(pem.data(), static_cast<std::streamsize>(pem.size()));
+  if (!stream.is_open()) return Error(errno_text(errno), "give this user the right to read it");
+  pem.resize(static_cast<std::size_t>(stream.gcount()));
+  if (!pem.starts_with("-----BEGIN ")) return no_key();
+  if (pem.starts_with("-----BEGIN OPENSSH ")) return check_openssh_key(pem);
+  if (pem.find("ENCRYPTED") != std::string::npos) return needs_passphrase();
+  const std::unique_ptr<BIO, openssl::Free<BIO_free_all>> input(
+      BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  const openssl::Key key(PEM_read_bio_PrivateKey(input.get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  return key ? Outcome<>() : Outcome<>(no_key());
+}
 
 Secret::Secret(std::string text)
     : text_(new std::string(std::move(text)), [](std::string* held) {
@@ -74,14 +171,15 @@ int Credentials::offer_ssh(git_credential** out, const char* user, unsigned allo
   constexpr std::array<const char*, 3> key_files{"id_ed25519", "id_ecdsa", "id_rsa"};
   while (offers_ <= key_files.size()) {
     const unsigned offer = offers_++;
-    if (offer == 0 && std::getenv("SSH_AUTH_SOCK") != nullptr)
-      return git_credential_ssh_key_from_agent(out, name);
+    if (offer == 0 && agent_answers()) return git_credential_ssh_key_from_agent(out, name);
     if (offer == 0 || login_.home.empty()) continue;
     const auto key = login_.home / ".ssh" / key_files[offer - 1];
     std::error_code ignored;
-    if (std::filesystem::exists(key, ignored)) {
-      return git_credential_ssh_key_new(out, name, nullptr, key.c_str(), "");
-    }
+    if (!std::filesystem::exists(key, ignored)) continue;
+    // libgit2 ends the fetch at a key that it cannot use, though the next one may be good.
+    const Outcome<> usable = check_key(key);
+    if (usable) return git_credential_ssh_key_new(out, name, nullptr, key.c_str(), "");
+    log::warning("leaving out an ssh key", {{"file", key.string()}, {"cause", usable.error().cause()}});
   }
   git_error_set_str(GIT_ERROR_SSH, "the server takes none of the keys of the agent and of ~/.ssh");
   return GIT_EAUTH;

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "builder/source/repository_url.h"
+#include "common/error.h"
 
 namespace kms::builder {
 
@@ -42,6 +43,10 @@ struct Login {
 
 /// The first line of a file, without its end. Throws Error if it cannot be read or is empty.
 [[nodiscard]] Secret read_secret(const std::filesystem::path& file);
+
+/// Checks that a private key can be used: it can be read, its format is OpenSSH's or PEM, and it needs no
+/// passphrase, which nobody could type.
+[[nodiscard]] Outcome<> check_key(const std::filesystem::path& file);
 
 /// Fills empty members from HOME and from GIT_USERNAME, GIT_PASSWORD and GIT_TOKEN (other image builders read
 /// these too). A token without a user gets the user "git": servers of tokens ignore it.

@@ -113,6 +113,45 @@ def test_ssh_keys_and_host_keys_come_from_files(shop):
         assert "does not take the key of --ssh-key" in line
 
 
+@pytest.mark.parametrize("environment", [{"SSH_AUTH_SOCK": "/nowhere"}, {"SSH_AUTH_SOCK": ""}, {}], ids=str)
+@pytest.mark.parametrize("other", ["none", "garbage", "locked", "cut", "pem"])
+def test_a_good_ssh_key_counts_beside_others_and_an_agent_that_is_gone(shop, environment, other):
+    with Sshd(shop.directory / "sshd", shop.directory) as server:
+        ssh = shop.directory / ".ssh"
+        (ssh / "id_ed25519").rename(ssh / "id_rsa")  # the last one that is tried
+        if other == "locked":
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", ssh / "id_ed25519"], check=True)
+        elif other != "none":
+            (ssh / "id_ed25519").write_text({"garbage": "x\n", "pem": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+                                             "cut": (ssh / "id_rsa").read_text()[:200]}[other])
+        assert (shop.fetched(repo=server.url(shop.source.path), environment=environment).directory / "provider").exists()
+
+
+@pytest.mark.parametrize("key, words", [("locked", "needs a passphrase; load it into ssh-agent"), ("garbage", "no private key, or a damaged one")])
+def test_an_ssh_key_that_cannot_be_used_is_refused_before_anything_is_done(shop, key, words):
+    file = shop.directory / "key"
+    if key == "locked":
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", file], check=True)
+    else:
+        file.write_text("x\n")
+    done = shop.fetch("--ssh-key", "key", repo="ssh://git@git.invalid/x")
+    assert done.returncode == 2 and words in done.stderr
+
+
+@pytest.mark.parametrize("way", ["git", "ssh"])
+def test_percent_signs_of_a_url_are_decoded(shop, way, request, git_daemon):
+    place = shop.source.path.parent / "with blank"
+    place.mkdir()
+    (place / "x.git").symlink_to(shop.source.path / ".git")
+    if way == "git":
+        repo = git_daemon.url("with%20blank/x.git")
+    else:
+        server = Sshd(shop.directory / "sshd", shop.directory)
+        request.addfinalizer(lambda: server.__exit__())
+        repo = server.url(str(place / "x.git").replace(" ", "%20"))
+    assert (shop.fetched(repo=repo).directory / "provider").exists()
+
+
 # --- pins ------------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("way", ["path", "http", "v0", "git"])
