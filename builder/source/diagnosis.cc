@@ -1,5 +1,6 @@
 #include "builder/source/diagnosis.h"
 
+#include <algorithm>
 #include <array>
 
 #include "builder/source/proxy.h"
@@ -16,46 +17,125 @@ struct KnownWords {
 constexpr auto network = "check the network, a firewall and the proxy settings";
 constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
+constexpr auto not_git = "the server does not speak git's protocol there: is --repo the URL of a repository?";
+constexpr auto proxy_login = "put the login into the proxy's URL: http://USER:PASSWORD@HOST:PORT";
+constexpr auto follow = "give --repo the URL that the server redirects to; `curl -IL` shows it";
+constexpr auto damaged = "try again; if it stays, the repository's owner can check it by `git fsck`";
+constexpr auto no_ssh_key =
+    "authorize the key on the server, or give another one; servers of today refuse RSA keys "
+    "from libssh2 before 1.11: take an Ed25519 key";
 
-/// Parts of the messages of libgit2 (src/libgit2/transports, streams and util/net), of git's own servers
-/// ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library. The first
-/// match counts.
-constexpr std::array<KnownWords, 30> known{{
-    {"No space left on device", "free some space, or give --build-dir on a larger disk", false},
-    {"resolve address", "check the host's name in --repo, and this machine's DNS", true},
-    {"Connection refused", "check host and port in --repo, and that the server runs", true},
-    {"timed out", network, true},
-    {"unreachable", network, true},
-    {"said nothing for", "check the server and the network, or raise --fetch-timeout", true},
-    {"status code: 401", "give --user and --password-file", false},
-    {"status code: 403", "ask for the right to read the repository, or give --user and --password-file",
-     false},
-    {"status code: 404", "check the path in --repo; servers say this of private repositories too", false},
-    {"no such repository", "check the path in --repo", false},
-    {"not exported", "check the path in --repo, and that the server exports the repository", false},
-    {"does not appear to be a git repository", "check the path in --repo", false},
-    {"status code: 408", later, true},
-    {"status code: 429", "the server has had too many requests: try again later", true},
-    {"status code: 5", later, true},
-    {"status code: ", "check --repo, and what lies between here and the server", false},
-    {"certificate",
-     "give the certificate of the server's CA by --ca-file, the host's name as the certificate has it, and "
-     "check its dates",
-     false},
-    {"ends early", cut, true},
-    {"connection was lost", cut, true},
-    {"Connection reset", cut, true},
-    {"Broken pipe", cut, true},
-    {"unexpected EOF", cut, true},
-    {"stream ended at an unexpected time", cut, true},
-    {"SSH channel", cut, true},
-    {"early EOF", cut, true},
-    {"syscall failure", cut, true},
-    {"SSH could not", cut, true},
-    {"Error waiting on socket", cut, true},
-    {"failed to start SSH session", "check that an ssh server answers at this host and port", true},
-    {"remote hung up", cut, true},
-}};
+/// Parts of the messages of this program, of libgit2 (src/libgit2/transports, streams and util/net), of git's
+/// own servers ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library.
+/// The first match counts.
+constexpr std::array known{
+    KnownWords{"No space left on device", "free some space, or give --build-dir on a larger disk", false},
+    KnownWords{"proxy requires authentication that we do not support",
+               "put the login into the proxy's URL, or use a proxy with Basic authentication: NTLM and "
+               "Negotiate are not "
+               "supported",
+               false},
+    KnownWords{"proxy authentication required", proxy_login, false},
+    KnownWords{"unexpected status: 407", proxy_login, false},
+    KnownWords{"unexpected status: 403", "ask for the right to use the proxy, or add the host to no_proxy",
+               false},
+    KnownWords{"unexpected status: 5", "check the host in --repo, and the proxy: it cannot reach the server",
+               true},
+    KnownWords{"proxy returned unexpected status", "check the proxy, or add the host to no_proxy", false},
+    KnownWords{"resolve address", "check the host's name in --repo, and this machine's DNS", true},
+    KnownWords{"Connection refused", "check host and port in --repo, and that the server runs", true},
+    KnownWords{"timed out", network, true},
+    KnownWords{"unreachable", network, true},
+    KnownWords{"said nothing for", "check the server and the network, or raise --fetch-timeout", true},
+    KnownWords{"status code: 401", "give --user and --password-file", false},
+    KnownWords{"status code: 403",
+               "ask for the right to read the repository, or give --user and --password-file", false},
+    KnownWords{"status code: 404", "check the path in --repo; servers say this of private repositories too",
+               false},
+    KnownWords{"status code: 407", proxy_login, false},
+    KnownWords{"no such repository", "check the path in --repo", false},
+    KnownWords{"not exported", "check the path in --repo, and that the server exports the repository", false},
+    KnownWords{"does not appear to be a git repository", "check the path in --repo", false},
+    KnownWords{"status code: 408", later, true},
+    KnownWords{"status code: 429", "the server has had too many requests: try again later", true},
+    KnownWords{"status code: 5", later, true},
+    KnownWords{"status code: ", "check --repo, and what lies between here and the server", false},
+    KnownWords{"invalid content-type", not_git, false},
+    KnownWords{"content-type header", not_git, false},
+    KnownWords{"not git's protocol", not_git, false},
+    KnownWords{"http parser", "check scheme and port in --repo: the server's answer is not HTTP", false},
+    KnownWords{"redirect", follow, false},
+    KnownWords{"another server than that of --repo", follow, false},
+    KnownWords{"malformed URL", "check --repo: scheme://host:port/path, with special characters as %XX",
+               false},
+    KnownWords{"unsupported URL protocol", follow, false},
+    KnownWords{
+        "authentication that we do not support",
+        "give a token by --user and --password-file if the server takes one, or use ssh: NTLM and Negotiate "
+        "are not supported",
+        false},
+    KnownWords{"appropriate mechanism for credentials",
+               "give a token by --user and --password-file if the server takes one, or use ssh", false},
+    KnownWords{"does not take the key of --ssh-key", no_ssh_key, false},
+    KnownWords{"takes none of the keys", no_ssh_key, false},
+    KnownWords{"with agent", "give --ssh-key, or check the agent that SSH_AUTH_SOCK names", false},
+    KnownWords{"passphrase", "load the key into ssh-agent, or give one without a passphrase", false},
+    KnownWords{"private key", "give a private key in OpenSSH's or PEM format by --ssh-key", false},
+    KnownWords{"exchange encryption keys",
+               "use https, or allow an older algorithm on the server: libssh2 and the server share none",
+               false},
+    KnownWords{"certificate",
+               "give the certificate of the server's CA by --ca-file, the host's name as the certificate has "
+               "it, and "
+               "check its dates",
+               false},
+    KnownWords{
+        "SSL error: 0xffff8880",
+        "allow TLS 1.2 on the server, or use ssh: the server ends the handshake, and libgit2's TLS may know "
+        "no newer version",
+        false},
+    KnownWords{"ends early", cut, true},
+    KnownWords{"connection was lost", cut, true},
+    KnownWords{"Connection reset", cut, true},
+    KnownWords{"Broken pipe", cut, true},
+    KnownWords{"unexpected EOF", cut, true},
+    KnownWords{"stream ended at an unexpected time", cut, true},
+    KnownWords{"SSH channel", cut, true},
+    KnownWords{"early EOF", cut, true},
+    KnownWords{"syscall failure", cut, true},
+    KnownWords{"SSH could not", cut, true},
+    KnownWords{"Error waiting on socket", cut, true},
+    KnownWords{"failed to start SSH session", "check that an ssh server answers at this host and port", true},
+    KnownWords{"remote hung up", cut, true}};
+
+/// For texts that also come with a lost connection.
+constexpr std::array unless_hung_up{
+    KnownWords{"SSL error",
+               "check that the port in --repo speaks TLS, and which TLS versions the server allows", false},
+    KnownWords{"the server's pack", damaged, false},
+    KnownWords{"fetch a pack", damaged, false},
+    KnownWords{"object not found", damaged, false},
+    KnownWords{"id that is none", not_git, false},
+    KnownWords{"does not end", not_git, false},
+    KnownWords{"answer is empty", "check the path in --repo, and the server's log", false},
+    KnownWords{"the server says: ", "check the path and the login in --repo, or ask the server's owner",
+               false}};
+
+template <class Table>
+const KnownWords* find(const Table& table, std::string_view text) {
+  const auto found = std::find_if(table.begin(), table.end(), [&](const KnownWords& entry) {
+    return text.find(entry.words) != std::string_view::npos;
+  });
+  return found == table.end() ? nullptr : &*found;
+}
+
+/// True if `cause` is about the connection to the proxy itself.
+bool is_of_proxy(const std::string& cause, const std::string& proxy) {
+  if (proxy.empty()) return false;
+  const std::string host = host_and_port(proxy, "").host;
+  return cause.find("failed to connect to " + host + ":") != std::string::npos ||
+         cause.find("failed to resolve address for " + host + ":") != std::string::npos;
+}
 
 /// `text` without a secret that a library quoted.
 std::string without(std::string text, const Secret& secret) {
@@ -79,30 +159,37 @@ std::string without_place(std::string text, const RepositoryUrl& url) {
 }  // namespace
 
 Diagnosis diagnose(int code, std::string_view text, bool hung_up) {
-  for (const KnownWords& entry : known) {
-    if (text.find(entry.words) != std::string_view::npos)
-      return {std::string(entry.next_step), entry.transient};
-  }
+  if (const KnownWords* entry = find(known, text)) return {std::string(entry->next_step), entry->transient};
   if (code == GIT_EAUTH) return {"give the right --user and --password-file, or --ssh-key", false};
   if (code == GIT_ECERTIFICATE) {
     return {"give the server's CA by --ca-file, or add the host to known_hosts", false};
   }
   // The texts of a lost connection differ with libgit2's TLS library, of which there are five.
   if (hung_up) return {cut, true};
-  return {};
+  if (const KnownWords* entry = find(unless_hung_up, text)) return {std::string(entry->next_step), false};
+  return {"check --repo, the server and the network", false};
 }
 
 FetchError describe(const FetchRequest& request, const Error& error, int code, bool hung_up) {
   const RepositoryUrl& url = request.repository;
+  const std::string proxy = proxy_of_environment(url);
   std::string cause = without(url.scrub(error.cause()), request.login.password);
-  cause = without_login(std::move(cause), proxy_of_environment(url));
+  cause = without_login(std::move(cause), proxy);
   if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
-  // Some of libgit2's TLS libraries only say "Generic error".
-  if (code == GIT_ECERTIFICATE && url.kind() == RepositoryUrl::Kind::https &&
-      cause.find("certificate") == std::string::npos) {
-    cause += " (the server's certificate is refused)";
+  Diagnosis diagnosis = diagnose(code, without_place(cause, url), hung_up);
+  if (is_of_proxy(cause, proxy)) {
+    const std::string variable = url.kind() == RepositoryUrl::Kind::http ? "http_proxy" : "https_proxy";
+    cause += " (the proxy of " + variable + ")";
+    diagnosis.next_step = "check " + variable + ", or add the host of --repo to no_proxy";
   }
-  const Diagnosis diagnosis = diagnose(code, without_place(cause, url), hung_up);
+  if (code == GIT_ECERTIFICATE && url.kind() == RepositoryUrl::Kind::https) {
+    // Some of libgit2's TLS libraries only say "Generic error".
+    if (cause.find("certificate") == std::string::npos) cause += " (the server's certificate is refused)";
+    diagnosis.next_step =
+        is_address(host_and_port(url.display(), "").host)
+            ? "give the server's name in --repo: libgit2's TLS may compare an address with names alone"
+            : find(known, "certificate")->next_step;
+  }
   return {{cause, error.next_step().empty() ? diagnosis.next_step : error.next_step()}, diagnosis.transient};
 }
 

@@ -12,7 +12,7 @@
 namespace kms::builder {
 
 struct Diagnosis {
-  std::string next_step;   ///< "" if nothing is known to help
+  std::string next_step;   ///< never empty
   bool transient = false;  ///< a state of the network or the server that may pass; everything else is final
 };
 
@@ -24,6 +24,12 @@ class FetchError : public Error {
  public:
   FetchError(Error error, bool transient) : Error(std::move(error)), transient_(transient) {}
   [[nodiscard]] bool transient() const { return transient_; }
+
+  /// True if the server has had too many requests (429, 503): it may ask for a longer wait.
+  [[nodiscard]] bool overloaded() const {
+    return cause().find("status code: 429") != std::string::npos ||
+           cause().find("status code: 503") != std::string::npos;
+  }
 
  private:
   bool transient_;

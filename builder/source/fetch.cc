@@ -20,6 +20,8 @@ constexpr auto drawing_interval = 100ms;
 constexpr auto cancel_grace = 2s;
 constexpr auto first_wait = 500ms;
 constexpr auto max_wait = 30s;
+constexpr auto first_overload_wait = 10s;  ///< instead of a Retry-After that TLS hides
+constexpr auto max_overload_wait = 60s;
 
 bool is_of_connection(const git::GitError& error) {
   const int kind = error.kind();
@@ -46,6 +48,7 @@ class Attempt {
   Attempt(std::shared_ptr<FetchState> state, Clock::time_point deadline, const Interruption& interruption)
       : state_(std::move(state)), deadline_(deadline), interruption_(interruption) {
     state_->meter.cancelled = false;
+    state_->meter.retry_after = 0;
     last_activity_ = state_->meter.activity;
     std::packaged_task<Fetched()> work([held = state_] { return fetch_on_thread(*held); });
     result_ = work.get_future();
@@ -137,12 +140,21 @@ class RetryingFetch {
     state_ = std::move(state);
   }
 
+  [[nodiscard]] Duration next_wait(const FetchError& error) {
+    const Duration wait =
+        std::max<Duration>(backoff_.next(), std::chrono::seconds(state_->meter.retry_after));
+    const bool hides_header = state_->request.repository.kind() == RepositoryUrl::Kind::https;
+    return hides_header && error.overloaded() ? std::max(wait, overload_backoff_.next()) : wait;
+  }
+
   /// Throws if there is no further try.
   void wait_after(const FetchError& error, unsigned tries) {
-    const Duration wait = backoff_.next();
+    const Duration wait = next_wait(error);
     if (!error.transient() || tries > policy_.retries || Clock::now() + wait >= deadline_) {
-      const std::string count = tries > 1 ? " (tried " + std::to_string(tries) + " times)" : "";
-      throw Error(error.cause() + count, error.next_step());
+      std::string cause = error.cause();
+      if (tries > 1) cause += " (tried " + std::to_string(tries) + " times)";
+      if (state_->meter.retry_after > 0) cause += " (the server asks to wait " + human_duration(wait) + ")";
+      throw Error(cause, error.next_step());
     }
     log::warning("trying the fetch again", {{"cause", error.cause()},
                                             {"wait", human_duration(wait)},
@@ -156,6 +168,7 @@ class RetryingFetch {
   RetryPolicy policy_;
   Clock::time_point deadline_ = Clock::now() + policy_.deadline;
   Backoff backoff_{first_wait, max_wait, std::random_device{}()};
+  Backoff overload_backoff_{first_overload_wait, max_overload_wait, std::random_device{}()};
 };
 
 Fetched fetch_from_server(std::shared_ptr<FetchState> state, const Interruption& interruption,

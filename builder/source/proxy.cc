@@ -86,6 +86,8 @@ std::string without_login(std::string text, const std::string& proxy) {
   return text;
 }
 
+bool is_address(const std::string& host) { return read_address(host).has_value(); }
+
 bool without_proxy(std::string host, const std::string& list) {
   if (list == "*") return true;
   while (host.ends_with('.')) host.pop_back();

@@ -20,6 +20,9 @@ struct HostAndPort {
 /// Splits "scheme://[userinfo@]host[:port][/...]".
 [[nodiscard]] HostAndPort host_and_port(const std::string& url, const std::string& default_port);
 
+/// True for an IP address, with or without brackets.
+[[nodiscard]] bool is_address(const std::string& host);
+
 /// `text` with the user and password of the proxy's URL replaced, even if that URL is malformed.
 [[nodiscard]] std::string without_login(std::string text, const std::string& proxy);
 

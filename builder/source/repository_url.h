@@ -29,6 +29,9 @@ class RepositoryUrl {
   /// For messages, logs and build-info.json.
   [[nodiscard]] const std::string& display() const { return display_; }
 
+  /// The decoded path of an http, https, git or ssh URL, with its slash.
+  [[nodiscard]] const std::string& path() const { return path_; }
+
   /// The user in the URL, "" if there is none.
   [[nodiscard]] const std::string& user() const { return user_; }
 
@@ -49,6 +52,7 @@ class RepositoryUrl {
   std::string location_;
   std::string display_;
   std::string user_;
+  std::string path_;
   /// Userinfo, password as written, password decoded, query and fragment, user decoded; "" if absent.
   std::array<std::string, 5> secrets_;
 };

@@ -6,7 +6,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
+#include <ctime>
 #include <memory>
 
 #include "builder/git/libgit2.h"
@@ -15,6 +19,7 @@ namespace kms::builder {
 namespace {
 
 constexpr int cancel_check_ms = 20;
+constexpr std::int64_t max_retry_after = 24 * 3600;
 
 thread_local FetchMeter* current_meter = nullptr;
 thread_local std::optional<HostAndPort> current_detour;
@@ -45,7 +50,11 @@ ssize_t fail_lost() {
 
 ssize_t read_stream(git_stream* stream, void* into, std::size_t size) noexcept {
   const ssize_t n = socket_of(stream).read(static_cast<char*>(into), size);
-  return n < 0 ? fail_lost() : n;
+  if (n < 0) return fail_lost();
+  const std::string_view bytes(static_cast<const char*>(into), static_cast<std::size_t>(n));
+  // libgit2 gives no header away. Below TLS this sees nothing: there the wait is a guess (fetch.cc).
+  if (bytes.starts_with("HTTP/1.")) current_meter->retry_after = retry_after(bytes, std::time(nullptr));
+  return n;
 }
 
 /// A CONNECT names the destination of everything after it (RFC 9110, 9.3.6).
@@ -156,6 +165,24 @@ ssize_t Socket::write(const char* bytes, std::size_t size) {
     meter_.hung_up = true;
     return -1;
   }
+}
+
+std::int64_t retry_after(std::string_view answer, std::int64_t now) {
+  constexpr std::string_view name = "\r\nretry-after:";
+  const std::string_view head = answer.substr(0, answer.find("\r\n\r\n"));
+  const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
+  const auto found = std::search(head.begin(), head.end(), name.begin(), name.end(), same);
+  if (found == head.end()) return 0;
+  std::string value(found + static_cast<std::ptrdiff_t>(name.size()), head.end());
+  value = value.substr(0, value.find('\r'));
+  value.erase(0, value.find_first_not_of(' '));
+  std::int64_t seconds = 0;
+  if (std::from_chars(value.data(), value.data() + value.size(), seconds).ec != std::errc{}) {
+    std::tm date{};
+    if (::strptime(value.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &date) == nullptr) return 0;
+    seconds = ::timegm(&date) - now;
+  }
+  return std::clamp<std::int64_t>(seconds, 0, max_retry_after);
 }
 
 void use_own_sockets(FetchMeter& meter, std::optional<HostAndPort> detour) {

@@ -49,6 +49,10 @@ class Socket {
 /// libgit2 keeps one registration per process: the thread that is about to fetch makes it.
 void use_own_sockets(FetchMeter& meter, std::optional<HostAndPort> detour);
 
+/// The seconds to wait by the Retry-After header of an HTTP answer (RFC 9110, 10.2.3), a number or a date; 0
+/// if there is none. `now` is in seconds since 1970.
+[[nodiscard]] std::int64_t retry_after(std::string_view answer, std::int64_t now);
+
 /// libgit2's own streams again. ssh needs them: libgit2's ssh transport reaches into the structure of its own
 /// stream (transports/ssh.c).
 void use_stock_sockets();

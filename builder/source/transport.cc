@@ -20,7 +20,7 @@ class GitTransport final : public Transport {
   std::string connect() override {
     const std::string host_and_path = url_.display().substr(url_.display().find("://") + 3);
     const std::size_t slash = host_and_path.find('/');
-    const std::string path = slash == std::string::npos ? "/" : host_and_path.substr(slash);
+    const std::string path = url_.path().empty() ? "/" : url_.path();
     const Outcome<> connected = socket_.connect(host_and_port(url_.display(), git_port));
     if (!connected) throw connected.error().within("cannot reach " + url_.display());
     using namespace std::string_literals;

@@ -7,6 +7,7 @@
 #include "builder/git/libgit2.h"
 #include "builder/source/diagnosis.h"
 #include "builder/source/proxy.h"
+#include "builder/source/socket.h"
 #include "builder/source/upload_pack.h"
 
 namespace {
@@ -197,4 +198,67 @@ TEST_CASE("failures of the moment are told from final ones") {
   CHECK(!diagnose(-1, "unexpected http status code: 404", true).transient);
   CHECK(!diagnose(GIT_EAUTH, "what no table knows", true).transient);
   CHECK(!diagnose(GIT_ECERTIFICATE, "what no table knows", true).transient);
+}
+
+TEST_CASE("every failure of libraries, servers and proxies has a next step") {
+  for (const char* text :
+       {"http parser error: invalid constant string",
+        "http parser did not consume entire buffer: x",
+        "invalid content-type: 'text/html'",
+        "no content-type header in response",
+        "multiple content-type headers",
+        "SSL error: 0xffff8880 - unknown",
+        "SSL error: 0xffff8e00",
+        "SSL error: unknown error",
+        "proxy returned unexpected status: 403",
+        "proxy returned unexpected status: 407",
+        "proxy returned unexpected status: 502",
+        "proxy authentication required but no callback set",
+        "proxy requires authentication that we do not support",
+        "server requires authentication that we do not support",
+        "redirect without location",
+        "unexpected redirect",
+        "too many redirects or authentication replays",
+        "cannot redirect from 'x' to 'y'",
+        "malformed URL",
+        "malformed URL 'x'",
+        "unsupported URL protocol",
+        "the server's pack is damaged",
+        "the server's pack is none",
+        "cannot fetch a pack: x",
+        "cannot read HEAD: object not found",
+        "error authenticating: failed connecting with agent",
+        "could not find appropriate mechanism for credentials",
+        "error authenticating: Wrong passphrase or invalid/unrecognized private key file format",
+        "error authenticating: Unable to extract public key from private key file",
+        "failed to start SSH session: Unable to exchange encryption keys",
+        "the server does not take the key of --ssh-key",
+        "the server takes none of the keys of the agent and of ~/.ssh",
+        "the server sent an id that is none",
+        "the server's list of refs does not end",
+        "the server's answer is empty",
+        "the server says: no",
+        "the server's answer is not git's protocol",
+        "a text that nobody has seen"}) {
+    CAPTURE(text);
+    CHECK(diagnose(GIT_ERROR, text, false).next_step.size() > 20);
+  }
+  CHECK(diagnose(0, "invalid content-type: 'text/html'", false).next_step.find("URL of a repository?") !=
+        std::string::npos);
+  CHECK(diagnose(0, "SSL error: 0x1", true).transient);
+}
+
+TEST_CASE("the wait that a server asks for is read from its answer") {
+  const std::int64_t now = 784111777;  // Sun, 06 Nov 1994 08:49:37 GMT
+  const auto wait = [&](const std::string& header) {
+    return retry_after("HTTP/1.1 429 Slow\r\nServer: x\r\n" + header + "\r\n\r\nRetry-After: 7", now);
+  };
+  CHECK(wait("Retry-After: 20") == 20);
+  CHECK(wait("retry-after:20\r\nX: y") == 20);
+  CHECK(wait("Retry-After: Sun, 06 Nov 1994 08:50:07 GMT") == 30);
+  CHECK(wait("Retry-After: Sun, 06 Nov 1994 08:00:00 GMT") == 0);
+  CHECK(wait("Retry-After: soon") == 0);
+  CHECK(wait("Retry-After: -5") == 0);
+  CHECK(wait("Retry-After: 99999999") == 24 * 3600);
+  CHECK(wait("X-Retry-After-All: 5") == 0);
 }

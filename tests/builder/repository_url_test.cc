@@ -53,6 +53,14 @@ TEST_CASE("user and password are decoded for the server") {
   CHECK(url.password() == "p/w");
 }
 
+TEST_CASE("the path is decoded for git and, without a port, for ssh") {
+  CHECK(parsed("git://host:9418/a%20b").path() == "/a b");
+  CHECK(parsed("ssh://git@host/a%20b").secret_location() == "git@host:/a b");
+  CHECK(parsed("ssh://git@host/a%20b").display() == "ssh://host/a%20b");
+  CHECK(parsed("ssh://git@host/a").secret_location() == "ssh://git@host/a");
+  CHECK(refusal("git://host/a%0ab").find("control characters") != std::string::npos);
+}
+
 TEST_CASE("messages of libraries lose whatever the URL hides") {
   const RepositoryUrl url = parsed("https://me:p%2Fw@host/x?t=abc");
   CHECK(url.scrub("cannot get https://me:p%2Fw@host/x?t=abc") == "cannot get https://host/x");

@@ -64,7 +64,8 @@ def test_a_page_that_is_no_git(shop):
                     (("page", "text/html"), ("lie", "application/x-git-upload-pack-advertisement")))
     with GitHttp(shop.directory / "srv", lines=pages) as server:
         page, lie = server.url("page"), server.url("lie")
-        assert shop.fetch_failure(repo=page) == f"builder: cannot reach {page}: invalid content-type: 'text/html'"
+        step = "the server does not speak git's protocol there: is --repo the URL of a repository?"
+        assert shop.fetch_failure(repo=page) == f"builder: cannot reach {page}: invalid content-type: 'text/html'; {step}"
         assert shop.fetch_failure(repo=lie) == \
             f"builder: cannot fetch from {lie}: the server's answer is not git's protocol; check the path in --repo"
 
@@ -174,3 +175,34 @@ def test_a_proxy_that_refuses_is_named(shop, https, status):
                                   environment={"https_proxy": proxy.url()})
         assert line.startswith("builder: cannot reach https://localhost:")
         assert https.requests() == []
+
+
+# --- next steps ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("scheme, variable", [("http", "http_proxy"), ("https", "https_proxy")])
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://no-such-proxy.invalid:3128"])
+def test_a_proxy_that_cannot_be_reached_is_named_as_such(shop, scheme, variable, proxy):
+    line = shop.fetch_failure(repo=f"{scheme}://git.example/x.git", environment={variable: proxy})
+    assert f"(the proxy of {variable}); check {variable}, or add the host of --repo to no_proxy" in line
+
+
+@pytest.mark.parametrize("status, step", [("407 Who", "put the login into the proxy's URL"), ("403 No", "the right to use the proxy"),
+                                          ("502 Bad", "and the proxy: it cannot reach the server")])
+def test_a_proxy_that_refuses_a_tunnel_has_a_next_step(shop, https, status, step):
+    with ConnectProxy(status=status) as proxy:
+        line = shop.fetch_failure(repo=https.url("source/.git"), environment={"https_proxy": proxy.url()})
+    assert step in line
+
+
+@pytest.mark.parametrize("no_proxy", [{"no_proxy": "127.0.0.0/8"}, {"no_proxy": "127.0.0.1/32"}, {"no_proxy": "a.example 127.0.0.1"},
+                                      {"NO_PROXY": "x, 127.0.0.1"}], ids=str)
+def test_a_server_that_no_proxy_names_is_reached_without_one(shop, git_http, no_proxy):
+    fetch(shop, git_http.url("source/.git"), environment={"http_proxy": "http://127.0.0.1:1", **no_proxy})
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain"])
+def test_a_server_of_pages_is_asked_whether_it_is_one_of_git(shop, kind):
+    page = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi".encode()
+    with Relay(1, answers=[page] * 3) as relay:
+        line = shop.fetch_failure(repo=f"http://127.0.0.1:{relay.port}/x.git")
+    assert "the server does not speak git's protocol there: is --repo the URL of a repository?" in line

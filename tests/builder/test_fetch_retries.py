@@ -1,6 +1,7 @@
 """Failures that may pass are tried again, keeping what was fetched; all others end at once."""
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import BUILDER, names
@@ -219,3 +220,23 @@ def test_a_moved_branch_does_not_mix_two_commits(shop, http):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert f"commit={before}" in err
+
+
+# --- waits that a server asks for ------------------------------------------------------------------------------------
+
+def overloaded(status, header):
+    return f"HTTP/1.1 {status}\r\nRetry-After: {header}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("status", ["429 Slow Down", "503 Busy"])
+def test_the_wait_that_a_server_asks_for_is_kept(shop, http, status):
+    with Relay(http.port, answers=[overloaded(status, 3)]) as relay:
+        begin = time.monotonic()
+        done = shop.fetched(repo=http.url("some.git", port=relay.port))
+    assert 'wait="3.0 s"' in done.stderr and time.monotonic() - begin >= 3
+
+
+def test_a_wait_beyond_the_deadline_ends_the_fetch_at_once(shop, http):
+    with Relay(http.port, answers=[overloaded("429 Slow Down", 1000)]) as relay:
+        line = shop.fetch_failure("--fetch-deadline", "30s", repo=http.url("some.git", port=relay.port))
+    assert "the server asks to wait" in line

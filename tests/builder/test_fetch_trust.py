@@ -138,18 +138,11 @@ def test_an_ssh_key_that_cannot_be_used_is_refused_before_anything_is_done(shop,
     assert done.returncode == 2 and words in done.stderr
 
 
-@pytest.mark.parametrize("way", ["git", "ssh"])
-def test_percent_signs_of_a_url_are_decoded(shop, way, request, git_daemon):
+def test_percent_signs_of_a_url_are_decoded(shop, git_daemon):
     place = shop.source.path.parent / "with blank"
     place.mkdir()
     (place / "x.git").symlink_to(shop.source.path / ".git")
-    if way == "git":
-        repo = git_daemon.url("with%20blank/x.git")
-    else:
-        server = Sshd(shop.directory / "sshd", shop.directory)
-        request.addfinalizer(lambda: server.__exit__())
-        repo = server.url(str(place / "x.git").replace(" ", "%20"))
-    assert (shop.fetched(repo=repo).directory / "provider").exists()
+    assert (shop.fetched(repo=git_daemon.url("with%20blank/x.git")).directory / "provider").exists()
 
 
 # --- pins ------------------------------------------------------------------------------------------------------------
