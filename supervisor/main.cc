@@ -1,12 +1,10 @@
 // supervisor: adds the commands to the command line and runs the chosen one.
 #include <absl/synchronization/mutex.h>
 
-#include "common/process/standard_streams.h"
 #include "supervisor/commands/commands.h"
 
 int main(int argc, char** argv) {
   using namespace kms::supervisor;
-  kms::process::open_standard_streams();
   // The detection costs 3 to 4 % of CPU in Debian's build.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   kms::CommandLine line("supervisor", "Supervise one or more KMS v2 plugins and report their status.",

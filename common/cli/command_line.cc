@@ -11,6 +11,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
+#include "common/process/startup.h"
 
 namespace kms {
 namespace {
@@ -125,6 +126,7 @@ Duration read_duration(const std::string& name, const std::string& text, Duratio
 
 CommandLine::CommandLine(std::string program, const std::string& purpose, std::string env_prefix)
     : program_(std::move(program)), env_prefix_(std::move(env_prefix)), app_(purpose, program_) {
+  process::start_in_known_state();
   app_.set_help_flag("-h,--help", "Print this help and exit");
   app_.set_help_all_flag("--help-all", "Print the help of every command and exit");
   app_.set_version_flag("--version", program_ + " " KMS_VERSION, "Print the version and exit");

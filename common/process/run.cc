@@ -63,27 +63,35 @@ class Group {
   }
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
-  ~Group() { reap(); }
+  ~Group() {
+    if (!reaped_) reap();
+  }
 
   [[nodiscard]] int pidfd() const { return pidfd_.get(); }
   void signal(int number) const { ::kill(-leader_, number); }
 
-  /// Kills what is left. The leader is reaped last, so that its number is not reused before.
-  ExitStatus reap() {
-    if (!status_) {
-      signal(SIGKILL);
-      int status = 0;
-      while (::waitpid(leader_, &status, 0) < 0 && errno == EINTR) {
-      }
-      status_ = ExitStatus::from_wait(status);
-    }
-    return *status_;
+  /// Kills what is left and returns how the leader ended. Throws Error if that is unknown, because somebody
+  /// else has reaped the leader: an unknown end is not a success.
+  ExitStatus end() {
+    if (!reap()) throw_errno("read how a command ended");
+    return ExitStatus::from_wait(status_);
   }
 
  private:
+  /// The leader is reaped last, so that its number is not reused before.
+  bool reap() {
+    signal(SIGKILL);
+    reaped_ = true;
+    while (::waitpid(leader_, &status_, 0) < 0) {
+      if (errno != EINTR) return false;
+    }
+    return true;
+  }
+
   pid_t leader_;
   UniqueFd pidfd_;
-  std::optional<ExitStatus> status_;
+  int status_ = 0;
+  bool reaped_ = false;
 };
 
 /// Reads what is there now, at most what the pipe holds, since a writer may never pause. False at the end of
@@ -180,7 +188,7 @@ RunEnd run(Launch launch, const RunLimits& limits, const std::function<void(std:
   writer.reset();
   Lines lines(on_line);
   const std::optional<RunEnd> cause = Run(group, reader.get(), limits, lines).wait();
-  const ExitStatus status = group.reap();
+  const ExitStatus status = group.end();
   drain(reader.get(), lines);
   lines.end();
   return cause.value_or(status);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <string>
 #include <vector>
 
@@ -119,6 +120,14 @@ TEST_CASE("what the callback throws reaches the caller after the group's end") {
   };
   CHECK_THROWS_WITH_AS((void)kms::process::run(launch, {}, throwing), "enough", kms::Error);
   CHECK(ends_within(pid, 5s));
+}
+
+TEST_CASE("a command whose end cannot be read has failed") {
+  const auto before = ::signal(SIGCHLD, SIG_IGN);  // the kernel then reaps the children itself
+  const Launch launch{{"sleep", "0.2"}, kms::process::own_environment(), {}, "", true};
+  CHECK_THROWS_WITH_AS((void)kms::process::run(launch, {}, [](std::string_view) {}),
+                       "cannot read how a command ended: No child processes", kms::Error);
+  ::signal(SIGCHLD, before);
 }
 
 TEST_CASE("a command that cannot be started is an error") {

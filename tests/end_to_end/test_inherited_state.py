@@ -1,0 +1,96 @@
+"""Each program starts from a known state, whatever its parent left behind: signals, descriptors, umask, limits."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from support.kms_client import KmsClient
+from support.processes import DEADLINE, binary
+
+NAMES = "ALRM,CHLD,PIPE,TERM,USR1,USR2,XFSZ"
+
+
+def shell(setup):
+    return ["sh", "-c", setup + '; exec "$@"', "sh"]
+
+
+ODDITIES = {
+    "SIGCHLD is ignored": ["env", "--ignore-signal=CHLD"],
+    "many signals are ignored": ["env", f"--ignore-signal={NAMES}"],
+    "many signals are blocked": ["env", f"--block-signal={NAMES}"],
+    "stdin is closed": shell("exec 0<&-"),
+    "all standard streams are closed": shell("exec 0<&- 1>&- 2>&-"),
+    "the umask forbids everything": shell("umask 0777"),
+    "few descriptors may be open": shell("ulimit -Sn 16"),
+    "the working directory is gone": shell('mkdir "$ODD" && cd "$ODD" && rmdir "$ODD"'),
+}
+
+
+@pytest.fixture(params=ODDITIES.values(), ids=ODDITIES.keys())
+def start(request, directory):
+    """Starts a program under one oddity."""
+    environment = {**os.environ, "ODD": f"{directory}/gone"}
+    started = []
+
+    def begin(*command):
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        started.append(subprocess.Popen([*request.param, *command], env=environment, **streams))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_the_supervisor_sees_deaths_and_ends(directory, start):
+    control = f"--control-socket=unix://{directory}/c.sock"
+    endpoint = f"unix://{directory}/kms.sock"
+
+    def healthy():
+        status = subprocess.run([binary("supervisor"), control, "status", "--wait=20s", "--format=json"],
+                                capture_output=True, text=True, timeout=2 * DEADLINE)
+        assert status.returncode == 0, status
+        return json.loads(status.stdout)
+
+    process = start(binary("supervisor"), control, "run", f"--socket={endpoint}", "--",
+                    binary("mock-kms-provider"), f"--listen-addr={endpoint}")
+    with KmsClient(endpoint, timeout=DEADLINE) as client:
+        client.status()
+    killed = healthy()["pid"]
+    os.kill(killed, signal.SIGKILL)
+    with KmsClient(endpoint, timeout=DEADLINE) as client:
+        client.status()
+    status = healthy()
+    assert status["pid"] != killed and status["restarts"] == 1
+    assert status["exits"][0]["status"].startswith("killed by SIGKILL")
+    process.terminate()
+    assert process.wait(DEADLINE) == 0
+
+
+def test_the_provider_serves_and_ends(directory, start):
+    endpoint = f"unix://{directory}/kms.sock"
+    process = start(binary("mock-kms-provider"), f"--listen-addr={endpoint}")
+    with KmsClient(endpoint, timeout=DEADLINE) as client:
+        assert client.decrypt(client.encrypt(b"secret")) == b"secret"
+    process.terminate()
+    assert process.wait(DEADLINE) == 0
+
+
+def test_the_builder_publishes_only_a_binary_that_works(directory, start):
+    for name, code in ("good", 0), ("bad", 3):
+        repository = directory / name
+        (repository / "provider").mkdir(parents=True)
+        (repository / "provider/main.cc").write_text(f"int main() {{ return {code}; }}\n")
+        git = ["git", "-C", repository, "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "a plugin"]):
+            subprocess.run([*git, *command], check=True)
+        output = directory / f"{name}-plugin"
+        build = start(binary("builder"), "build", f"--repo={repository}", "--path=provider", "--build=command",
+                      "--build-command=c++ -o $OUTPUT main.cc", "--target=tool", f"--output={output}",
+                      f"--build-dir={directory}/b-{name}")
+        assert build.wait(3 * DEADLINE) == (0 if code == 0 else 1)
+        assert output.exists() == (code == 0)
