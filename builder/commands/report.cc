@@ -2,11 +2,10 @@
 
 #include <csignal>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
+#include "common/log/termination_message.h"
 #include "common/text/escape.h"
 
 namespace kms::builder {
@@ -14,17 +13,12 @@ namespace {
 
 constexpr auto termination_log_option = "--termination-log";
 
-void leave_termination_message(const std::string& file, const std::string& line) {
-  std::error_code ignored;
-  if (std::filesystem::is_regular_file(file, ignored)) std::ofstream(file) << line << "\n";
-}
-
 /// Prints a failed command's last line.
 void report_failure(const ReportOptions& options, const std::string& cause) {
   const std::string line = "builder: " + visible_text(utf8_text(cause));  // it may quote a server
   std::fprintf(stderr, "%s\n", line.c_str());
   log::copy_line(line);
-  leave_termination_message(options.termination_log, line);
+  write_termination_message(options.termination_log, line + "\n");
 }
 
 /// Fetched code may have written the line: the terminal must not obey it.
@@ -78,7 +72,7 @@ void report_usage_errors(CommandLine& line) {
       const CLI::Option* given = command->get_option(termination_log_option);
       if (given->count() > 0) options.termination_log = given->results().back();
     }
-    leave_termination_message(options.termination_log, visible_text(utf8_text(text)));
+    write_termination_message(options.termination_log, text + "\n");
   });
 }
 

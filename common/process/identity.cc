@@ -35,7 +35,8 @@ Outcome<Identity> find_identity(const std::string& text) {
     return Error("there is no user '" + user_text + "'", "use a name or a number");
   Identity identity{user_number.value_or(user == nullptr ? 0 : user->pw_uid),
                     user == nullptr ? user_number.value_or(0) : user->pw_gid,
-                    user == nullptr ? std::vector<std::uint32_t>{} : groups_of(*user)};
+                    user == nullptr ? std::vector<std::uint32_t>{} : groups_of(*user),
+                    user == nullptr ? "" : user->pw_name, user == nullptr ? "/" : user->pw_dir};
   if (colon == std::string::npos) return identity;
   const std::string group_text = text.substr(colon + 1);
   const auto group_number = number(group_text);

@@ -14,6 +14,8 @@ struct Identity {
   std::uint32_t user;
   std::uint32_t group;
   std::vector<std::uint32_t> groups;  ///< supplementary ones
+  std::string name = {};              ///< "" for a number that the user database does not know
+  std::string home = "/";
 };
 
 /// Reads "USER" or "USER:GROUP", names or numbers. The default group is the user's own. Not thread-safe

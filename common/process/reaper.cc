@@ -14,13 +14,13 @@ void become_subreaper() {
     throw_errno("become the reaper of orphaned processes");
 }
 
-void reap(const std::function<void(pid_t, ExitStatus)>& on_exit) {
+void reap(const std::function<bool(pid_t)>& kills_group,
+          const std::function<void(pid_t, ExitStatus)>& on_exit) {
   for (;;) {
-    // WNOWAIT: until the child is collected, its pid and its group cannot be reused.
     siginfo_t ended{};
     if (::waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid == 0) return;
     const pid_t pid = ended.si_pid;
-    ::kill(-pid, SIGKILL);
+    if (kills_group(pid)) ::kill(-pid, SIGKILL);
     int status = 0;
     if (::waitpid(pid, &status, 0) != pid) return;
     on_exit(pid, ExitStatus::from_wait(status));

@@ -15,8 +15,10 @@ namespace kms::process {
 /// Makes this process the new parent of orphaned descendants, as PID 1 is. prctl(2), Linux 3.4.
 void become_subreaper();
 
-/// Collects all ended children, without waiting for others, and calls `on_exit` for each. First kills the
-/// rest of a process group that the child led, before its number can be reused.
-void reap(const std::function<void(pid_t, ExitStatus)>& on_exit);
+/// Collects all ended children, without waiting for others, and calls `on_exit` for each. Before that, if
+/// `kills_group(pid)` is true, it kills the rest of the process group that the child led: until the child is
+/// collected, the group's number cannot be reused.
+void reap(const std::function<bool(pid_t)>& kills_group,
+          const std::function<void(pid_t, ExitStatus)>& on_exit);
 
 }  // namespace kms::process

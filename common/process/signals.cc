@@ -1,14 +1,44 @@
 #include "common/process/signals.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstring>
+#include <string_view>
+#include <thread>
 
 #include "common/error.h"
 
 namespace kms::process {
+
+namespace {
+
+constexpr auto stuck_after = std::chrono::seconds(3);
+
+/// True if a blocked SIGTERM or SIGINT of the whole process waits to be taken.
+bool stop_is_pending() {
+  sigset_t pending;
+  return ::sigpending(&pending) == 0 &&
+         (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
+}
+
+[[noreturn]] void watch_stop(int signal_fd) {
+  for (pollfd readable{signal_fd, POLLIN, 0};;) {
+    ::poll(&readable, 1, -1);
+    const bool pending = stop_is_pending();
+    std::this_thread::sleep_for(pending ? stuck_after : std::chrono::milliseconds(100));
+    if (!pending || !stop_is_pending()) continue;
+    constexpr std::string_view line = "cannot stop in time: the program is stuck; it ends now\n";
+    (void)!::write(STDERR_FILENO, line.data(), line.size());
+    ::_exit(1);
+  }
+}
+
+}  // namespace
 
 std::string signal_name(int signal) {
   const char* name = ::sigabbrev_np(signal);
@@ -44,6 +74,13 @@ int SignalFd::take() const {
   signalfd_siginfo info{};
   const bool taken = ::read(fd_.get(), &info, sizeof info) == static_cast<ssize_t>(sizeof info);
   return taken ? static_cast<int>(info.ssi_signo) : 0;
+}
+
+void end_if_stuck(const SignalFd& signals) {
+  // The descriptor may be closed before the program has ended.
+  const int fd = ::fcntl(signals.fd(), F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) throw_errno("watch for signals");
+  std::thread(watch_stop, fd).detach();
 }
 
 }  // namespace kms::process

@@ -34,4 +34,9 @@ class SignalFd {
   UniqueFd fd_;
 };
 
+/// Ends the process with code 1 if a SIGTERM or SIGINT stays pending for 3 s, because the thread that takes
+/// signals from `signals` is stuck. gRPC, for example, waits forever for a thread that the system refuses to
+/// start. Called once; a detached thread watches until the process ends.
+void end_if_stuck(const SignalFd& signals);
+
 }  // namespace kms::process

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <asio/post.hpp>
 #include <csignal>
-#include <filesystem>
-#include <fstream>
 
 #include "common/cli/exit_code.h"
+#include "common/log/termination_message.h"
 #include "common/process/reaper.h"
 #include "common/text/protobuf.h"
 #include "supervisor/control/status_text.h"
@@ -39,11 +38,24 @@ class GatheredOutcome {
   ControlHandler::Done done_;
 };
 
+/// As many of a process' newest lines as fit into `max` bytes, oldest first.
+std::string newest_lines(const mock_kms::v1::Exit& exit, std::size_t max) {
+  std::string lines;
+  for (int i = exit.last_lines_size() - 1; i >= 0; --i) {
+    const std::string line = "| " + exit.last_lines(i) + "\n";
+    if (lines.size() + line.size() > max) break;
+    lines.insert(0, line);
+  }
+  return lines;
+}
+
 }  // namespace
 
 process::SignalFd Supervisor::block_signals() {
   ::signal(SIGPIPE, SIG_IGN);
-  return process::SignalFd({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD});
+  process::SignalFd signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD});
+  process::end_if_stuck(signals);
+  return signals;
 }
 
 Supervisor::Supervisor(SupervisorConfig config, UnixListener control, const process::SignalFd& signals)
@@ -100,7 +112,8 @@ void Supervisor::await_signals() {
 
 void Supervisor::on_signal(int signal) {
   if (signal == SIGCHLD) {
-    process::reap([this](pid_t pid, process::ExitStatus status) { on_exit(pid, status); });
+    process::reap([this](pid_t pid) { return kills_group(pid); },
+                  [this](pid_t pid, process::ExitStatus status) { on_exit(pid, status); });
     return;
   }
   if (signal == SIGUSR1) return log_status();
@@ -127,6 +140,11 @@ void Supervisor::log_status() {
     for (const std::string& line : lines_of(status_text(*text, std::chrono::system_clock::now())))
       log::info("status: " + line);
   });
+}
+
+bool Supervisor::kills_group(pid_t pid) const {
+  return std::any_of(instances_.begin(), instances_.end(),
+                     [pid](const auto& instance) { return instance->kills_group(pid); });
 }
 
 void Supervisor::on_exit(pid_t pid, process::ExitStatus status) {
@@ -184,20 +202,29 @@ mock_kms::v1::SupervisorStatus Supervisor::summary() const {
 
 void Supervisor::end_if_all_have_ended() {
   if (!std::all_of(instances_.begin(), instances_.end(), [](const auto& i) { return i->ended(); })) return;
-  if (!stopping_) write_termination_message();
+  if (!stopping_) write_termination_message(termination_log_, termination_message());
   loop_.stop();
 }
 
-/// `kubectl describe pod` shows the termination message of a container that is gone.
-void Supervisor::write_termination_message() const {
-  std::error_code none;
-  if (!std::filesystem::is_regular_file(termination_log_, none)) return;
-  std::ofstream file(termination_log_);
-  file << "supervisor: ended on its own; ";
+/// The causes of all failed instances come first. What is left of the 4096 bytes holds their last lines.
+std::string Supervisor::termination_message() const {
+  std::vector<const Instance*> failed;
   for (const auto& instance : instances_) {
-    if (instance->number() > 0) file << "instance " << instance->number() << ": ";
-    file << instance->termination_message();
+    if (!instance->ended_well() && instance->last_exit() != nullptr) failed.push_back(instance.get());
   }
+  std::string message = "supervisor: ended on its own; ";
+  if (failed.empty()) return message;
+  const std::size_t share = (max_termination_message - message.size()) / failed.size();
+  for (const Instance* instance : failed) {
+    const auto& exit = *instance->last_exit();
+    const std::string number =
+        instance->number() == 0 ? "" : "instance " + std::to_string(instance->number()) + ": ";
+    message +=
+        termination_text(number + "the plugin " + exit.status() + ": " + exit.cause(), share - 1) + "\n";
+  }
+  const std::size_t lines_share = (max_termination_message - message.size()) / failed.size();
+  for (const Instance* instance : failed) message += newest_lines(*instance->last_exit(), lines_share);
+  return message;
 }
 
 std::vector<Instance*> Supervisor::chosen(unsigned number) const {

@@ -43,6 +43,7 @@ class Supervisor final : private ControlHandler {
  private:
   void await_signals();
   void on_signal(int signal);
+  [[nodiscard]] bool kills_group(pid_t pid) const;
   void on_exit(pid_t pid, process::ExitStatus status);
   void on_change(const Instance& instance);
   void notify_manager();
@@ -51,7 +52,7 @@ class Supervisor final : private ControlHandler {
   void end_if_all_have_ended();
   void reload();
   void log_status();
-  void write_termination_message() const;
+  [[nodiscard]] std::string termination_message() const;
 
   // ControlHandler.
   [[nodiscard]] bool has(unsigned instance) const override { return instance <= instances_.size(); }

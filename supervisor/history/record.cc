@@ -50,6 +50,9 @@ std::string cause_of_kill(bool out_of_memory, const std::string& counter) {
 }
 
 std::string cause_of_exit(const std::optional<process::ExitStatus>& status) {
+  if (status && status->success())
+    return "it ended by itself without an error; a plugin must stay in the foreground and not become a "
+           "daemon";
   if (!status || !status->signaled()) return "it ended by itself; its last lines may say why";
   const int signal = status->value();
   return signal == SIGTERM || signal == SIGINT || signal == SIGHUP
@@ -173,6 +176,7 @@ void Record::ended(const ReportEnd& end, const ProcessEnd& process, bool active,
   exit.set_injected(was_injected(end.cause, process.last_lines));
   exit.set_asked_for(was_requested(end.cause));
   if (active && process.answered && end.cause != EndCause::stop_requested) outage_began(process.pid, now);
+  if (outage_ && outage_->pid == process.pid) outage_->cause = exit.cause();
   if (end.restart_in) next_start_ = std::chrono::system_clock::now() + *end.restart_in;
   report(mock_kms::v1::ENDED, was_requested(end.cause) ? Level::info : Level::error, "the plugin ended",
          {{"pid", exit.pid()},
@@ -201,12 +205,11 @@ void Record::outage_over(Time now) {
   mock_kms::v1::Exit* exit = exit_of(outage_->pid);
   last_outage_ = PastOutage{outage_->pid, now - outage_->began};
   if (exit != nullptr) *exit->mutable_outage() = to_proto(last_outage_->duration);
-  outage_.reset();
+  const std::string cause = std::exchange(outage_, std::nullopt)->cause;
   metrics_.outage(instance_, last_outage_->duration);
-  report(mock_kms::v1::OUTAGE_OVER, Level::info, "calls are answered again",
-         {{"outage", human_duration(last_outage_->duration)},
-          {"of-pid", last_outage_->pid},
-          {"cause", exit == nullptr ? "" : exit->cause()}});
+  report(
+      mock_kms::v1::OUTAGE_OVER, Level::info, "calls are answered again",
+      {{"outage", human_duration(last_outage_->duration)}, {"of-pid", last_outage_->pid}, {"cause", cause}});
 }
 
 mock_kms::v1::Exit* Record::exit_of(pid_t pid) {
@@ -222,14 +225,6 @@ void Record::entered(const State& state) {
   if (next == mock_kms::v1::PAUSED) outage_.reset();
   state_ = next;
   since_ = std::chrono::system_clock::now();
-}
-
-std::string Record::termination_message() const {
-  if (exits_.empty()) return "";
-  const mock_kms::v1::Exit& exit = exits_.front();
-  std::string message = "the plugin " + exit.status() + ": " + exit.cause() + "\n";
-  for (const std::string& line : exit.last_lines()) message += "| " + line + "\n";
-  return message;
 }
 
 std::string Record::reason(const std::optional<Running>& running, const std::string& unreachable) const {

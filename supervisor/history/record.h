@@ -69,13 +69,16 @@ class Record {
   void fill(mock_kms::v1::SupervisorStatus& status, const std::optional<Running>& running,
             const std::string& unreachable, Time now) const;
 
-  /// The newest end and the last lines of its output; "" if there is none.
-  [[nodiscard]] std::string termination_message() const;
+  /// The newest end; nullptr if there is none.
+  [[nodiscard]] const mock_kms::v1::Exit* last_exit() const {
+    return exits_.empty() ? nullptr : &exits_.front();
+  }
 
  private:
   struct Outage {
     pid_t pid;
     Time began;
+    std::string cause = {};  ///< kept here, since the exit may be forgotten before the outage is over
   };
   struct PastOutage {
     pid_t pid;

@@ -44,13 +44,21 @@ std::string numbered(std::string text, unsigned number) {
   return text;
 }
 
-std::vector<std::string> plugin_environment(unsigned number) {
+std::vector<std::string> plugin_environment(unsigned number,
+                                            const std::optional<process::Identity>& identity) {
   std::vector<std::string> environment = process::own_environment();
-  std::erase_if(environment, [](const std::string& variable) {
+  std::erase_if(environment, [&](const std::string& variable) {
+    const bool of_user =
+        variable.starts_with("HOME=") || variable.starts_with("USER=") || variable.starts_with("LOGNAME=");
     return variable.starts_with("LISTEN_") || variable.starts_with("NOTIFY_SOCKET=") ||
-           variable.starts_with("WATCHDOG_");
+           variable.starts_with("WATCHDOG_") || (identity && of_user);
   });
   for (std::string& variable : environment) variable = numbered(std::move(variable), number);
+  if (!identity) return environment;
+  environment.push_back("HOME=" + identity->home);
+  if (identity->name.empty()) return environment;
+  environment.push_back("USER=" + identity->name);
+  environment.push_back("LOGNAME=" + identity->name);
   return environment;
 }
 

@@ -38,8 +38,10 @@ struct SupervisorConfig {
 /// `text` with the instance's number in place of each "{n}".
 [[nodiscard]] std::string numbered(std::string text, unsigned number);
 
-/// The supervisor's environment, numbered, without the variables that a service manager set for it.
-[[nodiscard]] std::vector<std::string> plugin_environment(unsigned number);
+/// The supervisor's environment, numbered, without the variables that a service manager set for it. HOME,
+/// USER and LOGNAME are those of `identity`, if there is one.
+[[nodiscard]] std::vector<std::string> plugin_environment(unsigned number,
+                                                          const std::optional<process::Identity>& identity);
 
 /// The URI of mock-kms-provider's control socket: its --control-socket, from `command` or `environment`, else
 /// the one beside `socket`. "" if there is no room for its name.

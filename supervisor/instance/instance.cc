@@ -46,19 +46,31 @@ PluginSocket::ActiveProcess Instance::active_process() const {
 
 // Events.
 
-bool Instance::reaped(pid_t pid, process::ExitStatus status) {
+std::optional<Generation> Instance::generation_of(pid_t pid) const {
   const auto found = std::find_if(processes_.begin(), processes_.end(),
                                   [pid](const auto& entry) { return entry.second->pid() == pid; });
-  if (found == processes_.end()) return false;
-  const Generation generation = found->first;
-  PluginProcess& gone = *found->second;
-  gone.reaped();
+  return found == processes_.end() ? std::nullopt : std::optional(found->first);
+}
+
+bool Instance::kills_group(pid_t pid) const {
+  const auto generation = generation_of(pid);
+  return generation && !process(*generation)->asked_to_end();
+}
+
+bool Instance::reaped(pid_t pid, process::ExitStatus status) {
+  const auto generation = generation_of(pid);
+  if (!generation) return false;
+  process(*generation)->leader_ended([this, ended = *generation, status] { on_end(ended, status); });
+  return true;
+}
+
+void Instance::on_end(Generation generation, process::ExitStatus status) {
+  const PluginProcess& gone = *process(generation);
   if (generation == active_) socket_.active_process_ended();
-  ended_ = {pid, status, gone.health().answered(), gone.killed(), gone.last_lines()};
+  ended_ = {gone.pid(), status, gone.health().answered(), gone.killed(), gone.last_lines()};
   if (generation == lifecycle_.generation() && !ended_.answered) judge_handover(status);
   dispatch(Exited{generation, status});
   processes_.erase(generation);
-  return true;
 }
 
 /// The active process has ended before it ever answered. If a signal ended it, or it was asked to end, that

@@ -58,6 +58,10 @@ class Instance {
   /// Ends the plugin by the signal that the supervisor got.
   void stop(int signal) { dispatch(StopRequested{signal}); }
 
+  /// True if the rest of the process group that `pid` led has to be killed: it was the plugin, and nobody
+  /// asked it to end. Groups of other processes, such as a helper that became a daemon, are left alone.
+  [[nodiscard]] bool kills_group(pid_t pid) const;
+
   /// Handles the end of a process. False if `pid` is none of this instance's.
   [[nodiscard]] bool reaped(pid_t pid, process::ExitStatus status);
 
@@ -78,8 +82,8 @@ class Instance {
   /// False if the plugin gave up or had to be killed at the end.
   [[nodiscard]] bool ended_well() const { return ended_well_; }
 
-  /// The newest end and the last lines of its output; "" if there is none.
-  [[nodiscard]] std::string termination_message() const { return record_.termination_message(); }
+  /// The newest end of one of its processes; nullptr if there is none.
+  [[nodiscard]] const mock_kms::v1::Exit* last_exit() const { return record_.last_exit(); }
 
  private:
   /// The values that `changed` reports on.
@@ -99,6 +103,7 @@ class Instance {
   void on_handover_result();
   void on_line(pid_t pid, std::string line);
   void check_socket();
+  void on_end(Generation generation, process::ExitStatus status);
   void judge_handover(process::ExitStatus status);
   void dispatch(Event event);
   void handle(const Event& event);
@@ -119,6 +124,7 @@ class Instance {
 
   void launch(Generation generation, bool active);
   [[nodiscard]] PluginProcess* process(Generation generation) const;
+  [[nodiscard]] std::optional<Generation> generation_of(pid_t pid) const;
   [[nodiscard]] PluginSocket::ActiveProcess active_process() const;
 
   InstanceContext& context_;

@@ -14,6 +14,9 @@
 namespace kms::supervisor {
 namespace {
 
+/// Members of the group may be other processes' children, so that no SIGCHLD announces their end.
+constexpr auto group_check_interval = std::chrono::milliseconds(10);
+
 struct Ends {
   UniqueFd ours;
   UniqueFd plugins;
@@ -44,6 +47,7 @@ struct stat file_of(const std::string& program) {
 PluginProcess::PluginProcess(asio::io_context& loop, CallQueue& calls, Generation generation, Options options,
                              std::function<void(std::string)> on_line, Probe::Sink sink)
     : generation_(generation),
+      group_timer_(loop),
       output_(loop, std::move(on_line)),
       health_(options.slow_after),
       program_(file_of(options.launch.command.at(0))),
@@ -83,13 +87,19 @@ void PluginProcess::activate() {
 }
 
 void PluginProcess::send_signal(int signal) {
+  asked_to_end_ = true;
   killed_ |= signal == SIGKILL;
-  if (alive_) ::kill(signal == SIGKILL ? -pid_ : pid_, signal);
+  ::kill(-pid_, signal);
 }
 
-void PluginProcess::reaped() {
-  alive_ = false;
+/// The group's number cannot be reused while the group has members.
+void PluginProcess::leader_ended(const std::function<void()>& on_end) {
   output_.drain();
+  if (!asked_to_end_ || killed_ || ::kill(-pid_, 0) != 0) return on_end();
+  group_timer_.expires_after(group_check_interval);
+  group_timer_.async_wait([this, on_end](const asio::error_code& stopped) {
+    if (!stopped) leader_ended(on_end);
+  });
 }
 
 }  // namespace kms::supervisor

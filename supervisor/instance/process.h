@@ -1,12 +1,15 @@
 // PluginProcess is one process of the plugin: its pid, its output, its probes and its health.
 //
 // The Instance makes one per generation and uses it on the loop's thread. The Supervisor reaps the process;
-// the Instance then calls reaped(). The destructor cancels a probe in progress.
+// the Instance then calls leader_ended(). The process leads a process group, and the whole group counts as
+// the plugin: a shell may end at TERM while the plugin behind it still answers calls. The destructor cancels
+// a probe in progress.
 #pragma once
 
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <asio/steady_timer.hpp>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -64,19 +67,24 @@ class PluginProcess {
   /// Counts the probes, so that every n-th can be a deep one.
   [[nodiscard]] unsigned long count_probe() { return ++probes_; }
 
-  /// KILL goes to the whole process group. Does nothing after reaped().
+  /// Signals the whole process group.
   void send_signal(int signal);
+
+  /// True if the supervisor has sent any signal. The rest of the group may then outlive its leader.
+  [[nodiscard]] bool asked_to_end() const { return asked_to_end_; }
 
   /// True if the supervisor itself has sent KILL.
   [[nodiscard]] bool killed() const { return killed_; }
 
-  /// The process has been reaped. Reads what it left in its pipe.
-  void reaped();
+  /// The leader of the group has been reaped. Calls `on_end` once the rest of the group has ended too, or was
+  /// killed. `on_end` may destroy this.
+  void leader_ended(const std::function<void()>& on_end);
 
   [[nodiscard]] std::vector<std::string> last_lines() const { return output_.last_lines(); }
 
  private:
   Generation generation_;
+  asio::steady_timer group_timer_;
   OutputPipe output_;
   Health health_;
   struct stat program_;
@@ -89,7 +97,7 @@ class PluginProcess {
   std::unique_ptr<Probe> new_probe_;
   bool probed_anew_ = false;  ///< by the last probe
   pid_t pid_ = 0;
-  bool alive_ = true;
+  bool asked_to_end_ = false;
   bool killed_ = false;
   WallTime started_ = std::chrono::system_clock::now();
 };

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "common/log/termination_message.h"
 #include "common/text/time.h"
 
 using kms::json_string;
@@ -17,6 +18,14 @@ TEST_CASE("a JSON string is escaped as RFC 8259 asks, and what is no UTF-8 is re
   CHECK(json_string("\xC3") == "\"\xEF\xBF\xBD\"");                          // cut off
   CHECK(json_string("\xC0\xAF") == "\"\xEF\xBF\xBD\xEF\xBF\xBD\"");          // overlong
   CHECK(json_string("\xED\xA0\x80").find("\xED\xA0") == std::string::npos);  // a surrogate
+}
+
+TEST_CASE("a termination message is short, well-formed UTF-8 without control characters") {
+  CHECK(kms::termination_text("cause\n| \x1b[31mred\x7f \xE9\n") == "cause\n| ?[31mred? \xEF\xBF\xBD\n");
+  CHECK(kms::termination_text(std::string(5000, 'x')).size() == kms::max_termination_message);
+  CHECK(kms::termination_text(std::string(5000, '\xFF')).size() <= kms::max_termination_message);
+  CHECK(kms::termination_text("ab\xC3\xA4", 3) == "ab");
+  CHECK(kms::termination_text("ab\xC3\xA4", 4) == "ab\xC3\xA4");
 }
 
 TEST_CASE("a field stands bare in text where it can and in quotes where it must") {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -14,7 +15,8 @@ import grpc
 import pytest
 
 from support.kms_client import KmsClient
-from support.processes import DEADLINE, binary, wait_for_exit
+from proto import kms_v2_pb2 as v2
+from support.processes import DEADLINE, SANITIZED, Program, binary, run_provider, wait_for_exit
 from support.supervised import PLUGIN_WITH_ERRORS, PYTHON, Supervised, alive, script
 
 def decrypt_on_a_new_connection(endpoint, sealed):
@@ -427,6 +429,111 @@ def test_orphans_are_reaped_and_do_not_outlive_the_plugin(directory):
         assert alive(orphan)
         assert supervised.program.stop() == 0
         wait_for_exit(orphan)
+
+
+def provider_command(directory):
+    return f"{binary('mock-kms-provider')} --listen-addr=unix://{directory}/kms.sock"
+
+
+def test_a_helper_that_left_the_plugins_session_is_left_alone(directory):
+    helper = f"(setsid sh -c 'sleep 600 & echo helper $! >&2' &)"
+    with Supervised(directory, ["/bin/sh", "-c", f"{helper}; exec {provider_command(directory)}"]) as supervised:
+        pid = int(supervised.program.wait_for_line("helper ").split()[-1])
+        supervised.program.wait_for_line("reaped an orphan")
+        supervised.healthy()
+        assert alive(pid)
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("end", ["stop", "restart"])
+def test_a_plugin_behind_a_shell_finishes_its_calls(directory, end):
+    """The shell dies of TERM at once; the plugin has it too, and time to answer."""
+    with Supervised(directory, ["/bin/sh", "-c", f"{provider_command(directory)}; echo bye"], ["--handover=off"]) as supervised:
+        supervised.healthy()
+        added = run_provider("fault", "add", "latency", "--method", "encrypt", "--latency", "1s", "--socket", supervised.endpoint)
+        assert added.returncode == 0, added.stderr
+        with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
+            call = client.stub.Encrypt.future(v2.EncryptRequest(plaintext=b"secret", uid="in flight"), timeout=DEADLINE,
+                                              wait_for_ready=True)
+            supervised.program.wait_for_line("a call met a fault")
+            if end == "stop":
+                supervised.program.send(signal.SIGTERM)
+            else:
+                assert supervised.told("restart").returncode == 0
+            assert call.result().ciphertext
+        if end == "stop":
+            assert supervised.program.wait() == 0
+
+
+def test_a_group_that_ignores_TERM_behind_its_shell_is_killed_after_the_grace(directory):
+    command = ["/bin/sh", "-c", "sh -c 'trap \"\" TERM; echo deaf $$; while :; do sleep 1; done'; echo bye"]
+    with Supervised(directory, command, ["--handover=off", "--startup-timeout=1h", "--stop-grace=300ms"]) as supervised:
+        pid = int(supervised.program.wait_for_line("deaf ").split()[-1])
+        assert supervised.program.stop() == 1
+        wait_for_exit(pid)
+
+
+@pytest.mark.parametrize("instances", [1, 3])
+def test_a_termination_message_has_every_cause_in_4096_bytes(directory, instances):
+    log = directory / "termination-log"
+    log.write_text("")
+    flood = "for i in $(seq 20); do printf '%0300d \\033[31m \\351\\n' $i; done; exit {n}"
+    socket_uri = f"unix://{directory}/kms-{{n}}.sock"
+    options = ["--max-restarts=1", "--backoff-initial=1ms", f"--termination-log={log}", f"--instances={instances}"]
+    with Supervised(directory, ["/bin/sh", "-c", flood], options, socket_uri=socket_uri) as supervised:
+        assert supervised.program.wait() == 1
+    written = log.read_bytes()
+    assert 2000 < len(written) <= 4096
+    text = written.decode()
+    assert "\033" not in text
+    for number in range(1, instances + 1):
+        assert f"exited with code {number}:" in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can choose the user")
+@pytest.mark.parametrize("user, shown", [("nobody", "/nonexistent nobody nobody"), ("54321", "/ ")])
+def test_the_plugins_user_has_its_own_home_and_name(directory, user, shown):
+    if user == "nobody":
+        shown = f"{pwd.getpwnam('nobody').pw_dir} nobody nobody"
+    command = ["/bin/sh", "-c", 'echo "user: $HOME $USER $LOGNAME"; sleep 1000']
+    with Supervised(directory, command, [f"--child-user={user}", "--startup-timeout=1h"]) as supervised:
+        assert supervised.program.wait_for_line("user:").split("user: ")[1].strip() == shown.strip()
+
+
+def test_an_outage_keeps_its_cause_however_many_starts_fail(directory):
+    plugin = directory / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    command = [str(plugin), f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command, ["--backoff-initial=1ms", "--backoff-max=2ms"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        plugin.rename(directory / "away")
+        os.kill(pid, signal.SIGKILL)
+        supervised.program.wait_for_line("start=1")
+        for _ in range(20):  # far more ends than a status shows
+            mark = len(supervised.program.stderr)
+            supervised.program.wait_for_line("was not started", start=mark)
+        (directory / "away").rename(plugin)
+        assert "a SIGKILL that the supervisor did not send" in supervised.program.wait_for_line("calls are answered again")
+
+
+def test_a_plugin_that_becomes_a_daemon_is_told_to_stay_in_the_foreground(directory):
+    command = ["/bin/sh", "-c", f"setsid {provider_command(directory)} & echo daemon $!; sleep 0.2; exit 0"]
+    with Supervised(directory, command, ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
+        daemon = int(supervised.program.wait_for_line("daemon ").split()[-1])
+        assert "must stay in the foreground" in supervised.program.wait_for_line("the plugin ended")
+        os.kill(daemon, signal.SIGKILL)
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs more address space")
+@pytest.mark.parametrize("kibibytes", [80_000, 100_000, 140_000, 200_000, 260_000])
+def test_a_supervisor_with_a_small_address_space_ends_at_TERM(directory, kibibytes):
+    command = [binary("supervisor"), f"--control-socket=unix://{directory}/c.sock", "run", f"--socket=unix://{directory}/kms.sock",
+               "--stop-grace=1s", "--", *provider_command(directory).split()]
+    with Program("sh", "-c", f'ulimit -v {kibibytes}; exec "$@"', "sh", *command) as program:
+        try:
+            program.wait(1)  # where it does not even start
+        except subprocess.TimeoutExpired:
+            program.stop()
 
 
 def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(directory):

@@ -1,0 +1,26 @@
+#include "common/log/termination_message.h"
+
+#include <filesystem>
+#include <fstream>
+
+#include "common/text/escape.h"
+
+namespace kms {
+
+std::string termination_text(std::string_view text, std::size_t max) {
+  std::string clean = utf8_text(text.substr(0, max));
+  for (char& c : clean) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < ' ' && c != '\n') || byte == 0x7F) c = '?';
+  }
+  if (clean.size() <= max) return clean;
+  while (max > 0 && (static_cast<unsigned char>(clean[max]) & 0xC0) == 0x80) --max;  // not within a character
+  return clean.substr(0, max);
+}
+
+void write_termination_message(const std::string& file, std::string_view text) {
+  std::error_code none;
+  if (std::filesystem::is_regular_file(file, none)) std::ofstream(file) << termination_text(text);
+}
+
+}  // namespace kms
