@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -18,6 +21,10 @@ namespace kms::process {
 namespace {
 
 constexpr auto stuck_after = std::chrono::seconds(3);
+constexpr auto end_timeout = std::chrono::seconds(5);
+
+std::atomic<int> end_event = -1;
+std::atomic<int> end_code = 0;
 
 /// True if a blocked SIGTERM or SIGINT of the whole process waits to be taken.
 bool stop_is_pending() {
@@ -26,15 +33,22 @@ bool stop_is_pending() {
          (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
 }
 
-[[noreturn]] void watch_stop(int signal_fd) {
-  for (pollfd readable{signal_fd, POLLIN, 0};;) {
-    ::poll(&readable, 1, -1);
+[[noreturn]] void end(int code) {
+  constexpr std::string_view line = "the program is stuck and ends now\n";
+  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  ::_exit(code);
+}
+
+[[noreturn]] void watch_for_end(int signal_fd) {
+  for (std::array watched{pollfd{signal_fd, POLLIN, 0}, pollfd{end_event, POLLIN, 0}};;) {
+    ::poll(watched.data(), watched.size(), -1);
+    if (watched[1].revents != 0) {
+      std::this_thread::sleep_for(end_timeout);
+      end(end_code);
+    }
     const bool pending = stop_is_pending();
     std::this_thread::sleep_for(pending ? stuck_after : std::chrono::milliseconds(100));
-    if (!pending || !stop_is_pending()) continue;
-    constexpr std::string_view line = "cannot stop in time: the program is stuck; it ends now\n";
-    (void)!::write(STDERR_FILENO, line.data(), line.size());
-    ::_exit(1);
+    if (pending && stop_is_pending()) end(1);
   }
 }
 
@@ -77,10 +91,16 @@ int SignalFd::take() const {
 }
 
 void end_if_stuck(const SignalFd& signals) {
-  // The descriptor may be closed before the program has ended.
-  const int fd = ::fcntl(signals.fd(), F_DUPFD_CLOEXEC, 0);
-  if (fd < 0) throw_errno("watch for signals");
-  std::thread(watch_stop, fd).detach();
+  const int signal_fd =
+      ::fcntl(signals.fd(), F_DUPFD_CLOEXEC, 0);  // `signals` may be gone before the program ends
+  end_event = ::eventfd(0, EFD_CLOEXEC);
+  if (signal_fd < 0 || end_event < 0) throw_errno("watch for signals");
+  std::thread(watch_for_end, signal_fd).detach();
+}
+
+void end_soon(int code) {
+  end_code = code;
+  ::eventfd_write(end_event, 1);
 }
 
 }  // namespace kms::process

@@ -34,9 +34,12 @@ class SignalFd {
   UniqueFd fd_;
 };
 
-/// Ends the process with code 1 if a SIGTERM or SIGINT stays pending for 3 s, because the thread that takes
-/// signals from `signals` is stuck. gRPC, for example, waits forever for a thread that the system refuses to
-/// start. Called once; a detached thread watches until the process ends.
+/// Starts a thread that ends the process if it is stuck: with code 1 if a SIGTERM or SIGINT from `signals` is
+/// not taken for 3 s, and 5 s after end_soon(). gRPC, for example, waits forever for a thread that the system
+/// refused to start. Called once. The thread runs until the process ends.
 void end_if_stuck(const SignalFd& signals);
+
+/// The process is about to end with `code`.
+void end_soon(int code);
 
 }  // namespace kms::process

@@ -96,7 +96,9 @@ int Supervisor::run() {
   loop_.run();
   const bool well = std::all_of(instances_.begin(), instances_.end(),
                                 [](const auto& instance) { return instance->ended_well(); });
-  return well ? exit_code::ok : exit_code::failed;
+  const int code = well ? exit_code::ok : exit_code::failed;
+  process::end_soon(code);
+  return code;
 }
 
 /// Several SIGCHLD may arrive as one.

@@ -51,7 +51,7 @@ def test_the_supervisor_sees_deaths_and_ends(directory, start):
     endpoint = f"unix://{directory}/kms.sock"
 
     def healthy():
-        status = subprocess.run([binary("supervisor"), control, "status", "--wait=20s", "--format=json"],
+        status = subprocess.run([binary("supervisor"), control, "status", "--wait=20s", "-o", "json"],
                                 capture_output=True, text=True, timeout=2 * DEADLINE)
         assert status.returncode == 0, status
         return json.loads(status.stdout)

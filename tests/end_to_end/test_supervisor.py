@@ -1,5 +1,6 @@
 """The supervisor as PID 1 would run it: real plugins, real deaths, hangs and signals, and what `status` says of each."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -448,14 +449,15 @@ def test_a_helper_that_left_the_plugins_session_is_left_alone(directory):
 @pytest.mark.parametrize("end", ["stop", "restart"])
 def test_a_plugin_behind_a_shell_finishes_its_calls(directory, end):
     """The shell dies of TERM at once; the plugin has it too, and time to answer."""
-    with Supervised(directory, ["/bin/sh", "-c", f"{provider_command(directory)}; echo bye"], ["--handover=off"]) as supervised:
+    command = ["/bin/sh", "-c", f"{provider_command(directory)} --log-level=debug; echo bye"]
+    with Supervised(directory, command, ["--handover=off"]) as supervised:
         supervised.healthy()
         added = run_provider("fault", "add", "latency", "--method", "encrypt", "--latency", "1s", "--socket", supervised.endpoint)
         assert added.returncode == 0, added.stderr
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             call = client.stub.Encrypt.future(v2.EncryptRequest(plaintext=b"secret", uid="in flight"), timeout=DEADLINE,
                                               wait_for_ready=True)
-            supervised.program.wait_for_line("a call met a fault")
+            supervised.program.wait_for_line("a fault applies to a call")
             if end == "stop":
                 supervised.program.send(signal.SIGTERM)
             else:
@@ -521,7 +523,8 @@ def test_a_plugin_that_becomes_a_daemon_is_told_to_stay_in_the_foreground(direct
     with Supervised(directory, command, ["--backoff-initial=1h", "--backoff-max=1h"]) as supervised:
         daemon = int(supervised.program.wait_for_line("daemon ").split()[-1])
         assert "must stay in the foreground" in supervised.program.wait_for_line("the plugin ended")
-        os.kill(daemon, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(daemon, signal.SIGKILL)
 
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer needs more address space")
