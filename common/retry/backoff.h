@@ -3,15 +3,16 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <random>
-
-#include "common/text/time.h"
 
 namespace kms {
 
 class Backoff {
  public:
+  using Duration = std::chrono::nanoseconds;
+
   Backoff(Duration initial, Duration cap, std::uint32_t seed)
       : initial_(std::min(initial, cap)), cap_(cap), next_(initial_), random_(seed) {}
 

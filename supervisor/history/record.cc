@@ -145,7 +145,7 @@ void Record::ready(pid_t pid, Duration after, const std::string& handover, bool 
 void Record::giving_up(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active) {
   report(mock_kms::v1::GIVEN_UP, Level::error, "ending the plugin",
          {{"pid", pid}, {"cause", cause_text(cause, {}, policy_)}});
-  if (active && last_good_answer) outage_began(pid, *last_good_answer);
+  if (active && last_good_answer) outage_began(pid, *last_good_answer, cause_text(cause, {}, policy_));
 }
 
 void Record::promoted(pid_t pid, bool ready, Time now) {
@@ -175,8 +175,8 @@ void Record::ended(const ReportEnd& end, const ProcessEnd& process, bool active,
   for (const std::string& line : process.last_lines) exit.add_last_lines(line);
   exit.set_injected(was_injected(end.cause, process.last_lines));
   exit.set_asked_for(was_requested(end.cause));
-  if (active && process.answered && end.cause != EndCause::stop_requested) outage_began(process.pid, now);
-  if (outage_ && outage_->pid == process.pid) outage_->cause = exit.cause();
+  if (active && process.answered && end.cause != EndCause::stop_requested)
+    outage_began(process.pid, now, exit.cause());
   if (end.restart_in) next_start_ = std::chrono::system_clock::now() + *end.restart_in;
   report(mock_kms::v1::ENDED, was_requested(end.cause) ? Level::info : Level::error, "the plugin ended",
          {{"pid", exit.pid()},
@@ -196,8 +196,8 @@ void Record::not_restarted(const std::string& problem) {
 }
 
 /// An outage lasts until a process is ready again, whatever happens in between.
-void Record::outage_began(pid_t pid, Time since) {
-  if (!outage_) outage_ = Outage{pid, since};
+void Record::outage_began(pid_t pid, Time since, const std::string& cause) {
+  if (!outage_) outage_ = Outage{pid, since, cause};
 }
 
 void Record::outage_over(Time now) {

@@ -78,7 +78,7 @@ class Record {
   struct Outage {
     pid_t pid;
     Time began;
-    std::string cause = {};  ///< kept here, since the exit may be forgotten before the outage is over
+    std::string cause;  ///< kept here, since the exit may be forgotten before the outage is over
   };
   struct PastOutage {
     pid_t pid;
@@ -90,7 +90,7 @@ class Record {
   [[nodiscard]] std::string reason(const std::optional<Running>& running,
                                    const std::string& unreachable) const;
   [[nodiscard]] mock_kms::v1::Exit* exit_of(pid_t pid);
-  void outage_began(pid_t pid, Time since);
+  void outage_began(pid_t pid, Time since, const std::string& cause);
   void outage_over(Time now);
 
   unsigned instance_;
