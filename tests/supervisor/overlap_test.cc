@@ -173,6 +173,7 @@ namespace {
 Bench with_standby() {
   Policy policy;
   policy.standby = true;
+  policy.restart_delay.stable_after = 30s;
   Bench bench(policy);
   bench.lifecycle.allow_overlap(true);
   bench.serve();
