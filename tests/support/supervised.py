@@ -42,7 +42,7 @@ class Supervised:
 
     def healthy_after(self, old_pid):
         """The first healthy status of another process than `old_pid`."""
-        self.program.wait_for_line("the plugin ended pid=%d" % old_pid)
+        self.program.wait_for_line("the plugin ended pid=%d " % old_pid)
         status = self.healthy()
         assert status["pid"] != old_pid
         return status
