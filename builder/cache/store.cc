@@ -111,7 +111,8 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   const UniqueFd directory(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
   if (!directory) return std::nullopt;
   // By descriptor, so that both files are of one entry even if another builder replaces it.
-  CacheHit hit{UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)), {}};
+  CacheHit hit{
+      UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)), {}};
   if (!hit.binary) return std::nullopt;
   const auto info =
       read_build_info("/proc/self/fd/" + std::to_string(directory.get()) + "/" + build_info_name);

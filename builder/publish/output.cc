@@ -44,9 +44,22 @@ void lock(int directory, const fs::path& path, const Interruption& interruption)
   }
 }
 
+/// A FIFO would block its reader, and a device or a socket would be replaced by the binary.
+void require_regular_file(const fs::path& file) {
+  std::error_code none;
+  const fs::file_status status = fs::status(file, none);  // of a link's target
+  if (!fs::exists(status) || fs::is_regular_file(status)) return;
+  const char* kind = fs::is_directory(status) ? "a directory"
+                     : fs::is_fifo(status)    ? "a FIFO"
+                     : fs::is_socket(status)  ? "a socket"
+                                              : "a device";
+  throw Error("cannot write " + file.string() + ": it is " + kind, "give a file by --output");
+}
+
 }  // namespace
 
 Output::Output(fs::path binary, const Interruption& interruption) : binary_(std::move(binary)) {
+  for (const fs::path& file : {binary_, info_path()}) require_regular_file(file);
   const fs::path directory = binary_.parent_path();
   std::error_code error;
   fs::create_directories(directory, error);
@@ -54,10 +67,6 @@ Output::Output(fs::path binary, const Interruption& interruption) : binary_(std:
   directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory_) throw_errno("open " + directory.string(), hint);
   lock(directory_.get(), directory, interruption);
-  for (const fs::path& file : {binary_, info_path()}) {
-    if (fs::is_directory(file, error))
-      throw Error("cannot write " + file.string() + ": it is a directory", hint);
-  }
   remove_staged();
   // Fails before the compile, not after it.
   const fs::path probe = temporary_name(binary_);

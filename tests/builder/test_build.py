@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import shutil
+import socket
 import stat
 import subprocess
 
@@ -131,6 +132,35 @@ def test_the_record_s_place_is_no_output(workshop):
     assert done.returncode == 2
     assert done.err == (f"builder: --output: {workshop.output} is reserved for the record of the binary; "
                         "give the binary another name\n")
+
+
+@pytest.mark.parametrize("place", ["binary", "record", "link"])
+@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a device"])
+def test_an_output_that_is_no_file_is_refused_before_anything_is_done(workshop, kind, place):
+    if kind == "a device" and os.geteuid() != 0:
+        pytest.skip("only root makes devices")
+    workshop.source.commit(project())
+    workshop.output.parent.mkdir()
+    file = {"binary": workshop.output, "record": workshop.output.parent / "build-info.json",
+            "link": workshop.directory / "elsewhere"}[place]
+    if place == "link":
+        workshop.output.symlink_to(file)
+    if kind == "a FIFO":
+        os.mkfifo(file)
+    elif kind == "a socket":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(file))
+    else:
+        try:
+            os.mknod(file, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            pytest.skip("no devices here")
+    before = file.lstat()
+    done = workshop.build()
+    shown = workshop.output if place == "link" else file
+    assert done.returncode == 1
+    assert done.err == f"builder: publish: cannot write {shown}: it is {kind}; give a file by --output\n"
+    assert file.lstat().st_ino == before.st_ino and not workshop.build_dir.exists()
 
 
 def test_a_url_that_is_none_is_refused_without_being_shown(workshop):
