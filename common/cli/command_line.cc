@@ -77,6 +77,17 @@ bool has_long_option(const CLI::App& command, const std::string& name) {
          std::any_of(subs.begin(), subs.end(), [&](const auto* sub) { return has_long_option(*sub, name); });
 }
 
+/// True for the name of an option that takes a value, as an argument of its own: "--path", "-o".
+bool takes_next_argument(const CLI::App& command, const std::string& argument) {
+  if (argument.size() == 2 && argument[0] == '-') return has_short_option(command, argument[1]);
+  if (!argument.starts_with("--")) return false;
+  const CLI::Option* option = command.get_option_no_throw(argument);
+  if (option != nullptr) return option->get_items_expected_max() > 0;
+  const auto subs = command.get_subcommands({});
+  return std::any_of(subs.begin(), subs.end(),
+                     [&](const auto* sub) { return takes_next_argument(*sub, argument); });
+}
+
 /// Rewrites "-o=json" to "-ojson", as CLI11 reads it, and Go's "-name" to "--name".
 std::string normalized_option(const CLI::App& app, std::string argument) {
   const bool one_dash = argument.size() > 2 && argument[0] == '-' && argument[1] != '-';
@@ -235,8 +246,11 @@ std::vector<std::string> CommandLine::normalized(int argc, const char* const* ar
     arguments.insert(arguments.begin(), default_command_);
   }
   const auto own_end = std::find(arguments.begin(), arguments.end(), "--");
-  std::transform(arguments.begin(), own_end, arguments.begin(),
-                 [this](std::string& argument) { return normalized_option(app_, std::move(argument)); });
+  for (auto argument = arguments.begin(); argument != own_end; ++argument) {
+    *argument = normalized_option(app_, std::move(*argument));
+    if (takes_next_argument(app_, *argument) && argument + 1 != own_end)
+      ++argument;  // a value stays as it is
+  }
   return with_empty_values(arguments);
 }
 

@@ -126,6 +126,13 @@ def test_a_wrong_option_is_a_usage_error(workshop, options, words):
     assert len(done.err.splitlines()) == 1
 
 
+def test_a_value_that_begins_with_a_dash_stays_as_it_is(workshop):
+    workshop.source.commit(project(**{"provider/plugin.sh": '#!/bin/sh\necho "asked for $1"\n', "-dash/x": "x"}))
+    workshop.built("--smoke-test", "-version")
+    assert info_of(workshop)["binary"]["version"] == "asked for -version"
+    assert (workshop.fetched("--path", "-dash").directory / "-dash" / "x").exists()
+
+
 def test_the_record_s_place_is_no_output(workshop):
     workshop.output = workshop.output.parent / "build-info.json"
     done = workshop.build()
