@@ -82,18 +82,19 @@ class LineSink : public spdlog::sinks::sink {
     const std::lock_guard lock(mutex_);
     copy_.open(file, std::ios::app);
     if (!copy_) throw_errno("write the log to " + file, "check --log-file");
+    copy_file_ = file;
   }
 
   void copy_line(std::string_view line) {
     const std::lock_guard lock(mutex_);
-    if (copy_.is_open()) copy_ << line << std::endl;
+    copy(std::string(line) + "\n");
   }
 
   void log(const spdlog::details::log_msg& message) override {
     const std::lock_guard lock(mutex_);
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
-    if (copy_.is_open()) copy_ << std::string_view(line.data(), line.size()) << std::flush;
+    copy({line.data(), line.size()});
     if (message.level < least_) return;
     if (writer_) {
       writer_(std::string(line.data(), line.size() - 1));
@@ -109,11 +110,23 @@ class LineSink : public spdlog::sinks::sink {
   }
 
  private:
+  /// Says once that the file cannot be written, for example on a full disk, and goes on without it.
+  void copy(std::string_view text) {
+    if (!copy_.is_open()) return;
+    errno = 0;
+    copy_ << text << std::flush;
+    if (copy_) return;
+    std::fprintf(stderr, "cannot write the log to %s: %s; it goes on on stderr alone\n", copy_file_.c_str(),
+                 errno_text(errno).c_str());
+    copy_.close();
+  }
+
   std::mutex mutex_;  ///< guards all below
   std::unique_ptr<spdlog::formatter> formatter_ = std::make_unique<LineFormatter>("mock-kms", Format::text);
   std::function<void(std::string)> writer_;
   spdlog::level::level_enum least_ = spdlog::level::info;
   std::ofstream copy_;
+  std::string copy_file_;
 };
 
 struct Output {
