@@ -7,7 +7,19 @@
 
 namespace kms::builder {
 
-Interruption::Interruption() : signals_{SIGINT, SIGTERM, SIGHUP} {}
+namespace {
+
+/// nohup(1) and `sh -c "builder &"` start the program with a signal ignored. It stays ignored: SIGTERM, which
+/// always counts, takes its place in the set.
+int unless_ignored(int signal) {
+  struct sigaction action {};
+  ::sigaction(signal, nullptr, &action);
+  return action.sa_handler == SIG_IGN ? SIGTERM : signal;
+}
+
+}  // namespace
+
+Interruption::Interruption() : signals_{unless_ignored(SIGINT), SIGTERM, unless_ignored(SIGHUP)} {}
 
 bool Interruption::requested() const { return signals_.pending(); }
 

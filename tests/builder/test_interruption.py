@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BUILDER, names, plugin, project
+from conftest import BUILD_SCRIPT, BUILDER, names, plugin, project
 from support import huge_repository
 from support.git_servers import GitHttp, SilentServer
 from support.processes import wait_for_exit
@@ -52,6 +52,23 @@ def test_a_signal_while_compiling_ends_the_children(workshop, number):
         assert err.splitlines()[-1] == f"builder: ended by {number.name}; nothing was published"
         wait_for_exit(step)
     workshop.assert_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_was_ignored_at_the_start_stays_ignored(workshop, number):
+    """As nohup and a shell's background jobs have it."""
+    gate = workshop.directory / "gate"
+    os.mkfifo(gate)
+    workshop.source.commit(project(**{"provider/build.sh": f"echo $$ > $BUILD_LOG.fifo; cat {gate}\n" + BUILD_SCRIPT}))
+    fifo = str(workshop.build_log) + ".fifo"
+    os.mkfifo(fifo)
+    process = workshop.start(wrapper=["env", f"--ignore-signal={number.name[3:]}"])
+    with open(fifo) as reader:
+        reader.read()
+    process.send_signal(number)
+    gate.write_text("go on")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
 
 
 def test_a_signal_while_a_server_is_silent(workshop):
@@ -244,3 +261,10 @@ def test_killed_at_each_system_call_of_publishing_it_leaves_a_whole_pair(worksho
     assert killed >= 2 and done.returncode == 0
     workshop.built("--force")
     workshop.assert_clean()
+
+
+def test_without_stdin_and_stderr_no_log_line_goes_into_the_lock(workshop):
+    workshop.source.commit(project())
+    done = workshop.build(wrapper=["sh", "-c", 'exec "$@" 0<&- 2>&-', "sh"])
+    assert done.returncode == 0
+    assert (workshop.build_dir / "mock-kms-build.lock").read_text().isdigit()
