@@ -4,6 +4,7 @@
 // installs anything.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -26,11 +27,23 @@ struct Toolchain {
   std::string generator;         ///< CMake's: "Ninja" or "Unix Makefiles"; else ""
   std::string compiler;          ///< absolute path; may be "" for make and command
   std::string compiler_version;  ///< the first line of its --version
-  unsigned jobs = 1;             ///< by the processors that this process may use
+  unsigned jobs = 1;             ///< by the processors and the memory of this process
 
   /// The tools of `system`. Throws Error that names a missing one.
   [[nodiscard]] static Toolchain find(BuildSystem system, const Interruption& interruption);
 };
+
+/// The limits of this process' cgroup and those above it, of version 1 or 2; empty if there is none.
+struct CgroupLimits {
+  std::optional<double> processors;
+  std::optional<std::uint64_t> memory;  ///< bytes
+};
+
+/// `root` is "/" except in tests.
+[[nodiscard]] CgroupLimits cgroup_limits(const std::filesystem::path& root);
+
+/// One job for each of `processors`, but no more than the limits allow; at least 1.
+[[nodiscard]] unsigned jobs_within(const CgroupLimits& limits, unsigned processors);
 
 /// The directory of ccache's objects: $CCACHE_DIR, or one in `build_dir`; "" if there is no ccache or it is
 /// disabled. Isolated code writes to a directory of its own, so that it cannot change others' objects.
