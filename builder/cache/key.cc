@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Raise it with each change of how the builder compiles.
-constexpr auto recipe_version = "2";
+constexpr auto recipe_version = "3";
 
 constexpr std::array<std::string_view, 4> wanted_sections{"libs", "libdevel", "devel", "golang"};
 

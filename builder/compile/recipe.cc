@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
+#include <fstream>
 #include <iterator>
 
 namespace kms::builder {
@@ -71,9 +73,36 @@ std::vector<BuildStep> cmake_steps(const Recipe& recipe, const BuildDirs& dirs, 
             recipe.target}}};
 }
 
+std::string text_of(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+/// The go.work that go uses: the nearest one in the checkout, from the project upwards; "" if there is none.
+fs::path workspace_of(const Recipe& recipe, const BuildDirs& dirs) {
+  if (std::ranges::find(recipe.environment, "GOWORK=off") != recipe.environment.end()) return "";
+  for (fs::path directory = dirs.project;; directory = directory.parent_path()) {
+    if (fs::is_regular_file(directory / "go.work")) return directory / "go.work";
+    if (directory == dirs.source || !directory.has_relative_path()) return "";
+  }
+}
+
+/// True if go compiles the modules in vendor/: since Go 1.14 those of a module, since 1.22 those of a
+/// workspace (https://go.dev/ref/mod#vendoring).
+bool is_vendored(const fs::path& workspace, const BuildDirs& dirs) {
+  const fs::path file = workspace.empty() ? dirs.project / "go.mod" : workspace;
+  return fs::is_regular_file(file.parent_path() / "vendor" / "modules.txt") &&
+         go_minor_version(text_of(file)) >= (workspace.empty() ? 14 : 22);
+}
+
+/// vendor/ holds all modules: a download could only put others in their place.
+bool downloads(const Recipe& recipe, const BuildDirs& dirs) {
+  return recipe.download_modules && !is_vendored(workspace_of(recipe, dirs), dirs);
+}
+
 std::vector<BuildStep> go_steps(const Recipe& recipe, const BuildDirs& dirs, const Toolchain& tools) {
   std::vector<BuildStep> steps;
-  if (recipe.download_modules)
+  if (downloads(recipe, dirs))
     steps.push_back({"modules",
                      "download the modules of " + project_name(dirs),
                      {tools.driver, "mod", "download"},
@@ -84,13 +113,17 @@ std::vector<BuildStep> go_steps(const Recipe& recipe, const BuildDirs& dirs, con
 }
 
 std::vector<std::string> go_environment(const Recipe& recipe, const BuildDirs& dirs) {
+  const fs::path workspace = workspace_of(recipe, dirs);
   std::vector<std::string> result{"GOCACHE=" + (dirs.build / "go-cache").string(),
                                   "GOPATH=" + (dirs.build / "go").string(), "GOENV=off", "GOTOOLCHAIN=local",
                                   "CGO_ENABLED=0"};
-  if (!recipe.download_modules) result = joined(result, {"GOPROXY=off", "GOSUMDB=off"});
-  // Lets go complete go.sum, which it refuses in a workspace. -modcacherw lets the work area be removed.
-  const bool workspace = fs::exists(dirs.project / "go.work");
-  result.emplace_back(workspace ? "GOFLAGS=-modcacherw" : "GOFLAGS=-mod=mod -modcacherw");
+  // Names the workspace: go would also find one above the checkout.
+  result.push_back("GOWORK=" + (workspace.empty() ? "off" : workspace.string()));
+  if (!downloads(recipe, dirs)) result = joined(result, {"GOPROXY=off", "GOSUMDB=off"});
+  // -mod=mod lets go complete go.sum. go refuses it in a workspace, and would ignore vendor/.
+  // -modcacherw lets the work area be removed.
+  const bool plain = !workspace.empty() || is_vendored(workspace, dirs);
+  result.emplace_back(plain ? "GOFLAGS=-modcacherw" : "GOFLAGS=-mod=mod -modcacherw");
   return result;
 }
 
@@ -158,6 +191,29 @@ std::vector<fs::path> executable_places(const Recipe& recipe, const BuildDirs& d
   if (recipe.system == BuildSystem::cmake || recipe.system == BuildSystem::go)
     return {dirs.build / bin, dirs.build / recipe.target};
   return {dirs.build / bin, dirs.project / bin, dirs.project / recipe.target};
+}
+
+Outcome<> check_names(const Recipe& recipe, const BuildDirs& dirs) {
+  const std::string_view refused = recipe.system == BuildSystem::cmake ? ";\"\\|\n"
+                                   : recipe.system == BuildSystem::go  ? ":\n"
+                                                                       : "\n";
+  const std::string path = dirs.project.string();
+  const std::size_t at = path.find_first_of(refused);
+  if (at == std::string::npos) return {};
+  return Error("cannot compile in " + path + ": " + name_of(recipe.system) + " cannot work in a path with '" +
+                   path.substr(at, 1) + "'",
+               "give another --build-dir");
+}
+
+unsigned go_minor_version(std::string_view text) {
+  constexpr unsigned assumed = 16;
+  constexpr std::string_view directive = "go 1.";
+  while (!text.empty() && !text.starts_with(directive))
+    text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  if (text.empty()) return assumed;
+  unsigned minor = assumed;
+  std::from_chars(text.data() + directive.size(), text.data() + text.size(), minor);
+  return minor;
 }
 
 std::string project_name(const BuildDirs& dirs) {

@@ -1,14 +1,16 @@
 // Recipe says how a source is built; build_steps() turns it into the commands that make the executable.
 //
-// Values and pure functions, safe from any thread; run.h runs the commands. The commands depend on the
-// recipe, the tools and the directories alone: equal input gives an equal binary on every machine.
+// Values and functions without state, safe from any thread; run.h runs the commands. The commands depend on
+// the recipe, the tools and the checkout alone: equal input gives an equal binary on every machine.
 #pragma once
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "builder/compile/toolchain.h"
+#include "common/error.h"
 
 namespace kms::builder {
 
@@ -54,6 +56,12 @@ struct BuildStep {
 /// The possible places of the executable below BuildDirs::root, the likeliest first.
 [[nodiscard]] std::vector<std::filesystem::path> executable_places(const Recipe& recipe,
                                                                    const BuildDirs& dirs);
+
+/// N of the line `go 1.N` in go.mod or go.work; 16 if there is none, as go has it.
+[[nodiscard]] unsigned go_minor_version(std::string_view text);
+
+/// Refuses directories whose names the build system takes apart: CMake a list at ';', go its GOPATH at ':'.
+Outcome<> check_names(const Recipe& recipe, const BuildDirs& dirs);
 
 /// The compiled directory's path in the repository.
 [[nodiscard]] std::string project_name(const BuildDirs& dirs);

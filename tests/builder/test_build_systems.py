@@ -1,5 +1,8 @@
 """Build systems beside CMake, profiles, and the closure: what a source needs outside of the paths that were asked for."""
 import json
+import os
+import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -115,6 +118,64 @@ def test_modules_are_downloaded_by_a_step_of_its_own_and_compiled_without_networ
     assert "modules" in [phase["name"] for phase in info_of(shop)["phases"]]
     line = shop.failure("--path", "plugin", "--force")
     assert "--modules download" in line and "main.go:3:8" in line
+
+
+VENDORED = {
+    "plugin/go.mod": "module example.org/p\n\ngo 1.19\n\nrequire example.org/dep v1.0.0\n",
+    "plugin/main.go": 'package main\n\nimport "example.org/dep"\n\nfunc main() { println(dep.Name()) }\n',
+    "plugin/vendor/modules.txt": "# example.org/dep v1.0.0\n## explicit\nexample.org/dep\n",
+    "plugin/vendor/example.org/dep/dep.go": 'package dep\n\nfunc Name() string { return "vendored" }\n'}
+
+
+@needs_go
+@pytest.mark.parametrize("modules", ["off", "download"])
+def test_vendored_modules_are_compiled_and_never_replaced_by_a_download(shop, modules):
+    shop.source.commit(VENDORED)
+    shop.built("--path", "plugin", "--modules", modules)
+    assert subprocess.run([shop.output], capture_output=True, text=True).stderr == "vendored\n"
+    assert "modules" not in [phase["name"] for phase in info_of(shop)["phases"]]
+
+
+@needs_go
+def test_a_workspace_above_the_module_is_used_where_it_is_asked_for(shop):
+    shop.source.commit({
+        "go.work": "go 1.19\n\nuse (\n\t./plugin\n\t./lib\n)\n",
+        "plugin/go.mod": "module example.org/p\n\ngo 1.19\n",
+        "plugin/main.go": 'package main\n\nimport "example.org/lib"\n\nfunc main() { println(lib.Name()) }\n',
+        "lib/go.mod": "module example.org/lib\n\ngo 1.19\n",
+        "lib/lib.go": 'package lib\n\nfunc Name() string { return "of the workspace" }\n'})
+    shop.built("--path", "plugin,go.work")
+    assert subprocess.run([shop.output], capture_output=True, text=True).stderr == "of the workspace\n"
+    assert [path["path"] for path in info_of(shop)["paths"]] == ["plugin", "go.work", "lib"]
+    assert shop.failure("--path", "plugin").startswith("builder: compile: cannot compile mock-kms-provider: ")
+
+
+@needs_go
+def test_a_workspace_around_the_build_directory_is_not_used(shop):
+    shop.source.commit({"plugin/go.mod": "module example.org/p\n\ngo 1.19\n", "plugin/main.go": "package main\n\nfunc main() {}\n"})
+    (shop.directory / "go.work").write_text("go 1.19\n\nuse ./nothing\n")
+    shop.built("--path", "plugin", "--isolation", "off")
+
+
+@needs_go
+def test_a_go_whose_parts_are_linked_from_elsewhere_is_shown_to_the_isolated_compiler_whole(shop):
+    """As distributions lay it out, outside of the system's directories: lib/go-X/src is a link to share/go-X/src."""
+    shop.source.commit({"plugin/go.mod": "module example.org/p\n\ngo 1.19\n", "plugin/main.go": "package main\n\nimport _ \"strings\"\n\nfunc main() {}\n"})
+    root = pathlib.Path(subprocess.run(["go", "env", "GOROOT"], capture_output=True, text=True, check=True).stdout.strip())
+    lib, share = shop.directory / "opt" / "lib" / "go-x", shop.directory / "opt" / "share" / "go-x"
+    lib.mkdir(parents=True)
+    share.mkdir(parents=True)
+    shutil.copytree(root / "bin", lib / "bin")
+    (lib / "pkg").symlink_to((root / "pkg").resolve())
+    shutil.copytree(root / "src", share / "src", ignore=shutil.ignore_patterns("cmd", "testdata", "*_test.go"))
+    (lib / "src").symlink_to("../../share/go-x/src")
+    (shop.directory / "bin").mkdir()
+    (shop.directory / "bin" / "go").symlink_to("../opt/lib/go-x/bin/go")
+    shop.directory.chmod(0o755)
+    done = shop.built("--path", "plugin", environment={"PATH": f"{shop.directory}/bin:{os.environ['PATH']}"})
+    if "files" not in re.search(r"measures=(\S*)", done.err).group(1).split(","):
+        pytest.skip("files cannot be hidden here")
+    assert info_of(shop)["compiler"]["path"] == f"{shop.directory}/bin/go"
 
 
 # --- make and commands -----------------------------------------------------------------------------------------------
