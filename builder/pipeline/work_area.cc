@@ -72,10 +72,28 @@ void remove_directory(const fs::path& directory) {
   if (error) throw Error("cannot remove " + directory.string() + ": " + error.message(), hint);
 }
 
+/// Removes the directory of a killed builder, and its target if it is a link of this user's.
+void remove_leftovers(const fs::path& place) {
+  struct stat status {};
+  if (::lstat(place.c_str(), &status) < 0) return;
+  log::info("removing the directory of a killed builder", {{"directory", place.string()}});
+  if (S_ISLNK(status.st_mode) && status.st_uid == ::geteuid()) {
+    const fs::path target = fs::read_symlink(place);
+    if (target.filename().string().starts_with(std::string(work_name) + ".")) remove_directory(target);
+  }
+  remove_directory(place);
+}
+
+fs::path make_unique_directory(const fs::path& parent) {
+  std::string path = (parent / (std::string(work_name) + ".XXXXXX")).string();
+  if (::mkdtemp(path.data()) == nullptr || ::chmod(path.c_str(), 0755) < 0) throw_errno("make " + path, hint);
+  return path;
+}
+
 }  // namespace
 
-WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption)
-    : root_(build_dir / work_name) {
+WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption, const fs::path& elsewhere)
+    : place_(build_dir / work_name), root_(place_) {
   std::error_code error;
   fs::create_directories(build_dir, error);
   if (error) throw Error("cannot make " + build_dir.string() + ": " + error.message(), hint);
@@ -83,11 +101,14 @@ WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption)
   lock_.reset(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!lock_) throw_errno("open " + lock.string(), hint);
   take(lock_.get(), lock, interruption);
-  if (fs::exists(fs::symlink_status(root_))) {
-    log::info("removing the directory of a killed builder", {{"directory", root_.string()}});
-    remove_directory(root_);
+  remove_leftovers(place_);
+  if (!elsewhere.empty()) {
+    root_ = make_unique_directory(elsewhere);
+    if (::symlink(root_.c_str(), place_.c_str()) < 0) throw_errno("make " + place_.string(), hint);
+  } else if (::mkdir(root_.c_str(), 0755) < 0) {
+    throw_errno("make " + root_.string(), hint);
   }
-  for (const fs::path& directory : {root_, source(), build()}) {
+  for (const fs::path& directory : {source(), build()}) {
     if (::mkdir(directory.c_str(), 0755) < 0) throw_errno("make " + directory.string(), hint);
   }
 }
@@ -95,6 +116,7 @@ WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption)
 WorkArea::~WorkArea() {
   try {
     remove_directory(root_);
+    if (place_ != root_) fs::remove(place_);
   } catch (const std::exception& error) {
     log::warning(error.what());
   }

@@ -15,8 +15,10 @@ namespace kms::builder {
 
 class WorkArea {
  public:
-  /// Makes `build_dir`, waits for the lock, removes left-overs. Throws Error, Interrupted.
-  WorkArea(const std::filesystem::path& build_dir, const Interruption& interruption);
+  /// Makes `build_dir`, waits for the lock, removes left-overs. With `elsewhere` the directory is made there,
+  /// and a link in `build_dir` names it. Throws Error, Interrupted.
+  WorkArea(const std::filesystem::path& build_dir, const Interruption& interruption,
+           const std::filesystem::path& elsewhere = {});
   WorkArea(const WorkArea&) = delete;
   WorkArea& operator=(const WorkArea&) = delete;
 
@@ -32,6 +34,7 @@ class WorkArea {
 
  private:
   UniqueFd lock_;
+  std::filesystem::path place_;  ///< in `build_dir`: the directory, or a link to it
   std::filesystem::path root_;
 };
 

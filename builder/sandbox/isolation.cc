@@ -1,6 +1,8 @@
 #include "builder/sandbox/isolation.h"
 
 #include <pwd.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +20,7 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 constexpr auto try_timeout = 10s;
+constexpr int max_link_depth = 2;  ///< lib/go-1.N/pkg/include
 
 /// Read by the compilers of every Linux distribution. /etc only as far as it locates programs and libraries.
 const std::vector<std::string> system_paths{"/usr",
@@ -76,7 +79,29 @@ fs::path installation_of(const fs::path& tool) {
   return holds_a_home(bin) ? tool : bin;
 }
 
-/// Adds the directories of PATH, and the tools.
+bool is_covered(const std::string& path, const std::vector<std::string>& readable) {
+  return is_system_path(path) || std::any_of(readable.begin(), readable.end(), [&](const std::string& shown) {
+           return path == shown || path.starts_with(shown + "/");
+         });
+}
+
+/// Adds the targets of links near the top of an installation that lead out of it: distributions link
+/// lib/go-1.N/src to share/go-1.N/src.
+void add_link_targets(const fs::path& installation, std::vector<std::string>& readable) {
+  std::error_code error;
+  const auto unreadable = fs::directory_options::skip_permission_denied;
+  for (fs::recursive_directory_iterator entry(installation, unreadable, error);
+       !error && entry != fs::end(entry); entry.increment(error)) {
+    if (entry.depth() >= max_link_depth) entry.disable_recursion_pending();
+    std::error_code broken;
+    if (!entry->is_symlink(broken)) continue;
+    const fs::path target = fs::canonical(entry->path(), broken);
+    if (!broken && !is_covered(target, readable) && !holds_a_home(target))
+      readable.push_back(target.string());
+  }
+}
+
+/// Adds the directories of PATH, and the tools with their installations.
 void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& readable) {
   const char* path = std::getenv("PATH");
   std::istringstream directories(path == nullptr ? "" : path);
@@ -88,7 +113,9 @@ void add_tools(const std::vector<std::string>& tools, std::vector<std::string>& 
     std::error_code error;
     const fs::path real = fs::canonical(tool, error);
     if (error || is_system_path(real)) continue;
-    readable.push_back(installation_of(real).string());
+    const fs::path installation = installation_of(real);
+    readable.push_back(installation.string());
+    if (fs::is_directory(installation, error)) add_link_targets(installation, readable);
   }
 }
 
@@ -195,7 +222,46 @@ void report(const std::vector<std::string>& in_force, const std::string& why, bo
                {{"measures", listed(in_force)}, {"lacking", listed(lacking)}, {"why", why}});
 }
 
+/// True if other users can make files and run programs in the directory.
+bool can_be_compiled_in(const fs::path& directory) {
+  struct statvfs status {};
+  return directory.is_absolute() && obstacle_above(directory).empty() &&
+         ::access(directory.c_str(), W_OK) == 0 && ::statvfs(directory.c_str(), &status) == 0 &&
+         (status.f_flag & ST_NOEXEC) == 0;
+}
+
 }  // namespace
+
+fs::path obstacle_above(const fs::path& path) {
+  fs::path above;
+  for (const fs::path& name : path) {
+    above /= name;
+    struct stat status {};
+    if (::stat(above.c_str(), &status) < 0) return "";
+    if ((status.st_mode & S_IXOTH) == 0 && status.st_uid != compiling_user) return above;
+  }
+  return "";
+}
+
+fs::path reachable_directory(const IsolationRequest& request, const fs::path& build_dir,
+                             const Interruption& interruption) {
+  const fs::path obstacle = obstacle_above(build_dir);
+  if (::geteuid() != 0 || !request.wanted || obstacle.empty()) return "";
+  Sandbox base;
+  base.readable = system_paths;
+  for (const Sandbox& sandbox : candidates(base)) {
+    if (sandbox.files && sandbox.user != 0 && try_to_enter(sandbox, interruption)) return "";
+  }
+  const char* temporary = std::getenv("TMPDIR");
+  for (const fs::path& directory :
+       {fs::path(temporary == nullptr ? "" : temporary), fs::path("/var/tmp"), fs::path("/tmp")}) {
+    if (!can_be_compiled_in(directory)) continue;
+    log::info("compiling in another directory",
+              {{"directory", directory.string()}, {"obstacle", obstacle.string()}});
+    return directory;
+  }
+  return "";
+}
 
 Isolation Isolation::establish(const IsolationRequest& request, const std::vector<std::string>& tools,
                                const ToolDirectories& directories, const Interruption& interruption) {
@@ -207,6 +273,7 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
   const Sandbox base = base_sandbox(request, tools, directories);
   const uid_t self = ::geteuid();
   std::string why;
+  std::string last;
   uid_t owner = self;
   for (const Sandbox& sandbox : candidates(base)) {
     Outcome<> entered;
@@ -222,11 +289,13 @@ Isolation Isolation::establish(const IsolationRequest& request, const std::vecto
       isolation.on_ = true;
       isolation.sandbox_ = sandbox;
       isolation.in_force_ = measures_of(sandbox);
+      if (!last.empty() && last != why) why += ", and " + last;
       report(isolation.in_force_, why, request.required);
       return isolation;
     }
     log::debug("isolation denied", {{"why", entered.error().cause()}});
     if (why.empty()) why = entered.error().cause();
+    last = entered.error().cause();
   }
   throw Error("cannot start a compiler: " + why, "give --isolation off");
 }
@@ -247,6 +316,7 @@ std::vector<std::string> Isolation::smoke_test(const std::vector<std::string>& c
   Sandbox sandbox = sandbox_;
   sandbox.readable.push_back(program.string());
   sandbox.writable.clear();
+  sandbox.program = program.string();
   return sandbox_command(sandbox, command);
 }
 

@@ -30,6 +30,15 @@ struct ToolDirectories {
   std::vector<std::filesystem::path> kept;  ///< kept between builds: the user owns only the directories
 };
 
+/// A directory to compile in if `build_dir` lies below one that keeps the compiling user out, and nothing can
+/// hide that from the user; else "". Throws Interrupted.
+[[nodiscard]] std::filesystem::path reachable_directory(const IsolationRequest& request,
+                                                        const std::filesystem::path& build_dir,
+                                                        const Interruption& interruption);
+
+/// The highest directory of `path` that keeps the compiling user out; "" if there is none.
+[[nodiscard]] std::filesystem::path obstacle_above(const std::filesystem::path& path);
+
 class Isolation {
  public:
   /// No restrictions.

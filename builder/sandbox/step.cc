@@ -23,6 +23,8 @@
 namespace kms::builder {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::string_view step_word = "sandbox-step";
 constexpr std::string_view end_word = "--";
 
@@ -71,6 +73,7 @@ void read_argument(std::string_view argument, Sandbox& sandbox) {
   }
   if (name == "user") return void(sandbox.user = static_cast<uid_t>(number(value)));
   if (name == "readable") return void(sandbox.readable.emplace_back(value));
+  if (name == "program") return void(sandbox.program = value);
   if (name == "writable") return void(sandbox.writable.emplace_back(value));
   throw Error("cannot read a sandbox: unknown argument '" + std::string(argument) + "'");
 }
@@ -90,7 +93,7 @@ Sandbox read_sandbox(int argc, char** argv, int& command) {
 
 constexpr int cannot_enter = 125;
 constexpr int cannot_start = 126;
-constexpr unsigned first_inherited_fd = 3;
+constexpr int program_fd = 3;
 
 void check(long result, const char* verb_and_object) {
   if (result < 0) throw_errno(verb_and_object);
@@ -155,10 +158,16 @@ void drop_privileges() {
   check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "rule out new privileges");
 }
 
-/// A directory above may deny an unprivileged user access.
+/// A directory above may keep an unprivileged user out.
 void check_reach(const Sandbox& sandbox) {
   for (const std::string& path : sandbox.writable) {
-    if (::access(path.c_str(), W_OK | X_OK) < 0) throw_errno("write to " + path + " as an unprivileged user");
+    fs::path above;
+    for (const fs::path& name : fs::path(path)) {
+      above /= name;
+      if (::access(above.c_str(), X_OK) < 0)
+        throw_errno("enter " + above.string() + " as an unprivileged user");
+    }
+    if (::access(path.c_str(), W_OK) < 0) throw_errno("write to " + path + " as an unprivileged user");
   }
 }
 
@@ -171,9 +180,18 @@ void enter(const Sandbox& sandbox, const std::string& directory) {
   check(::chdir(directory.c_str()), "enter the directory to compile");
 }
 
-int start(char** command) {
+/// `program` is open before privileges are given up. A script's interpreter reads it from the descriptor, so
+/// it stays open.
+int start(char** command, const UniqueFd& program) {
   if (command[0] == nullptr) return 0;
-  ::execvp(command[0], command);
+  const bool by_descriptor = program && ::access(command[0], X_OK) < 0 && errno == EACCES;
+  if (by_descriptor) check(::dup2(program.get(), program_fd), "keep the program open");
+  check(static_cast<long>(::close_range(by_descriptor ? program_fd + 1 : program_fd, ~0U, 0)),
+        "close descriptors");
+  if (by_descriptor)
+    ::execveat(program_fd, "", command, environ, AT_EMPTY_PATH);
+  else
+    ::execvp(command[0], command);
   std::fprintf(stderr, "cannot start %s: %s\n", command[0], errno_text(errno).c_str());
   return cannot_start;
 }
@@ -233,12 +251,12 @@ int run(const Sandbox& sandbox, const std::string& directory, char** command) {
   const pid_t first = ::fork();
   check(first, "make a process");
   if (first > 0) return sandbox.processes ? wait_for_namespace(first, signals) : wait_for(first, builder);
+  const UniqueFd program(sandbox.program.empty() ? -1 : ::open(sandbox.program.c_str(), O_RDONLY));
   if (!sandbox.open) enter(sandbox, directory);
   if (sandbox.processes)  // enter() has cleared it
     check(::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0), "watch the builder");
-  check(static_cast<long>(::close_range(first_inherited_fd, ~0U, 0)), "close descriptors");
   check(::sigprocmask(SIG_UNBLOCK, &signals, nullptr), "unblock signals");
-  return start(command);
+  return start(command, program);
 }
 
 }  // namespace
@@ -254,6 +272,7 @@ std::vector<std::string> sandbox_command(const Sandbox& sandbox, const std::vect
     words.push_back(std::string(limit.name) + "=" + std::to_string(limit.value));
   for (const std::string& path : sandbox.readable) words.push_back("readable=" + path);
   for (const std::string& path : sandbox.writable) words.push_back("writable=" + path);
+  if (!sandbox.program.empty()) words.push_back("program=" + sandbox.program);
   words.emplace_back(end_word);
   words.insert(words.end(), command.begin(), command.end());
   return words;
@@ -264,7 +283,7 @@ std::optional<int> run_sandbox_step(int argc, char** argv) {
   try {
     int command = 0;
     const Sandbox sandbox = read_sandbox(argc, argv, command);
-    const std::string directory = std::filesystem::current_path();
+    const std::string directory = fs::current_path();
     if (sandbox.user != 0 && sandbox.user_namespace) become(sandbox.user);
     if (!sandbox.open) enter_namespaces(sandbox);
     return run(sandbox, directory, argv + command);

@@ -33,6 +33,7 @@ struct Sandbox {
   ProcessLimits limits;
   std::vector<std::string> readable;  ///< absolute; missing ones are left out
   std::vector<std::string> writable;  ///< absolute
+  std::string program;  ///< the command's file, run even if the user cannot enter its directory; "": none
 };
 
 /// The arguments that run `command` in the sandbox. An empty command only tries to enter it.

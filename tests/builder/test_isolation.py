@@ -331,16 +331,27 @@ def test_root_of_a_normal_container_compiles_as_another_user_with_limits(isolate
 
 
 @needs_root
-def test_a_directory_that_others_may_not_enter_is_compiled_in_by_root_where_nothing_hides_it(isolated):
-    """Without namespaces another user could not reach it; the line says so."""
+def test_below_a_directory_that_others_may_not_enter_root_compiles_elsewhere_as_another_user(isolated):
+    """Without namespaces nothing hides that directory from the user; the published binary is found and run all the same."""
     harmless(isolated)
     isolated.directory.chmod(0o700)
-    done = isolated.build(wrapper=["/usr/bin/python3", "-c", CONTAINER])
-    if done.returncode == 77:
-        pytest.skip("no user namespaces here")
-    assert done.returncode == 0, done.err
-    assert "lacking=user,files,network,processes,limits" in done.err
-    assert output_of(isolated) == "fine\n"
+    elsewhere = pathlib.Path(tempfile.mkdtemp(prefix="kms."))
+    elsewhere.chmod(0o755)
+    try:
+        for end in ("compiler is not wholly isolated", "up to date"):
+            done = isolated.build(wrapper=["/usr/bin/python3", "-c", CONTAINER], environment={"TMPDIR": str(elsewhere)})
+            if done.returncode == 77:
+                pytest.skip("no user namespaces here")
+            assert done.returncode == 0, done.err
+            assert end in done.err, done.err
+            assert "lacking=user" not in done.err and not list(elsewhere.iterdir())
+            if end != "up to date":
+                assert f"compiling in another directory directory={elsewhere} obstacle={isolated.directory}" in done.err
+                assert "measures=user,limits lacking=files,network,processes" in done.err
+        assert output_of(isolated) == "fine\n"
+        isolated.assert_clean()
+    finally:
+        shutil.rmtree(elsewhere)
 
 
 def test_where_everything_is_denied_one_line_says_so_and_the_build_goes_on(isolated):
