@@ -34,7 +34,8 @@ std::optional<Reused> Reuse::serve(const BuildInfo& info) const {
   return from_cache(info);
 }
 
-bool Reuse::runs(const std::filesystem::path& binary) const {
+bool Reuse::runs(const std::filesystem::path& binary, const Output& output) const {
+  if (output.is_noexec()) return true;  // it passed the smoke test where it was compiled
   try {
     (void)run_smoke_test(binary, test_, isolation_(), interruption_);
     return true;
@@ -54,7 +55,7 @@ std::optional<Reused> Reuse::from_output(const BuildInfo& info) const {
     log::info("publishing again", {{"why", error.cause()}});
     return std::nullopt;
   }
-  if (!runs(output_)) return std::nullopt;
+  if (!runs(output_, output)) return std::nullopt;
   *old = merged(*old, info);
   old->mutable_binary()->set_path(output_.string());
   output.replace_info(*old);
@@ -72,7 +73,7 @@ std::optional<Reused> Reuse::from_cache(const BuildInfo& info) const {
     cache_.set_aside(info.key(), "a damaged entry");
     return std::nullopt;
   }
-  if (!runs(staged)) {
+  if (!runs(staged, output)) {
     cache_.set_aside(info.key(), "an entry that does not run");  // makes room for the one compiled now
     return std::nullopt;
   }

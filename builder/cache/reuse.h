@@ -46,7 +46,7 @@ class Reuse {
  private:
   [[nodiscard]] std::optional<Reused> from_output(const mock_kms::v1::BuildInfo& info) const;
   [[nodiscard]] std::optional<Reused> from_cache(const mock_kms::v1::BuildInfo& info) const;
-  [[nodiscard]] bool runs(const std::filesystem::path& binary) const;
+  [[nodiscard]] bool runs(const std::filesystem::path& binary, const Output& output) const;
 
   std::filesystem::path output_;
   const BuildCache& cache_;

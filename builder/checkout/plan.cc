@@ -33,8 +33,21 @@ std::string printable(std::string text) {
               "choose a commit without it, or narrower --path options");
 }
 
+/// The part of `path` that is a link in the tree; "" if none is.
+std::string link_in(const git_tree* root, const std::string& path) {
+  for (std::size_t end = path.find('/'); end != std::string::npos; end = path.find('/', end + 1)) {
+    git_tree_entry* raw = nullptr;
+    if (git_tree_entry_bypath(&raw, root, path.substr(0, end).c_str()) < 0) return "";
+    if (git_tree_entry_filemode(git::TreeEntry(raw).get()) == GIT_FILEMODE_LINK) return path.substr(0, end);
+  }
+  return "";
+}
+
 /// Suggests the nearest name in the tree.
 Error no_such_path(const git_tree* root, const std::string& path) {
+  if (const std::string link = link_in(root, path); !link.empty())
+    return {"cannot find '" + path + "' in the commit's tree: '" + printable(link) + "' is a link",
+            "give the link's target by --path"};
   std::vector<std::string> names;
   for (std::size_t i = 0; i < git_tree_entrycount(root); ++i) {
     names.emplace_back(git_tree_entry_name(git_tree_entry_byindex(root, i)));

@@ -4,12 +4,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "builder/checkout/plan.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
 
 namespace kms::builder {
 namespace {
+
+namespace fs = std::filesystem;
+
+bool is_or_is_below(const std::string& path, const std::string& directory) {
+  return directory == "." || path == directory || path.starts_with(directory + "/");
+}
+
+/// Adds the link if its target is neither among the paths nor above one of them.
+void note_link(const std::string& path, std::string_view target, const std::vector<std::string>& paths,
+               CheckoutResult& result) {
+  const std::string end = (fs::path(path).parent_path() / target).lexically_normal().string();
+  const bool fetched = std::any_of(paths.begin(), paths.end(), [&](const std::string& wanted) {
+    return is_or_is_below(end, wanted) || is_or_is_below(wanted, end);
+  });
+  if (!fetched) result.unfetched_links.push_back(path + " is a link to " + end);
+}
 
 class Writer {
  public:
@@ -18,7 +36,8 @@ class Writer {
     if (!root_) throw_errno("open " + directory.string());
   }
 
-  void write(const std::string& path, const PlannedEntry& entry, CheckoutResult& result) {
+  void write(const std::string& path, const PlannedEntry& entry, const std::vector<std::string>& paths,
+             CheckoutResult& result) {
     if (entry.mode == GIT_FILEMODE_TREE) {
       make_directory(path);
       return;
@@ -28,6 +47,7 @@ class Writer {
                                    static_cast<std::size_t>(git_blob_rawsize(blob.get())));
     if (entry.mode == GIT_FILEMODE_LINK) {
       if (::symlinkat(std::string(content).c_str(), root_.get(), path.c_str()) < 0) fail(path);
+      note_link(path, content, paths, result);
     } else {
       write_file(path, content, entry.mode == GIT_FILEMODE_BLOB_EXECUTABLE ? 0755 : 0644);
     }
@@ -79,16 +99,20 @@ CheckoutResult check_out(git_repository* objects, const git_oid& commit,
                          const std::vector<std::string>& paths, const std::filesystem::path& directory,
                          const Limits& limits) {
   const CheckoutPlan plan = plan_checkout(objects, commit, paths, limits);
-  CheckoutResult result{find_paths(objects, commit, paths)};
+  CheckoutResult result;
+  result.paths = find_paths(objects, commit, paths);
   Writer writer(objects, directory);
   for (const std::string& path : paths) writer.make_parents(path);
   const auto write = [&](bool links) {
     for (const auto& [path, entry] : plan) {
-      if ((entry.mode == GIT_FILEMODE_LINK) == links) writer.write(path, entry, result);
+      if ((entry.mode == GIT_FILEMODE_LINK) == links) writer.write(path, entry, paths, result);
     }
   };
   write(false);
   write(true);  // last, so that no file is written through a link
+  if (!result.unfetched_links.empty())
+    log::warning(result.unfetched_links.front() + ", which was not fetched; give it by --path too",
+                 {{"links", result.unfetched_links.size()}});
   log::info("checked out", {{"files", result.files}, {"bytes", result.bytes}});
   return result;
 }

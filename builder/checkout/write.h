@@ -25,6 +25,7 @@ struct CheckoutResult {
   std::vector<CheckedOutPath> paths;  ///< in the order of the request
   std::size_t files = 0;
   std::uint64_t bytes = 0;
+  std::vector<std::string> unfetched_links;  ///< "LINK is a link to TARGET", outside of the requested paths
 };
 
 /// The ids of `paths` in the commit's tree. Throws Error for a missing path, with the nearest name.

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <initializer_list>
 
 #include "builder/compile/tool_output.h"
 #include "builder/publish/new_file.h"
@@ -21,21 +23,47 @@ namespace fs = std::filesystem;
 constexpr std::size_t shown_lines = 200;
 constexpr auto target_hint = "give the name of an executable's target by --target";
 
-std::string hint_for(const CompilerOutput& output, const std::string& target) {
+bool mentions_any(const CompilerOutput& output, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(),
+                     [&](std::string_view word) { return output.mentions(word); });
+}
+
+/// The next step if a limit of the builder's own, or a kill, ended the step; "" if it was neither.
+std::string limit_hint(const CompilerOutput& output, const process::ExitStatus& status) {
+  const auto ended_by = [&](int signal) {  // a shell exits with 128 + N if its command was killed
+    return status.value() == (status.signaled() ? signal : 128 + signal);
+  };
+  if (ended_by(SIGXFSZ) ||
+      mentions_any(output, {"File size limit exceeded", "File too large", "file too large"}))
+    return "the build wrote a longer file than --max-file allows: raise it";
+  if (ended_by(SIGXCPU) || mentions_any(output, {"CPU time limit exceeded"}))
+    return "the build used more processor time than --build-timeout allows: raise it";
+  if (mentions_any(output, {"Cannot fork", "cannot fork", "vfork: ", "fork: ", "pthread_create failed",
+                            "esource temporarily unavailable"}))
+    return "the build started more processes than --max-processes or the container allows: raise the limit";
+  if (ended_by(SIGKILL) ||
+      mentions_any(
+          output, {"Killed signal", "signal terminated program", "signal: killed", "virtual memory exhausted",
+                   "Cannot allocate memory", "cannot allocate memory", "std::bad_alloc"}))
+    return "the compiler had too little memory: give it more, or raise --max-memory";
+  return "";
+}
+
+std::string hint_for(const CompilerOutput& output, const StepContext& context,
+                     const process::ExitStatus& status) {
+  const std::string& target = context.recipe.target;
   if (output.mentions("unknown target '" + target + "'") ||  // ninja, make
       output.mentions("No rule to make target '" + target + "'.  Stop"))
     return target_hint;
   if (output.mentions("No space left on device"))
     return "free some space, or give --build-dir on a larger disk";
-  if (output.mentions("Killed signal") || output.mentions("signal terminated program") ||
-      output.mentions("virtual memory exhausted") || output.mentions("Cannot allocate memory")) {
-    return "the compiler had too little memory: give it more, or raise --max-memory";
-  }
+  if (const std::string hint = limit_hint(output, status); !hint.empty()) return hint;
+  if (!context.unfetched_link.empty())
+    return context.unfetched_link + ", which was not fetched: give it by --path too";
   if (output.mentions("module lookup disabled by GOPROXY=off"))
     return "give --modules download, or the modules' directory by --input and --env GOMODCACHE=...";
-  if (output.mentions("(find_package)") || output.mentions("cannot find ")) {
+  if (mentions_any(output, {"(find_package)", "cannot find "}))
     return "install the -dev package of what is missing";
-  }
   return "the lines above are the tool's own; fix the source, or give another --ref";
 }
 
@@ -57,10 +85,8 @@ UniqueFd open_beneath(const fs::path& root, const fs::path& file) {
 std::vector<std::string> environment(const BuildStep& step, const StepContext& context) {
   std::vector<std::string> result =
       build_environment(context.recipe, context.dirs, context.tools, step.network);
-  if (!context.ccache_directory.empty()) {
-    std::erase_if(result, [](const std::string& entry) { return entry.starts_with("CCACHE_DIR="); });
-    result.push_back("CCACHE_DIR=" + context.ccache_directory);
-  }
+  std::erase_if(result, [](const std::string& entry) { return entry.starts_with("CCACHE_DIR="); });
+  if (!context.ccache_directory.empty()) result.push_back("CCACHE_DIR=" + context.ccache_directory);
   return result;
 }
 
@@ -92,7 +118,7 @@ void run_step(const BuildStep& step, const StepContext& context, const Interrupt
   const std::string tool = fs::path(step.command.front()).filename().string();
   throw CompileError(
       {"cannot " + step.description + ": " + (quoted.empty() ? tool + " " + status->text() : quoted),
-       hint_for(output, context.recipe.target)},
+       hint_for(output, context, *status)},
       output.failure_lines(shown_lines));
 }
 

@@ -22,6 +22,7 @@ struct StepContext {
   const Isolation& isolation;
   std::string ccache_directory;  ///< "": ccache's own choice
   std::chrono::steady_clock::time_point deadline;
+  std::string unfetched_link;  ///< a possible reason for a missing file; "": none
 };
 
 /// Runs all steps of the recipe, each as a phase of its name. Throws PhaseError, Interrupted.

@@ -8,6 +8,7 @@
 #include <set>
 #include <tuple>
 
+#include "builder/compile/recipe.h"
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
 #include "builder/source/transfer.h"
@@ -62,6 +63,8 @@ class Search {
         }
         for (const std::string& target : directories.replacements)
           add(work, "replace ... => " + target, joined(directory, target), true);
+        const std::string vendor = joined(directory, "vendor");
+        if (go_minor_version(*text) >= 22 && tree_.has(vendor)) add(work, "vendor", vendor, false);
         break;  // the nearest one counts
       }
       if (directory == ".") break;
@@ -207,6 +210,9 @@ BuildSystem detect_system(const SourceTree& tree, const std::string& project) {
   for (const char* name : {"GNUmakefile", "makefile", "Makefile"}) {
     if (tree.is_file(joined(project, name))) return BuildSystem::make;
   }
+  if (const auto target = tree.link_target(project))
+    throw Error("cannot compile " + project + ": it is a link to " + joined(parent(project), *target),
+                "give the link's target by --path");
   throw Error("cannot compile " + project + ": it holds no CMakeLists.txt, go.mod or Makefile",
               "the first --path is the directory that is compiled; --build command takes a --build-command");
 }

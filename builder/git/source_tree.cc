@@ -117,16 +117,26 @@ const git_tree* SourceTree::directory(const std::string& path) const {
   return tree;
 }
 
+std::optional<std::string> SourceTree::content_of(const git::TreeEntry& entry) const {
+  git_blob* raw = nullptr;
+  if (git_blob_lookup(&raw, objects_, git_tree_entry_id(entry.get())) < 0) return std::nullopt;
+  const git::Blob blob(raw);
+  return std::string(static_cast<const char*>(git_blob_rawcontent(raw)),
+                     static_cast<std::size_t>(git_blob_rawsize(raw)));
+}
+
 std::optional<std::string> SourceTree::read(const std::string& path) const {
   const git::TreeEntry found = entry(path);
   if (!found || git_tree_entry_type(found.get()) != GIT_OBJECT_BLOB ||
       git_tree_entry_filemode(found.get()) == GIT_FILEMODE_LINK)
     return std::nullopt;
-  git_blob* raw = nullptr;
-  if (git_blob_lookup(&raw, objects_, git_tree_entry_id(found.get())) < 0) return std::nullopt;
-  const git::Blob blob(raw);
-  return std::string(static_cast<const char*>(git_blob_rawcontent(raw)),
-                     static_cast<std::size_t>(git_blob_rawsize(raw)));
+  return content_of(found);
+}
+
+std::optional<std::string> SourceTree::link_target(const std::string& path) const {
+  const git::TreeEntry found = entry(path);
+  if (!found || git_tree_entry_filemode(found.get()) != GIT_FILEMODE_LINK) return std::nullopt;
+  return content_of(found);
 }
 
 bool SourceTree::has(const std::string& path) const { return path == "." || entry(path) != nullptr; }

@@ -26,8 +26,12 @@ class SourceTree {
 
   [[nodiscard]] bool is_file(const std::string& path) const;
 
+  /// The target of a link; empty if `path` is none.
+  [[nodiscard]] std::optional<std::string> link_target(const std::string& path) const;
+
  private:
   [[nodiscard]] git::TreeEntry entry(const std::string& path) const;
+  [[nodiscard]] std::optional<std::string> content_of(const git::TreeEntry& entry) const;
 
   /// Null if there is none. The latest one is kept: libgit2 parses a large tree anew for each name.
   [[nodiscard]] const git_tree* directory(const std::string& path) const;

@@ -39,10 +39,13 @@ class Build {
             [this]() -> const Isolation& { return isolation({}); }, interruption) {}
 
   BuildResult run() {
-    within("publish", [&] { Output output(request_.output, interruption_); });  // fails before the compile
+    within("publish", [&] { check_output(); });
     if (auto reused = reuse_pinned_commit()) return *reused;
-    const auto area =
-        within("prepare", [&] { return std::make_unique<WorkArea>(request_.build_dir, interruption_); });
+    const auto area = within("prepare", [&] {
+      return std::make_unique<WorkArea>(
+          request_.build_dir, interruption_,
+          reachable_directory(request_.isolation, request_.build_dir, interruption_));
+    });
     Fetched fetched = phases_.run("fetch", [&] { return fetch_commit(*area); });
     if (fetched.objects == nullptr) {
       if (auto reused = reuse_known_commit(info_.commit())) return *reused;
@@ -59,6 +62,14 @@ class Build {
   }
 
  private:
+  /// Fails before the compile, not after it.
+  void check_output() {
+    const Output output(request_.output, interruption_);
+    if (output.is_noexec())
+      log::warning("the output's file system is mounted noexec: nothing can run the binary there",
+                   {{"output", request_.output.string()}});
+  }
+
   /// A pinned commit that was built before needs no server.
   std::optional<BuildResult> reuse_pinned_commit() {
     const FetchRequest& source = request_.source;
@@ -131,7 +142,9 @@ class Build {
   }
 
   void check_out_paths(const Fetched& fetched, const WorkArea& area) {
-    (void)check_out(fetched.objects.get(), fetched.commit, paths_, area.source(), request_.source.limits);
+    const CheckoutResult checkout =
+        check_out(fetched.objects.get(), fetched.commit, paths_, area.source(), request_.source.limits);
+    if (!checkout.unfetched_links.empty()) unfetched_link_ = checkout.unfetched_links.front();
   }
 
   /// Established once, for the compile or for a smoke test alone.
@@ -149,8 +162,11 @@ class Build {
   fs::path compile(const WorkArea& area) {
     const BuildDirs dirs{area.root(), area.source(), (area.source() / paths_.front()).lexically_normal(),
                          area.build(), area.lock_fd()};
+    within("configure", [&] { check_names(recipe_, dirs).value(); });
     const fs::path binary = dirs.root / "taken" / recipe_.target;
     fs::path ccache = ccache_directory(request_.build_dir, request_.isolation.wanted);
+    const bool moved = dirs.root.parent_path() != request_.build_dir;
+    if (moved && !obstacle_above(ccache).empty()) ccache.clear();  // the compiling user cannot reach it
     within("prepare", [&] {
       for (const char* name : {"bin", "home", "tmp"}) fs::create_directory(dirs.build / name);
       fs::create_directory(binary.parent_path());
@@ -163,8 +179,8 @@ class Build {
       isolation_.reset();  // one for a smoke test alone allows no writing
       (void)isolation(directories);
     });
-    run_steps({recipe_, dirs, tools_, *isolation_, ccache, Clock::now() + request_.timeout}, phases_,
-              interruption_, progress_);
+    run_steps({recipe_, dirs, tools_, *isolation_, ccache, Clock::now() + request_.timeout, unfetched_link_},
+              phases_, interruption_, progress_);
     within("compile", [&] { take_executable(recipe_, dirs, binary); });
     return binary;
   }
@@ -198,6 +214,7 @@ class Build {
   Phases phases_;
   FetchRequest source_ = request_.source;
   std::vector<std::string> paths_;  ///< all that is checked out
+  std::string unfetched_link_;      ///< one of CheckoutResult::unfetched_links
   Recipe recipe_;
   BuildCache cache_;
   std::string source_key_;

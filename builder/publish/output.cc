@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <string_view>
@@ -95,6 +96,11 @@ void Output::check_mode() const {
   if (::stat(binary_.c_str(), &status) < 0) throw_errno("use " + binary_.string());
   if ((status.st_mode & 0555) != 0555)
     throw Error("cannot use " + binary_.string() + ": its mode does not let everybody run it");
+}
+
+bool Output::is_noexec() const {
+  struct statvfs status {};
+  return ::fstatvfs(directory_.get(), &status) == 0 && (status.f_flag & ST_NOEXEC) != 0;
 }
 
 void Output::publish(const BuildInfo& info) {

@@ -33,6 +33,9 @@ class Output {
   /// Throws Error unless everybody may read and run the current binary.
   void check_mode() const;
 
+  /// True if the file system is mounted noexec: no program runs there.
+  [[nodiscard]] bool is_noexec() const;
+
   /// Copies the binary beside its place with mode 0755, and completes `info` with path, size and SHA-256.
   /// Returns the path of the copy. Throws Error.
   std::filesystem::path stage(int built, mock_kms::v1::BuildInfo& info);

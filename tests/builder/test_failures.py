@@ -162,6 +162,65 @@ def test_the_compiler_s_words_cannot_reach_the_terminal_as_they_are(shop):
         assert "]0;mine\\x07        x\n" in done.err and "\x1b" not in done.err and "\x07" not in done.err
 
 
+@pytest.mark.parametrize("command, options, hint", [
+    ("head -c 3000000 /dev/zero > big", ["--max-file", "1000000"], "the build wrote a longer file than --max-file allows"),
+    ("sh -c 'kill -9 $$'", [], "the compiler had too little memory"),
+    ("sh -c 'kill -XCPU $$'", [], "the build used more processor time than --build-timeout allows"),
+    ("echo 'sh: 0: Cannot fork' >&2; exit 2", [], "the build started more processes than --max-processes"),
+])
+def test_a_limit_that_was_reached_is_named_and_not_the_source(shop, command, options, hint):
+    line = shop.failure("--isolation", "on", "--build", "command", "--build-command", command, *options)
+    assert f"; {hint}" in line
+
+
+@pytest.mark.parametrize("letter", [";", '"', "|"])
+def test_a_build_directory_whose_name_cmake_takes_apart_is_refused(shop, letter):
+    shop.build_dir = shop.directory / f"a{letter}b"
+    line = shop.build().err.splitlines()[-1]
+    assert line.startswith("builder: configure: cannot compile in ") and line.endswith(
+        f"cmake cannot work in a path with '{letter}'; give another --build-dir")
+
+
+def test_a_build_directory_whose_name_go_takes_apart_is_refused(shop):
+    shop.source.commit({"provider/go.mod": "module x\n", "provider/CMakeLists.txt": ""})
+    shop.build_dir = shop.directory / "a:b"
+    line = shop.build("--build", "go").err.splitlines()[-1]
+    assert "go cannot work in a path with ':'" in line or "cannot find go" in line
+
+
+def test_a_path_that_is_a_link_is_answered_with_its_target(shop):
+    shop.source.commit({})
+    (shop.source.path / "plugin").symlink_to("provider")
+    (shop.source.path / "provider" / "more.sh").symlink_to("../shared/more.sh")
+    (shop.source.path / "shared").mkdir()
+    (shop.source.path / "shared" / "more.sh").write_text("true\n")
+    shop.source.commit({"provider/build.sh": "set -e\n. $(dirname $0)/more.sh\n"})
+    assert shop.failure("--path", "plugin") == ("builder: configure: cannot compile plugin: it is a link to provider; "
+                                                "give the link's target by --path")
+    assert shop.fetch_failure("--path", "plugin/plugin.sh").endswith("'plugin' is a link; give the link's target by --path")
+    assert "plugin is a link to provider, which was not fetched; give it by --path too" in shop.fetched("--path", "plugin").stderr
+    hint = "provider/more.sh is a link to shared/more.sh, which was not fetched: give it by --path too"
+    assert shop.failure("--path", "provider").endswith(f"; {hint}")
+    assert "not fetched" not in shop.fetch("--path", "provider,shared", into=shop.directory / "both").stderr
+
+
+def test_a_log_file_that_cannot_be_written_is_said_once(shop):
+    done = shop.built("--log-file", "/dev/full")
+    assert done.err.count("cannot write the log to /dev/full: No space left on device; it goes on on stderr alone") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_an_output_on_a_noexec_file_system_is_warned_about_and_compiled_once(shop):
+    shop.output.parent.mkdir(exist_ok=True)
+    twice = f'mount -t tmpfs -o noexec tmpfs {shop.output.parent} || exit 77; "$@" && "$@"'
+    done = shop.build(wrapper=["unshare", "-m", "sh", "-c", twice, "sh"])
+    if done.returncode in (1, 77) and "builder" not in done.err:
+        pytest.skip("no mounts here")
+    assert done.returncode == 0, done.err
+    assert done.err.count("the output's file system is mounted noexec") == 2
+    assert shop.compilations() == 1 and "Up to date:" in done.out
+
+
 def test_an_error_while_linking(shop):
     shop.source.commit(cxx_project(main="int missing(); int main() { return missing(); }\n"))
     assert "undefined" in shop.failure()
