@@ -41,6 +41,21 @@ void collect_environment(const CLI::App& command, const std::string& prefix,
   for (const CLI::App* sub : command.get_subcommands({})) collect_environment(*sub, prefix, environment);
 }
 
+/// Whether an option of the command or a subcommand reads the variable.
+bool reads_variable(const CLI::App& command, const std::string& name) {
+  const auto options = command.get_options();
+  const auto subs = command.get_subcommands({});
+  return std::any_of(options.begin(), options.end(),
+                     [&](const CLI::Option* option) { return option->get_envname() == name; }) ||
+         std::any_of(subs.begin(), subs.end(), [&](const auto* sub) { return reads_variable(*sub, name); });
+}
+
+/// Whether the variable is one that Kubernetes sets for a Service of that name: NAME_PORT=tcp://10.96.3.4:80.
+bool is_service_link(const std::string& name, std::string_view value) {
+  return name.ends_with("_PORT") &&
+         (value.starts_with("tcp://") || value.starts_with("udp://") || value.starts_with("sctp://"));
+}
+
 /// "--name" of each of a command's own options.
 std::vector<std::string> long_options(const CLI::App& command) {
   std::vector<std::string> names;
@@ -193,6 +208,7 @@ int CommandLine::finish(int code, const std::string& output) const {
 }
 
 std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
+  const std::vector<std::string> service_links = remove_service_links();
   std::vector<std::string> arguments = normalized(argc, argv);
   add_environment(app_);
   // Only the chosen command reads its environment: commands may share the storage of options, and CLI11 would
@@ -216,6 +232,11 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
                            : log_level_ == "error"   ? log::Level::error
                                                      : log::Level::info;
   log::configure(program_, level, log_format_ == "json" ? log::Format::json : log::Format::text);
+  if (!service_links.empty()) {
+    log::warning(
+        "ignored " + service_links.front() +
+        ", which Kubernetes sets for a Service of that name; set enableServiceLinks: false in the pod");
+  }
   return std::nullopt;
 }
 
@@ -245,6 +266,29 @@ void CommandLine::add_environment(CLI::App& command) const {
     if (!is_about_program(*option) && option->get_envname().empty())
       option->envname(environment_name(env_prefix_, option->get_lnames().front()));
   }
+}
+
+/// With NAME_PORT go NAME_PORT_80_TCP, NAME_SERVICE_HOST and the like.
+std::vector<std::string> CommandLine::remove_service_links() const {
+  std::vector<std::string> removed;
+  std::vector<std::string> names;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view variable(*entry);
+    const std::size_t end = std::min(variable.find('='), variable.size());
+    names.emplace_back(variable.substr(0, end));
+    if (!names.back().starts_with(env_prefix_) && !reads_variable(app_, names.back())) continue;
+    if (is_service_link(names.back(), variable.substr(std::min(end + 1, variable.size())))) {
+      removed.push_back(names.back());
+    }
+  }
+  for (const std::string& link : std::vector(removed)) {
+    const std::string service = link.substr(0, link.size() - std::string_view("PORT").size());
+    for (const std::string& name : names) {
+      if (name.starts_with(link + "_") || name.starts_with(service + "SERVICE_")) removed.push_back(name);
+    }
+  }
+  for (const std::string& name : removed) ::unsetenv(name.c_str());
+  return removed;
 }
 
 void CommandLine::warn_of_unknown_environment(const CLI::App& command) const {

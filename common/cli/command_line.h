@@ -74,6 +74,7 @@ class CommandLine {
   /// Writes the output. `code`, or a failure if output was lost.
   [[nodiscard]] int finish(int code, const std::string& output) const;
   void add_environment(CLI::App& command) const;
+  [[nodiscard]] std::vector<std::string> remove_service_links() const;
   void warn_of_unknown_environment(const CLI::App& command) const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
 

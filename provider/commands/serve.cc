@@ -27,7 +27,7 @@
 namespace kms::provider {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using SteadyClock = std::chrono::steady_clock;
 using mock_kms::v1::Fault;
 using mock_kms::v1::FaultUse;
 using mock_kms::v1::ProviderConfig;
@@ -176,8 +176,8 @@ bool set_faults(const Setup& setup, Faults& faults, const process::SignalFd& sto
   if (late <= Duration{0}) return true;
   log::warning("a fault delays the start", {{"by", human_duration(late)}});
   pollfd stopping{stop.fd(), POLLIN, 0};
-  const auto until = Clock::now() + late;
-  for (auto now = Clock::now(); now < until; now = Clock::now()) {
+  const auto until = SteadyClock::now() + late;
+  for (auto now = SteadyClock::now(); now < until; now = SteadyClock::now()) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now).count();
     if (::poll(&stopping, 1, static_cast<int>(std::min<decltype(left)>(left, 1000))) == 1) return false;
   }
@@ -203,7 +203,7 @@ std::string wait_for_stop(const process::SignalFd& stop, const process::SignalFd
 void drain(Server& server, const process::SignalFd& stop, Duration grace) {
   const UniqueFd drained(::eventfd(0, EFD_CLOEXEC));
   if (!drained) throw_errno("make an event descriptor");
-  const auto begun = Clock::now();
+  const auto begun = SteadyClock::now();
   int cut_off = 0;
   std::thread draining([&] {
     cut_off = server.drain(grace);
@@ -218,7 +218,7 @@ void drain(Server& server, const process::SignalFd& stop, Duration grace) {
     std::_Exit(exit_code::failed);
   }
   draining.join();
-  const std::string took = human_duration(Clock::now() - begun);
+  const std::string took = human_duration(SteadyClock::now() - begun);
   if (cut_off == 0) {
     log::info("drained", {{"took", took}});
   } else {
@@ -228,7 +228,7 @@ void drain(Server& server, const process::SignalFd& stop, Duration grace) {
 }
 
 /// Serves until SIGTERM or SIGINT and drains. `begun` is when the process started, for the log.
-int serve(const ServeOptions& options, Setup setup, Clock::time_point begun) {
+int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begun) {
   std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that ends must not end the service
   const process::SignalFd stop{SIGTERM, SIGINT};
   const process::SignalFd hang_up{SIGHUP};
@@ -249,10 +249,10 @@ int serve(const ServeOptions& options, Setup setup, Clock::time_point begun) {
   log::info("started", {{"endpoint", setup.endpoint.uri()},
                         {"socket", socket.description()},
                         {"key_id", state.keys.current()->id_text},
-                        {"ready_after", human_duration(Clock::now() - begun)}});
+                        {"ready_after", human_duration(SteadyClock::now() - begun)}});
   if (socket.wait_until_active(stop.fd())) {
     if (socket.handed_down()) role.acquire(true);
-    server.accept_on(socket.fd(), setup.access);
+    server.accept_on(socket, setup.access);
   }
 
   const std::string signal = wait_for_stop(stop, hang_up, role);
@@ -265,7 +265,7 @@ int serve(const ServeOptions& options, Setup setup, Clock::time_point begun) {
   return exit_code::ok;
 }
 
-int run(ServeOptions& options, Clock::time_point begun) {
+int run(ServeOptions& options, SteadyClock::time_point begun) {
   Setup setup = check(options);
   try {
     return serve(options, std::move(setup), begun);
@@ -277,7 +277,7 @@ int run(ServeOptions& options, Clock::time_point begun) {
 
 }  // namespace
 
-Command serve_command(CommandLine& line, Clock::time_point begun) {
+Command serve_command(CommandLine& line, SteadyClock::time_point begun) {
   CLI::App& command = line.add_subcommand(
       "serve", "Serve KMS v2 on a Unix socket (the default)",
       {"mock-kms-provider --listen-addr unix:///run/kms/kms.sock",

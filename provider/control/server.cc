@@ -19,9 +19,11 @@
 #include "provider/kms/listener.h"
 
 namespace kms::provider {
-namespace {
 
 using namespace mock_kms::v1;
+
+namespace {
+
 using Context = grpc::CallbackServerContext;
 using Reactor = grpc::ServerUnaryReactor;
 
@@ -88,7 +90,9 @@ class JournalRead final : public Reactor {
   std::unique_ptr<grpc::Alarm> alarm_;
 };
 
-class Service final : public ProviderControl::CallbackService {
+}  // namespace
+
+class ControlServer::Service final : public ProviderControl::CallbackService {
  public:
   Service(ProviderState& state, ScenarioRunner& scenarios, const ConfigFollower* config)
       : state_(state), scenarios_(scenarios), config_(config) {}
@@ -204,14 +208,13 @@ class Service final : public ProviderControl::CallbackService {
   const ConfigFollower* config_;
 };
 
-}  // namespace
-
 class ControlServer::Impl {
  public:
   Impl(UnixListener listener, ProviderState& state, ScenarioRunner& scenarios, const ConfigFollower* config)
-      : listener_(std::move(listener)),
+      : socket_(std::move(listener), {}),
         service_(state, scenarios, config),
-        acceptor_(listener_.fd(), [this](UniqueFd connection) { take(std::move(connection)); }) {}
+        acceptor_(
+            socket_.fd(), [this](UniqueFd connection) { take(std::move(connection)); }, &socket_) {}
 
   ~Impl() {
     acceptor_.stop();
@@ -236,12 +239,13 @@ class ControlServer::Impl {
     using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
     connections_ = builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD,
                                                                         grpc::InsecureServerCredentials());
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);  // clients may ping as often as they like
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
-    if (!server_) log::error("cannot serve on " + listener_.endpoint().uri());
+    if (!server_) log::error("cannot start the gRPC server of the control socket");
   }
 
-  UnixListener listener_;
+  OwnSocket socket_;
   Service service_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;
   std::unique_ptr<grpc::Server> server_;  ///< made by the acceptor's thread

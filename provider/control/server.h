@@ -26,6 +26,7 @@ class ControlServer {
   ~ControlServer();
 
  private:
+  class Service;
   class Impl;
   std::unique_ptr<Impl> impl_;
 };

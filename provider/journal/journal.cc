@@ -13,7 +13,7 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
-constexpr std::array<const char*, 3> method_names{"Status", "Encrypt", "Decrypt"};
+constexpr std::array<const char*, Journal::methods> method_names{"Status", "Encrypt", "Decrypt", "Other"};
 
 std::string code_name(int code) {
   if (code == Journal::hung) return "HUNG";
@@ -52,6 +52,7 @@ void Journal::add(const Call& call) {
   assign_text(entry.uid, call.uid);
   assign_text(entry.key_id, call.key_id);
   assign_text(entry.fault, call.fault);
+  assign_text(entry.path, call.path);
   entry.event.clear();
   entry.connection = call.connection;
   entry.request_bytes = call.request_bytes;
@@ -119,7 +120,7 @@ void Journal::write(const Entry& from, mock_kms::v1::CallRecord& to) {
     to.set_event(from.event);
     return;
   }
-  to.set_method(method_names[static_cast<std::size_t>(from.method)]);
+  to.set_method(from.path.empty() ? method_names[static_cast<std::size_t>(from.method)] : from.path);
   to.set_uid(from.uid);
   std::string key_id = from.key_id;  // a fault may have put bytes in it that are not UTF-8
   std::replace_if(

@@ -23,7 +23,8 @@ namespace kms::provider {
 class Journal {
  public:
   using Clock = std::chrono::steady_clock;
-  enum class Method { status, encrypt, decrypt };
+  enum class Method { status, encrypt, decrypt, other };
+  static constexpr std::size_t methods = 4;
 
   static constexpr std::size_t max_calls = 1000;
   static constexpr std::size_t max_text = 128;
@@ -49,6 +50,7 @@ class Journal {
     Clock::time_point came;
     std::string_view fault;
     std::uint64_t connection = 0;
+    std::string_view path = {};  ///< of Method::other, as the client called it
   };
 
   void add(const Call& call);
@@ -80,7 +82,7 @@ class Journal {
   struct Entry {
     Method method = Method::status;
     int code = 0;
-    std::string uid, key_id, fault, event;  ///< an event has only its time beside it
+    std::string uid, key_id, fault, path, event;  ///< an event has only its time beside it
     std::size_t request_bytes = 0, response_bytes = 0;
     std::uint64_t connection = 0;
     Clock::time_point came;
@@ -95,7 +97,7 @@ class Journal {
     SecretBytes plaintext;
     bool is_there = false;
   };
-  using Counts = std::array<std::array<Count, hung + 1>, 3>;
+  using Counts = std::array<std::array<Count, hung + 1>, methods>;
 
   [[nodiscard]] static std::size_t index_of(Method method, int code) {
     return static_cast<std::size_t>(method) * (hung + 1) + static_cast<std::size_t>(code);

@@ -2,17 +2,20 @@
 //
 // gRPC's async API with one queue serves more calls per CPU second than its sync and callback servers
 // (docs/benchmarks.md). Made, started and finished by the server's thread. The queue's thread runs each
-// call: it reads the request, applies faults, asks KmsService and writes the journal. A call that a fault
-// delays waits in the queue, not on the thread.
+// call: it parses the request, applies faults, asks KmsService and writes the journal. A call that a fault
+// delays waits in the queue, not on the thread. A call of an unknown method and a request that does not parse
+// are refused, and are in the journal too.
 #pragma once
 
 #include <grpcpp/completion_queue.h>
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/server_builder.h>
 
 #include <atomic>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <string>
 #include <thread>
 
 #include "proto/kms_v2.grpc.pb.h"
@@ -21,6 +24,11 @@
 #include "provider/kms/service.h"
 
 namespace kms::provider {
+
+/// The generated service, with messages as bytes: gRPC answers a request that does not parse without a trace.
+using RawService =
+    v2::KeyManagementService::WithRawMethod_Status<v2::KeyManagementService::WithRawMethod_Encrypt<
+        v2::KeyManagementService::WithRawMethod_Decrypt<v2::KeyManagementService::Service>>>;
 
 class CallQueue {
  public:
@@ -44,21 +52,24 @@ class CallQueue {
 
  private:
   class Call;
+  class UnknownCall;
   template <class Method>
   class UnaryCall;
 
-  template <class Method>
+  template <class Call>
   void request();
   [[nodiscard]] bool delay(Call& call, const std::function<void()>& set_alarm);
   void end_delay(Call& call);
   void count_cut_off();
   void apply_faults(const FaultDecision& decision);
+  void warn_once(const std::string& method, const std::string& warning);
   void run();
 
   ProviderState& state_;
   const KmsService service_;
   ConnectionDrainer& connections_;
-  v2::KeyManagementService::AsyncService grpc_service_;
+  RawService grpc_service_;
+  grpc::AsyncGenericService unknown_methods_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::thread thread_;
 
@@ -67,6 +78,7 @@ class CallQueue {
   std::set<Call*> delayed_;
 
   std::uint64_t connections_seen_ = 0;
+  std::set<std::string> warned_of_;  ///< methods, a few at most
   std::atomic<int> in_flight_ = 0;
   std::atomic<int> cut_off_ = 0;
 };

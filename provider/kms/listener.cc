@@ -16,6 +16,7 @@ namespace kms::provider {
 namespace {
 
 constexpr int retry_after_ms = 100;
+constexpr int check_path_every_ms = 1000;
 
 /// Errors that concern one connection only (accept(2)).
 bool is_about_the_connection(int error) {
@@ -23,6 +24,21 @@ bool is_about_the_connection(int error) {
 }
 
 }  // namespace
+
+int OwnSocket::restore() {
+  if (listener_->in_place()) return fd();
+  const std::string uri = listener_->endpoint().uri();
+  auto claimed = UnixListener::claim(listener_->endpoint(), access_);
+  if (claimed) {
+    log::warning("the socket's path was removed; bound it again", {{"socket", uri}});
+    listener_ = std::make_unique<UnixListener>(*std::move(claimed));
+  } else if (!warned_) {
+    log::warning("the socket's path was removed and cannot be bound again; trying every second",
+                 {{"socket", uri}, {"cause", claimed.error().line()}});
+  }
+  warned_ = !claimed;
+  return fd();
+}
 
 ListeningSocket::ListeningSocket(const Endpoint& endpoint, const SocketAccess& access) {
   auto handed_down = take_handed_down();
@@ -34,7 +50,7 @@ ListeningSocket::ListeningSocket(const Endpoint& endpoint, const SocketAccess& a
   }
   Outcome<UnixListener> claimed = UnixListener::claim(endpoint, access);
   if (!claimed) throw Error(claimed.error());
-  own_.emplace(*std::move(claimed));
+  own_.emplace(*std::move(claimed), access);
   std::array<char, 16> mode{};
   std::snprintf(mode.data(), mode.size(), "mode %04o", static_cast<unsigned>(access.mode));
   description_ = endpoint.abstract() ? "abstract" : mode.data();
@@ -56,9 +72,10 @@ void ListeningSocket::release() {
   handed_down_.reset();
 }
 
-ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Take take)
+ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Take take, OwnSocket* own)
     : listening_fd_(listening_fd),
       take_(std::move(take)),
+      own_(own),
       stop_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   if (!stop_event_) throw_errno("make an event descriptor");
   thread_ = std::thread([this] { run(); });
@@ -73,12 +90,14 @@ void ConnectionAcceptor::stop() {
 void ConnectionAcceptor::run() {
   std::array watched{pollfd{stop_event_.get(), POLLIN, 0}, pollfd{listening_fd_, POLLIN, 0}};
   while (true) {
-    if (::poll(watched.data(), watched.size(), -1) < 0 && errno != EINTR) {
+    const int ready = ::poll(watched.data(), watched.size(), own_ == nullptr ? -1 : check_path_every_ms);
+    if (ready < 0 && errno != EINTR) {
       log::error("cannot wait for connections: " + errno_text(errno));
       return;
     }
     if (watched[0].revents != 0) return;
     if (watched[1].revents != 0) accept_all();
+    if (ready == 0) watched[1].fd = listening_fd_ = own_->restore();
   }
 }
 

@@ -1,8 +1,9 @@
 // ListeningSocket is the socket on which the provider accepts: one that the supervisor handed down, or its
-// own. ConnectionAcceptor accepts connections on a listening socket.
+// own. OwnSocket binds a socket again when its path is removed. ConnectionAcceptor accepts connections.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -12,6 +13,23 @@
 #include "common/net/unix_listener.h"
 
 namespace kms::provider {
+
+/// Made by one thread; only the acceptor's thread uses it while an acceptor runs.
+class OwnSocket {
+ public:
+  OwnSocket(UnixListener listener, const SocketAccess& access)
+      : listener_(std::make_unique<UnixListener>(std::move(listener))), access_(access) {}
+
+  [[nodiscard]] int fd() const { return listener_->fd(); }
+
+  /// Binds the socket again if its path was removed, and logs that. Returns the descriptor to accept on.
+  int restore();
+
+ private:
+  std::unique_ptr<UnixListener> listener_;
+  SocketAccess access_;
+  bool warned_ = false;
+};
 
 /// Made and used by main's thread.
 class ListeningSocket {
@@ -35,12 +53,15 @@ class ListeningSocket {
   /// "handed down by the supervisor", or the mode of its own socket: "mode 0600".
   [[nodiscard]] const std::string& description() const { return description_; }
 
+  /// Its own socket; nullptr if it was handed down, since the supervisor restores that one.
+  [[nodiscard]] OwnSocket* own() { return own_ ? &*own_ : nullptr; }
+
   /// Closes the socket, and removes the path of its own.
   void release();
 
  private:
   std::optional<HandedDown> handed_down_;
-  std::optional<UnixListener> own_;
+  std::optional<OwnSocket> own_;
   std::string description_;
 };
 
@@ -52,8 +73,8 @@ class ConnectionAcceptor {
   using Take = std::function<void(UniqueFd connection)>;
 
   /// `listening_fd` is non-blocking and outlives this object. `take` runs on the acceptor's thread and does
-  /// not throw.
-  ConnectionAcceptor(int listening_fd, Take take);
+  /// not throw. With `own`, the acceptor checks the socket's path every second.
+  ConnectionAcceptor(int listening_fd, Take take, OwnSocket* own = nullptr);
   ConnectionAcceptor(const ConnectionAcceptor&) = delete;
   ConnectionAcceptor& operator=(const ConnectionAcceptor&) = delete;
   ~ConnectionAcceptor() { stop(); }
@@ -67,6 +88,7 @@ class ConnectionAcceptor {
 
   int listening_fd_;
   Take take_;
+  OwnSocket* own_;
   UniqueFd stop_event_;
   std::thread thread_;
 };

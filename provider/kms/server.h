@@ -34,9 +34,9 @@ class Server {
   /// Serves a connected Unix stream socket. stop_accepting() and drain() do not end it.
   void serve_connection(UniqueFd connection);
 
-  /// Accepts connections on a non-blocking listening Unix socket. Call it once. The kernel opens an abstract
+  /// Accepts connections on `socket`, which outlives the acceptor. Call it once. The kernel opens an abstract
   /// socket to everyone, so on one of those the server refuses clients that `access` excludes.
-  void accept_on(int listening_fd, const SocketAccess& access);
+  void accept_on(ListeningSocket& socket, const SocketAccess& access);
 
   /// Accepts no further connections and serves the open ones. The listening socket may be closed after it.
   void stop_accepting() { acceptor_.reset(); }

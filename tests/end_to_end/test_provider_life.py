@@ -40,6 +40,64 @@ def test_rules_6_29_35_what_was_encrypted_before_a_kill_decrypts_after_it(start_
         assert client.status().key_id == sealed.key_id
 
 
+def test_a_removed_socket_is_bound_again_with_its_mode(start_provider, directory, endpoint):
+    provider = start_provider(endpoint, "--socket-mode", "0660")
+    path = directory / "kms.sock"
+    path.unlink()
+    assert "kms.sock" in provider.wait_for_line("the socket's path was removed; bound it again")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    with KmsClient(endpoint) as client:
+        assert client.status().healthz == "ok"
+    provider.stop()
+    assert not path.exists()
+
+
+def test_sockets_come_back_when_their_directory_does(start_provider, directory):
+    parent = directory / "run"
+    parent.mkdir()
+    provider = start_provider(f"unix://{parent}/kms.sock")
+    for path in (*parent.iterdir(), parent):
+        path.rmdir() if path.is_dir() else path.unlink()
+    provider.wait_for_line("cannot be bound again; trying every second")
+    parent.mkdir()
+    provider.wait_for_line("run/kms.sock.control", start=len(provider.stderr) - 1)
+    provider.wait_for_line("bound it again")
+    with KmsClient(f"unix://{parent}/kms.sock") as client:
+        assert client.status().healthz == "ok"
+
+
+def test_a_removed_control_socket_is_bound_again(start_provider, directory, endpoint):
+    provider = start_provider(endpoint)
+    path = directory / "kms.sock.control"
+    path.unlink()
+    assert "kms.sock.control" in provider.wait_for_line("bound it again")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert run_provider("keys", "--socket", endpoint).returncode == 0
+
+
+def test_another_server_that_took_the_path_is_left_alone(start_provider, directory, endpoint):
+    provider = start_provider(endpoint)
+    (directory / "kms.sock").unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(directory / "kms.sock"))
+        other.listen()
+        provider.wait_for_line("cannot be bound again")
+        taken = (directory / "kms.sock").stat().st_ino
+        provider.stop()
+        assert (directory / "kms.sock").stat().st_ino == taken
+
+
+@pytest.mark.parametrize("variable", ["VAULT_KUBE_KMS_METRICS_PORT", "MOCK_KMS_METRICS_PORT"])
+def test_variables_of_a_service_do_not_stop_a_start(start_provider, endpoint, variable):
+    links = {variable: "tcp://10.96.3.4:8080", f"{variable}_8080_TCP_ADDR": "10.96.3.4",
+             variable.replace("PORT", "SERVICE_HOST"): "10.96.3.4"}
+    provider = start_provider(endpoint, env=links)
+    warning = provider.wait_for_line("enableServiceLinks: false")
+    assert variable in warning
+    provider.stop()
+    assert not [line for line in provider.stderr if "unknown environment variable" in line]
+
+
 def test_rule_8_a_live_socket_is_refused_and_its_holder_named(start_provider, endpoint):
     holder = start_provider(endpoint)
     with Program(binary("mock-kms-provider"), "--listen-addr", endpoint) as second:
