@@ -34,7 +34,7 @@ std::string_view level_name(spdlog::level::level_enum level) {
   return {name.data(), name.size()};
 }
 
-/// Puts time, level and program before a message that write() has already rendered in the same format.
+/// Adds time, level and program to a message that write() has rendered in the same format.
 class LineFormatter : public spdlog::formatter {
  public:
   LineFormatter(std::string program, Format format) : program_(std::move(program)), format_(format) {}
@@ -63,9 +63,8 @@ class LineFormatter : public spdlog::formatter {
   Format format_;
 };
 
-/// Writes to stderr, or wherever log::redirect() says. It is no base_sink and stands behind no
-/// spdlog::logger: both bring the classes of patterns, which nothing here uses and which take longer to
-/// compile than all the rest.
+/// Writes to stderr or to the writer of log::redirect(). It avoids spdlog's base_sink and logger: both bring
+/// the pattern classes, which are unused here and take longer to compile than everything else.
 class LineSink : public spdlog::sinks::sink {
  public:
   void redirect(std::function<void(std::string)> writer) {
@@ -73,9 +72,9 @@ class LineSink : public spdlog::sinks::sink {
     writer_ = std::move(writer);
   }
 
-  void least(spdlog::level::level_enum level) {
+  void min_level(spdlog::level::level_enum level) {
     const std::lock_guard lock(mutex_);
-    least_ = level;
+    min_level_ = level;
   }
 
   void copy_to(const std::string& file) {
@@ -94,7 +93,7 @@ class LineSink : public spdlog::sinks::sink {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
     if (copy_.is_open()) copy_ << std::string_view(line.data(), line.size()) << std::flush;
-    if (message.level < least_) return;
+    if (message.level < min_level_) return;
     if (writer_) {
       writer_(std::string(line.data(), line.size() - 1));
     } else {
@@ -112,13 +111,13 @@ class LineSink : public spdlog::sinks::sink {
   std::mutex mutex_;  ///< guards all below
   std::unique_ptr<spdlog::formatter> formatter_ = std::make_unique<LineFormatter>("mock-kms", Format::text);
   std::function<void(std::string)> writer_;
-  spdlog::level::level_enum least_ = spdlog::level::info;
+  spdlog::level::level_enum min_level_ = spdlog::level::info;
   std::ofstream copy_;
 };
 
 struct Output {
   Output() { sink.set_level(spdlog::level::info); }
-  LineSink sink;  ///< its level is the least that goes anywhere
+  LineSink sink;  ///< its level is the lowest that is written anywhere
   Format format = Format::text;
 };
 
@@ -147,12 +146,12 @@ std::string Field::text() const { return key_ + "=" + (plain_ || !needs_quotes(t
 
 std::string Field::json() const { return json_string(key_) + ":" + json_; }
 
-void configure(std::string_view program, Level least, Format format) {
+void configure(std::string_view program, Level min, Format format) {
   Output& out = output();
   out.format = format;
   out.sink.set_formatter(std::make_unique<LineFormatter>(std::string(program), format));
-  out.sink.set_level(spdlog_level(least));
-  out.sink.least(spdlog_level(least));
+  out.sink.set_level(spdlog_level(min));
+  out.sink.min_level(spdlog_level(min));
 }
 
 void redirect(std::function<void(std::string)> writer) { output().sink.redirect(std::move(writer)); }

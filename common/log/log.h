@@ -1,8 +1,7 @@
-// Structured log lines on stderr, as text for people or JSON for machines, with RFC 3339 times.
+// Writes structured log lines to stderr, as text for people or JSON for machines, with RFC 3339 times.
 //
-// Called from any thread once log::configure has run (main calls it first; without it lines are text, level
-// info). A line is written whole, at once. It never decides anything and never throws; nobody passes it a
-// secret.
+// Safe from any thread after log::configure(), which CommandLine calls (without it: text, level info). A line
+// is written whole. The functions do not throw. Do not pass secrets.
 #pragma once
 
 #include <concepts>
@@ -39,23 +38,23 @@ class Field {
   std::string key_;
   std::string text_;
   std::string json_;
-  bool plain_;  ///< a value that stands without quotes in text
+  bool plain_;  ///< never quoted in text
 };
 
 using Fields = std::vector<Field>;
 
-/// `program` names the writer in each line.
-void configure(std::string_view program, Level least, Format format);
+/// `program` names the writer in each line. Lines below `min` are dropped.
+void configure(std::string_view program, Level min, Format format);
 
-/// Hands each line, without its end, to `writer` from now on instead of writing it to stderr; an empty one
-/// undoes that. Not while other threads log.
+/// Passes each line, without its line end, to `writer` instead of stderr; an empty writer undoes that. Do not
+/// call it while other threads log.
 void redirect(std::function<void(std::string)> writer);
 
-/// From now on each line goes to `file` too, debug lines included, whatever the least level is. Throws Error
-/// where it cannot be written. Not while other threads log.
+/// Also writes each line, debug lines included, to `file`. Throws Error if it cannot be opened. Do not call
+/// it while other threads log.
 void copy_to(const std::string& file);
 
-/// Puts a line that was printed otherwise into that file, as it is; nothing where there is none.
+/// Writes a line as it is to that file, if there is one.
 void copy_line(std::string_view line);
 
 void write(Level level, std::string_view message, const Fields& fields);

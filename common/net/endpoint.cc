@@ -31,14 +31,14 @@ Outcome<Endpoint> Endpoint::parse(std::string_view text) {
   } else if (!path.starts_with('/')) {
     return bad(text, text.empty() ? "is empty" : "is not a Unix socket address");
   }
-  if (!path.starts_with('/')) return bad(text, "has a host or a relative path where '/' must follow unix://");
+  if (!path.starts_with('/')) return bad(text, "has a host or a relative path; '/' must follow unix://");
   const bool abstract = path.starts_with("/@");
   const std::string_view name = abstract ? path.substr(2) : path;
   if (name.empty() || name == "/") return bad(text, "names no socket");
-  if (!abstract && name.ends_with('/')) return bad(text, "ends with '/', which is a directory's name");
-  if (name.size() > longest) {
+  if (!abstract && name.ends_with('/')) return bad(text, "ends with '/' like a directory");
+  if (name.size() > max_length) {
     return Error("endpoint '" + std::string(text) + "' is " + std::to_string(name.size()) +
-                     " bytes long, and a Unix socket address holds " + std::to_string(longest),
+                     " bytes long, and a Unix socket address holds " + std::to_string(max_length),
                  "use a shorter path");
   }
   return Endpoint(abstract, std::string(name));
@@ -47,8 +47,7 @@ Outcome<Endpoint> Endpoint::parse(std::string_view text) {
 std::string Endpoint::uri() const { return std::string(scheme) + (abstract_ ? "/@" : "") + name_; }
 
 std::string Endpoint::grpc_target() const {
-  // gRPC reads its targets as URIs and decodes percent signs, so all but the plainest bytes are encoded (RFC
-  // 3986).
+  // gRPC reads its targets as URIs and decodes percent signs, so all other bytes are encoded (RFC 3986).
   std::string target = abstract_ ? "unix-abstract:" : "unix:";
   for (const char c : name_) {
     const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("/-._~", c) != nullptr;

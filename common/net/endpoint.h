@@ -1,7 +1,7 @@
-// Endpoint is the grammar of the addresses on which plugins and supervisors listen.
+// Endpoint is the address of a Unix socket, as Kubernetes' EncryptionConfiguration writes it.
 //
-// A value, safe from any thread; it never touches the file system. Source of the grammar: the KMS v2 contract
-// (rule 1, Kubernetes' EncryptionConfiguration `endpoint`) and unix(7).
+// A value; it never touches the file system. Source of the grammar: rule 1 of the KMS v2 contract, and
+// unix(7).
 #pragma once
 
 #include <sys/socket.h>
@@ -17,8 +17,8 @@ namespace kms {
 
 class Endpoint {
  public:
-  /// The longest path or abstract name in bytes: sun_path less its terminating or leading NUL.
-  static constexpr std::size_t longest = sizeof(sockaddr_un::sun_path) - 1;
+  /// Maximum length of a path or abstract name in bytes: sun_path without its terminating or leading NUL.
+  static constexpr std::size_t max_length = sizeof(sockaddr_un::sun_path) - 1;
 
   /// Reads "unix:///absolute/path", "unix:///@abstract-name" or, for short, "/absolute/path".
   [[nodiscard]] static Outcome<Endpoint> parse(std::string_view text);
@@ -28,10 +28,10 @@ class Endpoint {
   /// The path ("/run/kms.sock") or the abstract name without its NUL.
   [[nodiscard]] const std::string& name() const { return name_; }
 
-  /// "unix:///run/kms.sock" or "unix:///@name", as an EncryptionConfiguration has it.
+  /// "unix:///run/kms.sock" or "unix:///@name".
   [[nodiscard]] std::string uri() const;
 
-  /// The same address in gRPC's own naming: "unix:/run/kms.sock" or "unix-abstract:name".
+  /// The address in gRPC's notation: "unix:/run/kms.sock" or "unix-abstract:name".
   [[nodiscard]] std::string grpc_target() const;
 
   /// The address for bind(2) and connect(2), with its exact length.

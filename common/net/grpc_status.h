@@ -1,4 +1,4 @@
-// gRPC status codes by the names that users and metrics know. Pure.
+// Describes a gRPC status by the name of its code.
 #pragma once
 
 #include <grpcpp/support/status.h>
@@ -7,7 +7,7 @@
 
 namespace kms {
 
-/// "FAILED_PRECONDITION: key disabled", "NOT_FOUND" where there is no message.
+/// "FAILED_PRECONDITION: key disabled", or "NOT_FOUND" if there is no message.
 [[nodiscard]] std::string describe(const grpc::Status& status);
 
 }  // namespace kms

@@ -14,7 +14,7 @@ namespace {
 
 constexpr auto names = "kms:probe:activate";
 
-/// The value of an environment variable, which is removed; "" where there is none.
+/// Removes an environment variable and returns its value; "" if it is not set.
 std::string take_variable(const char* name) {
   const char* value = std::getenv(name);
   std::string taken = value == nullptr ? "" : value;
@@ -65,7 +65,7 @@ Outcome<std::optional<HandedDown>> take_handed_down() {
     }
   }
   const int fd = sockets.listening.get();
-  if (!listens(fd)) return unusable(first_handed_down_fd, "it is no listening socket");
+  if (!listens(fd)) return unusable(first_handed_down_fd, "it is not a listening socket");
   if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) return unusable(fd, errno_text(errno));
   return std::optional(std::move(sockets));
 }

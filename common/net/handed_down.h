@@ -1,5 +1,4 @@
-// The sockets that a supervisor hands down to its plugin: the LISTEN_FDS convention of sd_listen_fds(3), with
-// names.
+// Hands sockets down from the supervisor to its plugin, by the LISTEN_FDS convention of sd_listen_fds(3).
 //
 //   kms       the listening socket of the KMS endpoint
 //   probe     a connected socket on which only the supervisor makes calls: an answer comes from this process
@@ -36,8 +35,8 @@ inline constexpr int first_handed_down_fd = 3;
 /// missing or does not listen.
 [[nodiscard]] Outcome<std::optional<HandedDown>> take_handed_down();
 
-/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:activate"; handed_down_pid_variable is added by the process
-/// that it names.
+/// "LISTEN_FDS=3" and "LISTEN_FDNAMES=kms:probe:activate". The plugin's process adds handed_down_pid_variable
+/// itself.
 [[nodiscard]] std::vector<std::string> handed_down_environment();
 
 }  // namespace kms

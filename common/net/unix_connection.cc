@@ -40,7 +40,7 @@ std::optional<std::string> live_holder(const Endpoint& endpoint) {
   if (const UniqueFd connection = connect_to(endpoint)) return describe_peer(connection.get());
   if (errno == EAGAIN) return "a process whose queue of connections is full";
   if (errno == EACCES) return "a process of another user";
-  if (errno == EPROTOTYPE) return "a process whose socket is no stream";
+  if (errno == EPROTOTYPE) return "a process whose socket is not a stream socket";
   return std::nullopt;
 }
 
@@ -50,7 +50,7 @@ std::string describe_peer(int connected_fd) {
   if (::getsockopt(connected_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) {
     return "a process of another pid namespace";
   }
-  // The executable's name where it may be seen, else the kernel's, which is cut after 15 characters.
+  // The executable's name if it is readable, else the kernel's, which is cut after 15 characters.
   const std::string process = "/proc/" + std::to_string(peer.pid);
   std::error_code unseen;
   std::string name = std::filesystem::read_symlink(process + "/exe", unseen).filename().string();

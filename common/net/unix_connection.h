@@ -1,4 +1,4 @@
-// Connecting to a Unix socket, and who is at its other end. Functions without state, safe from any thread.
+// Connects to a Unix socket, and identifies the process at the other end.
 #pragma once
 
 #include <optional>
@@ -9,20 +9,19 @@
 
 namespace kms {
 
-/// A connection (non-blocking, CLOEXEC); empty, with errno set, where there is none to be had: ENOENT for no
-/// socket, ECONNREFUSED for one that nobody listens on, EAGAIN for one whose queue is full, EACCES for one of
-/// others, EPROTOTYPE for a live one that is no stream.
+/// A connection (non-blocking, CLOEXEC). Empty on failure, with errno set: ENOENT if there is no socket,
+/// ECONNREFUSED if nobody listens, EAGAIN if the queue is full, EACCES if it belongs to another user,
+/// EPROTOTYPE if it is live but not a stream socket.
 [[nodiscard]] UniqueFd connect_to(const Endpoint& endpoint);
 
-/// The same with a name of its own at this end, chosen by the kernel (unix(7), "Autobind feature"), by which
-/// the other end can tell its connections apart.
+/// The same with a name at this end, chosen by the kernel (unix(7), "Autobind feature"). The other end can
+/// tell its connections apart by it.
 [[nodiscard]] UniqueFd connect_by_name(const Endpoint& endpoint);
 
-/// The process that listens at `endpoint` now, as describe_peer() names it; nothing where no one does (a path
-/// that a dead process left, or none).
+/// The process that listens at `endpoint`, as describe_peer() names it. Empty if nobody listens.
 [[nodiscard]] std::optional<std::string> live_holder(const Endpoint& endpoint);
 
-/// "pid 42 (mock-kms-provider)" of the process that listens at the other end of a connected socket.
+/// The process at the other end of a connected socket: "pid 42 (mock-kms-provider)".
 [[nodiscard]] std::string describe_peer(int connected_fd);
 
 /// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).

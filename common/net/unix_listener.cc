@@ -22,8 +22,9 @@ namespace {
 
 constexpr int backlog = 4096;
 
-/// How long another program's lock on the socket's directory is waited for. Ours are held for microseconds.
-constexpr std::chrono::seconds lock_patience{2};
+/// How long to wait for another program's lock on the socket's directory. These programs hold it for
+/// microseconds.
+constexpr std::chrono::seconds lock_timeout{2};
 
 UniqueFd new_socket() {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -40,7 +41,7 @@ Error taken(const Endpoint& endpoint, const std::string& holder) {
           "stop that process or choose another socket"};
 }
 
-/// A socket that listens, and the file that leads to it; an abstract one has none.
+/// A listening socket and its file, if it is not abstract.
 struct Listening {
   UniqueFd fd;
   struct stat file;
@@ -56,18 +57,18 @@ Outcome<Listening> listen_abstract(const Endpoint& endpoint) {
   return Listening{std::move(fd), {}};
 }
 
-/// A name in a directory that is open as `directory`, short whatever the directory's own path is.
+/// A short path of a name in an open directory, however long the directory's path is.
 std::string name_within(const UniqueFd& directory, const std::string& name) {
   return "/proc/self/fd/" + std::to_string(directory.get()) + "/" + name;
 }
 
 enum class Locking { done, held_by_others, failed };
 
-/// Whoever puts a socket into a directory or takes one away looks first and acts then: the directory's lock
-/// makes that one step against all others who do so. It is held until `directory` is closed.
+/// Locks a directory. Adding or removing a socket is a check and an action; the lock makes them one step. It
+/// is held until `directory` is closed.
 Locking lock(const UniqueFd& directory) {
   using Clock = std::chrono::steady_clock;
-  for (const auto end = Clock::now() + lock_patience; ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0;) {
+  for (const auto end = Clock::now() + lock_timeout; ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0;) {
     if (errno != EWOULDBLOCK && errno != EINTR) return Locking::failed;
     if (Clock::now() > end) return Locking::held_by_others;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -79,8 +80,8 @@ UniqueFd open_directory(const std::filesystem::path& socket) {
   return UniqueFd(::open(socket.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
-/// Listens under a name of its own first and is renamed into place when it is complete, so that a client sees
-/// either the old socket or the new one, and none without its mode.
+/// Listens under a temporary name and renames the complete socket into place, so that a client sees either
+/// the old socket or the new one, and never one without its mode.
 Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& directory, const std::string& name,
                             const SocketAccess& access) {
   const std::string draft = ".kms-" + std::to_string(::getpid());
@@ -100,7 +101,7 @@ Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& directory,
       throw_errno("set the mode of " + endpoint.uri());
     if (::listen(socket.fd.get(), backlog) != 0) throw_errno("listen on " + endpoint.uri());
     if (::fstatat(directory.get(), draft.c_str(), &socket.file, AT_SYMLINK_NOFOLLOW) != 0) {
-      throw_errno("look at " + endpoint.uri());
+      throw_errno("read the inode of " + endpoint.uri());
     }
     if (::renameat(directory.get(), draft.c_str(), directory.get(), name.c_str()) != 0) {
       throw_errno("put " + endpoint.uri() + " in place");
@@ -142,7 +143,7 @@ Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& 
   return listen_and_rename(endpoint, directory, path.filename().string(), access);
 }
 
-/// A user or group id from a number or a name. `look_up` gives -1 for an unknown name.
+/// A user or group id from a number or a name. `look_up` returns -1 for an unknown name.
 template <class Id, class LookUp>
 Outcome<Id> parse_id(const std::string& text, const char* kind, LookUp look_up) {
   Id id{};
@@ -229,7 +230,7 @@ bool UnixListener::in_place() const {
 
 UnixListener::~UnixListener() {
   if (!fd_ || endpoint_.abstract()) return;
-  // Without the lock the path could lead to a successor's socket between the look and the removal.
+  // Without the lock a successor could bind the path between the check and the removal.
   const UniqueFd directory = open_directory(endpoint_.name());
   if (directory && lock(directory) == Locking::done && in_place()) ::unlink(endpoint_.name().c_str());
 }

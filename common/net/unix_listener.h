@@ -1,9 +1,9 @@
-// UnixListener owns a listening Unix socket: claims its address, gives it its owner and mode, takes it away
+// UnixListener owns a listening Unix socket: it claims the address, sets owner and mode, and removes the path
 // at the end.
 //
-// Whoever serves on an Endpoint makes one, on any one thread. It takes a live server's place (contract
-// rule 8) only where it is told to, and never exists under its path before it listens with its final mode and
-// owner (rule 9). It does not accept.
+// One thread at a time. It does not accept. It replaces a live server's socket (rule 8 of the KMS v2
+// contract) only on request. The socket appears under its path only once it listens with its final mode and
+// owner (rule 9).
 #pragma once
 
 #include <sys/types.h>
@@ -21,8 +21,8 @@ namespace kms {
 /// everyone in the network namespace, so its server calls may_open() for each connection.
 struct SocketAccess {
   mode_t mode = 0600;
-  std::optional<uid_t> user;   ///< empty: the process' own
-  std::optional<gid_t> group;  ///< empty: the process' own
+  std::optional<uid_t> user;   ///< empty: the process's user
+  std::optional<gid_t> group;  ///< empty: the process's group
 };
 
 /// Reads an octal mode, "0600" or "660", at most 0777.
@@ -44,8 +44,8 @@ enum class OnLiveSocket {
 class UnixListener {
  public:
   /// Binds and listens (non-blocking, CLOEXEC, backlog 4096 so that clients of a slow server wait instead of
-  /// failing). A path left by a dead process is replaced in one step. A live socket, a path that is something
-  /// else or a missing directory is a Error; a live one's names the process that holds it.
+  /// failing). Replaces a path left by a dead process in one step. Returns an Error if the socket is live (it
+  /// names the process), if the path is not a socket, or if the directory is missing.
   [[nodiscard]] static Outcome<UnixListener> claim(const Endpoint& endpoint, const SocketAccess& access = {},
                                                    OnLiveSocket on_live_socket = OnLiveSocket::fail);
 
@@ -64,12 +64,11 @@ class UnixListener {
 
   Endpoint endpoint_;
   UniqueFd fd_;
-  dev_t device_ = 0;  ///< with inode_: which file is ours to remove
+  dev_t device_ = 0;  ///< with inode_: the file to remove
   ino_t inode_ = 0;
 };
 
-/// Removes the path of a socket that no process listens on any more; leaves alone what is live, absent,
-/// abstract or no socket.
+/// Removes the path of a socket on which no process listens any more. Does nothing in all other cases.
 void remove_stale_socket(const Endpoint& endpoint);
 
 }  // namespace kms

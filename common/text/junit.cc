@@ -9,7 +9,7 @@
 namespace kms {
 namespace {
 
-/// Text as XML has it, in an attribute too; control characters, which XML 1.0 cannot hold, become '?'.
+/// Escapes text for XML elements and attributes. Control characters, which XML 1.0 forbids, become '?'.
 std::string xml(std::string_view text) {
   std::string escaped;
   for (const char c : utf8_text(text)) {

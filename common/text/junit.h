@@ -1,4 +1,4 @@
-// Reports in the form that JUnit made common, which CI systems read. Pure functions, safe from any thread.
+// Writes test reports in JUnit's format, which CI systems read.
 #pragma once
 
 #include <string>
@@ -13,14 +13,14 @@ struct JunitCase {
   std::string group;  ///< `classname`
   std::string name;
   std::string failure;  ///< empty: none
-  std::string skipped;  ///< why it tells nothing; empty: it tells
+  std::string skipped;  ///< the reason; empty: not skipped
 };
 
-/// The document of one suite; `took` is the time of it all.
+/// The document of one suite. `took` is its total time.
 [[nodiscard]] std::string junit_report(std::string_view suite, const std::vector<JunitCase>& cases,
                                        Duration took);
 
-/// Writes `text` to the file. Throws Error where it cannot.
+/// Writes `text` to the file. Throws Error if it cannot.
 void write_report(const std::string& file, const std::string& text);
 
 }  // namespace kms

@@ -127,7 +127,7 @@ TEST_CASE("an owner does not remove a socket that replaced its own") {
 
 TEST_CASE("a path of the full 107 bytes can be claimed") {
   const Directory directory;
-  const std::string name(Endpoint::longest - directory.path("").size(), 'x');
+  const std::string name(Endpoint::max_length - directory.path("").size(), 'x');
   const auto listener = UnixListener::claim(directory.endpoint(name));
   CHECK(listener.ok());
   CHECK(can_connect(directory.endpoint(name)));

@@ -69,7 +69,7 @@ TEST_CASE("the provider's control socket is the one that it is told, else the on
   CHECK(control_of({"p", "-control-socket", "unix:///@c"}, {}, socket) == "unix:///@c");
   CHECK(control_of({"p"}, {"MOCK_KMS_CONTROL_SOCKET=/run/c.sock"}, socket) == "unix:///run/c.sock");
   CHECK(control_of({"p", "--control-socket=no/endpoint"}, {}, socket) == "");
-  const Endpoint longest = endpoint("unix:///" + std::string(Endpoint::longest - 1, 'x'));
+  const Endpoint longest = endpoint("unix:///" + std::string(Endpoint::max_length - 1, 'x'));
   CHECK(control_of({"p"}, {}, longest) == "");
 }
 
