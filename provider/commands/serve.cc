@@ -11,7 +11,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
-#include "common/net/metrics_server.h"
+#include "common/net/http_server.h"
 #include "common/process/signals.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/commands.h"
@@ -59,7 +59,7 @@ struct Setup {
   SecretBytes seed;
   std::vector<Fault> faults;  ///< complete ones
   ProviderConfig config;
-  std::optional<MetricsAddress> metrics;
+  std::optional<TcpAddress> metrics;
 };
 
 void add_options(CLI::App& serve, ServeOptions& options) {
@@ -146,7 +146,7 @@ Setup check(ServeOptions& options) try {
     setup.config = value_of(read_config(options.config, digest), "--config " + options.config);
   }
   if (!options.metrics_addr.empty()) {
-    setup.metrics = value_of(MetricsAddress::parse(options.metrics_addr), "--metrics-addr");
+    setup.metrics = value_of(TcpAddress::parse(options.metrics_addr), "--metrics-addr");
   }
   return setup;
 } catch (const Error& error) {

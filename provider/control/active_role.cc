@@ -20,11 +20,12 @@ std::optional<UnixListener> listen_for_control(const ActiveRole::Options& option
 }
 
 /// The same for metrics.
-std::unique_ptr<MetricsServer> serve_metrics(const MetricsAddress& address, bool handed_down,
-                                             const ProviderState& state) try {
-  auto server =
-      std::make_unique<MetricsServer>(address, handed_down, [&state] { return metrics_text(state); });
-  log::info("serving metrics", {{"url", server->url()}});
+std::unique_ptr<HttpServer> serve_metrics(const TcpAddress& address, bool handed_down,
+                                          const ProviderState& state) try {
+  auto server = std::make_unique<HttpServer>(
+      address, handed_down,
+      HttpServer::Handlers{{"/metrics", [&state] { return HttpResponse{metrics_text(state)}; }}});
+  log::info("serving metrics", {{"url", server->url() + "/metrics"}});
   return server;
 } catch (const Error& error) {
   if (!handed_down) throw;

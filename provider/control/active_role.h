@@ -9,7 +9,7 @@
 #include <optional>
 #include <string>
 
-#include "common/net/metrics_server.h"
+#include "common/net/http_server.h"
 #include "provider/config/follower.h"
 #include "provider/config/scenario.h"
 #include "provider/control/server.h"
@@ -20,10 +20,10 @@ namespace kms::provider {
 class ActiveRole {
  public:
   struct Options {
-    std::string control_socket;             ///< empty: beside `kms_socket`
-    std::string kms_socket;                 ///< an endpoint
-    std::string config;                     ///< file to follow; empty: none
-    std::optional<MetricsAddress> metrics;  ///< empty: no metrics
+    std::string control_socket;         ///< empty: beside `kms_socket`
+    std::string kms_socket;             ///< an endpoint
+    std::string config;                 ///< file to follow; empty: none
+    std::optional<TcpAddress> metrics;  ///< empty: no metrics
   };
 
   ActiveRole(ProviderState& state, Options options);
@@ -45,7 +45,7 @@ class ActiveRole {
   ScenarioRunner scenarios_;
   std::optional<ConfigFollower> config_;
   std::unique_ptr<ControlServer> control_;
-  std::unique_ptr<MetricsServer> metrics_;
+  std::unique_ptr<HttpServer> metrics_;
 };
 
 }  // namespace kms::provider

@@ -58,8 +58,9 @@ Supervisor::Supervisor(SupervisorConfig config, UnixListener control, const proc
       control_(loop_, std::move(control), *this) {
   log::redirect([this](std::string line) { writer_.write(std::move(line)); });
   if (config.metrics) {
-    metrics_.emplace(*config.metrics, false, [this] { return metrics(); });
-    log::info("serving metrics", {{"url", metrics_->url()}});
+    metrics_.emplace(*config.metrics, false,
+                     HttpServer::Handlers{{"/metrics", [this] { return HttpResponse{metrics()}; }}});
+    log::info("serving metrics", {{"url", metrics_->url() + "/metrics"}});
   }
   const bool several = config.plugins.size() > 1;
   for (InstanceConfig& plugin : config.plugins) {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "common/net/metrics_server.h"
+#include "common/net/http_server.h"
 #include "common/process/signals.h"
 #include "supervisor/control/handler.h"
 #include "supervisor/control/server.h"
@@ -78,7 +78,7 @@ class Supervisor final : private ControlHandler {
   std::chrono::system_clock::time_point started_ = std::chrono::system_clock::now();
   const process::SignalFd& signals_;
   asio::posix::stream_descriptor readable_signals_;
-  std::optional<MetricsServer> metrics_;
+  std::optional<HttpServer> metrics_;
   ControlServer control_;  ///< destroyed first: it still answers from all of the above
 };
 

@@ -7,7 +7,7 @@
 
 #include "common/log/log.h"
 #include "common/net/endpoint.h"
-#include "common/net/metrics_server.h"
+#include "common/net/http_server.h"
 #include "common/net/unix_listener.h"
 #include "common/process/spawn.h"
 #include "supervisor/lifecycle/handover.h"
@@ -30,9 +30,9 @@ struct InstanceConfig {
 };
 
 struct SupervisorConfig {
-  std::vector<InstanceConfig> plugins;    ///< an instance for each
-  std::string termination_log;            ///< file that the kubelet reads after the end; used if it exists
-  std::optional<MetricsAddress> metrics;  ///< where Prometheus scrapes; empty: nowhere
+  std::vector<InstanceConfig> plugins;  ///< an instance for each
+  std::string termination_log;          ///< file that the kubelet reads after the end; used if it exists
+  std::optional<TcpAddress> metrics;    ///< where Prometheus scrapes; empty: nowhere
 };
 
 /// `text` with the instance's number in place of each "{n}".

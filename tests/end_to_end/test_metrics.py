@@ -130,6 +130,27 @@ def test_other_requests_are_refused_and_slow_clients_do_not_stop_the_provider(en
         assert provider.stop() == 0
 
 
+def test_silent_clients_do_not_delay_a_scrape(endpoint, url):
+    host, port = re.search(r"//([^:]+):(\d+)/", url).groups()
+    with contextlib.ExitStack() as silent:
+        for _ in range(80):  # more than the server keeps at once
+            silent.enter_context(socket.create_connection((host, int(port))))
+        begun = time.monotonic()
+        assert "mock_kms_key_version" in scrape(url)
+        assert time.monotonic() - begun < 1
+
+
+def test_an_address_without_a_host_is_served_over_ipv4_and_ipv6(start_provider, endpoint):
+    program = start_provider(endpoint, "--metrics-addr", ":0")
+    port = re.search(r"url=http://\S+:(\d+)/metrics", program.wait_for_line("serving metrics")).group(1)
+    hosts = ["127.0.0.1"]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        hosts.append("[::1]")
+    for host in hosts:
+        assert "mock_kms_key_version" in scrape(f"http://{host}:{port}/metrics")
+
+
 def test_a_client_that_sends_byte_by_byte_is_dropped_after_five_seconds(endpoint, url):
     host, port = re.search(r"//([^:]+):(\d+)/", url).groups()
     begun = time.monotonic()
@@ -164,4 +185,4 @@ def test_a_bad_address_is_refused(endpoint, address, says):
 def test_a_port_that_is_taken_ends_the_start_with_the_reason(directory, start_provider, endpoint, url):
     address = re.search(r"//([^/]+)/", url).group(1)
     done = run_provider("--listen-addr", f"unix://{directory}/2.sock", "--metrics-addr", address)
-    assert done.returncode == 1 and f"cannot serve metrics on {address}: Address already in use" in done.stderr
+    assert done.returncode == 1 and f"cannot listen on {address}: Address already in use" in done.stderr

@@ -1,5 +1,5 @@
 // The values of options: durations, HOST:PORT, socket modes. What is taken is written as it is read.
-#include "common/net/metrics_server.h"
+#include "common/net/http_server.h"
 #include "common/net/unix_listener.h"
 #include "common/text/time.h"
 #include "tests/fuzz/input.h"
@@ -22,7 +22,7 @@ void try_duration(const std::string& text) {
 }
 
 void try_metrics_address(const std::string& text) {
-  const auto parsed = kms::MetricsAddress::parse(text);
+  const auto parsed = kms::TcpAddress::parse(text);
   if (!parsed) return kms::fuzz::expect_good(parsed.error());
   const auto& address = *parsed;
   expect(!address.port.empty() && address.port.size() <= text.size(), "a port is a part of the text");
