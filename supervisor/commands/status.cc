@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "common/cli/exit_code.h"
+#include "common/net/call_deadline.h"
 #include "common/net/unix_connection.h"
 #include "common/text/protobuf.h"
 #include "proto/provider_control.grpc.pb.h"
@@ -50,25 +51,25 @@ void add_plugin_report(SupervisorStatus& status) {
   if (!connection) return;
   const auto stub = mock_kms::v1::ProviderControl::NewStub(
       grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), {}));
-  const auto deadline = std::chrono::system_clock::now() + plugin_timeout;
   mock_kms::v1::FaultList list;
   grpc::ClientContext faults;
-  faults.set_deadline(deadline);
-  if (stub->ListFaults(&faults, {}, &list).ok()) {
-    for (const auto& use : list.faults()) {
-      if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
-    }
+  const CallDeadline faults_deadline(faults, plugin_timeout);
+  if (!stub->ListFaults(&faults, {}, &list).ok()) return;
+  for (const auto& use : list.faults()) {
+    if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
   }
   mock_kms::v1::ConfigStatus config;
   grpc::ClientContext configuration;
-  configuration.set_deadline(deadline);
+  const CallDeadline configuration_deadline(configuration, plugin_timeout);
   if (stub->ReadConfig(&configuration, {}, &config).ok() && !config.file().empty())
     *status.mutable_plugin_config() = std::move(config);
 }
 
-Outcome<SupervisorStatus> ask(const ControlClient& client) {
+/// A liveness or readiness probe has a short timeout, and a hung plugin must not use it up: `with_report` is
+/// false for them.
+Outcome<SupervisorStatus> ask(const ControlClient& client, bool with_report = true) {
   auto status = client.status(answer_timeout);
-  if (!status) return status;
+  if (!status || !with_report) return status;
   if (status->instances_size() == 0) add_plugin_report(*status);
   for (auto& instance : *status->mutable_instances()) add_plugin_report(instance);
   return status;
@@ -89,7 +90,7 @@ bool good(const SupervisorStatus& status, const Options& options) {
 SupervisorStatus ask_and_wait(const ControlClient& client, const Options& options) {
   const auto until = Clock::now() + options.wait.value_or(Duration{0});
   for (;; std::this_thread::sleep_for(wait_interval)) {
-    auto status = ask(client);
+    auto status = ask(client, !options.live && !options.ready);
     const bool is_final = status ? good(*status, options) : status.error().code() == ErrorCode::invalid_input;
     if (is_final || Clock::now() + wait_interval > until) return *std::move(status);
   }

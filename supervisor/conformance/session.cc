@@ -72,9 +72,7 @@ struct Session::Connection {
 /// A call in progress.
 class Session::Call {
  public:
-  Call(const Question& question, Duration timeout) : question_(question), timeout_(timeout) {
-    context_.set_deadline(std::chrono::system_clock::now() + timeout);
-  }
+  Call(const Question& question, Duration timeout) : question_(question), timeout_(timeout) {}
 
   void start(grpc::GenericStub& stub, grpc::CompletionQueue& queue) {
     reader_ = stub.PrepareUnaryCall(&context_, std::string("/v2.KeyManagementService/") + question_.method,
@@ -84,7 +82,10 @@ class Session::Call {
   }
 
   /// Takes the time at which the call ended.
-  void finished() { took_ = Clock::now() - begun_; }
+  void finished() {
+    took_ = Clock::now() - begun_;
+    end_ = end_of_call(context_, status_, deadline_);
+  }
 
   [[nodiscard]] Reply reply() const {
     Reply reply;
@@ -92,7 +93,7 @@ class Session::Call {
     reply.refusal = refusal_of(status_.error_code());
     reply.took = took_;
     reply.cause = visible_text(describe(status_));
-    switch (end_of_call(context_, status_, took_, timeout_)) {
+    switch (end_) {
       case CallEnd::answered:
         reply.ended = Ended::answered;
         reply.bytes = bytes_of(answer_);
@@ -121,7 +122,9 @@ class Session::Call {
   Duration timeout_;
   Clock::time_point begun_ = Clock::now();
   Duration took_{0};
+  CallEnd end_ = CallEnd::failed_here;
   grpc::ClientContext context_;
+  CallDeadline deadline_{context_, timeout_};
   grpc::ByteBuffer answer_;
   grpc::Status status_;
   std::unique_ptr<grpc::GenericClientAsyncResponseReader> reader_;

@@ -56,11 +56,10 @@ CallQueue::~CallQueue() {
   thread_.join();
 }
 
-CallEnd end_of_call(const grpc::ClientContext& context, const grpc::Status& status, Duration took,
-                    Duration timeout) {
+CallEnd end_of_call(const grpc::ClientContext& context, const grpc::Status& status,
+                    const CallDeadline& deadline) {
   if (status.ok()) return CallEnd::answered;
-  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && took >= timeout)
-    return CallEnd::timed_out;
+  if (deadline.ended(status)) return CallEnd::timed_out;
   if (is_broken_connection(status)) return CallEnd::broken;
   return sent_by_peer(context) && !is_too_large(status) ? CallEnd::refused : CallEnd::failed_here;
 }

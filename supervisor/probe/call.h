@@ -8,7 +8,7 @@
 #include <atomic>
 #include <thread>
 
-#include "common/text/time.h"
+#include "common/net/call_deadline.h"
 
 namespace kms::supervisor {
 
@@ -63,8 +63,8 @@ enum class CallEnd {
   failed_here,  ///< gRPC's client gave up: it found no connection or could not read the answer
 };
 
-/// `took` is how long the call lasted, `timeout` how long it could last.
+/// Call it when the call has just ended.
 [[nodiscard]] CallEnd end_of_call(const grpc::ClientContext& context, const grpc::Status& status,
-                                  Duration took, Duration timeout);
+                                  const CallDeadline& deadline);
 
 }  // namespace kms::supervisor

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <random>
 
 #include "common/error.h"
@@ -19,9 +20,9 @@ namespace {
 /// gRPC's minimum: core's subchannel.cc takes 100 ms for anything shorter.
 constexpr int reconnect_milliseconds = 100;
 
-decltype(ProbeResult::outcome) outcome_of(const grpc::ClientContext& context, const grpc::Status& status,
+decltype(ProbeResult::outcome) outcome_of(CallEnd end, const grpc::Status& status,
                                           v2::StatusResponse response, Duration latency, Duration timeout) {
-  switch (end_of_call(context, status, latency, timeout)) {
+  switch (end) {
     case CallEnd::answered:
       return ProbeAnswer{std::move(response), "", latency};
     case CallEnd::refused:
@@ -118,8 +119,9 @@ class Probe::DeepCall final : public QueuedCall {
 
   void begin(Step step) {
     step_ = step;
+    deadline_.reset();
     context_ = std::make_unique<grpc::ClientContext>();
-    context_->set_deadline(std::chrono::system_clock::now() + timeout_);
+    deadline_.emplace(*context_, timeout_);
     if (step == Step::encrypt) {
       v2::EncryptRequest request;
       request.set_plaintext(canary);
@@ -151,8 +153,7 @@ class Probe::DeepCall final : public QueuedCall {
   [[nodiscard]] std::string problem() const {
     static constexpr std::array names{"Encrypt", "Status", "Decrypt"};
     const std::string name = names.at(static_cast<std::size_t>(step_));
-    if (result_.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
-      return name + " of a canary got no answer within " + go_duration(timeout_);
+    if (deadline_->ended(result_)) return name + " of a canary got no answer within " + go_duration(timeout_);
     if (!result_.ok()) return name + " of a canary answers with an error, " + describe(result_);
     switch (step_) {
       case Step::encrypt:
@@ -183,6 +184,7 @@ class Probe::DeepCall final : public QueuedCall {
   std::atomic<bool> in_progress_ = false;
   std::atomic<bool> cancelled_ = false;
   std::unique_ptr<grpc::ClientContext> context_;
+  std::optional<CallDeadline> deadline_;
   grpc::Status result_;
   v2::EncryptResponse encrypted_;
   v2::StatusResponse status_;
@@ -198,7 +200,6 @@ class Probe::StatusCall final : public QueuedCall {
  public:
   StatusCall(Generation generation, Duration timeout, bool privately, Sink sink)
       : generation_(generation), timeout_(timeout), privately_(privately), sink_(std::move(sink)) {
-    context_.set_deadline(std::chrono::system_clock::now() + timeout);
     context_.set_wait_for_ready(true);
   }
 
@@ -213,8 +214,9 @@ class Probe::StatusCall final : public QueuedCall {
   void finished() override {
     const std::shared_ptr<StatusCall> until_the_end = std::move(self_);
     const std::string key_id = response_.key_id();
-    auto outcome = outcome_of(context_, status_, std::move(response_),
+    auto outcome = outcome_of(end_of_call(context_, status_, deadline_), status_, std::move(response_),
                               std::chrono::steady_clock::now() - start_, timeout_);
+    failed_ = std::holds_alternative<ProbeFailure>(outcome);
     if (auto* answer = std::get_if<ProbeAnswer>(&outcome)) {
       answer->privately = privately_;
       answered_ = answer->error.empty();
@@ -231,6 +233,9 @@ class Probe::StatusCall final : public QueuedCall {
   /// True if a Status has come.
   [[nodiscard]] bool answered() const { return answered_; }
 
+  /// Whether the call is over and had no answer.
+  [[nodiscard]] bool failed() const { return failed_; }
+
  private:
   Generation generation_;
   Duration timeout_;
@@ -238,10 +243,12 @@ class Probe::StatusCall final : public QueuedCall {
   Sink sink_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   grpc::ClientContext context_;
+  CallDeadline deadline_{context_, timeout_};
   v2::StatusResponse response_;
   grpc::Status status_;
   std::unique_ptr<grpc::ClientAsyncResponseReader<v2::StatusResponse>> reader_;
   std::atomic<bool> answered_ = false;
+  std::atomic<bool> failed_ = false;
   SharedStub stub_;
   std::shared_ptr<DeepCall> deep_;
   std::shared_ptr<StatusCall> self_;
@@ -278,6 +285,8 @@ bool Probe::use_private() {
 }
 
 void Probe::probe(Generation generation, Duration timeout, bool deep) {
+  // A new connection: gRPC's own waits to reconnect by a timer that the wall clock can delay (CallDeadline).
+  if (!private_asked_last_ && status_call_ && status_call_->failed()) stub_.reset();
   private_asked_last_ = use_private();
   if (!private_asked_last_ && !stub_) {
     // gRPC waits at least 100 ms before it retries a refused socket, which would delay the first answer.
