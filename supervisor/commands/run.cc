@@ -1,10 +1,8 @@
 // `supervisor run`: supervises plugins until a signal ends it.
 #include "supervisor/commands/run.h"
 
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <memory>
 
 #include "common/log/log.h"
@@ -102,18 +100,6 @@ void add_restart_options(CLI::App& run, RunOptions& options) {
                at_least_one);
 }
 
-/// Makes the control socket's directory if it is missing, accessible to this user only.
-void make_parent(const Endpoint& endpoint) {
-  if (endpoint.abstract()) return;
-  const auto parent = std::filesystem::path(endpoint.name()).parent_path();
-  std::error_code error;
-  if (std::filesystem::exists(parent, error)) return;
-  std::filesystem::create_directories(parent.parent_path(), error);
-  if (::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST) {
-    throw_errno("make directory " + parent.string(), "choose another --control-socket");
-  }
-}
-
 Outcome<SocketAccess> access_of(const RunOptions& options) {
   const auto mode = parse_socket_mode(options.socket_mode);
   if (!mode) return mode.error().within("--socket-mode");
@@ -134,17 +120,16 @@ Outcome<std::optional<process::Identity>> identity_of(const std::string& child_u
   return std::optional(*std::move(identity));
 }
 
-Outcome<std::optional<MetricsAddress>> metrics_address_of(const RunOptions& options) {
+Outcome<std::optional<TcpAddress>> metrics_address_of(const RunOptions& options) {
   if (options.metrics_addr.empty()) return std::nullopt;
-  auto address = MetricsAddress::parse(options.metrics_addr);
+  auto address = TcpAddress::parse(options.metrics_addr);
   if (!address) return address.error().within("--metrics-addr");
   return std::optional(*std::move(address));
 }
 
 int run_supervisor(SupervisorConfig config, const Endpoint& control) {
   const process::SignalFd signals = Supervisor::block_signals();
-  make_parent(control);
-  auto listener = UnixListener::claim(control);
+  auto listener = ControlServer::claim(control);
   if (!listener) throw listener.error();
   for (const InstanceConfig& plugin : config.plugins) {
     // A killed supervisor's plugin dies with it, but may hold its socket until this supervisor has started.

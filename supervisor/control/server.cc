@@ -12,6 +12,7 @@
 #include <asio/post.hpp>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <mutex>
 #include <utility>
 
@@ -27,6 +28,7 @@ constexpr int max_calls = 16;          ///< at once on one connection
 constexpr int max_message = 8 * 1024;  ///< bytes of a request, or of its metadata
 constexpr int max_accepted_at_once = 16;
 constexpr std::size_t max_connections = 64;
+constexpr auto socket_check_interval = std::chrono::seconds(1);
 
 int duplicate(int fd) {
   const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -65,6 +67,13 @@ std::string name_of_peer(int fd) {
 std::int64_t seconds_now() {
   return std::chrono::floor<std::chrono::seconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+/// A failing environment is an error too: the next check tries again.
+Outcome<UnixListener> try_claim(const Endpoint& control) try {
+  return ControlServer::claim(control);
+} catch (const Error& error) {
+  return error;
 }
 
 }  // namespace
@@ -124,6 +133,17 @@ class ControlServer::Peers {
   std::uint64_t refused_ = 0;   ///< since the last line about it
   std::int64_t logged_at_ = 0;  ///< second of the steady clock
 };
+
+Outcome<UnixListener> ControlServer::claim(const Endpoint& control) {
+  const auto parent = std::filesystem::path(control.name()).parent_path();
+  std::error_code error;
+  if (!control.abstract() && !std::filesystem::exists(parent, error)) {
+    std::filesystem::create_directories(parent.parent_path(), error);
+    if (::mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST)
+      throw_errno("make directory " + parent.string(), "choose another --control-socket");
+  }
+  return UnixListener::claim(control);
+}
 
 class ControlServer::Service final : public mock_kms::v1::SupervisorControl::CallbackService {
  public:
@@ -225,8 +245,9 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
 ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, ControlHandler& handler)
     : loop_(loop),
       listener_(std::move(listener)),
-      readable_(loop, duplicate(listener_.fd())),
+      readable_(loop, duplicate(listener_->fd())),
       pause_(loop),
+      check_timer_(loop),
       peers_(std::make_unique<Peers>()),
       service_(std::make_unique<Service>(loop, handler, *peers_)) {
   grpc::EnableDefaultHealthCheckService(true);
@@ -240,8 +261,34 @@ ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Cont
   builder.SetMaxReceiveMessageSize(max_message);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();
-  if (!server_) throw Error("cannot serve on " + listener_.endpoint().uri());
+  if (!server_) throw Error("cannot serve on " + listener_->endpoint().uri());
   set_serving("", false);
+  accept_next();
+  if (!listener_->endpoint().abstract()) check_socket_later();
+}
+
+void ControlServer::check_socket_later() {
+  check_timer_.expires_after(socket_check_interval);
+  check_timer_.async_wait([this](const asio::error_code& stopped) {
+    if (!stopped) check_socket();
+  });
+}
+
+/// Binds a socket that was removed or replaced again. A live process that holds the path keeps it.
+void ControlServer::check_socket() {
+  check_socket_later();
+  if (listener_->in_place()) return;
+  const Endpoint endpoint = listener_->endpoint();
+  auto claimed = try_claim(endpoint);
+  if (!claimed) {
+    if (std::exchange(bind_failure_, claimed.error().line()) != claimed.error().line())
+      log::warning("the control socket was removed", {{"cause", claimed.error().line()}});
+    return;
+  }
+  log::warning("the control socket was removed; it is bound again", {{"control-socket", endpoint.uri()}});
+  bind_failure_.clear();
+  listener_.emplace(*std::move(claimed));
+  readable_ = asio::posix::stream_descriptor(loop_, duplicate(listener_->fd()));
   accept_next();
 }
 
@@ -269,7 +316,7 @@ void ControlServer::accept_next() {
 /// A few at a time, so that a flood of connections does not block the loop.
 void ControlServer::accept_some() {
   for (int i = 0; i < max_accepted_at_once; ++i) {
-    UniqueFd connection(::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd connection(::accept4(listener_->fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!connection && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
       pause_.expires_after(std::chrono::milliseconds(100));
       pause_.async_wait([this](const asio::error_code& stopped) {
@@ -281,7 +328,7 @@ void ControlServer::accept_some() {
     if (!peers_->admit(connection.get())) continue;
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
     parameters.fd = connection.release();
-    parameters.listener_fd = listener_.fd();
+    parameters.listener_fd = listener_->fd();
     acceptor_->HandleNewConnection(&parameters);
   }
   accept_next();

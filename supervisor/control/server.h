@@ -3,7 +3,7 @@
 // Owned by the Supervisor and used on the loop's thread. It uses gRPC's callback API: gRPC's threads receive
 // the calls and post each to the loop, where the ControlHandler answers it. It serves its own user and root
 // only, limits connections, calls and message sizes, and closes a connection that does not begin to speak
-// HTTP/2.
+// HTTP/2. It binds the socket again if it is removed or its directory is recreated.
 #pragma once
 
 #include <grpcpp/server_builder.h>
@@ -13,6 +13,7 @@
 #include <asio/steady_timer.hpp>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/net/unix_listener.h"
@@ -23,6 +24,9 @@ namespace kms::supervisor {
 
 class ControlServer {
  public:
+  /// Claims the control socket. Makes its directory, accessible to this user only, if it is missing.
+  [[nodiscard]] static Outcome<UnixListener> claim(const Endpoint& control);
+
   ControlServer(asio::io_context& loop, UnixListener listener, ControlHandler& handler);
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
@@ -40,11 +44,15 @@ class ControlServer {
 
   void accept_next();
   void accept_some();
+  void check_socket_later();
+  void check_socket();
 
   asio::io_context& loop_;
-  UnixListener listener_;
+  std::optional<UnixListener> listener_;
   asio::posix::stream_descriptor readable_;
   asio::steady_timer pause_;
+  asio::steady_timer check_timer_;
+  std::string bind_failure_;             ///< logged already
   std::map<std::string, bool> serving_;  ///< by service
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Service> service_;
