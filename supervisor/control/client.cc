@@ -5,20 +5,42 @@
 
 #include <cerrno>
 
+#include "common/net/call_deadline.h"
 #include "common/net/grpc_status.h"
 #include "common/net/unix_connection.h"
 
 namespace kms::supervisor {
 namespace {
 
+/// The control sockets of other supervisors. By convention their names contain "supervisor", as those of the
+/// defaults and of scripts/run do; a supervisor's other sockets are its plugins'.
+std::string other_control_sockets(const Endpoint& except) {
+  std::string text;
+  for (const Endpoint& endpoint : listening_sockets("supervisor")) {
+    if (endpoint.uri() == except.uri()) continue;
+    const UniqueFd connection = connect_to(endpoint);
+    if (connection && describe_peer(connection.get()).ends_with("(supervisor)"))
+      text += (text.empty() ? "" : ", ") + endpoint.uri();
+  }
+  return text;
+}
+
 /// errno of connect(2) names the cause better than gRPC, which reports each as "failed to connect".
-Error cannot_connect(const Endpoint& control, int error) {
-  const std::string next_step =
-      error == EACCES         ? "run as the supervisor's user or as root"
-      : error == ECONNREFUSED ? "the supervisor that made this socket is dead; start it again"
-                              : "start one with 'supervisor run', or name its socket with --control-socket";
+Error cannot_connect(const Endpoint& control, int error, const std::string& others) {
+  std::string next_step =
+      error == EACCES ? "run as the supervisor's user or as root"
+      : error == ECONNREFUSED
+          ? "the supervisor that made this socket is dead; start it again"
+          : "start one with 'supervisor run', or name its socket with --control-socket or "
+            "SUPERVISOR_CONTROL_SOCKET";
+  if (!others.empty()) next_step += "; a supervisor answers on " + others;
   return {"cannot reach a supervisor on " + control.uri() + ": " + errno_text(error), next_step,
           ErrorCode::unreachable};
+}
+
+Error no_answer(const Endpoint& control, const std::string& cause) {
+  return {"cannot reach a supervisor on " + control.uri() + ": " + cause,
+          "it is ending or does not answer; try again, then look at its log", ErrorCode::unreachable};
 }
 
 template <class Request>
@@ -31,16 +53,21 @@ Request request_for(unsigned instance) {
 }  // namespace
 
 /// The connection has a name, by which the supervisor identifies the client (ControlPeers).
-Outcome<> ControlClient::call(Duration timeout, const Call& call) const {
+Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
   UniqueFd connection = connect_by_name(control_);
-  if (!connection) return cannot_connect(control_, errno);
+  if (!connection) {
+    const int error = errno;
+    if (!others_) others_ = other_control_sockets(control_);
+    return cannot_connect(control_, error, *others_);
+  }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   const auto stub = mock_kms::v1::SupervisorControl::NewStub(
       grpc::CreateCustomInsecureChannelFromFd("supervisor", connection.release(), arguments));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + timeout);
+  const CallDeadline deadline(context, timeout);
   const grpc::Status status = call(*stub, context);
+  if (deadline.ended(status)) return on_timeout;
   switch (status.error_code()) {
     case grpc::StatusCode::OK:
       return {};
@@ -49,9 +76,7 @@ Outcome<> ControlClient::call(Duration timeout, const Call& call) const {
     case grpc::StatusCode::FAILED_PRECONDITION:
       return Error(status.error_message(), "see 'supervisor status'");
     default:
-      return Error("cannot reach a supervisor on " + control_.uri() + ": " + describe(status),
-                   "it is ending or does not answer; try again, then look at its log",
-                   ErrorCode::unreachable);
+      return no_answer(control_, describe(status));
   }
 }
 
@@ -60,7 +85,8 @@ Outcome<Answer> ControlClient::read(Duration timeout, const Request& request,
                                     grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                                  Answer*)) const {
   Answer answer;
-  const auto outcome = call(timeout, [&](Stub& stub, grpc::ClientContext& context) {
+  const Error on_timeout = no_answer(control_, "no answer within " + go_duration(timeout));
+  const auto outcome = call(timeout, on_timeout, [&](Stub& stub, grpc::ClientContext& context) {
     return (stub.*method)(&context, request, &answer);
   });
   if (!outcome) return outcome.error();
@@ -91,14 +117,13 @@ Outcome<std::string> ControlClient::metrics(Duration timeout) const {
 
 Outcome<> ControlClient::execute(ControlCommand command, Duration timeout) const {
   const auto request = request_for<mock_kms::v1::CommandRequest>(instance_);
-  return call(timeout, [&](Stub& stub, grpc::ClientContext& context) {
+  const Error on_timeout("it is not done after " + go_duration(timeout) + "; it continues",
+                         "see 'supervisor status'");
+  return call(timeout, on_timeout, [&](Stub& stub, grpc::ClientContext& context) {
     mock_kms::v1::CommandReply reply;
-    const grpc::Status status = command == ControlCommand::restart ? stub.Restart(&context, request, &reply)
-                                : command == ControlCommand::pause ? stub.Pause(&context, request, &reply)
-                                                                   : stub.Resume(&context, request, &reply);
-    if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) return status;
-    return grpc::Status(grpc::StatusCode::FAILED_PRECONDITION,
-                        "it is not done after " + go_duration(timeout) + "; it continues");
+    return command == ControlCommand::restart ? stub.Restart(&context, request, &reply)
+           : command == ControlCommand::pause ? stub.Pause(&context, request, &reply)
+                                              : stub.Resume(&context, request, &reply);
   });
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "common/error.h"
@@ -37,7 +38,7 @@ class ControlClient {
   using Stub = mock_kms::v1::SupervisorControl::Stub;
   using Call = std::function<grpc::Status(Stub&, grpc::ClientContext&)>;
 
-  [[nodiscard]] Outcome<> call(Duration timeout, const Call& call) const;
+  [[nodiscard]] Outcome<> call(Duration timeout, const Error& on_timeout, const Call& call) const;
 
   template <class Answer, class Request>
   [[nodiscard]] Outcome<Answer> read(Duration timeout, const Request& request,
@@ -46,6 +47,8 @@ class ControlClient {
 
   Endpoint control_;
   unsigned instance_;
+  mutable std::optional<std::string>
+      others_;  ///< other control sockets; looked for once, when nobody answers
 };
 
 }  // namespace kms::supervisor

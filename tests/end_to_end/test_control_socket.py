@@ -2,6 +2,7 @@
 
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -45,6 +46,61 @@ def test_garbage_on_the_control_socket_does_no_harm(directory):
                 except OSError:
                     pass  # it was closed on us
             assert supervised.healthy()["pid"] == pid, number
+
+
+def test_a_control_socket_that_is_removed_is_bound_again(directory):
+    with Supervised(directory) as supervised:
+        pid = supervised.healthy()["pid"]
+        os.unlink(f"{directory}/control.sock")
+        supervised.program.wait_for_line("the control socket was removed; it is bound again")
+        assert supervised.status_run("--live").returncode == 0
+        assert supervised.healthy()["pid"] == pid
+
+
+def test_a_control_socket_is_bound_again_after_its_directory_was_removed(directory):
+    own = directory / "control"
+    own.mkdir()
+    with Supervised(own, socket_uri=f"unix://{directory}/kms.sock") as supervised:
+        supervised.healthy()
+        shutil.rmtree(own)
+        supervised.program.wait_for_line("the control socket was removed; it is bound again")
+        assert supervised.status_run("--live").returncode == 0
+        assert own.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_live_process_keeps_the_path_of_the_control_socket_and_the_warning_comes_once(directory):
+    with Supervised(directory) as supervised, socket.socket(socket.AF_UNIX) as other:
+        supervised.healthy()
+        os.unlink(f"{directory}/control.sock")
+        other.bind(f"{directory}/control.sock")
+        other.listen()
+        supervised.program.wait_for_line("the control socket was removed cause=")
+        time.sleep(2.5)  # two more checks
+        assert sum("the control socket was removed" in line for line in supervised.program.stderr) == 1
+        os.unlink(f"{directory}/control.sock")
+        supervised.program.wait_for_line("the control socket was removed; it is bound again")
+        assert supervised.status_run("--live").returncode == 0
+
+
+def test_a_liveness_probe_does_not_wait_for_a_hung_plugin(directory):
+    with Supervised(directory, options=["--probe-timeout=20s"]) as supervised:
+        pid = supervised.healthy()["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        assert supervised.status_run("--live").returncode == 0
+        assert time.monotonic() - begun < 0.45  # a report of the plugin's is waited for 0.5 s
+
+
+def test_a_client_that_finds_nobody_names_option_variable_and_supervisors_that_answer(directory):
+    own = directory / "my-supervisor"
+    own.mkdir()
+    with Supervised(own, socket_uri=f"unix://{directory}/kms.sock") as supervised:
+        supervised.healthy()
+        done = subprocess.run([binary("supervisor"), f"--control-socket=unix://{directory}/no.sock", "status"],
+                              capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 3
+    assert "--control-socket or SUPERVISOR_CONTROL_SOCKET" in done.stderr
+    assert "a supervisor answers on" in done.stderr and supervised.control in done.stderr
 
 
 def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repaired(directory):
