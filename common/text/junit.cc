@@ -40,7 +40,10 @@ std::string attribute(std::string_view name, std::string_view value) {
 std::string element(const JunitCase& test) {
   std::string inside;
   if (!test.failure.empty()) inside = "    <failure" + attribute("message", test.failure) + "/>\n";
-  if (!test.skipped.empty()) inside += "    <skipped" + attribute("message", test.skipped) + "/>\n";
+  if (!test.skipped.empty()) {
+    const std::string type = test.skipped_type.empty() ? "" : attribute("type", test.skipped_type);
+    inside += "    <skipped" + type + attribute("message", test.skipped) + "/>\n";
+  }
   const std::string opening =
       "  <testcase" + attribute("classname", test.group) + attribute("name", test.name);
   return inside.empty() ? opening + "/>\n" : opening + ">\n" + inside + "  </testcase>\n";

@@ -12,8 +12,9 @@ namespace kms {
 struct JunitCase {
   std::string group;  ///< `classname`
   std::string name;
-  std::string failure;  ///< empty: none
-  std::string skipped;  ///< the reason; empty: not skipped
+  std::string failure;            ///< empty: none
+  std::string skipped;            ///< the reason; empty: not skipped
+  std::string skipped_type = {};  ///< the kind of the reason; empty: not written
 };
 
 /// The document of one suite. `took` is its total time.

@@ -22,6 +22,8 @@ struct Options {
   conformance::SurveyLimits limits;
   OutputFormat format = OutputFormat::text;
   std::string junit;  ///< file for a JUnit report; empty: none
+  bool strict = false;
+  bool quiet = false;
 };
 
 Endpoint parse_endpoint(const std::string& text) {
@@ -42,7 +44,7 @@ void require_listener(const Endpoint& endpoint) {
               ErrorCode::unreachable);
 }
 
-/// Exits with 0 if the plugin breaks no MUST, with 1 if it does.
+/// Exits with 1 if the plugin breaks a MUST, or with --strict any rule.
 int run(const Options& options) {
   const auto start = Clock::now();
   const Endpoint endpoint = parse_endpoint(options.endpoint);
@@ -56,23 +58,27 @@ int run(const Options& options) {
   report.set_endpoint(endpoint.uri());
   for (const Endpoint& replica : replicas) report.add_replicas(replica.uri());
   if (!options.junit.empty())
-    write_report(options.junit, conformance::report_junit(report, Clock::now() - start));
-  print(options.format == OutputFormat::json ? to_json(report, JsonLayout::document)
-                                             : conformance::report_text(report));
+    write_report(options.junit, conformance::report_junit(report, Clock::now() - start, options.strict));
+  print(options.format == OutputFormat::json
+            ? to_json(report, JsonLayout::document)
+            : conformance::report_text(
+                  report, options.quiet ? conformance::Rows::not_passed : conformance::Rows::all));
   if (seen.out_of_time)
     throw Error("the check did not finish within " + go_duration(options.limits.deadline),
                 "give it a longer --deadline");
-  return report.conforms() ? exit_code::ok : exit_code::failed;
+  const bool good = options.strict ? conformance::conforms_strictly(report) : report.conforms();
+  return good ? exit_code::ok : exit_code::failed;
 }
 
 }  // namespace
 
 Command check_command(CommandLine& line) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app = line.add_subcommand(
-      "check", "Test any KMS v2 plugin against the rules of the contract",
-      {"supervisor check unix:///var/run/kmsplugin/kms.sock",
-       "supervisor check unix:///run/a.sock --replica unix:///run/b.sock --junit kms.xml"});
+  CLI::App& app =
+      line.add_subcommand("check", "Test any KMS v2 plugin against the rules of the contract",
+                          {"supervisor check unix:///var/run/kmsplugin/kms.sock",
+                           "supervisor check unix:///run/a.sock --replica unix:///run/b.sock --junit kms.xml",
+                           "supervisor check --strict --quiet unix:///@kms"});
   app.add_option("endpoint", options->endpoint, "The plugin: unix:///path or unix:///@abstract")->required();
   app.add_option("--replica", options->replicas,
                  "Another replica that shares the plugin's keys; may be repeated")
@@ -83,6 +89,8 @@ Command check_command(CommandLine& line) {
                std::chrono::milliseconds(1));
   add_format(app, options->format);
   app.add_option("--junit", options->junit, "File for a JUnit report");
+  app.add_flag("--strict", options->strict, "Fail if a SHOULD is broken, too");
+  app.add_flag("--quiet", options->quiet, "Print only the rules that did not pass");
   return {&app, [options] { return run(*options); }};
 }
 

@@ -57,6 +57,16 @@ auto count_broken(const CheckReport& report, RuleResult::Level level) {
                        [&](const RuleResult& result) { return broken(result, level); });
 }
 
+/// "2 SHOULD (rules 15, 19)".
+std::string broken_text(const CheckReport& report, RuleResult::Level level) {
+  std::string rules;
+  for (const RuleResult& result : report.results()) {
+    if (broken(result, level)) rules += (rules.empty() ? "" : ", ") + std::to_string(result.rule());
+  }
+  return std::to_string(count_broken(report, level)) + " " + RuleResult::Level_Name(level) +
+         (rules.empty() ? "" : (rules.find(',') == std::string::npos ? " (rule " : " (rules ") + rules + ")");
+}
+
 std::string row(const RuleResult& result) {
   char start[64];
   std::snprintf(start, sizeof start, "%4u  %-6s  %-14s  ", result.rule(),
@@ -81,30 +91,35 @@ CheckReport report_on(const Observations& seen) {
   return report;
 }
 
-std::string report_text(const CheckReport& report) {
+std::string report_text(const CheckReport& report, Rows rows) {
   std::string text = "RULE  LEVEL   VERDICT         RULE AND REASON\n";
-  for (const RuleResult& result : report.results()) text += row(result);
+  for (const RuleResult& result : report.results()) {
+    if (rows == Rows::all || result.verdict() != RuleResult::PASS) text += row(result);
+  }
   text += "\n" + report.endpoint() + (report.conforms() ? " conforms: " : " DOES NOT CONFORM: ") +
           std::to_string(count(report, RuleResult::PASS)) + " pass, " +
-          std::to_string(count_broken(report, RuleResult::MUST)) + " MUST and " +
-          std::to_string(count_broken(report, RuleResult::SHOULD)) + " SHOULD fail, " +
-          std::to_string(count(report, RuleResult::NOT_APPLICABLE)) + " not applicable, " +
+          broken_text(report, RuleResult::MUST) + " and " + broken_text(report, RuleResult::SHOULD) +
+          " fail, " + std::to_string(count(report, RuleResult::NOT_APPLICABLE)) + " not applicable, " +
           std::to_string(count(report, RuleResult::NOT_VISIBLE)) + " not visible from outside\n";
   return text;
 }
 
-std::string report_junit(const CheckReport& report, Duration took) {
+bool conforms_strictly(const CheckReport& report) {
+  return report.conforms() && count_broken(report, RuleResult::SHOULD) == 0;
+}
+
+std::string report_junit(const CheckReport& report, Duration took, bool strict) {
   std::vector<JunitCase> cases;
   for (const RuleResult& result : report.results()) {
     const std::string level = RuleResult::Level_Name(result.level());
     JunitCase test{"kms-v2", "rule " + std::to_string(result.rule()) + " " + level + ": " + result.text(), "",
                    ""};
-    if (broken(result, RuleResult::MUST)) {
+    if (result.verdict() == RuleResult::FAIL && (strict || result.level() == RuleResult::MUST)) {
       test.failure = result.seen();
     } else if (result.verdict() != RuleResult::PASS) {
-      test.skipped =
-          std::string(broken(result, RuleResult::SHOULD) ? "SHOULD fails" : verdict_name(result.verdict())) +
-          ": " + result.seen();
+      test.skipped_type =
+          broken(result, RuleResult::SHOULD) ? "broken SHOULD" : verdict_name(result.verdict());
+      test.skipped = test.skipped_type + ": " + result.seen();
     }
     cases.push_back(std::move(test));
   }

@@ -11,11 +11,19 @@ namespace kms::supervisor::conformance {
 /// Judges `seen` by every rule.
 [[nodiscard]] mock_kms::v1::CheckReport report_on(const Observations& seen);
 
-/// A row for each rule, and a summary line.
-[[nodiscard]] std::string report_text(const mock_kms::v1::CheckReport& report);
+/// Which rules a table lists.
+enum class Rows { all, not_passed };
 
-/// A test case for each rule. A broken MUST is a failure. A broken SHOULD, and a rule that could not be
-/// judged, is skipped with the reason.
-[[nodiscard]] std::string report_junit(const mock_kms::v1::CheckReport& report, Duration took);
+/// A row for each rule, and a summary line that names the broken rules.
+[[nodiscard]] std::string report_text(const mock_kms::v1::CheckReport& report, Rows rows = Rows::all);
+
+/// Whether no SHOULD is broken either.
+[[nodiscard]] bool conforms_strictly(const mock_kms::v1::CheckReport& report);
+
+/// A test case for each rule. A broken MUST is a failure, and with `strict` a broken SHOULD too. Otherwise a
+/// broken SHOULD is skipped, as is a rule that could not be judged. The attribute `type` tells them apart:
+/// "broken SHOULD", "not applicable", "not visible".
+[[nodiscard]] std::string report_junit(const mock_kms::v1::CheckReport& report, Duration took,
+                                       bool strict = false);
 
 }  // namespace kms::supervisor::conformance

@@ -96,6 +96,24 @@ FAULTS = {
 }
 
 
+def test_a_broken_should_fails_the_check_with_strict_only_and_is_told_from_what_is_not_visible(start_provider, endpoint, directory):
+    start_provider(endpoint)
+    run_provider("fault", "add", "key-id-flapping", "--socket", endpoint, check=True)
+    loose = check(endpoint, f"--timeout={PATIENT}", f"--junit={directory}/loose.xml")
+    strict = check(endpoint, f"--timeout={PATIENT}", f"--junit={directory}/strict.xml", "--strict", "--quiet")
+    assert loose.returncode == 0 and strict.returncode == 1
+    for done in loose, strict:
+        assert "0 MUST and 1 SHOULD (rule 15) fail" in done.stdout
+    verdicts = {line.split()[2] for line in strict.stdout.splitlines() if " SHOULD  " in line or " MUST  " in line}
+    assert verdicts == {"FAIL", "not"}  # "not visible"
+    cases = ElementTree.parse(f"{directory}/loose.xml").getroot()
+    assert not cases.findall(".//failure")
+    types = [skipped.get("type") for skipped in cases.findall(".//skipped")]
+    assert types.count("broken SHOULD") == 1 and types.count("not visible") == len(NOT_VISIBLE)
+    failures = ElementTree.parse(f"{directory}/strict.xml").getroot().findall(".//failure")
+    assert len(failures) == 1
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_breaks_the_rules_that_it_must_and_no_other(start_provider, endpoint, fault):
     start_provider(endpoint)
@@ -166,13 +184,13 @@ def test_the_table_and_the_junit_report_say_the_same(start_provider, directory, 
     assert done.returncode == 1
     rows = done.stdout.splitlines()
     assert any(row.startswith("  20  MUST    FAIL            ") and "(the ciphertext has 1025 bytes)" in row for row in rows)
-    assert rows[-1].startswith(f"{endpoint} DOES NOT CONFORM: ") and "1 MUST and 1 SHOULD fail" in rows[-1]
+    assert rows[-1].startswith(f"{endpoint} DOES NOT CONFORM: ") and "1 MUST (rule 20) and 1 SHOULD (rule 15) fail" in rows[-1]
     report = ElementTree.parse(directory / "report.xml").getroot()
     assert (report.get("tests"), report.get("failures")) == ("36", "1")
     failed = [case.get("name") for case in report if case.find("failure") is not None]
     assert failed == ["rule 20 MUST: 32 bytes become a ciphertext of 1 to 1024"]
     skipped = {case.get("name"): case.find("skipped").get("message") for case in report if case.find("skipped") is not None}
-    assert skipped["rule 15 SHOULD: key_id never goes back to an earlier one"].startswith("SHOULD fails: Status went from")
+    assert skipped["rule 15 SHOULD: key_id never goes back to an earlier one"].startswith("broken SHOULD: Status went from")
     assert len(skipped) == int(report.get("skipped"))
 
 
