@@ -245,11 +245,6 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
                            : log_level_ == "error"   ? log::Level::error
                                                      : log::Level::info;
   log::configure(program_, level, log_format_ == "json" ? log::Format::json : log::Format::text);
-  if (!service_links.empty()) {
-    log::warning(
-        "ignored " + service_links.front() +
-        ", which Kubernetes sets for a Service of that name; set enableServiceLinks: false in the pod");
-  }
   return std::nullopt;
 }
 

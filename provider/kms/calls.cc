@@ -272,7 +272,8 @@ class CallQueue::UnaryCall final : public Call {
     stage_ = Stage::answering;
     calls_.request<UnaryCall>();
     request_size_ = bytes_.Length();
-    parsed_ = grpc::SerializationTraits<typename Method::Request>::Deserialize(&bytes_, &request_).ok();
+    parsed_ = parse(bytes_, request_);
+    bytes_.Clear();
     if (!parsed_) return refuse_bytes();
     if (!state().faults.any() || !is_delayed()) answer();
   }

@@ -24,7 +24,6 @@ bool is_abstract(int unix_socket) {
 /// costs 5-10 % less. The minimal stack does not decompress requests; kms/calls.cc does.
 void set_channel_arguments(grpc::ServerBuilder& builder, Duration handshake_timeout) {
   builder.AddChannelArgument(GRPC_ARG_MINIMAL_STACK, 1);
-  builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 1);  // not in the minimal stack
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);  // clients may ping as often as they like
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
