@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <sstream>
 
 namespace kms {
 
@@ -57,22 +56,6 @@ std::string describe_peer(int connected_fd) {
   std::string name = std::filesystem::read_symlink(process + "/exe", unseen).filename().string();
   if (unseen) std::getline(std::ifstream(process + "/comm") >> std::ws, name);
   return "pid " + std::to_string(peer.pid) + (name.empty() ? "" : " (" + name + ")");
-}
-
-std::vector<Endpoint> listening_sockets(std::string_view part) {
-  constexpr auto accepts_connections = "00010000";  // __SO_ACCEPTCON (include/linux/net.h)
-  std::vector<Endpoint> found;
-  std::ifstream table("/proc/net/unix");  // proc(5): Num RefCount Protocol Flags Type St Inode Path
-  for (std::string line; std::getline(table, line);) {
-    std::istringstream fields(line);
-    std::string number, references, protocol, flags, type, state, inode, path;
-    fields >> number >> references >> protocol >> flags >> type >> state >> inode;
-    std::getline(fields >> std::ws, path);
-    if (flags != accepts_connections || path.find(part) == std::string::npos) continue;
-    const auto endpoint = Endpoint::parse("unix://" + std::string(path.starts_with('@') ? "/" : "") + path);
-    if (endpoint) found.push_back(*endpoint);
-  }
-  return found;
 }
 
 bool peer_is_self_or_root(int connected_fd) {

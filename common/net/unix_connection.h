@@ -3,8 +3,6 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "common/io/fd.h"
 #include "common/net/endpoint.h"

@@ -12,28 +12,14 @@
 namespace kms::supervisor {
 namespace {
 
-/// The control sockets of other supervisors. By convention their names contain "supervisor", as those of the
-/// defaults and of scripts/run do; a supervisor's other sockets are its plugins'.
-std::string other_control_sockets(const Endpoint& except) {
-  std::string text;
-  for (const Endpoint& endpoint : listening_sockets("supervisor")) {
-    if (endpoint.uri() == except.uri()) continue;
-    const UniqueFd connection = connect_to(endpoint);
-    if (connection && describe_peer(connection.get()).ends_with("(supervisor)"))
-      text += (text.empty() ? "" : ", ") + endpoint.uri();
-  }
-  return text;
-}
-
 /// errno of connect(2) names the cause better than gRPC, which reports each as "failed to connect".
-Error cannot_connect(const Endpoint& control, int error, const std::string& others) {
-  std::string next_step =
+Error cannot_connect(const Endpoint& control, int error) {
+  const std::string next_step =
       error == EACCES ? "run as the supervisor's user or as root"
       : error == ECONNREFUSED
           ? "the supervisor that made this socket is dead; start it again"
           : "start one with 'supervisor run', or name its socket with --control-socket or "
             "SUPERVISOR_CONTROL_SOCKET";
-  if (!others.empty()) next_step += "; a supervisor answers on " + others;
   return {"cannot reach a supervisor on " + control.uri() + ": " + errno_text(error), next_step,
           ErrorCode::unreachable};
 }
@@ -55,11 +41,7 @@ Request request_for(unsigned instance) {
 /// The connection has a name, by which the supervisor identifies the client (ControlPeers).
 Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
   UniqueFd connection = connect_by_name(control_);
-  if (!connection) {
-    const int error = errno;
-    if (!others_) others_ = other_control_sockets(control_);
-    return cannot_connect(control_, error, *others_);
-  }
+  if (!connection) return cannot_connect(control_, errno);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   const auto stub = mock_kms::v1::SupervisorControl::NewStub(

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "common/error.h"
@@ -47,8 +46,6 @@ class ControlClient {
 
   Endpoint control_;
   unsigned instance_;
-  mutable std::optional<std::string>
-      others_;  ///< other control sockets; looked for once, when nobody answers
 };
 
 }  // namespace kms::supervisor
