@@ -4,12 +4,10 @@
 #include "builder/commands/commands.h"
 #include "builder/commands/report.h"
 #include "builder/sandbox/step.h"
-#include "common/process/standard_streams.h"
 
 int main(int argc, char** argv) {
   using namespace kms::builder;
   if (const auto code = run_sandbox_step(argc, argv)) return *code;
-  kms::process::open_standard_streams();  // else the lock file would become stderr
   // A compiler that runs as this user could read passwords in /proc/PID/environ and in memory (proc(5)).
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   kms::CommandLine line("builder", "Fetches, compiles and publishes the KMS plugin", "BUILDER_");

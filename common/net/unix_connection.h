@@ -24,11 +24,7 @@ namespace kms {
 /// The process at the other end of a connected socket: "pid 42 (mock-kms-provider)".
 [[nodiscard]] std::string describe_peer(int connected_fd);
 
-/// The sockets of this network namespace on which somebody listens and whose path or abstract name contains
-/// `part`. Not all of them may be open to this user.
-[[nodiscard]] std::vector<Endpoint> listening_sockets(std::string_view part);
-
-/// Whether the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
+/// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
 [[nodiscard]] bool peer_is_self_or_root(int connected_fd);
 
 }  // namespace kms

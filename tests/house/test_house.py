@@ -50,8 +50,6 @@ SHORT_FILES = {  # each with its reason
     "common/process/exit_status.cc": "text of an exit status for supervisor and builder",
     "common/process/identity.h": INTERFACE,
     "common/process/reaper.h": INTERFACE,
-    "common/process/standard_streams.cc": "called by all three main.cc",
-    "common/process/standard_streams.h": "called by all three main.cc",
     "common/text/escape.h": INTERFACE,
     "common/text/glob.cc": "patterns of faults and signers",
     "common/text/glob.h": "patterns of faults and signers",

@@ -43,7 +43,7 @@ TEST_CASE("what a plugin answers is kept as far as a status can show it") {
   answer.status.set_healthz(std::string(4 << 20, 'x'));
   answer.status.set_key_id(std::string(4 << 20, 'k'));
   health.note({1, answer}, {}, {});
-  CHECK(health.fault() == "healthz is '" + std::string(512, 'x') + "...' instead of ok (rule 12)");
+  CHECK(health.fault() == "healthz is '" + std::string(512, 'x') + "…' instead of ok (rule 12)");
   health.note({1, DeepAnswer{std::string(4 << 20, 'k'), std::string(4 << 20, 'p'), {}}}, {}, {});
   mock_kms::v1::SupervisorStatus status;
   health.fill(status);
