@@ -40,7 +40,6 @@ SHORT_FILES = {  # each with its reason
     "builder/run/interruption.cc": "signal handling of every phase",
     "builder/source/local.h": INTERFACE,
     "builder/source/proxy.h": INTERFACE,
-    "builder/source/transfer.h": "a type that pipeline/, commands/ and source/ need",
     "common/build_info/build_info.h": INTERFACE,
     "common/cli/exit_code.h": "the exit codes of all programs",
     "common/crypto/openssl.cc": "errors and set-up of every user of OpenSSL",
