@@ -77,7 +77,9 @@ void report_usage_errors(CommandLine& line) {
 }
 
 void finish_output(const std::string& next_step) {
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw_errno("print the result", next_step);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  std::clearerr(stdout);  // reported here; CommandLine::run would report it again
+  throw_errno("print the result", next_step);
 }
 
 }  // namespace kms::builder

@@ -63,6 +63,7 @@ constexpr std::array known{
     KnownWords{"invalid content-type", not_git, false},
     KnownWords{"content-type header", not_git, false},
     KnownWords{"not git's protocol", not_git, false},
+    KnownWords{"stream ended at an unexpected time", cut, true},  // an "http parser error", too
     KnownWords{"http parser", "check scheme and port in --repo: the server's answer is not HTTP", false},
     KnownWords{"redirect", follow, false},
     KnownWords{"another server than that of --repo", follow, false},
@@ -99,7 +100,6 @@ constexpr std::array known{
     KnownWords{"Connection reset", cut, true},
     KnownWords{"Broken pipe", cut, true},
     KnownWords{"unexpected EOF", cut, true},
-    KnownWords{"stream ended at an unexpected time", cut, true},
     KnownWords{"SSH channel", cut, true},
     KnownWords{"early EOF", cut, true},
     KnownWords{"syscall failure", cut, true},

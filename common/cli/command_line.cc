@@ -42,7 +42,7 @@ void collect_environment(const CLI::App& command, const std::string& prefix,
   for (const CLI::App* sub : command.get_subcommands({})) collect_environment(*sub, prefix, environment);
 }
 
-/// Whether an option of the command or a subcommand reads the variable.
+/// True if an option of the command or a subcommand reads the variable.
 bool reads_variable(const CLI::App& command, const std::string& name) {
   const auto options = command.get_options();
   const auto subs = command.get_subcommands({});
@@ -51,7 +51,7 @@ bool reads_variable(const CLI::App& command, const std::string& name) {
          std::any_of(subs.begin(), subs.end(), [&](const auto* sub) { return reads_variable(*sub, name); });
 }
 
-/// Whether the variable is one that Kubernetes sets for a Service of that name: NAME_PORT=tcp://10.96.3.4:80.
+/// True for a variable that Kubernetes sets for a Service of that name: NAME_PORT=tcp://10.96.3.4:80.
 bool is_service_link(const std::string& name, std::string_view value) {
   return name.ends_with("_PORT") &&
          (value.starts_with("tcp://") || value.starts_with("udp://") || value.starts_with("sctp://"));

@@ -22,7 +22,7 @@ class CallDeadline {
   CallDeadline& operator=(const CallDeadline&) = delete;
   ~CallDeadline();
 
-  /// Whether the deadline is the reason for the end of a call that has just ended with `status`.
+  /// True if the deadline is the reason for the end of a call that has just ended with `status`.
   [[nodiscard]] bool ended(const grpc::Status& status) const;
 
  private:

@@ -30,8 +30,8 @@ inline constexpr auto handed_down_pid_variable = "LISTEN_PID";
 /// The first descriptor that is handed down (SD_LISTEN_FDS_START).
 inline constexpr int first_handed_down_fd = 3;
 
-/// Takes the descriptors that the environment announces. Empty if there are none, or if LISTEN_PID names
-/// another process. Removes the variables, so that no child uses them. Returns an Error if a descriptor is
+/// The descriptors that the environment announces; empty if it announces none, or those of another process
+/// (LISTEN_PID). Removes the variables, so that no child takes them for its own. An Error if a descriptor is
 /// missing or does not listen.
 [[nodiscard]] Outcome<std::optional<HandedDown>> take_handed_down();
 

@@ -17,8 +17,8 @@
 
 namespace kms {
 
-/// Who may open the socket. The kernel enforces it for a path. An abstract socket is open to everyone in the
-/// network namespace, so its server calls may_open().
+/// The users who may open the socket. The kernel enforces it for a path. An abstract socket is open to
+/// everyone in the network namespace, so its server calls may_open() for each connection.
 struct SocketAccess {
   mode_t mode = 0600;
   std::optional<uid_t> user;   ///< empty: the process's user
@@ -31,11 +31,11 @@ struct SocketAccess {
 /// Reads "USER", "USER:GROUP" or ":GROUP" (names or numbers) into `access`.
 [[nodiscard]] Outcome<> parse_socket_owner(const std::string& text, SocketAccess& access);
 
-/// Whether the process at the other end of a connected socket could open a file of this owner and mode for
+/// True if the process at the other end of a connected socket could open a file of this owner and mode for
 /// reading and writing; root can. Source: SO_PEERCRED and SO_PEERGROUPS, unix(7) and socket(7).
 [[nodiscard]] bool may_open(const SocketAccess& access, int connected_fd);
 
-/// What a claim does if a live server listens at the address.
+/// The reaction of a claim to a live server at the address.
 enum class OnLiveSocket {
   fail,
   replace,  ///< takes the path over in one step; the holder of an abstract name still makes the claim fail
@@ -56,7 +56,7 @@ class UnixListener {
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
 
-  /// Whether the path still leads to this socket. Always true for an abstract socket.
+  /// True if the path still leads here, and has not been removed or replaced. Always for an abstract socket.
   [[nodiscard]] bool in_place() const;
 
  private:

@@ -11,13 +11,13 @@ namespace kms::supervisor::conformance {
 /// Judges `seen` by every rule.
 [[nodiscard]] mock_kms::v1::CheckReport report_on(const Observations& seen);
 
-/// Which rules a table lists.
+/// The rules that a table lists.
 enum class Rows { all, not_passed };
 
 /// A row for each rule, and a summary line that names the broken rules.
 [[nodiscard]] std::string report_text(const mock_kms::v1::CheckReport& report, Rows rows = Rows::all);
 
-/// Whether no SHOULD is broken either.
+/// True if no SHOULD is broken either.
 [[nodiscard]] bool conforms_strictly(const mock_kms::v1::CheckReport& report);
 
 /// A test case for each rule. A broken MUST is a failure, and with `strict` a broken SHOULD too. Otherwise a

@@ -258,6 +258,7 @@ ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Cont
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, handshake_timeout_milliseconds);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_calls);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, max_message);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);  // clients may ping as often as they like
   builder.SetMaxReceiveMessageSize(max_message);
   builder.RegisterService(service_.get());
   server_ = builder.BuildAndStart();

@@ -232,7 +232,7 @@ class Probe::StatusCall final : public QueuedCall {
   /// True if a Status has come.
   [[nodiscard]] bool answered() const { return answered_; }
 
-  /// Whether the call is over and had no answer.
+  /// True if the call is over and had no answer.
   [[nodiscard]] bool failed() const { return failed_; }
 
  private:

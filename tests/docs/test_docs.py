@@ -160,7 +160,7 @@ def test_every_option_is_documented_and_every_documented_option_exists():
                   for name, default in table.items() if existing.get(name) not in (None, default)]
     for script in [name for name in documented if name.startswith("scripts/")]:
         usage = subprocess.run([ROOT / script, "--help"], check=True, capture_output=True, text=True).stdout
-        existing = set(re.findall(r"--[a-z]+\b", usage)) - {"--help"}
+        existing = set(re.findall(r"--[a-z]+(?:-[a-z]+)*\b", usage)) - {"--help"}
         if existing != documented.pop(script).keys():
             wrong.append(f"{script} has {sorted(existing)}")
     wrong += [f"there is no command '{name}'" for name in documented]

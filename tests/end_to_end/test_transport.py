@@ -8,9 +8,10 @@ import grpc
 import pytest
 
 from proto import kms_v2_pb2 as v2
-from proto import kms_v2_pb2_grpc, provider_control_pb2, provider_control_pb2_grpc
+from proto import kms_v2_pb2_grpc, provider_control_pb2, provider_control_pb2_grpc, supervisor_control_pb2, supervisor_control_pb2_grpc
 from support.kms_client import code_of, grpc_target
 from support.processes import run_provider
+from support.supervised import Supervised
 
 PINGS = [("grpc.keepalive_time_ms", 1000), ("grpc.keepalive_permit_without_calls", 1), ("grpc.http2.max_pings_without_data", 0)]
 TOO_MANY_PINGS_AFTER = 5.0  # seconds: gRPC's server by default ends the connection after three pings, here after 3 s
@@ -50,6 +51,13 @@ def stays_connected(channel, ask):
     time.sleep(TOO_MANY_PINGS_AFTER)  # the time is the subject: a ping each second
     ask()
     return states.count(grpc.ChannelConnectivity.READY) == 1
+
+
+def test_a_ping_each_second_is_tolerated_on_the_supervisor_s_control_socket(directory):
+    with Supervised(directory) as supervised, channel_to(supervised.control, *PINGS) as channel:
+        supervised.healthy()
+        status = supervisor_control_pb2_grpc.SupervisorControlStub(channel).GetStatus
+        assert stays_connected(channel, lambda: status(supervisor_control_pb2.GetStatusRequest(), timeout=5))
 
 
 def test_a_ping_each_second_is_tolerated_on_both_sockets(provider, endpoint):
