@@ -83,7 +83,7 @@ def test_a_ref_is_looked_up_and_nothing_else(cached, git_http):
             cached.gone()
         done = cached.built("--ref", "main", repo=url)
         transfer = info_of(cached)["transfer"]
-        assert transfer["strategy"] == "ref alone" and transfer["requests"] == 2, done.err  # the greeting and the look-up
+        assert transfer["strategy"] == "ref alone" and transfer["requests"] == 2, done.err  # the advertisement and the look-up
         assert transfer["bytes"] < 2000
     assert info_of(cached)["commit"] == commit
     cached.source.commit({"provider/plugin.sh": plugin("2.0")})

@@ -70,7 +70,7 @@ def test_a_transfer_that_is_cut_once_anywhere_is_completed_without_fetching_twic
             done = shop.fetched(repo=url(relay.port), into=shop.directory / f"into{point}")
             assert content(done) == content(whole)
             assert done.stderr.count(AGAIN) <= 1  # none where a kept connection is cut before its answer begins
-            assert done.requests <= whole.requests + 2, "a greeting and the request that was cut are all that is repeated"
+            assert done.requests <= whole.requests + 2, "an advertisement and the request that was cut are all that is repeated"
             longest = max(longest, relay.received)
     if not url(port).startswith("ssh"):  # there all comes in one answer
         assert longest < 1.85 * total, "the largest answer is a part of the whole"
@@ -152,8 +152,8 @@ def test_what_cannot_pass_ends_at_once(shop, http, options, place, words):
     done = shop.fetch(*options, repo=http.url(place))
     assert done.returncode == 1 and AGAIN not in done.stderr
     assert words in done.stderr.splitlines()[-1] and "tried" not in done.stderr.splitlines()[-1]
-    greetings = [line for line in http.requests() if "/info/refs" in line]
-    assert len(greetings) <= 2  # a refusal may lead to another way of the ladder
+    advertisements = [line for line in http.requests() if "/info/refs" in line]
+    assert len(advertisements) <= 2  # a refusal may lead to another strategy
 
 
 @pytest.mark.parametrize("login", ["", "me:wrong"])

@@ -254,7 +254,7 @@ def test_grpc_health_tells_readiness(directory):
     with Supervised(directory) as supervised:
         supervised.healthy()
         assert check(supervised, "") == "SERVING" and check(supervised, supervised.endpoint) == "SERVING"
-        supervised.told("stop")
+        supervised.client("stop")
         assert check(supervised, "") == "NOT_SERVING" and check(supervised, supervised.endpoint) == "NOT_SERVING"
         with pytest.raises(grpc.RpcError) as unknown:
             check(supervised, "unix:///other")
@@ -272,10 +272,10 @@ def test_watchers_of_grpc_health_are_told_of_deaths_pauses_and_recoveries(direct
         assert (whole.next(), one.next()) == ("NOT_SERVING", "NOT_SERVING")
         assert (whole.next(), one.next()) == ("SERVING", "SERVING")
         whole.go()  # the others are told on
-        supervised.told("stop")
+        supervised.client("stop")
         assert one.next() == "NOT_SERVING"
         assert watch(supervised).next() == "NOT_SERVING"
-        supervised.told("start")
+        supervised.client("start")
         assert one.next() == "SERVING"
 
 
@@ -286,11 +286,11 @@ def test_grpc_health_of_several_is_that_of_the_worst_and_each_has_its_own(direct
         two.healthy()
         whole, first, second = watch(two), *(watch(two, f"unix://{directory}/kms-{n}.sock") for n in (1, 2))
         assert [watcher.next() for watcher in (whole, first, second)] == ["SERVING"] * 3
-        two.told("stop", "--instance=2")
+        two.client("stop", "--instance=2")
         assert (whole.next(), second.next()) == ("NOT_SERVING", "NOT_SERVING")
-        two.told("stop", "--instance=1")
+        two.client("stop", "--instance=1")
         assert first.next() == "NOT_SERVING"
-        two.told("start")
+        two.client("start")
         assert [watcher.next() for watcher in (whole, first, second)] == ["SERVING"] * 3
 
 

@@ -68,7 +68,7 @@ def test_a_planned_restart_loses_no_call(directory):
         pid = supervised.healthy()["pid"]
         with Load(supervised.endpoint) as load:
             for _ in range(20):
-                result = supervised.told("restart")
+                result = supervised.client("restart")
                 assert result.returncode == 0, result.stderr
                 status = supervised.status()
                 assert status["pid"] != pid
@@ -90,12 +90,12 @@ def test_a_restart_to_a_broken_binary_keeps_the_old_process(directory):
         broken.write_text("#!/bin/sh\necho 'no such key' >&2\nexit 3\n")
         broken.chmod(0o755)
         os.rename(broken, plugin)
-        result = supervised.told("restart")
+        result = supervised.client("restart")
         assert result.returncode == 1
         assert "the new process exited with code 3; the old one stays" in result.stderr
         assert supervised.healthy()["pid"] == pid
         plugin.unlink()
-        result = supervised.told("restart")
+        result = supervised.client("restart")
         assert result.returncode == 1 and "No such file or directory" in result.stderr
         assert supervised.healthy()["pid"] == pid
 
@@ -121,7 +121,7 @@ def test_a_new_process_that_never_gets_ready_is_ended_and_the_old_one_stays(dire
         plugin.unlink()
         plugin.write_text("#!/bin/sh\nexec sleep 3600\n")
         plugin.chmod(0o755)
-        result = supervised.told("restart")
+        result = supervised.client("restart")
         assert result.returncode == 1 and "did not get ready in time; the old one stays" in result.stderr
         assert supervised.healthy()["pid"] == pid
 
@@ -137,7 +137,7 @@ def test_a_restart_that_takes_longer_than_the_command_waits_goes_on_and_the_comm
         slow.chmod(0o755)
         slow.rename(plugin)
         os.mkfifo(directory / "go")
-        result = supervised.told("restart", "--timeout=2s")
+        result = supervised.client("restart", "--timeout=2s")
         assert result.returncode == 1 and "restart: it is not done after 2s; it continues; see 'supervisor status'" in result.stderr
         assert supervised.healthy()["pid"] == pid
         (directory / "go").write_text("\n")
@@ -237,16 +237,16 @@ def test_stop_and_start_pause_on_purpose_and_status_says_who(directory):
     with Supervised(directory, options=["--standby"]) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)
-        assert supervised.told("stop").returncode == 0
+        assert supervised.client("stop").returncode == 0
         assert not alive(pid) and not alive(standby)
         status = supervised.status()
         assert status["state"] == "PAUSED" and status["healthy"] is False
         assert re.fullmatch(r"root \(uid 0, pid \d+, supervisor\)", status["pausedBy"])
         assert "paused by root" in supervised.status_run().stdout
-        assert supervised.told("restart").returncode == 1
-        assert supervised.told("start").returncode == 0
+        assert supervised.client("restart").returncode == 1
+        assert supervised.client("start").returncode == 0
         assert supervised.healthy()["pid"] != pid
-        again = supervised.told("start")
+        again = supervised.client("start")
         assert again.returncode == 1 and "is not paused" in again.stderr
 
 
@@ -456,7 +456,7 @@ def test_a_plugin_that_binds_its_own_socket_is_found_out(directory):
         again = supervised.healthy_after(pid)
         assert status["handover"] == again["handover"] + "; it is offered once more at the next start"
         pid = again["pid"]
-        result = supervised.told("restart")  # the old way: one after the other
+        result = supervised.client("restart")  # the old way: one after the other
         assert result.returncode == 0, result.stderr
         assert supervised.healthy()["pid"] != pid
 

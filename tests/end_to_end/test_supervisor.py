@@ -461,7 +461,7 @@ def test_a_plugin_behind_a_shell_finishes_its_calls(directory, end):
             if end == "stop":
                 supervised.program.send(signal.SIGTERM)
             else:
-                assert supervised.told("restart").returncode == 0
+                assert supervised.client("restart").returncode == 0
             assert call.result().ciphertext
         if end == "stop":
             assert supervised.program.wait() == 0
@@ -590,7 +590,7 @@ def test_a_binary_that_was_replaced_under_its_process_is_called_out_until_a_rest
         gone = supervised.status()["binary"]
         assert gone["replaced"] is True and "No such file" in gone["problem"]
         (directory / "away").rename(plugin)
-        assert supervised.told("restart").returncode == 0
+        assert supervised.client("restart").returncode == 0
         assert supervised.status()["binary"]["replaced"] is False
 
 

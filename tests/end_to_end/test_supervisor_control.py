@@ -19,7 +19,7 @@ from support.supervised import PLUGIN_WITH_ERRORS, Supervised, alive, script
 
 
 def events(supervised):
-    return [json.loads(line) for line in supervised.told("events", "-o", "json").stdout.splitlines()]
+    return [json.loads(line) for line in supervised.client("events", "-o", "json").stdout.splitlines()]
 
 
 @contextlib.contextmanager
@@ -100,7 +100,7 @@ def test_an_end_that_a_fault_made_is_told_from_a_real_one(directory):
         end = supervised.healthy_after(pid)["exits"][0]
         assert end["injected"] is True and end["askedFor"] is False
         assert "(INJECTED on purpose by mock-kms-provider)" in supervised.status_run().stdout
-        assert supervised.told("restart").returncode == 0
+        assert supervised.client("restart").returncode == 0
         supervised.program.wait_for_line("a planned restart replaced it")
         end = supervised.status()["exits"][0]
         assert end["injected"] is False and end["askedFor"] is True
@@ -286,7 +286,7 @@ def test_a_service_manager_is_told_when_it_is_ready_how_it_is_and_when_it_stops(
             assert subprocess.run(fault, capture_output=True).returncode == 0
             while not any("STATUS=not healthy (serving): the plugin answers, but " in line for line in manager.recv(4096).decode().splitlines()):
                 pass
-            assert supervised.told("restart").returncode == 0
+            assert supervised.client("restart").returncode == 0
             new = supervised.status()["pid"]
             while not any(f"STATUS=healthy: pid {new}," in line for line in manager.recv(4096).decode().splitlines()):
                 pass
@@ -352,7 +352,7 @@ def test_metrics_tell_ends_by_cause_outages_and_latencies(directory):
         assert 0 < float(metrics[f"kms_supervisor_outage_seconds_total{{{labels}}}"]) < 20
         count = int(metrics[f"kms_supervisor_probe_duration_seconds_count{{{labels}}}"])
         assert count >= 2 and metrics[f'kms_supervisor_probe_duration_seconds_bucket{{{labels},le="+Inf"}}'] == str(count)
-        supervised.told("stop")
+        supervised.client("stop")
         metrics = scrape(supervised)
         assert metrics[f"kms_supervisor_up{{{labels}}}"] == "0"
         assert metrics[f'kms_supervisor_ends_total{{{labels},cause="stop"}}'] == "1"
@@ -361,11 +361,11 @@ def test_metrics_tell_ends_by_cause_outages_and_latencies(directory):
 def test_the_command_prints_the_metrics_where_none_are_served(directory):
     with Supervised(directory) as supervised:
         supervised.healthy()
-        metrics = samples_of(supervised.told("metrics").stdout)
+        metrics = samples_of(supervised.client("metrics").stdout)
         labels = f'instance="0",endpoint="{supervised.endpoint}"'
         assert metrics[f"kms_supervisor_up{{{labels}}}"] == "1"
         assert int(metrics[f"kms_supervisor_probe_duration_seconds_count{{{labels}}}"]) >= 1
-    assert supervised.told("metrics").returncode == 3
+    assert supervised.client("metrics").returncode == 3
 
 
 def test_a_bad_metrics_address_is_refused_before_anything_starts(directory):

@@ -54,25 +54,25 @@ def test_a_death_of_one_leaves_the_others_alone(directory):
 def test_commands_are_for_one_instance_or_for_all(directory):
     with Many(directory, 3) as many:
         before = many.pids()
-        assert many.told("restart", "--instance", "2").returncode == 0
+        assert many.client("restart", "--instance", "2").returncode == 0
         after = many.pids()
         assert (after[0], after[2]) == (before[0], before[2]) and after[1] != before[1]
-        assert many.told("stop", "--instance", "3").returncode == 0
+        assert many.client("stop", "--instance", "3").returncode == 0
         status = many.status()
         assert status["healthy"] is False and status["reason"].startswith("instance 3: paused by ")
         assert [one["state"] for one in status["instances"]] == ["SERVING", "SERVING", "PAUSED"]
-        assert json.loads(many.told("status", "--instance=1", "-o=json").stdout)["healthy"] is True
-        refused = many.told("start")
+        assert json.loads(many.client("status", "--instance=1", "-o=json").stdout)["healthy"] is True
+        refused = many.client("start")
         assert refused.returncode == 1
         assert "instance 1: the plugin is not paused; instance 2: the plugin is not paused" in refused.stderr
         many.pids()  # the third was started all the same
         for command in ["logs"], ["events"], ["status", "--wait=1h"], ["restart"]:
-            wrong = many.told(*command, "--instance", "4")
+            wrong = many.client(*command, "--instance", "4")
             assert wrong.returncode == 2 and "there is no instance 4; 'supervisor status' lists them" in wrong.stderr
-        events = [json.loads(line) for line in many.told("events", "-ojson", "--instance", "2").stdout.splitlines()]
+        events = [json.loads(line) for line in many.client("events", "-ojson", "--instance", "2").stdout.splitlines()]
         assert {event["instance"] for event in events} == {2}
         assert "ASKED_TO_RESTART" in [event["kind"] for event in events]
-        lines = many.told("logs").stdout.splitlines()
+        lines = many.client("logs").stdout.splitlines()
         assert any(" [1] " in line for line in lines) and any(" [3] " in line for line in lines)
 
 
@@ -106,7 +106,7 @@ def test_fifty_instances_start_restart_and_stop(directory, count):
         assert len(set(before)) == count
         os.kill(before[24], signal.SIGKILL)
         many.program.wait_for_line(f"instance 25: the plugin ended pid={before[24]}")
-        assert many.told("restart").returncode == 0
+        assert many.client("restart").returncode == 0
         after = many.pids()
         assert not set(before) & set(after)
         assert many.program.stop() == 0

@@ -22,13 +22,13 @@ class Supervised:
             "run", f"--socket={self.endpoint}", *options, "--", *command, env=env,
         )
 
-    def told(self, *command):
+    def client(self, *command):
         """The end of `supervisor COMMAND...` against this one."""
         return subprocess.run([binary("supervisor"), f"--control-socket={self.control}", *command],
                               capture_output=True, text=True, timeout=DEADLINE * 3)
 
     def status_run(self, *arguments):
-        return self.told("status", *arguments)
+        return self.client("status", *arguments)
 
     def status(self, *arguments):
         result = self.status_run("-o", "json", *arguments)
