@@ -7,6 +7,7 @@
 
 namespace {
 
+using namespace kms;
 using namespace kms::provider;
 
 constexpr std::string_view plaintext = "sealed";

@@ -5,6 +5,7 @@
 #include "tests/fuzz/input.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace kms;
   using namespace kms::provider;
   if (size == 0) return 0;
   const auto encoding = static_cast<Encoding>(data[0] % 4);
@@ -14,7 +15,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   const auto parsed = parse_etcd_value(bytes_of(input->stored));
-  if (const auto* failure = std::get_if<kms::Error>(&parsed)) kms::fuzz::expect_good(input.error());
+  if (const auto* error = std::get_if<kms::Error>(&parsed)) kms::fuzz::expect_good(*error);
   const auto* value = std::get_if<EtcdValue>(&parsed);
   if (value == nullptr) return 0;
   const auto& object = value->object;
