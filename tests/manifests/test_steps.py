@@ -480,7 +480,7 @@ def test_configure_says_that_the_apiserver_refuses_the_patch(job):
 def test_configure_tries_to_rewrite_until_the_deadline_and_no_longer(job):
     # More tries than the five after which it once gave up, and each namespace looks at the time.
     assert job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 8}, KMS_MIGRATE="true").returncode == 0
-    result = job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 1000000}, KMS_MIGRATE="true", KMS_MIGRATION_TIMEOUT="1s")
+    result = job.run("configure", {**HEALTHY, "openshift": False, "conflicts": 1000000}, KMS_MIGRATE="true", KMS_MIGRATION_TIMEOUT="5s")
     assert result.returncode == 1
     failure = job.junit("configure")["rewrite of secrets"]
     assert "secrets in namespace default cannot be rewritten (0 of 2 namespaces are done): Error from server (Conflict)" in failure
