@@ -5,10 +5,11 @@
 // deadline, which the server is told.
 #pragma once
 
+#include <grpc/support/time.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/support/time.h>
 
-#include <chrono>
-
+#include "common/net/timed_action.h"
 #include "common/text/time.h"
 
 namespace kms {
@@ -17,17 +18,22 @@ namespace kms {
 /// CANCELLED or DEADLINE_EXCEEDED.
 class CallDeadline {
  public:
-  CallDeadline(grpc::ClientContext& context, Duration timeout);
-  CallDeadline(const CallDeadline&) = delete;
-  CallDeadline& operator=(const CallDeadline&) = delete;
-  ~CallDeadline();
+  CallDeadline(grpc::ClientContext& context, Duration timeout)
+      : until_(SteadyClock::now() + timeout), cancel_(until_, [&context] { context.TryCancel(); }) {
+    context.set_deadline(
+        gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_nanos(timeout.count(), GPR_TIMESPAN)));
+  }
 
   /// True if the deadline is the reason for the end of a call that has just ended with `status`.
-  [[nodiscard]] bool ended(const grpc::Status& status) const;
+  [[nodiscard]] bool ended(const grpc::Status& status) const {
+    const auto code = status.error_code();
+    return (code == grpc::StatusCode::DEADLINE_EXCEEDED || code == grpc::StatusCode::CANCELLED) &&
+           SteadyClock::now() >= until_;
+  }
 
  private:
-  std::chrono::steady_clock::time_point until_;
-  std::uint64_t number_;  ///< of its entry in the list that the timer thread reads
+  SteadyClock::time_point until_;
+  TimedAction cancel_;
 };
 
 }  // namespace kms

@@ -13,8 +13,6 @@
 namespace kms::provider {
 namespace {
 
-using WallClock = std::chrono::system_clock;
-
 constexpr auto retry_interval = std::chrono::milliseconds(20);
 constexpr auto authority = "localhost";  // the API server's
 
@@ -33,14 +31,14 @@ std::shared_ptr<grpc::Channel> channel_over(UniqueFd connection) {
 /// A provider that takes over has no control socket for a moment, while the KMS socket always has a listener.
 /// Returns an empty descriptor and sets errno if there is no provider.
 UniqueFd connect_in_time(const Endpoint& control, const std::string& kms_socket, Duration timeout) {
-  const auto until = WallClock::now() + timeout;
+  const auto until = SteadyClock::now() + timeout;
   const auto kms = Endpoint::parse(kms_socket);
   for (;;) {
     UniqueFd connection = connect_to(control);
     const int error = errno;
     const bool may_come =
         !connection && (error == ENOENT || error == ECONNREFUSED) && kms.ok() && connect_to(*kms);
-    if (!may_come || WallClock::now() + retry_interval > until) {
+    if (!may_come || SteadyClock::now() + retry_interval > until) {
       errno = error;
       return connection;
     }
@@ -75,9 +73,9 @@ std::unique_ptr<PluginClient::Stub> PluginClient::connect() const {
               ErrorCode::unreachable);
 }
 
-void PluginClient::check(const char* name, const grpc::Status& status, WallClock::time_point deadline) const {
+void PluginClient::check(const char* name, const grpc::Status& status, const CallDeadline& deadline) const {
   if (status.ok()) return;
-  if (status.error_code() == grpc::DEADLINE_EXCEEDED && WallClock::now() >= deadline) {
+  if (deadline.ended(status)) {
     throw Error(std::string(name) + ": no answer on " + options_.socket + " within " +
                     human_duration(options_.timeout),
                 "", ErrorCode::unreachable);
@@ -100,9 +98,9 @@ void ControlClient::connect() {
   stub_ = std::make_unique<Stub>(channel_over(std::move(connection)));
 }
 
-bool ControlClient::leave_ending_provider(const grpc::Status& status, WallClock::time_point until) {
+bool ControlClient::leave_ending_provider(const grpc::Status& status, SteadyClock::time_point until) {
   const bool ended = status.error_code() == grpc::CANCELLED || status.error_code() == grpc::UNAVAILABLE;
-  if (answered_ || !ended || WallClock::now() + retry_interval > until) return false;
+  if (answered_ || !ended || SteadyClock::now() + retry_interval > until) return false;
   stub_.reset();
   std::this_thread::sleep_for(retry_interval);
   return true;

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common/cli/command_line.h"
+#include "common/net/call_deadline.h"
 #include "common/net/endpoint.h"
 #include "proto/kms_v2.grpc.pb.h"
 #include "proto/provider_control.grpc.pb.h"
@@ -46,10 +47,9 @@ class PluginClient {
   template <class Request, class Response>
   [[nodiscard]] Response call(const char* name, const Request& request,
                               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
-    const auto deadline = std::chrono::system_clock::now() + options_.timeout;
     const auto stub = connect();
     grpc::ClientContext context;
-    context.set_deadline(deadline);
+    const CallDeadline deadline(context, options_.timeout);
     Response response;
     check(name, (stub.get()->*method)(&context, request, &response), deadline);
     return response;
@@ -57,8 +57,7 @@ class PluginClient {
 
  private:
   [[nodiscard]] std::unique_ptr<Stub> connect() const;
-  void check(const char* name, const grpc::Status& status,
-             std::chrono::system_clock::time_point deadline) const;
+  void check(const char* name, const grpc::Status& status, const CallDeadline& deadline) const;
 
   PluginOptions options_;
 };
@@ -78,14 +77,15 @@ class ControlClient {
   template <class Request, class Response>
   [[nodiscard]] Response call(const Request& request,
                               grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
-    const auto until = std::chrono::system_clock::now() + options_.timeout;
+    const auto until = SteadyClock::now() + options_.timeout;
     Response response;
     grpc::Status status;
     do {
       if (!stub_) connect();
       grpc::ClientContext context;
-      context.set_deadline(until);
+      const CallDeadline deadline(context, until - SteadyClock::now());
       status = (stub_.get()->*method)(&context, request, &response);
+      if (deadline.ended(status)) status = {grpc::DEADLINE_EXCEEDED, "its time is over"};
     } while (leave_ending_provider(status, until));
     check(status);
     answered_ = true;
@@ -95,7 +95,7 @@ class ControlClient {
  private:
   void connect();
   /// Disconnects and returns true if the next provider can be called within the timeout.
-  bool leave_ending_provider(const grpc::Status& status, std::chrono::system_clock::time_point until);
+  bool leave_ending_provider(const grpc::Status& status, SteadyClock::time_point until);
   void check(const grpc::Status& status) const;
 
   ProviderOptions options_;

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <type_traits>
 
 #include "common/log/log.h"
+#include "common/net/timed_action.h"
 #include "common/net/unix_connection.h"
 #include "common/text/protobuf.h"
 #include "proto/provider_control.grpc.pb.h"
@@ -78,8 +80,11 @@ class JournalRead final : public Reactor {
     if (page_.calls_size() > 0 || cancelled_ || Journal::Clock::now() >= until_) {
       return Finish(grpc::Status::OK);
     }
+    const std::lock_guard lock(mutex_);
+    next_poll_.reset();
     alarm_ = std::make_unique<grpc::Alarm>();
-    alarm_->Set(std::chrono::system_clock::now() + poll_interval, [this](bool) { poll(); });
+    alarm_->Set(gpr_inf_future(GPR_CLOCK_MONOTONIC), [this](bool) { poll(); });
+    next_poll_.emplace(SteadyClock::now() + poll_interval, [this] { alarm_->Cancel(); });
   }
 
   Journal& journal_;
@@ -87,7 +92,9 @@ class JournalRead final : public Reactor {
   const std::uint64_t after_;
   const Journal::Clock::time_point until_;
   std::atomic<bool> cancelled_ = false;
-  std::unique_ptr<grpc::Alarm> alarm_;
+  std::mutex mutex_;                    ///< a poll may begin before the one that planned it has ended
+  std::unique_ptr<grpc::Alarm> alarm_;  ///< has no time: next_poll_ cancels it
+  std::optional<TimedAction> next_poll_;
 };
 
 }  // namespace

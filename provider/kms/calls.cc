@@ -19,6 +19,7 @@
 
 #include "common/crypto/secret_bytes.h"
 #include "common/log/log.h"
+#include "common/net/timed_action.h"
 #include "provider/faults/effects.h"
 
 namespace kms::provider {
@@ -286,7 +287,8 @@ class CallQueue::UnaryCall final : public Call {
     fail(grpc::StatusCode::INTERNAL, message);
   }
 
-  /// Decides which faults apply to the call, and sets an alarm if one delays it.
+  /// Decides which faults apply to the call. A delayed call waits for an alarm without a time: what ends the
+  /// delay cancels it.
   bool is_delayed() {
     decision_ = state().faults.decide(
         {Method::fault_method, Method::uid(request_), Method::key_id(state().keys, request_)});
@@ -297,15 +299,18 @@ class CallQueue::UnaryCall final : public Call {
     if (decision_.hang) record(Journal::hung);
     alarm_ = std::make_unique<grpc::Alarm>();
     stage_ = Stage::delayed;
-    return calls_.delay(*this, [this] { alarm_->Set(calls_.queue_.get(), end_of_delay(), this); });
+    return calls_.delay(*this, [this] {
+      alarm_->Set(calls_.queue_.get(), gpr_inf_future(GPR_CLOCK_MONOTONIC), this);
+      end_of_delay_.emplace(SteadyClock::now() + length_of_delay(), [this] { alarm_->Cancel(); });
+    });
   }
 
   /// A call that hangs ends after its client has given up: an answer in time would be no hang.
-  [[nodiscard]] std::chrono::system_clock::time_point end_of_delay() const {
+  [[nodiscard]] SteadyClock::duration length_of_delay() const {
     using namespace std::chrono_literals;
-    const auto now = std::chrono::system_clock::now();
-    if (!decision_.hang) return now + std::chrono::ceil<std::chrono::microseconds>(decision_.delay);
-    return std::min(context_.deadline(), now + 1h) + 1s;
+    if (!decision_.hang) return decision_.delay;
+    const auto now = std::chrono::system_clock::now();  // the clock of context_.deadline()
+    return std::min<SteadyClock::duration>(context_.deadline() - std::min(now, context_.deadline()), 1h) + 1s;
   }
 
   void answer() {
@@ -374,6 +379,7 @@ class CallQueue::UnaryCall final : public Call {
   Journal::Clock::time_point came_;
   FaultDecision decision_;
   std::unique_ptr<grpc::Alarm> alarm_;
+  std::optional<TimedAction> end_of_delay_;
 };
 
 /// A call of a method that the service does not have, such as those of KMS v1. It deletes itself.

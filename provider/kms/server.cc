@@ -5,13 +5,17 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <thread>
 #include <utility>
 
 #include "common/log/log.h"
+#include "common/net/timed_action.h"
 #include "common/net/unix_connection.h"
 
 namespace kms::provider {
 namespace {
+
+constexpr auto poll_interval = std::chrono::milliseconds(1);
 
 bool is_abstract(int unix_socket) {
   sockaddr_un address{};
@@ -71,14 +75,14 @@ void Server::accept_on(ListeningSocket& socket, const SocketAccess& access) {
 
 int Server::drain(Duration grace) {
   if (!server_) return 0;
-  const auto deadline = std::chrono::system_clock::now() + grace;
+  const auto deadline = SteadyClock::now() + grace;
   stop_accepting();
   drainer_.drain(grace, [this] { return calls_.busy(); });
   calls_.close();
   // A client that is still connected has no call, or had its grace. Only calls that came this instant are
-  // waited for.
-  const auto now = std::chrono::system_clock::now();
-  server_->Shutdown(calls_.busy() ? std::max(deadline, now) : now);
+  // waited for, here: gRPC's own wait depends on the wall clock.
+  while (calls_.busy() && SteadyClock::now() < deadline) std::this_thread::sleep_for(poll_interval);
+  server_->Shutdown(std::chrono::system_clock::now());
   const int cut_off = calls_.finish();
   server_.reset();
   return cut_off;

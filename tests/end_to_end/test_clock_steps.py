@@ -2,11 +2,15 @@
 
 import os
 import signal
+import subprocess
 import time
 
+import grpc
 import pytest
 
+from proto import kms_v2_pb2 as v2
 from support.clock import ShiftedClock, can_preload
+from support.processes import Program, binary, run_provider, stop_threads
 from support.supervised import Supervised
 
 HOUR = 3600
@@ -28,3 +32,85 @@ def test_a_hung_plugin_is_replaced_in_time_whatever_the_wall_clock_does(director
         supervised.program.wait_for_line("the plugin ended pid=%d" % pid)
         assert time.monotonic() - begun < 5
         assert supervised.healthy()["pid"] != pid
+
+
+@pytest.fixture
+def clock(directory):
+    return ShiftedClock(directory)
+
+
+@pytest.fixture
+def provider(start_provider, endpoint, clock):
+    """A provider whose wall clock the test sets."""
+    return start_provider(endpoint, "--drain-grace=1s", env=clock.env)
+
+
+def added(endpoint, *fault):
+    done = run_provider("fault", "add", *fault, "--socket", endpoint)
+    assert done.returncode == 0, done.stderr
+
+
+def seconds_of(work):
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+def test_an_injected_latency_lasts_as_long_whatever_the_wall_clock_does(provider, endpoint, clock, client, step):
+    added(endpoint, "latency", "--latency", "1s", "--method", "encrypt")
+
+    def encrypt():
+        slow = client.stub.Encrypt.future(v2.EncryptRequest(plaintext=b"secret", uid="u"), timeout=30)
+        time.sleep(0.2)
+        clock.set(step)
+        slow.result()
+
+    assert 1 <= seconds_of(encrypt) < 4
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+def test_a_provider_ends_in_time_with_a_call_in_flight(provider, endpoint, clock, client, step):
+    added(endpoint, "network-partition", "--method", "encrypt")
+    hung = client.stub.Encrypt.future(v2.EncryptRequest(plaintext=b"secret", uid="u"), timeout=30)
+    time.sleep(0.2)
+
+    def stop():
+        provider.send(signal.SIGTERM)
+        time.sleep(0.2)
+        clock.set(step)
+        provider.wait()
+
+    assert seconds_of(stop) < 4
+    assert hung.code() == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("command", [["status"], ["fault", "list"], ["journal"]])
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+def test_a_command_gives_up_in_time_on_a_provider_that_does_not_answer(provider, endpoint, clock, command, step):
+    stop_threads(provider.pid)
+    with Program(binary("mock-kms-provider"), *command, "--socket", endpoint, "--timeout=1s", env=clock.env) as waiting:
+
+        def give_up():
+            time.sleep(0.4)
+            clock.set(step)
+            assert waiting.wait() == 3
+
+        assert seconds_of(give_up) < 4
+
+
+@pytest.mark.parametrize("step", [-HOUR, HOUR])
+def test_a_journal_that_is_followed_goes_on(provider, endpoint, clock, client, step):
+    follow = subprocess.Popen([binary("mock-kms-provider"), "journal", "--follow", "--socket", endpoint], stdout=subprocess.PIPE, text=True)
+    try:
+        client.encrypt(b"secret", uid="before")
+        assert any("before" in line for line in iter(follow.stdout.readline, ""))
+        clock.set(step)
+        client.encrypt(b"secret", uid="after")
+        begun = time.monotonic()
+        assert any("after" in line for line in iter(follow.stdout.readline, ""))
+        assert time.monotonic() - begun < 4
+    finally:
+        follow.kill()
+        follow.wait()
+        follow.stdout.close()
