@@ -57,7 +57,7 @@ def test_load_fails_where_no_call_succeeds(directory):
 
 @pytest.mark.parametrize("clients, seconds", [(200, 20)])
 def test_no_promise_is_broken_while_many_clients_call_and_the_key_rotates(provider, endpoint, clients, seconds):
-    (seen,) = lines_of("bench-soak", "--socket", endpoint, "--clients", str(clients), "--rotate-every", "100ms",
+    (seen,) = lines_of("bench-consistency", "--socket", endpoint, "--clients", str(clients), "--rotate-every", "100ms",
                        "--window", f"{seconds}s", "--server-pid", str(provider.pid))
     assert seen["calls"] > clients and seen["rotations"] > seconds
     assert (seen["disagreements"], seen["wrong_plaintexts"], seen["failed"]) == (0, 0, 0)
@@ -67,11 +67,11 @@ def test_no_promise_is_broken_while_many_clients_call_and_the_key_rotates(provid
 
 def test_a_broken_promise_would_be_seen(provider, endpoint):
     subprocess.run([binary("mock-kms-provider"), "fault", "add", "key-id-disagrees", "--socket", endpoint], check=True)
-    (seen,) = lines_of("bench-soak", "--socket", endpoint, "--clients", "4", "--rotate-every", "1h", "--window", "500ms", code=1)
+    (seen,) = lines_of("bench-consistency", "--socket", endpoint, "--clients", "4", "--rotate-every", "1h", "--window", "500ms", code=1)
     assert seen["disagreements"] > 0
     subprocess.run([binary("mock-kms-provider"), "fault", "clear", "--socket", endpoint], check=True)
     subprocess.run([binary("mock-kms-provider"), "fault", "add", "plaintext-wrong", "--socket", endpoint], check=True)
-    (seen,) = lines_of("bench-soak", "--socket", endpoint, "--clients", "4", "--window", "500ms", code=1)
+    (seen,) = lines_of("bench-consistency", "--socket", endpoint, "--clients", "4", "--window", "500ms", code=1)
     assert seen["wrong_plaintexts"] > 0
 
 
@@ -108,7 +108,7 @@ def test_echo_server_takes_the_same_load(endpoint):
 
 
 def test_bench_run_tries_parts_and_prints_their_tables():
-    done = subprocess.run([BENCH / "run", "--quick", "--bin", pathlib.Path(binary("bench-load")).parent, "load", "soak", "footprint"],
+    done = subprocess.run([BENCH / "run", "--quick", "--bin", pathlib.Path(binary("bench-load")).parent, "load", "consistency", "footprint"],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "| plain gRPC C++ |" in done.stdout and "| supervisor |" in done.stdout

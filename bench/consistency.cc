@@ -1,4 +1,4 @@
-// bench-soak: many clients call a provider while another thread rotates its key, and check each answer
+// bench-consistency: many clients call a provider while another thread rotates its key, and check each answer
 // against the contract (rules 14, 27 and 29). Prints the counts as JSON; exit code 1 if a rule was broken.
 //
 // One thread with one completion queue makes the calls. Each client has its own connection and one call at a
@@ -66,7 +66,7 @@ class Client {
       encrypting_->Finish(&sealed_, &status_, this);
     } else if (step_ == 3) {
       v2::DecryptRequest request;
-      request.set_uid("soak");
+      request.set_uid("consistency");
       request.set_ciphertext(sealed_.ciphertext());
       request.set_key_id(sealed_.key_id());
       *request.mutable_annotations() = sealed_.annotations();
@@ -155,9 +155,9 @@ long own_memory_kib(int pid) {
   return 0;
 }
 
-class Soak {
+class Consistency {
  public:
-  explicit Soak(const Options& options)
+  explicit Consistency(const Options& options)
       : options_(options), endpoint_(kms::bench::endpoint_of(options.socket)) {
     for (unsigned i = 0; i < options.clients; ++i) {
       clients_.push_back(std::make_unique<Client>(endpoint_, queue_));
@@ -224,8 +224,8 @@ class Soak {
 }  // namespace
 
 int main(int argc, char** argv) {
-  kms::CommandLine line("bench-soak", "Call a provider with many clients while its key is rotated",
-                        "BENCH_SOAK_");
+  kms::CommandLine line("bench-consistency", "Call a provider with many clients while its key is rotated",
+                        "BENCH_CONSISTENCY_");
   Options options;
   auto& app = line.app();
   app.add_option("--socket", options.socket, "The provider's; its control socket is beside it")->required();
@@ -236,9 +236,9 @@ int main(int argc, char** argv) {
   app.add_option("--server-pid", options.server_pid, "Process whose memory is looked at");
   if (const auto code = line.parse(argc, argv)) return *code;
   try {
-    return Soak(options).run();
+    return Consistency(options).run();
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench-soak: %s\n", error.what());
+    std::fprintf(stderr, "bench-consistency: %s\n", error.what());
     return kms::exit_code::failed;
   }
 }
