@@ -57,7 +57,8 @@ class Timer {
 
   std::mutex mutex_;  ///< guards all below
   std::condition_variable changed_;
-  std::map<std::pair<SteadyClock::time_point, std::uint64_t>, std::function<void()>> actions_;  ///< soonest first
+  std::map<std::pair<SteadyClock::time_point, std::uint64_t>, std::function<void()>>
+      actions_;  ///< soonest first
   std::uint64_t last_number_ = 0;
   bool stopping_ = false;
   std::thread thread_;
