@@ -1,12 +1,19 @@
 #include "common/process/startup.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <latch>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "common/error.h"
 
 namespace kms::process {
 namespace {
@@ -42,6 +49,14 @@ void raise_open_files() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// glibc reserves 64 MiB of addresses for the heap of each thread, which leaves no room for the threads'
+/// stacks.
+void share_the_heap_in_a_small_address_space() {
+  constexpr rlim_t small = rlim_t{4} << 30U;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < small) ::mallopt(M_ARENA_MAX, 1);
+}
+
 }  // namespace
 
 /// 101 is the first priority that the compiler does not reserve.
@@ -50,6 +65,23 @@ void raise_open_files() {
   reset_signals();
   repair_umask();
   raise_open_files();
+  share_the_heap_in_a_small_address_space();
+}
+
+void require_threads() {
+  constexpr std::size_t wanted = 14;  // as many as a supervisor or a provider has, or a few more
+  std::latch all_started(1);
+  std::vector<std::jthread> threads;
+  const auto release = [&] { all_started.count_down(); };
+  try {
+    while (threads.size() < wanted) threads.emplace_back([&] { all_started.wait(); });
+  } catch (const std::exception& error) {
+    release();
+    throw Error(
+        "cannot start " + std::to_string(wanted) + " threads: " + error.what(),
+        "raise the limits of address space and processes (ulimit -v, ulimit -u, pids.max of the cgroup)");
+  }
+  release();
 }
 
 }  // namespace kms::process

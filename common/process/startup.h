@@ -1,4 +1,4 @@
-// Puts a program into a known state, whatever its parent left behind.
+// Puts a program into a known state, whatever its parent left behind, and checks what it cannot change.
 #pragma once
 
 namespace kms::process {
@@ -10,7 +10,12 @@ namespace kms::process {
 /// number and receive the lines for stderr. It unblocks all signals and restores the default action of
 /// ignored ones: an ignored SIGCHLD hides how children end. SIGHUP, SIGINT and SIGQUIT stay ignored, for
 /// nohup(1) and background jobs. It removes the owner's own bits from the umask. It raises a very small soft
-/// limit of open files, as far as the hard limit permits.
+/// limit of open files, as far as the hard limit permits. Where the address space is limited, all threads
+/// share one heap.
 void start_in_known_state();
+
+/// Throws Error unless the limits allow as many threads as a gRPC server needs. gRPC itself waits for ever
+/// for a thread that cannot start. Call it before gRPC is used.
+void require_threads();
 
 }  // namespace kms::process

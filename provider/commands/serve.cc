@@ -13,6 +13,7 @@
 #include "common/log/log.h"
 #include "common/net/http_server.h"
 #include "common/process/signals.h"
+#include "common/process/startup.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/commands.h"
 #include "provider/compat/vault.h"
@@ -229,6 +230,7 @@ void drain(Server& server, const process::SignalFd& stop, Duration grace) {
 
 /// Serves until SIGTERM or SIGINT and drains. `begun` is when the process started, for the log.
 int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begun) {
+  process::require_threads();
   std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that ends must not end the service
   const process::SignalFd stop{SIGTERM, SIGINT};
   const process::SignalFd hang_up{SIGHUP};

@@ -7,6 +7,7 @@
 
 #include "common/log/log.h"
 #include "common/net/unix_connection.h"
+#include "common/process/startup.h"
 #include "supervisor/commands/commands.h"
 #include "supervisor/daemon/supervisor.h"
 #include "supervisor/instance/socket.h"
@@ -128,6 +129,7 @@ Outcome<std::optional<TcpAddress>> metrics_address_of(const RunOptions& options)
 }
 
 int run_supervisor(SupervisorConfig config, const Endpoint& control) {
+  process::require_threads();
   const process::SignalFd signals = Supervisor::block_signals();
   auto listener = ControlServer::claim(control);
   if (!listener) throw listener.error();

@@ -324,6 +324,20 @@ def test_the_cause_goes_to_the_termination_log_and_everything_to_the_log_file(wo
     assert text.endswith(line + "\n")
 
 
+@pytest.mark.parametrize("noise", [
+    "for i in $(seq 40); do printf '%0300d: error: bad\\n' $i; done",
+    "for i in $(seq 400); do printf '\\033[31merror: \\377\\376 bad %s\\033[0m\\n' $i; done",
+    "head -c 100000 /dev/zero | tr '\\0' 'e' >&2"], ids=["long lines", "colours and no UTF-8", "one endless line"])
+def test_a_termination_message_is_short_and_clean_whatever_the_compiler_prints(workshop, noise):
+    workshop.source.commit(project(**{"provider/build.sh": f"{noise} >&2; exit 3\n"}))
+    message = workshop.directory / "termination-log"
+    message.write_text("")
+    line = workshop.failure("--termination-log", str(message))
+    kept = message.read_bytes()
+    assert 0 < len(kept) <= 4096 and b"\033" not in kept
+    assert line.startswith("builder: compile: ") and kept.decode().startswith("builder: compile: ")
+
+
 @pytest.mark.parametrize("option, content, words", [
     ("--password-file", None, "cannot read given: No such file or directory; check --password-file"),
     ("--password-file", "\n", "cannot use given: its first line is empty"),

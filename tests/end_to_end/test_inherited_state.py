@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from support.kms_client import KmsClient
-from support.processes import DEADLINE, binary
+from support.processes import DEADLINE, SANITIZED, Program, binary
 
 NAMES = "ALRM,CHLD,PIPE,TERM,USR1,USR2,XFSZ"
 
@@ -94,3 +94,21 @@ def test_the_builder_publishes_only_a_binary_that_works(directory, start):
                       f"--build-dir={directory}/b-{name}")
         assert build.wait(3 * DEADLINE) == (0 if code == 0 else 1)
         assert output.exists() == (code == 0)
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow memory is beyond any limit")
+@pytest.mark.parametrize("kibibytes", [30_000, 50_000, 70_000, 90_000, 110_000, 130_000, 150_000, 200_000])
+@pytest.mark.parametrize("supervised", [False, True], ids=["provider", "supervisor"])
+def test_a_small_address_space_is_refused_by_name_or_suffices(directory, kibibytes, supervised):
+    """gRPC waits for ever for a thread that cannot start, and then no signal ends the program."""
+    plugin = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock"]
+    command = [binary("supervisor"), f"--control-socket=unix://{directory}/c.sock", "run", f"--socket=unix://{directory}/kms.sock", "--", *plugin]
+    with Program(*shell(f"ulimit -v {kibibytes}"), *(command if supervised else plugin)) as program:
+        try:
+            program.wait_for_line("supervising" if supervised else ": started")
+        except AssertionError:
+            assert program.wait() == 1
+            assert "raise the limits" in program.stderr[-1] and "ulimit -v" in program.stderr[-1]
+            assert kibibytes < 200_000
+        else:
+            assert program.stop() == 0

@@ -17,7 +17,7 @@ import pytest
 
 from support.kms_client import KmsClient
 from proto import kms_v2_pb2 as v2
-from support.processes import DEADLINE, SANITIZED, Program, binary, run_provider, wait_for_exit
+from support.processes import DEADLINE, Program, binary, run_provider, wait_for_exit
 from support.supervised import PLUGIN_WITH_ERRORS, PYTHON, Supervised, alive, script
 
 def decrypt_on_a_new_connection(endpoint, sealed):
@@ -525,18 +525,6 @@ def test_a_plugin_that_becomes_a_daemon_is_told_to_stay_in_the_foreground(direct
         assert "must stay in the foreground" in supervised.program.wait_for_line("the plugin ended")
         with contextlib.suppress(ProcessLookupError):
             os.kill(daemon, signal.SIGKILL)
-
-
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer needs more address space")
-@pytest.mark.parametrize("kibibytes", [80_000, 100_000, 140_000, 200_000, 260_000])
-def test_a_supervisor_with_a_small_address_space_ends_at_TERM(directory, kibibytes):
-    command = [binary("supervisor"), f"--control-socket=unix://{directory}/c.sock", "run", f"--socket=unix://{directory}/kms.sock",
-               "--stop-grace=1s", "--", *provider_command(directory).split()]
-    with Program("sh", "-c", f'ulimit -v {kibibytes}; exec "$@"', "sh", *command) as program:
-        try:
-            program.wait(1)  # where it does not even start
-        except subprocess.TimeoutExpired:
-            program.stop()
 
 
 def test_the_plugin_inherits_no_descriptor_and_no_blocked_signal(directory):
