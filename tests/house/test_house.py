@@ -46,6 +46,7 @@ SHORT_FILES = {  # each with its reason
     "common/log/termination_message.h": "the builder's and the supervisor's termination message",
     "common/net/grpc_status.cc": "texts of gRPC statuses for all clients",
     "common/net/grpc_status.h": "texts of gRPC statuses for all clients",
+    "common/net/timed_action.h": INTERFACE,
     "common/process/startup.h": INTERFACE,
     "common/process/exit_status.cc": "text of an exit status for supervisor and builder",
     "common/process/identity.h": INTERFACE,
