@@ -76,7 +76,7 @@ class Supervisor(Keeper):
         return f"unix://{self.directory}/control.sock"
 
     def command(self):
-        # A life of a second counts as stable, so that each kill is a first one to its back-off: the others here forgive
+
         # as soon.
         return [self.programs.supervisor, "--control-socket", self.control, "run", "--socket", self.socket,
                 "--stable-after", "1s", *self.options, "--", *self.plugin()]

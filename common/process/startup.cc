@@ -18,6 +18,14 @@
 namespace kms::process {
 namespace {
 
+constexpr rlim_t small_address_space = rlim_t{4} << 30U;
+constexpr rlim_t few_processes = 4096;
+
+bool below(auto resource, rlim_t value) {
+  rlimit limit{};
+  return ::getrlimit(resource, &limit) == 0 && limit.rlim_cur < value;
+}
+
 void open_standard_streams() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", O_RDWR);  // takes the lowest free number: this one
@@ -52,9 +60,7 @@ void raise_open_files() {
 /// glibc reserves 64 MiB of addresses for the heap of each thread, which leaves no room for the threads'
 /// stacks.
 void share_the_heap_in_a_small_address_space() {
-  constexpr rlim_t small = rlim_t{4} << 30U;
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < small) ::mallopt(M_ARENA_MAX, 1);
+  if (below(RLIMIT_AS, small_address_space)) ::mallopt(M_ARENA_MAX, 1);
 }
 
 }  // namespace
@@ -69,6 +75,8 @@ void share_the_heap_in_a_small_address_space() {
 }
 
 void require_threads() {
+  // The trial costs milliseconds.
+  if (!below(RLIMIT_AS, small_address_space) && !below(RLIMIT_NPROC, few_processes)) return;
   constexpr std::size_t wanted = 14;  // as many as a supervisor or a provider has, or a few more
   std::latch all_started(1);
   std::vector<std::jthread> threads;
@@ -77,9 +85,8 @@ void require_threads() {
     while (threads.size() < wanted) threads.emplace_back([&] { all_started.wait(); });
   } catch (const std::exception& error) {
     release();
-    throw Error(
-        "cannot start " + std::to_string(wanted) + " threads: " + error.what(),
-        "raise the limits of address space and processes (ulimit -v, ulimit -u, pids.max of the cgroup)");
+    throw Error("cannot start " + std::to_string(wanted) + " threads: " + error.what(),
+                "raise the limits of address space and processes (ulimit -v, ulimit -u)");
   }
   release();
 }
