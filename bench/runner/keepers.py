@@ -76,10 +76,8 @@ class Supervisor(Keeper):
         return f"unix://{self.directory}/control.sock"
 
     def command(self):
-
-        # as soon.
         return [self.programs.supervisor, "--control-socket", self.control, "run", "--socket", self.socket,
-                "--stable-after", "1s", *self.options, "--", *self.plugin()]
+                *self.options, "--", *self.plugin()]
 
     def status(self):
         done = subprocess.run(
