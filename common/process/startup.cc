@@ -20,6 +20,7 @@ namespace {
 
 constexpr rlim_t small_address_space = rlim_t{4} << 30U;
 constexpr rlim_t few_processes = 4096;
+constexpr rlim_t min_open_files = 64;
 
 bool below(auto resource, rlim_t value) {
   rlimit limit{};
@@ -38,6 +39,7 @@ void reset_signals() {
     struct sigaction action {};
     if (::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) ::signal(signal, SIG_DFL);
   }
+  ::signal(SIGXFSZ, SIG_IGN);  // a file at its limit is an error of write(2), as a full disk is
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -74,7 +76,11 @@ void share_the_heap_in_a_small_address_space() {
   share_the_heap_in_a_small_address_space();
 }
 
-void require_threads() {
+void require_room() {
+  if (below(RLIMIT_NOFILE, min_open_files)) {
+    throw Error("cannot start with so few open files",
+                "raise the hard limit (ulimit -Hn) to " + std::to_string(min_open_files) + " or more");
+  }
   // The trial costs milliseconds.
   if (!below(RLIMIT_AS, small_address_space) && !below(RLIMIT_NPROC, few_processes)) return;
   constexpr std::size_t wanted = 14;  // as many as a supervisor or a provider has, or a few more

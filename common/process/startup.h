@@ -9,13 +9,14 @@ namespace kms::process {
 /// It opens /dev/null in place of a closed descriptor 0, 1 or 2: otherwise the next socket would take the
 /// number and receive the lines for stderr. It unblocks all signals and restores the default action of
 /// ignored ones: an ignored SIGCHLD hides how children end. SIGHUP, SIGINT and SIGQUIT stay ignored, for
-/// nohup(1) and background jobs. It removes the owner's own bits from the umask. It raises a very small soft
-/// limit of open files, as far as the hard limit permits. Where the address space is limited, all threads
-/// share one heap.
+/// nohup(1) and background jobs. SIGXFSZ is ignored, so that a full log file is an error of write(2). It
+/// removes the owner's own bits from the umask. It raises a very small soft limit of open files, as far as
+/// the hard limit permits. Where the address space is limited, all threads share one heap.
 void start_in_known_state();
 
-/// Throws Error unless the limits allow as many threads as a gRPC server needs. gRPC itself waits for ever
-/// for a thread that cannot start. Call it before gRPC is used.
-void require_threads();
+/// Throws Error unless the limits allow as many threads and open files as a gRPC server needs. gRPC itself
+/// waits for ever for a thread that cannot start, and aborts without a descriptor. Call it before gRPC is
+/// used.
+void require_room();
 
 }  // namespace kms::process

@@ -230,7 +230,7 @@ void drain(Server& server, const process::SignalFd& stop, Duration grace) {
 
 /// Serves until SIGTERM or SIGINT and drains. `begun` is when the process started, for the log.
 int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begun) {
-  process::require_threads();
+  process::require_room();
   std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that ends must not end the service
   const process::SignalFd stop{SIGTERM, SIGINT};
   const process::SignalFd hang_up{SIGHUP};

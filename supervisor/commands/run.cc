@@ -129,7 +129,7 @@ Outcome<std::optional<TcpAddress>> metrics_address_of(const RunOptions& options)
 }
 
 int run_supervisor(SupervisorConfig config, const Endpoint& control) {
-  process::require_threads();
+  process::require_room();
   const process::SignalFd signals = Supervisor::block_signals();
   auto listener = ControlServer::claim(control);
   if (!listener) throw listener.error();

@@ -96,6 +96,25 @@ def test_the_builder_publishes_only_a_binary_that_works(directory, start):
         assert output.exists() == (code == 0)
 
 
+def test_few_open_files_are_refused_by_name(directory):
+    with Program(*shell("ulimit -n 16"), binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock") as program:
+        assert program.wait() == 1
+        assert "raise the hard limit (ulimit -Hn) to 64 or more" in program.stderr[-1]
+
+
+def test_a_log_that_has_reached_its_size_limit_ends_nothing(directory):
+    endpoint = f"unix://{directory}/kms.sock"
+    with open(directory / "log", "w") as log:
+        process = subprocess.Popen([*shell("ulimit -f 0"), binary("mock-kms-provider"), f"--listen-addr={endpoint}"], stdout=log, stderr=log)
+    with KmsClient(endpoint, timeout=DEADLINE) as client:
+        assert client.decrypt(client.encrypt(b"secret")) == b"secret"
+    process.terminate()
+    assert process.wait(DEADLINE) == 0
+    with open(directory / "help", "w") as output:
+        full = subprocess.run([*shell("ulimit -f 0"), binary("mock-kms-provider"), "--help"], stdout=output, stderr=subprocess.PIPE, text=True)
+    assert full.returncode == 1 and "File too large" in full.stderr
+
+
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow memory is beyond any limit")
 @pytest.mark.parametrize("kibibytes", [30_000, 50_000, 70_000, 90_000, 110_000, 130_000, 150_000, 200_000])
 @pytest.mark.parametrize("supervised", [False, True], ids=["provider", "supervisor"])
