@@ -93,32 +93,48 @@ def test_build_leaves_two_programs_and_not_the_provider(checkout):
     assert {"builder", "supervisor"} <= programs and "mock-kms-provider" not in programs
 
 
-def test_run_in_the_background_ends_healthy_with_three_lines_that_work(checkout, directory):
+def pasted(result, command, clone, **popen):
+    """Runs `command` in a shell into which the last line of `scripts/run` was pasted."""
+    (exports,) = result.stdout.splitlines()
+    return subprocess.run(["bash", "-c", f"{exports}\n{command}"], cwd=clone, capture_output=True, text=True, timeout=60, **popen)
+
+
+def test_run_in_the_background_ends_with_a_line_to_paste_and_few_lines_in_all(checkout, directory):
     elsewhere = {"HOME": directory / "home", "TMPDIR": directory / "tmp"}
     for place in elsewhere.values():
         place.mkdir()
     result = run(checkout, "scripts/run", "--background", cwd=checkout, env={**os.environ, **elsewhere})
     assert result.returncode == 0, result.stderr
-    assert "healthy, serving since" in result.stdout
-    lines = dict(re.findall(r"^  (status|encrypt|stop) +(.*)$", result.stdout, re.M))
-    status = subprocess.run(lines["status"], shell=True, cwd=checkout, capture_output=True, text=True)
+    assert "healthy, serving since" in result.stderr and "compiling mock-kms-provider" in result.stderr
+    assert len((result.stderr + result.stdout).splitlines()) <= 12, result.stderr
+    assert "phase=compile" in (checkout / "build/build.log").read_text()
+    assert (checkout / "build/run/env").read_text() == result.stdout
+    status = pasted(result, "supervisor status", "/")
     assert status.returncode == 0 and status.stdout.startswith("healthy")
-    sealed = subprocess.run(lines["encrypt"], shell=True, cwd=checkout, capture_output=True, text=True)
+    sealed = pasted(result, "echo -n secret | mock-kms-provider encrypt", "/")
     assert sealed.returncode == 0 and json.loads(sealed.stdout)["keyId"].startswith("default/v1/")
-    decrypt = lines["encrypt"].split("|")[1].replace("encrypt", "decrypt")
-    opened = subprocess.run(decrypt, shell=True, cwd=checkout, input=sealed.stdout, capture_output=True, text=True)
-    assert opened.stdout == "secret"
+    assert pasted(result, "mock-kms-provider decrypt", "/", input=sealed.stdout).stdout == "secret"
 
     again = run(checkout, "scripts/run", "--background")
-    assert again.returncode == 1 and "already running as pid" in again.stderr
+    assert again.returncode == 1 and "already running as pid" in again.stderr and f". {checkout}/build/run/env" in again.stderr
 
-    stop = subprocess.run(lines["stop"], shell=True, cwd=checkout, capture_output=True, text=True)
+    stop = subprocess.run(re.search(r"to stop it: (.*)$", result.stderr, re.M)[1], shell=True, cwd="/", capture_output=True, text=True)
     assert stop.returncode == 0, stop.stderr
     assert processes_of(checkout) == []
     assert not [name for name in os.listdir(checkout / "build/run") if ".sock" in name]
     assert run(checkout, "scripts/run", "--stop").returncode == 3
     assert untracked_outside_build(checkout) == []
     assert [list(place.iterdir()) for place in elsewhere.values()] == [[], []]
+
+
+def test_a_rotation_survives_a_second_run(quick, directory):
+    clone, env = quick
+    first = run(clone, "scripts/run", "--background", "--dir", directory / "state", env=env)
+    assert pasted(first, "mock-kms-provider rotate --to 7 && supervisor restart", clone).returncode == 0
+    assert run(clone, "scripts/run", "--stop", "--dir", directory / "state", env=env).returncode == 0
+    second = run(clone, "scripts/run", "--background", "--dir", directory / "state", env=env)
+    assert "key_id default/v7/" in second.stderr
+    assert run(clone, "scripts/run", "--stop", "--dir", directory / "state", env=env).returncode == 0
 
 
 def test_the_provider_in_use_is_the_commit_that_was_fetched(checkout):
@@ -142,7 +158,8 @@ def test_another_build_of_the_provider_elsewhere_is_the_same_bit_for_bit(checkou
 def test_the_second_run_compiles_nothing(checkout):
     result = run(checkout, "scripts/run", "--background")
     assert result.returncode == 0, result.stderr
-    assert "up to date" in result.stderr and "phase=compile" not in result.stderr
+    assert "build/bin/mock-kms-provider is up to date" in result.stderr
+    assert "building" not in result.stderr and "compil" not in result.stderr, result.stderr
     assert run(checkout, "scripts/run", "--stop").returncode == 0
 
 
@@ -162,7 +179,7 @@ def test_a_foreground_run_ends_with_its_signal_and_leaves_nothing(checkout, numb
     assert processes_of(checkout) == []
     assert not os.path.exists(f"{directory}/kms.sock") and not os.path.exists(directory / "state/supervisor.sock")
     assert (directory / "state/supervisor.log").exists()
-    assert "build/run" not in text
+    assert "export PATH=" in text and "build/run" not in text
 
 
 def default_signals():
@@ -281,7 +298,7 @@ def test_a_foreground_run_ends_with_its_supervisor(quick, directory, way, code, 
     with open(output, "w") as stdout, Program(clone / "scripts/run", "--dir", directory / "state", env=env, stdout=stdout) as program:
         with KmsClient(f"unix://{directory}/state/kms.sock", timeout=60.0) as client:
             assert client.status().healthz == "ok"
-        while "  stop " not in output.read_text():
+        while "export PATH=" not in output.read_text():
             time.sleep(0.02)
         if way == "stop":
             assert run(clone, "scripts/run", "--stop", "--dir", directory / "state", env=env).returncode == 0
@@ -308,10 +325,10 @@ def test_the_printed_lines_work_from_any_directory_and_with_blanks(quick, direct
     clone, env = quick
     result = run(clone, "scripts/run", "--background", "--dir", directory / "a state", env=env)
     assert result.returncode == 0, result.stderr
-    lines = dict(re.findall(r"^  (status|encrypt|stop) +(.*)$", result.stdout, re.M))
-    for name in ("status", "encrypt", "stop"):
-        pasted = subprocess.run(lines[name], shell=True, cwd="/", env=env, capture_output=True, text=True)
-        assert pasted.returncode == 0, pasted.stderr
+    stop = re.search(r"to stop it: (.*)$", result.stderr, re.M)[1]
+    for command in ("supervisor status", "echo -n secret | mock-kms-provider encrypt", stop):
+        done = pasted(result, command, "/", env=env)
+        assert done.returncode == 0, done.stderr
 
 
 def test_of_two_runs_at_once_one_is_refused_and_the_other_is_unharmed(quick, directory):
