@@ -87,6 +87,10 @@ def answer_of_program(text="", code=0, error=""):
 
 def run_in_pod(pod, command):
     node = node_of(pod)
+    if command[0] == "env":  # in a sidecar of an API server, whose socket has its number
+        container = words[words.index("-c") + 1]
+        assert command[1] == f"MOCK_KMS_SOCKET=unix:///var/run/kmsplugin/kms-{container[-1]}.sock", command
+        node, command = "master-" + pod.rpartition("master-")[2], command[2:]
     if GONE or node not in NODES:
         not_found(f'pods "{pod}"')
     if NODES[node].get("build_fails"):
@@ -137,6 +141,14 @@ def resources():
             answer(" ".join(name for name, facts in NODES.items() if facts.get("roles") == ["master"]))
         label = selector.rpartition("/")[2]
         answer("".join(f"{name}\n" for name, facts in NODES.items() if label in facts.get("roles", ["control-plane", "master"])))
+    if has("get", "pods", "-l", "apiserver=true"):
+        pods = SCENARIO.get("sidecars", {}).get(words[words.index("-n") + 1], {})
+        answer("".join(f"{pod}//{' '.join(names)} \n" for pod, names in pods.items()) + "going/2026-01-01T00:00:00Z/vault-kms-plugin-1 \n")
+    if has("get", "secret"):
+        owner = SCENARIO.get("approle_owner")
+        if owner is None and not times("apply -f -"):
+            not_found('secrets "mock-kms-approle"')
+        answer(f"mock-kms-approle:{owner if owner is not None else 'mock-kms-plugin'}")
     if has("get", "pods", "-l"):
         made = [] if GONE else [name for name, facts in NODES.items() if times("get pods -l") >= facts.get("pod_after", 0)]
         going = "".join(f"mock-kms-plugin-old {name} Running 2026-01-01T00:00:00Z\n" for name in made if NODES[name].get("old_pod"))
@@ -183,7 +195,7 @@ def changes():
         answer("applied\n", SCENARIO.get("apply_code", 0))
     if has("patch", "apiserver", "cluster"):
         # Its rule: kms where the type is KMS (and, by feature gate, asks for it), and nowhere else.
-        if SCENARIO.get("patch_code") or SCENARIO.get("kms_config") and '"KMS"' not in line and '"kms":null' not in line:
+        if SCENARIO.get("patch_code") or "--type=json" not in words and SCENARIO.get("kms_config") and '"KMS"' not in line and '"kms":null' not in line:
             answer(code=1, error='The APIServer "cluster" is invalid: spec.encryption: Invalid value: "object": '
                                  "kms config is required when encryption type is KMS, and forbidden otherwise")
         answer("apiserver.config.openshift.io/cluster patched\n")
@@ -235,7 +247,12 @@ if has("get", "--raw", "/apis"):
     answer(json.dumps({"kind": "APIGroupList", "groups": [{"name": name} for name in groups]}) + "\n") if not silent else answer(code=1, error="The connection to the server localhost:8080 was refused - did you specify the right host or port?")
 if has("exec") and "etcdctl" in words:
     etcd()
-if has("exec", "supervisor", "--"):
+if has("explain"):
+    fields = SCENARIO.get("vault_fields")
+    if fields is None:
+        answer(code=1, error='error: field "kms" does not exist')
+    answer("GROUP:      config.openshift.io\nKIND:       APIServer\nFIELD: vault <Object>\n\nFIELDS:\n" + "".join(f"  {name}\t<string> -required-\n    text\n" for name in fields))
+if has("exec", "env", "--") or has("exec", "supervisor", "--"):
     run_in_pod(words[words.index("-i") + 1], words[words.index("--") + 1:])
 if has("logs"):
     log_node = node_of(words[words.index("logs") + 1])

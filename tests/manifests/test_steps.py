@@ -47,6 +47,8 @@ class Job:
         if step == "deploy":
             images = {name: f"registry.test/{name.lower()}:1" for name in ("KMS_PLUGIN_BUILDER_IMAGE", "KMS_PLUGIN_RUNTIME_IMAGE")}
             environment = {**images, **environment}
+        if step == "configure":
+            environment = {"KMS_ENCRYPTION_PATCH": '{"spec":{"encryption":{"type":"KMS"}}}', **environment}
         self.calls_file.write_text("")
         return environment
 
@@ -444,6 +446,12 @@ def test_configure_patches_the_apiserver_of_openshift_and_waits_with_progress(jo
     assert job.called('patch apiserver cluster --type=merge -p {"spec":{"encryption":{"type":"KMS"}}}')
     assert "kubeapiserver: EncryptionInProgress: for kubeapiserver" in result.stdout
     assert job.junit("configure") == {"encryption of all resources": "passed"}
+
+
+def test_configure_has_no_patch_for_openshift_of_its_own(job):
+    result = job.run("configure", {**HEALTHY, "migration": ["EncryptionCompleted"]}, KMS_ENCRYPTION_PATCH="")
+    assert result.returncode == 2 and not job.called("patch")
+    assert "set KMS_MODE=operator and KMS_PLUGIN_SIDECAR_IMAGE, or KMS_ENCRYPTION_PATCH" in result.stderr
 
 
 def test_configure_gives_up_at_its_deadline_and_says_how_far_it_came(job):

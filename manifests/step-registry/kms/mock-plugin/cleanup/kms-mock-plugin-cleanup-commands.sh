@@ -9,6 +9,7 @@ set -euo pipefail
 
 step=kms-mock-plugin-cleanup
 # Defaults of variables that the job did not set.
+KMS_MODE=${KMS_MODE-daemonset}
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_RESOURCES=${KMS_RESOURCES-secrets}
 KMS_DECRYPT_FIRST=${KMS_DECRYPT_FIRST-false}
@@ -302,6 +303,99 @@ encrypt_calls() { # encrypt_calls TABLE
     awk -v pod="${pod}" '$1 == "Encrypt" { calls += $3 } END { print pod, calls + 0 }' <<<"${counts}"
   done <<<"$1"
 }
+# KMS_MODE=operator: OpenShift's operators take the plugin's image from apiserver/cluster and add it to each API server as a sidecar.
+
+must_match KMS_MODE 'daemonset|operator' 'daemonset or operator'
+
+previous_encryption() { echo "${SHARED_DIR}/kms-previous-encryption.json"; } # the file
+sidecar_namespaces() { printf '%s\n' openshift-kube-apiserver openshift-apiserver openshift-oauth-apiserver; }
+operator_mode() { [ "${KMS_MODE}" = operator ]; }
+
+need_openshift() {
+  is_openshift || stop 2 "KMS_MODE=operator needs OpenShift, whose operators run the plugin; use KMS_MODE=daemonset here"
+}
+
+# The sidecars of one namespace's API servers, as "NAMESPACE/POD/CONTAINER" lines, and NAMESPACE/POD/ for a pod without one. The
+# operators call them vault-kms-plugin-N; N is the number in kms-N.sock.
+sidecars_in() { # sidecars_in NAMESPACE
+  kube -n "$1" get pods -l apiserver=true \
+    -o 'jsonpath={range .items[*]}{.metadata.name}/{.metadata.deletionTimestamp}/{range .spec.initContainers[*]}{.name} {end}{"\n"}{end}' |
+    awk -F/ -v namespace="$1" 'NF < 3 || $2 != "" { next } {
+      found = 0
+      count = split($3, names, " ")
+      for (i = 1; i <= count; ++i) if (names[i] ~ /^vault-kms-plugin-/) { found = 1; print namespace "/" $1 "/" names[i] }
+      if (!found) print namespace "/" $1 "/"
+    }'
+}
+
+in_sidecar() { # in_sidecar NAMESPACE/POD/CONTAINER COMMAND...: passes the input on
+  local namespace pod container
+  IFS=/ read -r namespace pod container <<<"$1"
+  shift
+  call timeout 60 "${client}" -n "${namespace}" exec -i "${pod}" -c "${container}" -- \
+    env "MOCK_KMS_SOCKET=unix:///var/run/kmsplugin/kms-${container##*-}.sock" "$@"
+}
+
+set_encryption() { # set_encryption JSON: replaces spec.encryption of apiserver/cluster as a whole
+  kube patch apiserver cluster --type=json -p "[{\"op\":\"add\",\"path\":\"/spec/encryption\",\"value\":$1}]"
+}
+# Puts back what was there before the configure step, in the operators' way.
+
+collect_sidecars() {
+  local namespace sidecar directory
+  deadline=$((SECONDS + 60))
+  for namespace in $(sidecar_namespaces); do
+    for sidecar in $(sidecars_in "${namespace}" 2>/dev/null || true); do
+      [ "${sidecar##*/}" != '' ] || continue
+      directory=${evidence}/${sidecar}
+      keep "${directory}/status.json" in_sidecar "${sidecar}" supervisor status -o json
+      keep "${directory}/events.json" in_sidecar "${sidecar}" supervisor events -o json
+      keep "${directory}/journal.json" in_sidecar "${sidecar}" mock-kms-provider journal -o json
+      keep "${directory}/counts.txt" in_sidecar "${sidecar}" mock-kms-provider journal --counts
+      keep "${directory}/provider-metrics.txt" in_sidecar "${sidecar}" mock-kms-provider metrics
+    done
+  done
+}
+
+# Waits until the operators report the end and etcd, if it can be read, has no value under KMS v2. An operator may still report the
+# end of an earlier migration, so both must hold.
+wait_until_restored() { # wait_until_restored REASONS
+  local until=$((SECONDS + migration_length))
+  while :; do
+    wait_for_operators "$1" || return 1
+    ! prove_nothing_is_stored "the operators report the end of the migration" || return 0
+    [ ${SECONDS} -lt "${until}" ] || return 1
+    pause
+  done
+}
+
+clean_up_operator() {
+  local before='{}' answer reasons='DecryptionCompleted|EncryptionDisabled'
+  collect_sidecars
+  if [ -s "$(previous_encryption)" ]; then before=$(<"$(previous_encryption)"); else
+    say "configure left no kms-previous-encryption.json in SHARED_DIR; encryption is turned off"
+  fi
+  case ${before} in '{}' | '{"type":"identity"}' | '{"type":""}') ;; *) reasons=EncryptionCompleted ;; esac
+  deadline=$((SECONDS + migration_length))
+  say "putting back spec.encryption of apiserver/cluster: ${before}"
+  answer=$(set_encryption "${before}" 2>&1) || {
+    failed "previous encryption" "apiserver/cluster refuses the patch: $(tail -n 1 <<<"${answer}")"
+    stop 1 "apiserver/cluster refuses the patch: $(tail -n 1 <<<"${answer}")"
+  }
+  if [ "${KMS_DECRYPT_FIRST}" != true ]; then
+    skipped "migration" "KMS_DECRYPT_FIRST is not true: the operators go on with it and need the image until its end"
+    say "the operators rewrite everything now, and need the image until they are done; the AppRole Secret stays in openshift-config"
+  elif wait_until_restored "${reasons}"; then
+    passed "migration"
+    kube -n openshift-config delete secrets -l app=mock-kms-plugin --ignore-not-found >/dev/null || failed "removal of the Secret" "it cannot be deleted"
+    rm -f "$(previous_encryption)"
+  else
+    failed "migration" "${progress}"
+    stop 1 "the migration back is not complete within ${KMS_MIGRATION_TIMEOUT}: ${progress}. The AppRole Secret stays in openshift-config"
+  fi
+  [ "${failures}" = 0 ] || stop 1 "not everything was removed; see above"
+  finish "done"
+}
 
 must_match KMS_DECRYPT_FIRST 'true|false' 'true or false'
 seconds_of KMS_CLEANUP_TIMEOUT
@@ -427,6 +521,11 @@ plugin_in_use() { # why the plugin may be in use, or nothing
 
 say "keeping the evidence in ${evidence}"
 mkdir -p "${evidence}"
+if operator_mode; then
+  need_openshift
+  clean_up_operator
+  exit 0
+fi
 collect
 
 if [ "${KMS_DECRYPT_FIRST}" = true ]; then

@@ -7,10 +7,18 @@ set -euo pipefail
 
 step=kms-mock-plugin-configure
 # Defaults of variables that the job did not set.
+KMS_MODE=${KMS_MODE-daemonset}
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
+KMS_PLUGIN_SIDECAR_IMAGE=${KMS_PLUGIN_SIDECAR_IMAGE-}
+KMS_VAULT_ADDRESS=${KMS_VAULT_ADDRESS-https://vault.mock-kms.test:8200}
+KMS_TRANSIT_MOUNT=${KMS_TRANSIT_MOUNT-transit}
+KMS_TRANSIT_KEY=${KMS_TRANSIT_KEY-mock-kms}
+KMS_VAULT_NAMESPACE=${KMS_VAULT_NAMESPACE-}
+KMS_VAULT_AUTH_NAMESPACE=${KMS_VAULT_AUTH_NAMESPACE-}
+KMS_APPROLE_SECRET=${KMS_APPROLE_SECRET-mock-kms-approle}
 KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
 KMS_RESOURCES=${KMS_RESOURCES-secrets}
-KMS_ENCRYPTION_PATCH=${KMS_ENCRYPTION_PATCH-'{"spec":{"encryption":{"type":"KMS"}}}'}
+KMS_ENCRYPTION_PATCH=${KMS_ENCRYPTION_PATCH-}
 KMS_MIGRATE=${KMS_MIGRATE-false}
 KMS_MIGRATION_TIMEOUT=${KMS_MIGRATION_TIMEOUT-60m}
 KMS_POLL_SECONDS=${KMS_POLL_SECONDS-5}
@@ -213,9 +221,115 @@ rewrite_resources() {
     say "rewritten: ${done_count} of ${count} namespaces"
   done
 }
+# KMS_MODE=operator: OpenShift's operators take the plugin's image from apiserver/cluster and add it to each API server as a sidecar.
+
+must_match KMS_MODE 'daemonset|operator' 'daemonset or operator'
+
+previous_encryption() { echo "${SHARED_DIR}/kms-previous-encryption.json"; } # the file
+sidecar_namespaces() { printf '%s\n' openshift-kube-apiserver openshift-apiserver openshift-oauth-apiserver; }
+operator_mode() { [ "${KMS_MODE}" = operator ]; }
+
+need_openshift() {
+  is_openshift || stop 2 "KMS_MODE=operator needs OpenShift, whose operators run the plugin; use KMS_MODE=daemonset here"
+}
+
+# The sidecars of one namespace's API servers, as "NAMESPACE/POD/CONTAINER" lines, and NAMESPACE/POD/ for a pod without one. The
+# operators call them vault-kms-plugin-N; N is the number in kms-N.sock.
+sidecars_in() { # sidecars_in NAMESPACE
+  kube -n "$1" get pods -l apiserver=true \
+    -o 'jsonpath={range .items[*]}{.metadata.name}/{.metadata.deletionTimestamp}/{range .spec.initContainers[*]}{.name} {end}{"\n"}{end}' |
+    awk -F/ -v namespace="$1" 'NF < 3 || $2 != "" { next } {
+      found = 0
+      count = split($3, names, " ")
+      for (i = 1; i <= count; ++i) if (names[i] ~ /^vault-kms-plugin-/) { found = 1; print namespace "/" $1 "/" names[i] }
+      if (!found) print namespace "/" $1 "/"
+    }'
+}
+
+in_sidecar() { # in_sidecar NAMESPACE/POD/CONTAINER COMMAND...: passes the input on
+  local namespace pod container
+  IFS=/ read -r namespace pod container <<<"$1"
+  shift
+  call timeout 60 "${client}" -n "${namespace}" exec -i "${pod}" -c "${container}" -- \
+    env "MOCK_KMS_SOCKET=unix:///var/run/kmsplugin/kms-${container##*-}.sock" "$@"
+}
+
+set_encryption() { # set_encryption JSON: replaces spec.encryption of apiserver/cluster as a whole
+  kube patch apiserver cluster --type=json -p "[{\"op\":\"add\",\"path\":\"/spec/encryption\",\"value\":$1}]"
+}
+# Turns encryption on in the operators' way.
+
+check_operator_variables() { # before anything is changed; the API has the same rules
+  local path='[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*'
+  must_match KMS_PLUGIN_SIDECAR_IMAGE '([A-Za-z0-9-]+\.)+[A-Za-z0-9-]+(:[0-9]{2,5})?(/[A-Za-z0-9_.-]+)+@sha256:[a-f0-9]{64}' \
+    "an image by digest; write it as registry.example/mock-kms-plugin-vault-stand-in@sha256:DIGEST, without a tag"
+  [ ${#KMS_PLUGIN_SIDECAR_IMAGE} -le 447 ] || stop 2 "KMS_PLUGIN_SIDECAR_IMAGE is longer than the 447 characters that the API allows"
+  must_match KMS_APPROLE_SECRET '[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?' 'the name of a Secret'
+  must_match KMS_VAULT_ADDRESS 'https://[A-Za-z0-9.-]+(:[0-9]{1,5})?' 'an https URL without a path; no Vault is contacted'
+  must_match KMS_TRANSIT_MOUNT "${path}" 'the mount of a transit engine'
+  must_match KMS_TRANSIT_KEY '[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?' 'the name of a transit key'
+  must_match KMS_VAULT_NAMESPACE "(${path})?" 'a namespace of Vault'
+  must_match KMS_VAULT_AUTH_NAMESPACE "(${path})?" 'a namespace of Vault'
+}
+
+# The JSON of spec.encryption for the fields that this cluster's API has.
+operator_encryption() {
+  local fields vault
+  fields=$(kube explain apiserver.spec.encryption.kms.vault --api-version=config.openshift.io/v1 | sed -nE 's/^ +([A-Za-z]+)[[:space:]]+<.*/\1/p') || fields=
+  grep -qx kmsPluginImage <<<"${fields}" ||
+    stop 1 "this cluster's API has no spec.encryption.kms.vault.kmsPluginImage; it needs a release and a feature gate (KMSEncryption) that have it, see 'oc explain apiserver.spec.encryption.kms'"
+  vault="\"kmsPluginImage\":\"${KMS_PLUGIN_SIDECAR_IMAGE}\",\"vaultAddress\":\"${KMS_VAULT_ADDRESS}\""
+  vault+=",\"authentication\":{\"type\":\"AppRole\",\"appRole\":{\"secret\":{\"name\":\"${KMS_APPROLE_SECRET}\"}}}"
+  if grep -qx vaultKeyPath <<<"${fields}"; then
+    vault+=",\"vaultKeyPath\":\"${KMS_TRANSIT_MOUNT}/keys/${KMS_TRANSIT_KEY}\""
+  else
+    vault+=",\"transitMount\":\"${KMS_TRANSIT_MOUNT}\",\"transitKey\":\"${KMS_TRANSIT_KEY}\""
+  fi
+  [ -z "${KMS_VAULT_NAMESPACE}" ] || vault+=",\"vaultNamespace\":\"${KMS_VAULT_NAMESPACE}\""
+  if [ -n "${KMS_VAULT_AUTH_NAMESPACE}" ]; then
+    grep -qx vaultAuthNamespace <<<"${fields}" || stop 1 "this cluster's API has no vaultAuthNamespace; leave KMS_VAULT_AUTH_NAMESPACE empty"
+    vault+=",\"vaultAuthNamespace\":\"${KMS_VAULT_AUTH_NAMESPACE}\""
+  fi
+  echo "{\"type\":\"KMS\",\"kms\":{\"type\":\"Vault\",\"vault\":{${vault}}}}"
+}
+
+# The plugin reads that the secret-id is there, and nothing of it.
+make_approle_secret() {
+  local owner
+  if owner=$(kube -n openshift-config get secret "${KMS_APPROLE_SECRET}" -o 'jsonpath={.metadata.name}:{.metadata.labels.app}' 2>/dev/null); then
+    [ "${owner#*:}" = mock-kms-plugin ] || stop 1 "there is a Secret ${KMS_APPROLE_SECRET} in openshift-config that is not of this step; choose another KMS_APPROLE_SECRET"
+    return 0
+  fi
+  kube_input apply -f - <<SECRET || stop 1 "the Secret ${KMS_APPROLE_SECRET} cannot be made in openshift-config; see the client's message above"
+apiVersion: v1
+kind: Secret
+metadata:
+  name: ${KMS_APPROLE_SECRET}
+  namespace: openshift-config
+  labels: {app: mock-kms-plugin}
+type: Opaque
+stringData:
+  role-id: mock-kms-plugin
+  secret-id: $(head -c 16 /dev/urandom | od -An -v -tx1 | tr -d ' \n')
+SECRET
+}
+
+configure_operator() {
+  local encryption before
+  encryption=$(operator_encryption) || exit $?
+  before=$(kube get apiserver cluster -o 'jsonpath={.spec.encryption}') || stop 1 "apiserver/cluster cannot be read; see the client's message above"
+  if [ ! -e "$(previous_encryption)" ] && [[ ${before} != *"\"${KMS_APPROLE_SECRET}\""* ]]; then
+    printf '%s' "${before:-{\}}" >"$(previous_encryption)" # for the cleanup step
+  fi
+  make_approle_secret
+  say "setting spec.encryption of apiserver/cluster: ${encryption}"
+  set_encryption "${encryption}" ||
+    stop 1 "apiserver/cluster refuses the configuration; see the client's message above and 'oc explain apiserver.spec.encryption.kms.vault'"
+}
 
 must_match KMS_PROVIDER_NAME '[A-Za-z0-9._-]+' "a provider's name"
 must_match KMS_MIGRATE 'true|false' 'true or false'
+if operator_mode; then check_operator_variables; fi
 reach_cluster
 deadline=$((SECONDS + migration_length))
 socket=/var/run/kmsplugin/kms.sock
@@ -237,10 +351,17 @@ write_configuration() { # write_configuration FILE
   } >"$1"
 }
 
+if operator_mode; then need_openshift; fi
 if is_openshift; then
-  say "setting spec.encryption of apiserver/cluster: ${KMS_ENCRYPTION_PATCH}"
-  kube patch apiserver cluster --type=merge -p "${KMS_ENCRYPTION_PATCH}" ||
-    stop 1 "apiserver/cluster refuses the patch; this release may need another KMS_ENCRYPTION_PATCH, or a feature gate for KMS encryption"
+  if operator_mode; then
+    configure_operator
+  else
+    [ -n "${KMS_ENCRYPTION_PATCH}" ] ||
+      stop 2 "on OpenShift the operators run the plugin's image as a sidecar: set KMS_MODE=operator and KMS_PLUGIN_SIDECAR_IMAGE, or KMS_ENCRYPTION_PATCH for a release that takes another patch"
+    say "setting spec.encryption of apiserver/cluster: ${KMS_ENCRYPTION_PATCH}"
+    kube patch apiserver cluster --type=merge -p "${KMS_ENCRYPTION_PATCH}" ||
+      stop 1 "apiserver/cluster refuses the patch; this release may need another KMS_ENCRYPTION_PATCH, or a feature gate for KMS encryption"
+  fi
   if wait_for_operators EncryptionCompleted; then
     passed "encryption of all resources"
   else

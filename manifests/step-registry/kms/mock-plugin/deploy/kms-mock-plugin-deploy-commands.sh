@@ -7,6 +7,7 @@ set -euo pipefail
 
 step=kms-mock-plugin-deploy
 # Defaults of variables that the job did not set.
+KMS_MODE=${KMS_MODE-daemonset}
 KMS_PLUGIN_BUILDER_IMAGE=${KMS_PLUGIN_BUILDER_IMAGE-}
 KMS_PLUGIN_RUNTIME_IMAGE=${KMS_PLUGIN_RUNTIME_IMAGE-}
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
@@ -165,6 +166,12 @@ pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
 
+must_match KMS_MODE 'daemonset|operator' 'daemonset or operator'
+if [ "${KMS_MODE}" = operator ]; then
+  skipped "plugin on every node" "KMS_MODE=operator: the operators run the plugin"
+  finish "nothing to deploy: with KMS_MODE=operator OpenShift's operators run the plugin as a sidecar"
+  exit 0
+fi
 for variable in KMS_PLUGIN_BUILDER_IMAGE KMS_PLUGIN_RUNTIME_IMAGE; do
   [ -n "${!variable}" ] || stop 2 "${variable} is not set; name the image that scripts/image built"
 done

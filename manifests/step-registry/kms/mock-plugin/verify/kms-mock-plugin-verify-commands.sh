@@ -7,6 +7,7 @@ set -euo pipefail
 
 step=kms-mock-plugin-verify
 # Defaults of variables that the job did not set.
+KMS_MODE=${KMS_MODE-daemonset}
 KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_PROVIDER_NAME=${KMS_PROVIDER_NAME-mock-kms}
 for directory in SHARED_DIR ARTIFACT_DIR; do
@@ -165,6 +166,42 @@ etcdctl_on() {
       --cert /etc/kubernetes/pki/etcd/server.crt --key /etc/kubernetes/pki/etcd/server.key "$@"
   fi
 }
+# KMS_MODE=operator: OpenShift's operators take the plugin's image from apiserver/cluster and add it to each API server as a sidecar.
+
+must_match KMS_MODE 'daemonset|operator' 'daemonset or operator'
+
+previous_encryption() { echo "${SHARED_DIR}/kms-previous-encryption.json"; } # the file
+sidecar_namespaces() { printf '%s\n' openshift-kube-apiserver openshift-apiserver openshift-oauth-apiserver; }
+operator_mode() { [ "${KMS_MODE}" = operator ]; }
+
+need_openshift() {
+  is_openshift || stop 2 "KMS_MODE=operator needs OpenShift, whose operators run the plugin; use KMS_MODE=daemonset here"
+}
+
+# The sidecars of one namespace's API servers, as "NAMESPACE/POD/CONTAINER" lines, and NAMESPACE/POD/ for a pod without one. The
+# operators call them vault-kms-plugin-N; N is the number in kms-N.sock.
+sidecars_in() { # sidecars_in NAMESPACE
+  kube -n "$1" get pods -l apiserver=true \
+    -o 'jsonpath={range .items[*]}{.metadata.name}/{.metadata.deletionTimestamp}/{range .spec.initContainers[*]}{.name} {end}{"\n"}{end}' |
+    awk -F/ -v namespace="$1" 'NF < 3 || $2 != "" { next } {
+      found = 0
+      count = split($3, names, " ")
+      for (i = 1; i <= count; ++i) if (names[i] ~ /^vault-kms-plugin-/) { found = 1; print namespace "/" $1 "/" names[i] }
+      if (!found) print namespace "/" $1 "/"
+    }'
+}
+
+in_sidecar() { # in_sidecar NAMESPACE/POD/CONTAINER COMMAND...: passes the input on
+  local namespace pod container
+  IFS=/ read -r namespace pod container <<<"$1"
+  shift
+  call timeout 60 "${client}" -n "${namespace}" exec -i "${pod}" -c "${container}" -- \
+    env "MOCK_KMS_SOCKET=unix:///var/run/kmsplugin/kms-${container##*-}.sock" "$@"
+}
+
+set_encryption() { # set_encryption JSON: replaces spec.encryption of apiserver/cluster as a whole
+  kube patch apiserver cluster --type=json -p "[{\"op\":\"add\",\"path\":\"/spec/encryption\",\"value\":$1}]"
+}
 
 must_match KMS_PROVIDER_NAME '[A-Za-z0-9._-]*' "a provider's name"
 
@@ -238,16 +275,50 @@ verify_secret() { # verify_secret NODE POD
   fi
 }
 
+verify_daemonset() { # sets first_node and first_pod
+  local table node pod
+  table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
+  for node in ${nodes}; do
+    pod=$(pod_on "${node}" "${table}")
+    verify_node "${node}" "${pod}"
+    if [ -z "${first_node}" ] && [ -n "${pod}" ]; then first_node=${node} first_pod=${pod}; fi
+  done
+}
+
+# Each sidecar of the three API servers must be healthy and decrypt what the first one of the same number encrypted.
+verify_sidecars() { # sets first_node and first_pod
+  local namespace lines sidecar number
+  declare -A sealed_by=()
+  for namespace in $(sidecar_namespaces); do
+    lines=$(sidecars_in "${namespace}") || lines=
+    [ -n "${lines}" ] || failed "sidecars of ${namespace}" "no API server was found there"
+    for sidecar in ${lines}; do
+      if [ "${sidecar##*/}" = '' ]; then
+        failed "plugin on ${sidecar%/}" "the pod has no container vault-kms-plugin-N; the operator has not rolled it out, see 'oc get kubeapiserver.operator.openshift.io cluster -o yaml'"
+        say "${sidecar%/}: no sidecar"
+        continue
+      fi
+      number=${sidecar##*-}
+      sealed=${sealed_by[${number}]:-}
+      verify_node "${sidecar}" "${sidecar}"
+      sealed_by[${number}]=${sealed}
+      if [ -z "${first_pod}" ]; then first_node=${nodes%%$'\n'*} first_pod=${sidecar}; fi
+    done
+  done
+}
+
 reach_cluster
 deadline=$((SECONDS + 300))
-table=$(pod_table app=mock-kms-plugin,app.kubernetes.io/instance=mock-kms-plugin) || table=
 nodes=$(control_plane_nodes) || stop 1 "cannot list the nodes; see the client's message above"
 sealed='' first_node='' first_pod=''
-for node in ${nodes}; do
-  pod=$(pod_on "${node}" "${table}")
-  verify_node "${node}" "${pod}"
-  if [ -z "${first_node}" ] && [ -n "${pod}" ]; then first_node=${node} first_pod=${pod}; fi
-done
+if operator_mode; then
+  need_openshift
+  in_pod() { in_sidecar "$@"; }
+  KMS_PLUGIN_NAMESPACE=default # of the fresh Secret
+  verify_sidecars
+else
+  verify_daemonset
+fi
 if [ -n "${first_node}" ]; then verify_secret "${first_node}" "${first_pod}"; else failed "a fresh Secret" "no node has a plugin"; fi
 [ "${failures}" = 0 ] || stop 1 "${failures} of ${#cases[@]} checks failed; they are in ${ARTIFACT_DIR}/junit_${step}.xml"
 finish "$((${#cases[@]} - skips)) checks passed, ${skips} skipped"
