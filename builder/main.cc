@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
   if (const auto code = run_sandbox_step(argc, argv)) return *code;
   // A compiler that runs as this user could read passwords in /proc/PID/environ and in memory (proc(5)).
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-  kms::CommandLine line("builder", "Fetches, compiles and publishes the KMS plugin", "BUILDER_");
+  kms::CommandLine line("builder", "Fetch, compile and publish a KMS plugin.", "BUILDER_");
   line.add(build_command(line));
   line.add(fetch_command(line));
   line.default_command("build");

@@ -24,8 +24,10 @@ void forbid_core_dumps() {
 int main(int argc, char** argv) {
   using namespace kms::provider;
   const auto begun = std::chrono::steady_clock::now();
-  kms::CommandLine line("mock-kms-provider", "KMS v2 plugin for testing Kubernetes' encryption at rest",
-                        "MOCK_KMS_");
+  kms::CommandLine line(
+      "mock-kms-provider",
+      "Serve KMS v2 with keys, rotations and faults for tests of Kubernetes' encryption at rest.",
+      "MOCK_KMS_");
   line.add(serve_command(line, begun));
   for (const auto& command : {status_command, encrypt_command, decrypt_command, rotate_command, keys_command,
                               fault_command, journal_command, metrics_command, expect_command,

@@ -173,6 +173,21 @@ CLI::App& CommandLine::add_subcommand(const std::string& name, const std::string
   return command;
 }
 
+CLI::App& CommandLine::add_nested(CLI::App& parent, const std::string& name, const std::string& help,
+                                  const std::vector<std::string>& lines, const std::string& more) {
+  CLI::App& command = *parent.add_subcommand(name, help);
+  examples(command, lines);
+  command.footer(more + command.get_footer());
+  command.footer([&parent] {  // when it is printed the options have their environment variables
+    std::string rows = "Options of '" + parent.get_name() + "', which work here too:\n";
+    for (const CLI::Option* option : parent.get_options()) {
+      if (!is_about_program(*option)) rows += CLI::Formatter().make_option(option, false);
+    }
+    return rows;
+  });
+  return command;
+}
+
 void CommandLine::accept_log_level(const std::string& word, const std::string& means) {
   app_.get_option("--log-level")->transform([word, means](const std::string& given) {
     return given == word ? means : given;

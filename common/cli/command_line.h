@@ -39,6 +39,11 @@ class CommandLine {
   CLI::App& add_subcommand(const std::string& name, const std::string& help,
                            const std::vector<std::string>& examples);
 
+  /// A subcommand of a subcommand, such as `fault add`. Its help also lists the options of `parent`, which
+  /// work after its name too, and `more`.
+  static CLI::App& add_nested(CLI::App& parent, const std::string& name, const std::string& help,
+                              const std::vector<std::string>& examples, const std::string& more = "");
+
   void add(Command command) { commands_.push_back(std::move(command)); }
 
   /// The command that runs if the first argument is missing or is an option other than --help and --version.

@@ -46,8 +46,9 @@ std::string metrics_label(std::string_view name, std::string_view value) {
 }
 
 std::string metrics_number(double value) {
-  std::array<char, 32> text{};
-  const auto [end, error] = std::to_chars(text.data(), text.data() + text.size(), value);
+  std::array<char, 64> text{};
+  const auto [end, error] =
+      std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
   return {text.data(), error == std::errc{} ? end : text.data()};
 }
 

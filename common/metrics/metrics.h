@@ -57,7 +57,7 @@ class LatencyHistogram {
 /// `name="value"`, with backslashes, quotes and line ends escaped.
 [[nodiscard]] std::string metrics_label(std::string_view name, std::string_view value);
 
-/// The shortest text that reads back as `value`.
+/// The shortest text without an exponent that reads back as `value`: people read the bounds of buckets.
 [[nodiscard]] std::string metrics_number(double value);
 
 }  // namespace kms

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <sstream>
 
 namespace kms {
 
@@ -25,7 +27,51 @@ UniqueFd connected(UniqueFd fd, const Endpoint& endpoint) {
   return fd;
 }
 
+/// The names under which the sockets that the kernel lists as `path` may be reached: those in its directory
+/// if a UnixListener has renamed it, else its own.
+std::vector<std::string> names_of(const std::string& path) {
+  const std::filesystem::path listed(path);
+  if (!listed.filename().string().starts_with(draft_prefix)) return {path.front() == '@' ? "/" + path : path};
+  std::vector<std::string> names;
+  std::error_code unreadable;
+  for (const auto& entry : std::filesystem::directory_iterator(listed.parent_path(), unreadable)) {
+    if (entry.is_socket(unreadable)) names.push_back(entry.path());
+  }
+  return names;
+}
+
+/// The paths of all listening sockets as the kernel lists them; "@name" of an abstract one.
+std::set<std::string> listening_paths() {
+  constexpr auto accepts_connections = "00010000";  // __SO_ACCEPTCON (include/linux/net.h)
+  std::set<std::string> paths;
+  std::ifstream table("/proc/net/unix");  // proc(5): Num RefCount Protocol Flags Type St Inode Path
+  for (std::string line; std::getline(table, line);) {
+    std::istringstream fields(line);
+    std::string number, references, protocol, flags, type, state, inode, path;
+    fields >> number >> references >> protocol >> flags >> type >> state >> inode;
+    std::getline(fields >> std::ws, path);
+    if (flags == accepts_connections && !path.empty()) paths.insert(path);
+  }
+  return paths;
+}
+
 }  // namespace
+
+std::vector<Endpoint> listening_sockets(std::string_view program, std::string_view part) {
+  std::set<std::string> names;
+  for (const std::string& path : listening_paths()) {
+    for (std::string& name : names_of(path)) names.insert(std::move(name));
+  }
+  std::vector<Endpoint> sockets;
+  for (const std::string& name : names) {
+    const auto endpoint = Endpoint::parse("unix://" + name);
+    if (!endpoint || endpoint->name().find(part) == std::string::npos) continue;
+    const UniqueFd connection = connect_to(*endpoint);
+    if (connection && describe_peer(connection.get()).ends_with("(" + std::string(program) + ")"))
+      sockets.push_back(*endpoint);
+  }
+  return sockets;
+}
 
 UniqueFd connect_to(const Endpoint& endpoint) { return connected(unconnected_socket(), endpoint); }
 

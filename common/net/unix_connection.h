@@ -3,6 +3,8 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "common/io/fd.h"
 #include "common/net/endpoint.h"
@@ -23,6 +25,14 @@ namespace kms {
 
 /// The process at the other end of a connected socket: "pid 42 (mock-kms-provider)".
 [[nodiscard]] std::string describe_peer(int connected_fd);
+
+/// A UnixListener binds its socket as draft_prefix and its pid in the socket's directory, and renames it. The
+/// kernel lists the first name.
+inline constexpr auto draft_prefix = ".kms-";
+
+/// The sockets of this network namespace on which a process of `program` answers this user, of those whose
+/// path or abstract name contains `part`, sorted.
+[[nodiscard]] std::vector<Endpoint> listening_sockets(std::string_view program, std::string_view part);
 
 /// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
 [[nodiscard]] bool peer_is_self_or_root(int connected_fd);

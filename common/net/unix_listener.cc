@@ -57,9 +57,11 @@ Outcome<Listening> listen_abstract(const Endpoint& endpoint) {
   return Listening{std::move(fd), {}};
 }
 
-/// A short path of a name in an open directory, however long the directory's path is.
-std::string name_within(const UniqueFd& directory, const std::string& name) {
-  return "/proc/self/fd/" + std::to_string(directory.get()) + "/" + name;
+/// The address of a name in an open directory: by the directory's own path, which the kernel then lists for
+/// listening_sockets(), or if that is too long for a socket by the descriptor.
+Endpoint name_within(const UniqueFd& directory, const std::string& path, const std::string& name) {
+  const auto listed = Endpoint::parse(path + "/" + name);
+  return listed ? *listed : *Endpoint::parse("/proc/self/fd/" + std::to_string(directory.get()) + "/" + name);
 }
 
 enum class Locking { done, held_by_others, failed };
@@ -84,11 +86,11 @@ UniqueFd open_directory(const std::filesystem::path& socket) {
 /// the old socket or the new one, and never one without its mode.
 Listening listen_and_rename(const Endpoint& endpoint, const UniqueFd& directory, const std::string& name,
                             const SocketAccess& access) {
-  const std::string draft = ".kms-" + std::to_string(::getpid());
-  const std::string draft_path = name_within(directory, draft);
+  const std::string draft = draft_prefix + std::to_string(::getpid());
+  const std::filesystem::path parent = std::filesystem::path(endpoint.name()).parent_path();
   ::unlinkat(directory.get(), draft.c_str(), 0);
   Listening socket{new_socket(), {}};
-  if (bind_to(socket.fd, Endpoint::parse(draft_path)->address()) != 0) {
+  if (bind_to(socket.fd, name_within(directory, parent, draft).address()) != 0) {
     throw_errno("bind " + endpoint.uri());
   }
   try {

@@ -4,9 +4,13 @@
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
+#include <openssl/evp.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <charconv>
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -20,16 +24,161 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-std::string print(const Message& message, JsonLayout layout, bool unset_fields) {
-  json::JsonPrintOptions options;
-  options.always_print_primitive_fields = unset_fields;
-  options.add_whitespace = layout == JsonLayout::document;
-  std::string text;
-  if (const auto status = json::MessageToJsonString(message, &text, options); !status.ok()) {
-    throw Error("cannot write " + message.GetTypeName() + " as JSON: " + status.ToString());
-  }
-  if (layout == JsonLayout::document && !text.ends_with('\n')) text += '\n';
+std::string base64(const std::string& bytes) {
+  std::string text(4 * ((bytes.size() + 2) / 3), '\0');
+  ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                    reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
   return text;
+}
+
+/// Prints messages by protobuf's JSON mapping, except that 64-bit integers are numbers too: protobuf prints
+/// those as strings, so one kind of number would have two types.
+class JsonPrinter {
+ public:
+  JsonPrinter(JsonLayout layout, bool unset_fields)
+      : indented_(layout == JsonLayout::document), unset_fields_(unset_fields) {}
+
+  void add(const Message& message) {
+    const std::string& type = message.GetDescriptor()->full_name();
+    if (type == "google.protobuf.Duration" || type == "google.protobuf.Timestamp") return add_leaf(message);
+    open('{');
+    const Reflection& fields = *message.GetReflection();
+    for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+      const FieldDescriptor* field = message.GetDescriptor()->field(i);
+      if (!shows(message, fields, field)) continue;
+      key(field->json_name());
+      if (field->is_map()) {
+        add_map(message, fields, field);
+      } else if (field->is_repeated()) {
+        add_list(message, fields, field);
+      } else {
+        add_value(message, fields, field, -1);
+      }
+    }
+    close('}');
+  }
+
+  [[nodiscard]] std::string take() { return std::move(text_); }
+
+ private:
+  [[nodiscard]] bool shows(const Message& message, const Reflection& fields,
+                           const FieldDescriptor* field) const {
+    if (field->is_repeated()) return unset_fields_ || fields.FieldSize(message, field) > 0;
+    return fields.HasField(message, field) || (unset_fields_ && !field->has_presence());
+  }
+
+  /// A time, which protobuf prints: "2026-11-30T10:00:00.250Z", "0.250s".
+  void add_leaf(const Message& message) {
+    std::string text;
+    if (const auto status = json::MessageToJsonString(message, &text); !status.ok())
+      throw Error("cannot write " + message.GetTypeName() + " as JSON: " + status.ToString());
+    text_ += text;
+  }
+
+  void add_list(const Message& message, const Reflection& fields, const FieldDescriptor* field) {
+    open('[');
+    for (int i = 0; i < fields.FieldSize(message, field); ++i) {
+      next();
+      add_value(message, fields, field, i);
+    }
+    close(']');
+  }
+
+  /// In the order of the keys: equal messages print equally.
+  void add_map(const Message& message, const Reflection& fields, const FieldDescriptor* field) {
+    std::map<std::string, const Message*> entries;
+    const FieldDescriptor* const key_field = field->message_type()->map_key();
+    for (int i = 0; i < fields.FieldSize(message, field); ++i) {
+      const Message& entry = fields.GetRepeatedMessage(message, field, i);
+      entries[entry.GetReflection()->GetString(entry, key_field)] = &entry;
+    }
+    open('{');
+    for (const auto& [name, entry] : entries) {
+      key(name);
+      add_value(*entry, *entry->GetReflection(), field->message_type()->map_value(), -1);
+    }
+    close('}');
+  }
+
+  /// The value of a field; of a repeated one the element `index`.
+  void add_value(const Message& message, const Reflection& fields, const FieldDescriptor* field, int index) {
+    const auto get = [&](auto one, auto element) {
+      return index < 0 ? (fields.*one)(message, field) : (fields.*element)(message, field, index);
+    };
+    switch (field->cpp_type()) {
+      case FieldDescriptor::CPPTYPE_MESSAGE:
+        return add(index < 0 ? fields.GetMessage(message, field)
+                             : fields.GetRepeatedMessage(message, field, index));
+      case FieldDescriptor::CPPTYPE_ENUM:
+        return add_enum(*field->enum_type(),
+                        get(&Reflection::GetEnumValue, &Reflection::GetRepeatedEnumValue));
+      case FieldDescriptor::CPPTYPE_STRING: {
+        const std::string value = get(&Reflection::GetString, &Reflection::GetRepeatedString);
+        text_ += json_string(field->type() == FieldDescriptor::TYPE_BYTES ? base64(value) : value);
+        return;
+      }
+      case FieldDescriptor::CPPTYPE_BOOL:
+        text_ += get(&Reflection::GetBool, &Reflection::GetRepeatedBool) ? "true" : "false";
+        return;
+      case FieldDescriptor::CPPTYPE_INT32:
+        return add_number(get(&Reflection::GetInt32, &Reflection::GetRepeatedInt32));
+      case FieldDescriptor::CPPTYPE_UINT32:
+        return add_number(get(&Reflection::GetUInt32, &Reflection::GetRepeatedUInt32));
+      case FieldDescriptor::CPPTYPE_INT64:
+        return add_number(get(&Reflection::GetInt64, &Reflection::GetRepeatedInt64));
+      case FieldDescriptor::CPPTYPE_UINT64:
+        return add_number(get(&Reflection::GetUInt64, &Reflection::GetRepeatedUInt64));
+      case FieldDescriptor::CPPTYPE_FLOAT:
+        return add_number(get(&Reflection::GetFloat, &Reflection::GetRepeatedFloat));
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return add_number(get(&Reflection::GetDouble, &Reflection::GetRepeatedDouble));
+    }
+  }
+
+  void add_enum(const google::protobuf::EnumDescriptor& type, int number) {
+    const auto* value = type.FindValueByNumber(number);
+    text_ += value == nullptr ? std::to_string(number) : json_string(value->name());
+  }
+
+  void add_number(auto value) {
+    std::array<char, 32> digits{};
+    const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), value);
+    text_.append(digits.data(), end);
+  }
+
+  void open(char bracket) {
+    text_ += bracket;
+    is_empty_.push_back(true);
+  }
+  void close(char bracket) {
+    const bool was_empty = is_empty_.back();
+    is_empty_.pop_back();
+    if (!was_empty) break_line();
+    text_ += bracket;
+  }
+  void next() {
+    if (!is_empty_.back()) text_ += ',';
+    is_empty_.back() = false;
+    break_line();
+  }
+  void key(const std::string& name) {
+    next();
+    text_ += json_string(name) + (indented_ ? ": " : ":");
+  }
+  void break_line() {
+    if (indented_) text_ += "\n" + std::string(is_empty_.size(), ' ');
+  }
+
+  bool indented_;
+  bool unset_fields_;
+  std::string text_;
+  std::vector<bool> is_empty_;  ///< for each open bracket
+};
+
+std::string print(const Message& message, JsonLayout layout, bool unset_fields) {
+  JsonPrinter printer(layout, unset_fields);
+  printer.add(message);
+  return printer.take() + (layout == JsonLayout::document ? "\n" : "");
 }
 
 void clean_string(Message& message, const Reflection& fields, const FieldDescriptor* field) {

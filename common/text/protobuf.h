@@ -20,7 +20,7 @@ enum class JsonLayout {
   document,  ///< indented, with a line end at its end
 };
 
-/// Shows unset fields with their defaults. Throws Error if the message has no JSON form.
+/// Shows unset fields with their defaults. All integers are numbers, 64-bit ones too.
 [[nodiscard]] std::string to_json(const google::protobuf::Message& message, JsonLayout layout);
 
 /// The same without the unset fields.

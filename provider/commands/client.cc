@@ -16,9 +16,23 @@ namespace {
 constexpr auto retry_interval = std::chrono::milliseconds(20);
 constexpr auto authority = "localhost";  // the API server's
 
+/// The KMS sockets of the providers that answer, each beside its control socket.
+std::string other_providers() {
+  constexpr std::string_view ending = ".control";
+  std::string text;
+  for (const Endpoint& control : listening_sockets("mock-kms-provider", ending)) {
+    const std::string uri = control.uri();
+    if (uri.ends_with(ending))
+      text += (text.empty() ? "; one answers on " : ", ") + uri.substr(0, uri.size() - ending.size());
+  }
+  return text;
+}
+
 std::string next_step_after(int connect_error) {
   if (connect_error == EACCES) return "run as the provider's user or as root";
-  return "start one with 'mock-kms-provider serve', or name its socket with --socket or --control-socket";
+  return "start one with 'mock-kms-provider serve', or name its socket with --socket, MOCK_KMS_SOCKET or "
+         "--control-socket" +
+         other_providers();
 }
 
 /// The answer of a plugin may be larger than gRPC's default of 4 MiB.
@@ -68,8 +82,11 @@ std::shared_ptr<grpc::Channel> PluginClient::connect() const {
   if (UniqueFd connection = connect_to(*endpoint)) {
     return channel_over(std::move(connection));
   }
-  throw Error("cannot connect to " + options_.socket + ": " + errno_text(errno),
-              "start a plugin there with: mock-kms-provider --listen-addr " + options_.socket,
+  const int error = errno;
+  throw Error("cannot connect to " + options_.socket + ": " + errno_text(error),
+              error == EACCES ? "run as the plugin's user or as root"
+                              : "start a plugin there, or name its socket with --socket or MOCK_KMS_SOCKET" +
+                                    other_providers(),
               ErrorCode::unreachable);
 }
 

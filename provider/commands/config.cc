@@ -1,8 +1,6 @@
 // `config` shows the state of the provider's --config file, or checks a file without a provider.
 #include "provider/config/config.h"
 
-#include <google/protobuf/util/time_util.h>
-
 #include <cstdio>
 
 #include "common/cli/exit_code.h"
@@ -21,20 +19,19 @@ struct ConfigOptions : ProviderOptions {
 };
 
 void print_config(const ConfigStatus& status) {
-  using google::protobuf::util::TimeUtil;
   if (status.file().empty()) {
     std::printf("the provider has no file; start it with --config FILE\n");
     return;
   }
   std::printf("file     %s\n", status.file().c_str());
   if (status.has_since()) {
-    std::printf("since    %s\nsha256   %s\n", TimeUtil::ToString(status.since()).c_str(),
+    std::printf("since    %s\nsha256   %s\n", rfc3339(from_proto(status.since())).c_str(),
                 status.sha256().c_str());
   }
   if (!status.remark().empty()) std::printf("remark   %s\n", status.remark().c_str());
   if (!status.error().empty()) {
     std::printf("error    %s\n         not in effect since %s\n", status.error().c_str(),
-                TimeUtil::ToString(status.error_since()).c_str());
+                rfc3339(from_proto(status.error_since())).c_str());
   }
 }
 
@@ -50,12 +47,22 @@ int run_config(const ConfigOptions& options) {
   return status.error().empty() ? exit_code::ok : exit_code::failed;
 }
 
-int check_config(const std::string& path) {
-  const auto text = read_text_file(path);
-  const auto config = !text ? text.error() : parse_config(*text);
-  if (!config) throw config.error().within("--check " + path).with(ErrorCode::invalid_input);
-  std::printf("good: %d faults, %d steps of a scenario\n", config->faults_size(),
-              config->scenario().steps_size());
+/// Reads the file by the function that `serve --config` calls, so that both accept the same.
+int check_config(const ConfigOptions& options) {
+  std::string digest;
+  const auto config = read_config(options.checked_file, digest);
+  if (!config) {
+    const Error error = config.error().within("--check " + options.checked_file);
+    const bool is_scenario = error.line().find("unknown field 'steps'") != std::string::npos;
+    throw(is_scenario ? Error(error.cause(), "check a scenario's own file with 'scenario check'") : error)
+        .with(ErrorCode::invalid_input);
+  }
+  if (options.format == OutputFormat::json) {
+    print(to_short_json(*config, JsonLayout::document));
+  } else {
+    std::printf("good: %d faults, %d steps of a scenario\n", config->faults_size(),
+                config->scenario().steps_size());
+  }
   return exit_code::ok;
 }
 
@@ -64,14 +71,14 @@ int check_config(const std::string& path) {
 Command config_command(CommandLine& line) {
   const auto options = std::make_shared<ConfigOptions>();
   CLI::App& command =
-      line.add_subcommand("config", "Show the state of the provider's --config, or check a file",
+      line.add_subcommand("config", "Show whether the file of serve --config is in effect, or check a file",
                           {"mock-kms-provider config", "mock-kms-provider config --check provider.json"});
   add_provider_options(command, *options);
   command.add_option("--check", options->checked_file,
                      "File to read as serve --config would, without a provider");
   add_format(command, options->format);
   return {&command, [options] {
-            return options->checked_file.empty() ? run_config(*options) : check_config(options->checked_file);
+            return options->checked_file.empty() ? run_config(*options) : check_config(*options);
           }};
 }
 

@@ -14,6 +14,13 @@ namespace {
 
 constexpr auto recount_interval = std::chrono::milliseconds(50);
 
+const std::string what_to_expect =
+    "WHAT      status, encrypt, decrypt or all: the calls that ended, and those that a fault lets hang.\n"
+    "          After a dot only some of them: a gRPC code such as NOT_FOUND, HUNG (no answer),\n"
+    "          or faulted (a fault applied)\n"
+    "OPERATOR  == != < <= > >=\n"
+    "TIME      start of the provider (the default), or a time back from now such as 30s\n";
+
 struct ExpectOptions : ProviderOptions {
   std::string text;
   Duration within{0};
@@ -43,12 +50,14 @@ int run_expect(const ExpectOptions& options) {
     count = count_calls(client, expectation);
   }
   const bool holds = expectation.holds(count);
-  const std::string seen = "expected " + options.text + ", there were " + std::to_string(count) + " calls";
+  const std::string seen = "expected " + options.text + (count == 1 ? ", there was " : ", there were ") +
+                           std::to_string(count) + (count == 1 ? " call" : " calls");
   if (!options.junit.empty()) {
     const JunitCase test{"mock-kms-provider", options.text, holds ? "" : seen, ""};
     write_report(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
   }
   if (!holds) throw Error(seen, "see 'mock-kms-provider journal'");
+  std::printf("ok: %llu %s\n", static_cast<unsigned long long>(count), count == 1 ? "call" : "calls");
   return exit_code::ok;
 }
 
@@ -57,14 +66,15 @@ int run_expect(const ExpectOptions& options) {
 Command expect_command(CommandLine& line) {
   const auto options = std::make_shared<ExpectOptions>();
   CLI::App& command = line.add_subcommand(
-      "expect", "Exit with 0 if the number of calls is as expected, with 1 if not",
-      {"mock-kms-provider expect 'decrypt == 0 since start'",
-       "mock-kms-provider expect 'encrypt.FAILED_PRECONDITION >= 1 since 30s' --within 30s"});
+      "expect", "Compare the number of calls with an expected one; exit with 0 if it holds, with 1 if not",
+      {"mock-kms-provider expect 'decrypt == 0'",
+       "mock-kms-provider expect 'encrypt.faulted>=1' --within 30s",
+       "mock-kms-provider expect 'all.UNAVAILABLE < 3 since 1m30s' --junit report.xml"});
+  command.footer([] { return what_to_expect; });
   add_provider_options(command, *options);
-  command.add_option("expectation", options->text, "WHAT OPERATOR NUMBER [since start | since DURATION]")
-      ->required();
+  command.add_option("expectation", options->text, "WHAT OPERATOR NUMBER [since TIME], as below")->required();
   add_duration(command, "--within", options->within, "Wait up to this long until it holds");
-  command.add_option("--junit", options->junit, "File for a report in JUnit's form");
+  command.add_option("--junit", options->junit, "File for a JUnit report");
   return {&command, [options] { return run_expect(*options); }};
 }
 

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <limits>
 #include <optional>
 
 #include "common/cli/exit_code.h"
+#include "common/text/nearest.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
@@ -173,6 +175,21 @@ void refuse_other_parameters(const CLI::App& add, const std::string& what, const
   }
 }
 
+/// Reads what is not an effect. The Error names the nearest effect, violation or preset.
+Fault read_other(const std::string& text) {
+  Fault fault = valid_input(read_fault(text));
+  const bool is_known = std::any_of(presets().begin(), presets().end(),
+                                    [&](const Preset& preset) { return preset.name == fault.preset(); });
+  if (text.starts_with('{') || fault.preset().empty() || is_known) return fault;
+  std::vector<std::string> words;
+  for (const Effect& effect : effects()) words.emplace_back(effect.word);
+  for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i)
+    words.push_back(option_word(Fault::Violation_Name(static_cast<Fault::Violation>(i))));
+  for (const Preset& preset : presets()) words.push_back(preset.name);
+  throw bad_fault("there is no effect, violation or preset '" + text + "'" + did_you_mean(text, words),
+                  "'fault add --help' lists them");
+}
+
 int run_add(const FaultOptions& options, const CLI::App& add) {
   const Effect* effect = find_effect(options.what);
   refuse_other_parameters(add, options.what, effect);
@@ -180,7 +197,7 @@ int run_add(const FaultOptions& options, const CLI::App& add) {
   if (effect != nullptr) {
     effect->set(options, fault);
   } else {
-    fault = valid_input(read_fault(options.what));
+    fault = read_other(options.what);
   }
   set_selection(options, fault);
   const auto reply = ControlClient(options).call(fault, &ControlClient::Stub::AddFault);
@@ -213,7 +230,7 @@ int run_list(const FaultOptions& options) {
     print(to_json(list, JsonLayout::document));
     return exit_code::ok;
   }
-  std::printf("%-24s %-9s %-10s %8s %8s  %s\n", "NAME", "FROM", "STATE", "MATCHED", "APPLIED", "FAULT");
+  std::printf("%-24s %-9s %-10s %8s %8s  %s\n", "NAME", "ORIGIN", "STATE", "MATCHED", "APPLIED", "FAULT");
   for (const auto& use : list.faults()) print_fault(use);
   return exit_code::ok;
 }
@@ -227,10 +244,13 @@ int run_clear(const FaultOptions& options) {
     return exit_code::ok;
   }
   std::printf("cleared %u", reply.cleared());
+  if (reply.over() > 0) std::printf("; %u %s over already", reply.over(), reply.over() == 1 ? "was" : "were");
   if (reply.kept() > 0) std::printf("; %u of --config or a scenario stay", reply.kept());
   std::printf("\n");
   return exit_code::ok;
 }
+
+const CLI::Range at_least_one(1U, std::numeric_limits<std::uint32_t>::max());
 
 void add_selection_options(CLI::App& add, FaultOptions& options) {
   add.add_option("--method", options.methods,
@@ -244,17 +264,18 @@ void add_selection_options(CLI::App& add, FaultOptions& options) {
                  "Only if --instance of serve matches this pattern");
   add_duration(add, "--after", options.after, "Begin this much later");
   add_duration(add, "--for", options.lasting, "End this much after the beginning; 0: when it is cleared");
-  add.add_option("--first", options.first, "Only the first N of the selected calls");
-  add.add_option("--every", options.every, "Only each Nth of the selected calls");
+  add.add_option("--first", options.first, "Only the first N of the selected calls")->check(at_least_one);
+  add.add_option("--every", options.every, "Only each Nth of the selected calls")->check(at_least_one);
   add.add_option("--probability", options.probability, "Only calls that chance selects, 0 to 1")
       ->check(CLI::Range(0.0, 1.0));
 }
 
 void add_parameters(CLI::App& add, FaultOptions& options) {
-  add.add_option("--code", options.code, "error: gRPC's code [UNAVAILABLE]");
-  add.add_option("--text", options.text, "error, healthz, version: the text");
-  add_duration(add, "--latency", options.latency, "latency: the minimum");
-  add_duration(add, "--latency-max", options.latency_max, "latency: the maximum; 0: the minimum");
+  add.add_option("--code", options.code, "error: gRPC's code, such as NOT_FOUND [UNAVAILABLE]");
+  add.add_option("--text", options.text, "error, healthz, version: the text in the answer");
+  add_duration(add, "--latency", options.latency, "latency: the delay, or its minimum");
+  add_duration(add, "--latency-max", options.latency_max,
+               "latency: the maximum of a random delay; 0: no randomness");
   add.add_flag("--long-tail", options.long_tail, "latency: mostly near the minimum, rarely near the maximum");
   add.add_option("--per-second", options.per_second, "rate-limit: calls that pass per second");
   add.add_option("--burst", options.burst, "rate-limit: calls that pass at once [1]");
@@ -268,23 +289,33 @@ void add_parameters(CLI::App& add, FaultOptions& options) {
 Command fault_command(CommandLine& line) {
   const auto options = std::make_shared<FaultOptions>();
   CLI::App& command =
-      line.add_subcommand("fault", "Make the provider misbehave: fault add, fault list, fault clear",
+      line.add_subcommand("fault", "Make the provider misbehave: add a fault, list the faults, clear them",
                           {"mock-kms-provider fault add key-disabled --for 30s",
                            "mock-kms-provider fault add error --code NOT_FOUND --method decrypt --every 3",
                            "mock-kms-provider fault list", "mock-kms-provider fault clear"});
   add_provider_options(command, *options);
   add_format(command, options->format);
   command.require_subcommand(1);
-  CLI::App& add = *command.add_subcommand("add", "Set a fault");
+  CLI::App& add = CommandLine::add_nested(
+      command, "add", "Set a fault, at once and without a restart",
+      {"mock-kms-provider fault add unavailable --for 30s",
+       "mock-kms-provider fault add error --code NOT_FOUND --text 'key not found' --method decrypt --every 3",
+       "mock-kms-provider fault add latency --latency 2s --latency-max 4s --name slow-kms",
+       "mock-kms-provider fault add hang --method encrypt --first 5",
+       R"(mock-kms-provider fault add '{"preset": "flaky", "probability": 0.9}')"},
+      words_help() + "\n");
   add.add_option("what", options->what, "An effect, violation or preset as below, or a fault as JSON")
       ->required();
   add.add_option("--name", *options->selection.mutable_name(),
                  "Name for list and clear; a fault of the same name is replaced");
   add_selection_options(add, *options);
   add_parameters(add, *options);
-  add.footer(words_help());
-  CLI::App& list = *command.add_subcommand("list", "List the faults and the number of calls that met them");
-  CLI::App& clear = *command.add_subcommand("clear", "Clear one fault, or all");
+  CLI::App& list =
+      CommandLine::add_nested(command, "list", "List the faults and the number of calls that met them",
+                              {"mock-kms-provider fault list -o json"});
+  CLI::App& clear =
+      CommandLine::add_nested(command, "clear", "Clear one fault, or all that commands set",
+                              {"mock-kms-provider fault clear", "mock-kms-provider fault clear fault-1"});
   clear.add_option("name", *options->selection.mutable_name(), "The fault [all]");
   return {&command, [options, &add, &list] {
             return add.parsed()    ? run_add(*options, add)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <optional>
 
@@ -74,6 +75,19 @@ EtcdValue parse_value(const std::string& stored) {
   return std::get<EtcdValue>(std::move(parsed));
 }
 
+/// The Error begins with the plugin, and says why it was asked.
+Error not_by_plugin(const PluginOptions& plugin, const Error& error) {
+  const char* variable = std::getenv("MOCK_KMS_SOCKET");
+  const bool by_variable = variable != nullptr && plugin.socket == variable;
+  return Error(
+      "the plugin at " + plugin.socket + ", which " + (by_variable ? "MOCK_KMS_SOCKET" : "--socket") +
+          " names, does not decrypt the DEK source: " + error.cause(),
+      by_variable ? "name a seed with --seed-file, or run it with 'env -u MOCK_KMS_SOCKET' to use the "
+                    "published test seed"
+                  : "name a seed with --seed-file, or leave --socket out to use the published test seed",
+      error.code());
+}
+
 /// A running plugin decrypts, as it does for the API server.
 SecretBytes decrypt_by_plugin(const PluginOptions& plugin, const EtcdValue& value) {
   const EncryptedObject& object = value.object;
@@ -90,9 +104,13 @@ SecretBytes decrypt_by_plugin(const PluginOptions& plugin, const EtcdValue& valu
   request.set_key_id(object.key_id());
   request.set_uid("mock-kms-provider-inspect");
   *request.mutable_annotations() = object.annotations();
-  auto answer = PluginClient(plugin).call("Decrypt", request, &PluginClient::Stub::Decrypt);
-  const WipeAtEnd wiping(*answer.mutable_plaintext());
-  return SecretBytes::copy_of(bytes_of(answer.plaintext()));
+  try {
+    auto answer = PluginClient(plugin).call("Decrypt", request, &PluginClient::Stub::Decrypt);
+    const WipeAtEnd wiping(*answer.mutable_plaintext());
+    return SecretBytes::copy_of(bytes_of(answer.plaintext()));
+  } catch (const Error& error) {
+    throw not_by_plugin(plugin, error);
+  }
 }
 
 /// True if the mock of Kubernetes' integration tests made the DEK source: base64 of a DEK or a seed.
@@ -320,7 +338,7 @@ int run_inspect(const InspectOptions& options) {
   InspectReport report = header_of(value, etcd_key);
   const auto decrypted = decrypt(options, value, etcd_key, report);
   std::optional<WipeAtEnd> wiping;
-  if (report.has_object()) wiping.emplace(*report.mutable_object()->mutable_plaintext());
+  if (report.object().has_plaintext()) wiping.emplace(*report.mutable_object()->mutable_plaintext());
   std::string text = options.format == OutputFormat::json ? to_json(report, JsonLayout::document)
                                                           : report_text(report, options.reveal);
   const WipeAtEnd wiping_text(text);
@@ -338,9 +356,9 @@ Command inspect_command(CommandLine& line) {
                           {"etcdctl get /registry/secrets/default/db | mock-kms-provider inspect",
                            "mock-kms-provider inspect --etcd 127.0.0.1:2379 --prefix /registry/secrets/ "
                            "--etcd-cacert ca.crt --etcd-cert client.crt --etcd-key client.key",
-                           "mock-kms-provider inspect --file value.b64 --key /registry/secrets/default/db "
+                           "mock-kms-provider inspect value.b64 --key /registry/secrets/default/db "
                            "--expect-key-id default/v2/e1d6c1f0"});
-  CLI::Option* file = command.add_option("--file", options->file, "File with the value [standard input]");
+  CLI::Option* file = command.add_option("file,--file", options->file, "File with the value [standard input]");
   command.add_option("--etcd", options->etcd, "HOST:PORT of an etcd to read the value from")->excludes(file);
   CLI::Option* prefix =
       command.add_option("--prefix", options->prefix,
@@ -354,7 +372,7 @@ Command inspect_command(CommandLine& line) {
                         {"raw", Encoding::raw},
                         {"hex", Encoding::hex},
                         {"base64", Encoding::base64}});
-  command.add_option("--key", options->etcd_key, "Its key in etcd [the line before a raw value]")
+  command.add_option("--key", options->etcd_key, "The value's key in etcd [the line before a raw value]")
       ->excludes(prefix);
   command.add_option("--seed-file", options->seed_file,
                      "Seed of the provider's keys [--socket, else the published test seed]");
@@ -362,7 +380,7 @@ Command inspect_command(CommandLine& line) {
                      "Instance of the seed's keys [the one in the key_id, else default]");
   command.add_option("--key-id-format", options->key_id_format, "The provider's --key-id-format")
       ->capture_default_str();
-  command.add_option("--socket", options->plugin.socket, "A running plugin that decrypts in place of a seed");
+  command.add_option("--socket", options->plugin.socket, "A running plugin that decrypts instead of a seed");
   add_duration(command, "--timeout", options->plugin.timeout,
                "Time to wait for the plugin, and for each answer of etcd", std::chrono::milliseconds(1));
   command.add_option("--expect-key-id", options->expected_key_id,

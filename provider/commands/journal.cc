@@ -1,7 +1,8 @@
 // `journal` shows the last calls, their counts or the last plaintexts; `metrics` prints all counters.
-#include <google/protobuf/util/time_util.h>
-
+#include <algorithm>
 #include <cstdio>
+#include <optional>
+#include <thread>
 
 #include "common/cli/exit_code.h"
 #include "common/crypto/bytes.h"
@@ -15,8 +16,14 @@ namespace {
 
 using mock_kms::v1::CallRecord;
 
+constexpr auto retry_interval = std::chrono::milliseconds(50);
+
 struct JournalOptions : ProviderOptions {
   bool follow = false;
+  std::vector<std::string> methods;  ///< empty: all calls and changes
+  bool no_status = false;
+  std::optional<Duration> since;    ///< back from now
+  std::optional<std::size_t> tail;  ///< the last entries of those that the options above select
   bool counts = false;
   bool last = false;
   bool reveal = false;
@@ -24,15 +31,13 @@ struct JournalOptions : ProviderOptions {
 };
 
 void print_call(const CallRecord& call) {
-  using google::protobuf::util::TimeUtil;
-  auto at = call.at();
-  at.set_nanos(at.nanos() / 1'000'000 * 1'000'000);
-  std::printf("%6llu %s ", static_cast<unsigned long long>(call.number()), TimeUtil::ToString(at).c_str());
+  std::printf("%6llu %s ", static_cast<unsigned long long>(call.number()),
+              rfc3339(from_proto(call.at())).c_str());
   if (!call.event().empty()) {
     std::printf("-- %s\n", visible_text(call.event()).c_str());
     return;
   }
-  std::printf("%-9s %-19s %9s %6llu %6llu %4llu  %s  %s%s%s\n", call.method().c_str(), call.code().c_str(),
+  std::printf("%-9s %-19s %9s %8llu %8llu %10llu  %s  %s%s%s\n", call.method().c_str(), call.code().c_str(),
               human_duration(from_proto(call.latency())).c_str(),
               static_cast<unsigned long long>(call.request_bytes()),
               static_cast<unsigned long long>(call.response_bytes()),
@@ -42,28 +47,86 @@ void print_call(const CallRecord& call) {
               call.fault().empty() ? "" : "  fault: ", visible_text(call.fault()).c_str());
 }
 
-/// With --follow it goes on until a signal ends the program, or until the provider ends.
+/// True if the options select the entry. A change has no method: --method leaves it out, --no-status does
+/// not.
+bool selects(const JournalOptions& options, const CallRecord& call) {
+  const auto now = std::chrono::system_clock::now();
+  if (options.since && from_proto(call.at()) < now - *options.since) return false;
+  if (options.no_status && call.method() == "Status") return false;
+  return options.methods.empty() ||
+         std::any_of(options.methods.begin(), options.methods.end(), [&](const std::string& method) {
+           return enum_name(method) == enum_name(call.method());
+         });
+}
+
+void print_entries(const std::vector<CallRecord>& calls, OutputFormat format) {
+  for (const CallRecord& call : calls) {
+    if (format == OutputFormat::json) {
+      std::printf("%s\n", to_json(call, JsonLayout::line).c_str());
+    } else {
+      print_call(call);
+    }
+  }
+  print("");
+}
+
+/// The entries above `request.after` that the options select. Moves `after` to the last one.
+std::vector<CallRecord> read_entries(ControlClient& client, const JournalOptions& options,
+                                     mock_kms::v1::ReadJournalRequest& request) {
+  const auto page = client.call(request, &ControlClient::Stub::ReadJournal);
+  std::vector<CallRecord> calls;
+  for (const CallRecord& call : page.calls()) {
+    if (selects(options, call)) calls.push_back(call);
+    request.set_after(call.number());
+  }
+  return calls;
+}
+
+/// Waits for the provider that replaces the one whose journal was followed. A journal ends with its process.
+ControlClient next_provider(const JournalOptions& options) {
+  std::fprintf(stderr,
+               "mock-kms-provider: the provider ended, and its journal with it; waiting for the next one\n");
+  for (;; std::this_thread::sleep_for(retry_interval)) {
+    try {
+      ControlClient client(options);
+      (void)client.call(mock_kms::v1::ListFaultsRequest(), &ControlClient::Stub::ListFaults);
+      std::fprintf(stderr, "mock-kms-provider: a provider answers; its journal begins with number 1\n");
+      return client;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::unreachable) throw;
+    }
+  }
+}
+
+/// Prints new entries until a signal ends the program, across restarts of the provider.
+[[noreturn]] void follow_journal(ControlClient client, const JournalOptions& options,
+                                 mock_kms::v1::ReadJournalRequest request) {
+  request.set_wait_milliseconds(1000);
+  while (true) {
+    try {
+      print_entries(read_entries(client, options, request), options.format);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::unreachable) throw;
+      client = next_provider(options);
+      request.set_after(0);
+    }
+  }
+}
+
+/// With --follow the earlier entries are left out, unless --since or --tail asks for them.
 int print_calls(ControlClient& client, const JournalOptions& options) {
-  const bool json = options.format == OutputFormat::json;
-  if (!json) {
-    std::printf("%6s %-24s %-9s %-19s %9s %6s %6s %4s  %s\n", "NUMBER", "AT", "METHOD", "CODE", "TOOK",
-                "ASKED", "GAVE", "CONN", "KEY ID  UID  FAULT");
+  if (options.format == OutputFormat::text) {
+    std::printf("%6s %-24s %-9s %-19s %9s %8s %8s %10s  %s\n", "NUMBER", "AT", "METHOD", "CODE", "LATENCY",
+                "REQUEST", "RESPONSE", "CONNECTION", "KEY_ID  UID  FAULT");
   }
   mock_kms::v1::ReadJournalRequest request;
-  for (;;) {
-    const auto page = client.call(request, &ControlClient::Stub::ReadJournal);
-    for (const CallRecord& call : page.calls()) {
-      if (json) {
-        std::printf("%s\n", to_json(call, JsonLayout::line).c_str());
-      } else {
-        print_call(call);
-      }
-      request.set_after(call.number());
-    }
-    print("");
-    if (!options.follow) return exit_code::ok;
-    request.set_wait_milliseconds(1000);
-  }
+  auto calls = read_entries(client, options, request);
+  const std::size_t all = options.follow && !options.since ? 0 : calls.size();
+  const std::size_t count = std::min(options.tail.value_or(all), calls.size());
+  calls.erase(calls.begin(), calls.end() - static_cast<std::ptrdiff_t>(count));
+  print_entries(calls, options.format);
+  if (options.follow) follow_journal(std::move(client), options, request);
+  return exit_code::ok;
 }
 
 int print_counts(ControlClient& client, const JournalOptions& options) {
@@ -120,10 +183,22 @@ int run_metrics(const ProviderOptions& options) {
 Command journal_command(CommandLine& line) {
   const auto options = std::make_shared<JournalOptions>();
   CLI::App& command = line.add_subcommand(
-      "journal", "Show the last calls and their results",
-      {"mock-kms-provider journal --follow -o json", "mock-kms-provider journal --counts"});
+      "journal", "List the last calls and how they ended, and the changes of the provider between them",
+      {"mock-kms-provider journal --no-status --tail 20",
+       "mock-kms-provider journal --method decrypt --since 1m", "mock-kms-provider journal --follow -o json",
+       "mock-kms-provider journal --counts"});
   add_provider_options(command, *options);
-  CLI::Option* follow = command.add_flag("--follow", options->follow, "Go on with new calls as they come");
+  CLI::Option* follow = command.add_flag(
+      "--follow", options->follow,
+      "Print new entries as they come, also of a provider that replaces this one, until interrupted");
+  command
+      .add_option("--method", options->methods, "Print only calls of status, encrypt or decrypt; repeatable")
+      ->check(CLI::IsMember({"status", "encrypt", "decrypt"}, CLI::ignore_case))
+      ->allow_extra_args(false);
+  command.add_flag("--no-status", options->no_status,
+                   "Leave out the calls of Status, such as a supervisor's probes");
+  add_duration(command, "--since", options->since, "Print only entries of this time back from now");
+  command.add_option("--tail", options->tail, "Print only the last N entries [all; with --follow: none]");
   command.add_flag("--counts", options->counts, "Number of calls by method and code, since the start")
       ->excludes(follow);
   command.add_flag("--last", options->last, "Digests of the last plaintexts of Encrypt and Decrypt")
@@ -135,7 +210,7 @@ Command journal_command(CommandLine& line) {
 
 Command metrics_command(CommandLine& line) {
   const auto options = std::make_shared<ProviderOptions>();
-  CLI::App& command = line.add_subcommand("metrics", "Print the metrics as Prometheus would scrape them",
+  CLI::App& command = line.add_subcommand("metrics", "Print the metrics in Prometheus' text format",
                                           {"mock-kms-provider metrics"});
   add_provider_options(command, *options);
   return {&command, [options] { return run_metrics(*options); }};

@@ -1,6 +1,4 @@
 // `rotate` makes another version of the key current; `keys` lists the versions.
-#include <google/protobuf/util/time_util.h>
-
 #include <cstdio>
 #include <limits>
 
@@ -31,6 +29,7 @@ int run_rotate(const KeyOptions& options) {
   } else {
     std::printf("v%u -> v%u  %s\n", reply.from(), reply.to(), reply.key_id().c_str());
   }
+  print("");
   if (!reply.stored()) {
     std::fprintf(
         stderr,
@@ -47,11 +46,11 @@ int run_keys(const KeyOptions& options) {
     print(to_json(list, JsonLayout::document));
     return exit_code::ok;
   }
-  std::printf("%-10s %-21s %s\n", "VERSION", "SINCE", "KEY ID");
+  std::printf("%-10s %-24s %s\n", "VERSION", "SINCE", "KEY_ID");
   for (const auto& key : list.keys()) {
-    const std::string since = google::protobuf::util::TimeUtil::ToString(key.since());
+    const std::string since = rfc3339(from_proto(key.since()));
     const std::string version = "v" + std::to_string(key.version()) + (key.current() ? " *" : "");
-    std::printf("%-10s %-21s %s\n", version.c_str(), since.c_str(), key.key_id().c_str());
+    std::printf("%-10s %-24s %s\n", version.c_str(), since.c_str(), key.key_id().c_str());
   }
   return exit_code::ok;
 }
@@ -60,8 +59,9 @@ int run_keys(const KeyOptions& options) {
 
 Command rotate_command(CommandLine& line) {
   const auto options = std::make_shared<KeyOptions>();
-  CLI::App& command = line.add_subcommand("rotate", "Make another version of the key the current one",
-                                          {"mock-kms-provider rotate", "mock-kms-provider rotate --to 7"});
+  CLI::App& command =
+      line.add_subcommand("rotate", "Rotate the key: make another version of it the current one",
+                          {"mock-kms-provider rotate", "mock-kms-provider rotate --to 7"});
   add_provider_options(command, *options);
   command.add_option("--to", options->to, "Version to make current [the next one]")
       ->check(CLI::Range(KeyVersion{1}, std::numeric_limits<KeyVersion>::max()));
@@ -72,8 +72,9 @@ Command rotate_command(CommandLine& line) {
 
 Command keys_command(CommandLine& line) {
   const auto options = std::make_shared<KeyOptions>();
-  CLI::App& command = line.add_subcommand("keys", "List the versions of the key that were current",
-                                          {"mock-kms-provider keys -o json"});
+  CLI::App& command =
+      line.add_subcommand("keys", "List the versions of the key that were current, newest first",
+                          {"mock-kms-provider keys -o json"});
   add_provider_options(command, *options);
   add_format(command, options->format);
   return {&command, [options] { return run_keys(*options); }};

@@ -1,4 +1,4 @@
-// `scenario` runs a timeline of faults and rotations: scenario run, scenario status, scenario stop.
+// `scenario` runs a timeline of faults and rotations: scenario run, status, stop, check.
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +25,7 @@ constexpr auto poll_interval = std::chrono::milliseconds(50);
 struct ScenarioOptions : ProviderOptions {
   std::string file;  ///< "-": standard input
   bool wait = false;
+  bool follow = false;
   OutputFormat format = OutputFormat::text;
 };
 
@@ -33,12 +34,18 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-void print_step(const StepStatus& step, int number) {
+/// "rotate {}" or "fault step-2 {...}", and why it failed.
+std::string action_text(const StepStatus& step) {
   const auto& action = step.step().action();
+  const std::string text = action.has_rotate()
+                               ? "rotate " + to_short_json(action.rotate())
+                               : "fault " + step.fault() + " " + to_short_json(action.fault());
+  return step.error().empty() ? text : text + "  error: " + step.error();
+}
+
+void print_step(const StepStatus& step, int number) {
   const std::string until = step.step().has_until() ? go_duration(from_proto(step.step().until())) : "-";
-  std::string text = action.has_rotate() ? "rotate " + to_short_json(action.rotate())
-                                         : "fault " + step.fault() + " " + to_short_json(action.fault());
-  if (!step.error().empty()) text += "  error: " + step.error();
+  const std::string text = action_text(step);
   std::printf("%4d  %-9s  %8s  %8s  %s\n", number, lower_case(StepStatus::State_Name(step.state())).c_str(),
               go_duration(from_proto(step.step().at())).c_str(), until.c_str(), text.c_str());
 }
@@ -73,24 +80,66 @@ bool succeeded(const ScenarioStatus& status) {
                       [](const StepStatus& step) { return step.state() == StepStatus::FAILED; });
 }
 
+/// Prints a line as a step begins and as it ends, at its own time however late it is seen.
+void print_changes(const ScenarioStatus& before, const ScenarioStatus& now) {
+  const auto line = [](const google::protobuf::Duration& at, int number, const std::string& text) {
+    print(go_duration(from_proto(at)) + "  step " + std::to_string(number) + " " + text + "\n");
+  };
+  for (int i = 0; i < now.steps_size(); ++i) {
+    const StepStatus& step = now.steps(i);
+    const auto old = i < before.steps_size() ? before.steps(i).state() : StepStatus::WAITING;
+    if (step.state() == old || step.state() == StepStatus::ELSEWHERE) continue;
+    if (old == StepStatus::WAITING)
+      line(step.step().at(), i + 1,
+           (step.state() == StepStatus::FAILED ? "fails: " : "begins: ") + action_text(step));
+    if (step.state() == StepStatus::DONE && step.step().has_until()) line(step.step().until(), i + 1, "ends");
+  }
+}
+
+/// Returns the status at the scenario's end. Throws Error if another scenario replaces it.
+ScenarioStatus follow(ControlClient& client, ScenarioStatus status, OutputFormat format) {
+  for (ScenarioStatus before;; std::this_thread::sleep_for(poll_interval)) {
+    if (format == OutputFormat::text) print_changes(before, status);
+    if (status.state() != ScenarioStatus::RUNNING) return status;
+    before = std::move(status);
+    status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);
+    if (from_proto(status.begun()) != from_proto(before.begun()))
+      throw Error("another scenario replaced this one", "see 'mock-kms-provider scenario status'");
+  }
+}
+
+Scenario read_scenario(const std::string& file) {
+  const auto text = file == "-" ? read_standard_input() : read_text_file(file);
+  auto scenario = !text ? text.error() : parse_scenario(*text);
+  if (!scenario) throw scenario.error().within(file).with(ErrorCode::invalid_input);
+  return *std::move(scenario);
+}
+
 /// With --wait it fails if a step failed or the scenario was stopped.
 int run_scenario(const ScenarioOptions& options) {
-  const auto text = options.file == "-" ? read_standard_input() : read_text_file(options.file);
-  const auto scenario = !text ? text.error() : parse_scenario(*text);
-  if (!scenario) throw scenario.error().within(options.file).with(ErrorCode::invalid_input);
+  const Scenario scenario = read_scenario(options.file);
   ControlClient client(options);
-  auto status = client.call(*scenario, &ControlClient::Stub::RunScenario);
-  while (options.wait && status.state() == ScenarioStatus::RUNNING) {
-    std::this_thread::sleep_for(poll_interval);
-    status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);
-  }
+  auto status = client.call(scenario, &ControlClient::Stub::RunScenario);
+  if (options.wait) status = follow(client, std::move(status), options.format);
   print_scenario(status, options.format);
   return !options.wait || succeeded(status) ? exit_code::ok : exit_code::failed;
 }
 
 int show_scenario(const ScenarioOptions& options) {
-  const mock_kms::v1::ReadScenarioRequest request;
-  print_scenario(ControlClient(options).call(request, &ControlClient::Stub::ReadScenario), options.format);
+  ControlClient client(options);
+  auto status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);
+  if (options.follow) status = follow(client, std::move(status), options.format);
+  print_scenario(status, options.format);
+  return exit_code::ok;
+}
+
+int check_scenario(const ScenarioOptions& options) {
+  const Scenario scenario = read_scenario(options.file);
+  if (options.format == OutputFormat::json) {
+    print(to_short_json(scenario, JsonLayout::document));
+  } else {
+    std::printf("good: %d %s\n", scenario.steps_size(), scenario.steps_size() == 1 ? "step" : "steps");
+  }
   return exit_code::ok;
 }
 
@@ -105,21 +154,35 @@ int stop_scenario(const ScenarioOptions& options) {
 Command scenario_command(CommandLine& line) {
   const auto options = std::make_shared<ScenarioOptions>();
   CLI::App& command = line.add_subcommand(
-      "scenario", "Run a timeline of faults and rotations: scenario run, scenario status, scenario stop",
-      {"mock-kms-provider scenario run outage.json --wait", "mock-kms-provider scenario status",
-       "mock-kms-provider scenario stop"});
+      "scenario", "Run a timeline of faults and rotations, follow it, stop it, or check its file",
+      {"mock-kms-provider scenario check outage.json", "mock-kms-provider scenario run outage.json --wait",
+       "mock-kms-provider scenario status --follow", "mock-kms-provider scenario stop"});
   add_provider_options(command, *options);
   add_format(command, options->format);
   command.require_subcommand(1);
-  CLI::App& run = *command.add_subcommand("run", "Begin a scenario; it replaces the one before");
-  run.add_option("file", options->file, "File with the scenario as JSON; -: standard input")->required();
-  run.add_flag("--wait", options->wait, "Return when it is over; exit code 1 if a step failed");
-  CLI::App& status = *command.add_subcommand("status", "Show the progress of the scenario");
-  command.add_subcommand("stop", "End the scenario and its faults");
-  return {&command, [options, &run, &status] {
+  constexpr auto file_help = "File with the scenario as JSON; -: standard input";
+  CLI::App& run = CommandLine::add_nested(
+      command, "run", "Begin a scenario; it replaces the one before",
+      {"mock-kms-provider scenario run outage.json --wait",
+       R"(echo '{"steps": [{"do": {"rotate": {}}}]}' | mock-kms-provider scenario run -)"});
+  run.add_option("file", options->file, file_help)->required();
+  run.add_flag(
+      "--wait", options->wait,
+      "Print each step as it begins and ends; return when all are over, with exit code 1 if one failed");
+  CLI::App& status = CommandLine::add_nested(command, "status", "Show the progress of the scenario",
+                                             {"mock-kms-provider scenario status --follow"});
+  status.add_flag("--follow", options->follow, "Print each step as it begins and ends, until all are over");
+  CLI::App& stop = CommandLine::add_nested(command, "stop", "End the scenario and its faults",
+                                           {"mock-kms-provider scenario stop"});
+  CLI::App& check =
+      CommandLine::add_nested(command, "check", "Check the file of a scenario; no provider is needed",
+                              {"mock-kms-provider scenario check outage.json"});
+  check.add_option("file", options->file, file_help)->required();
+  return {&command, [options, &run, &status, &stop] {
             return run.parsed()      ? run_scenario(*options)
                    : status.parsed() ? show_scenario(*options)
-                                     : stop_scenario(*options);
+                   : stop.parsed()   ? stop_scenario(*options)
+                                     : check_scenario(*options);
           }};
 }
 

@@ -90,7 +90,9 @@ void add_options(CLI::App& serve, ServeOptions& options) {
       .add_option("--key-id-format", options.key_id_format,
                   "Form of key ids: a text with {version}, and {instance} and {check} as needed")
       ->capture_default_str();
-  serve.add_option("--key-version", options.key_version, "Version of the key to encrypt under, from 1")
+  serve
+      .add_option("--key-version", options.key_version,
+                  "Version of the key to encrypt under, from 1; --state-dir may hold a higher one")
       ->capture_default_str();
   serve.add_option("--socket-mode", options.socket_mode, "Octal mode of the socket")->capture_default_str();
   serve.add_option("--socket-owner", options.socket_owner, "Owner of the socket: USER, USER:GROUP or :GROUP");
@@ -111,7 +113,8 @@ void add_options(CLI::App& serve, ServeOptions& options) {
                    "HOST:PORT or :PORT that answers GET /metrics for Prometheus [none]");
   serve.add_option("--config-file-path", options.config_file_path,
                    "The upstream mock's SoftHSM configuration; accepted and not needed");
-  serve.add_option("--random-seed", options.random_seed, "Seed of chance in faults")->capture_default_str();
+  serve.add_option("--random-seed", options.random_seed, "Seed of the random choices of faults")
+      ->capture_default_str();
   serve.add_flag("--kms-v1", options.kms_v1, "Serve KMS v1 too, on the same socket");
   serve.add_option("--compat", options.compat,
                    "Plugin to replace: kubernetes-mock, or vault-kube-kms, whose options follow");
@@ -354,7 +357,7 @@ int run(ServeOptions& options, SteadyClock::time_point begun) {
 Command serve_command(CommandLine& line, SteadyClock::time_point begun) {
   CLI::App& command = line.add_subcommand(
       "serve", "Serve KMS v2 on a Unix socket (the default)",
-      {"mock-kms-provider --listen-addr unix:///run/kms/kms.sock",
+      {"mock-kms-provider --listen-addr unix:///run/kms/kms.sock --state-dir /var/lib/kms",
        "mock-kms-provider --listen-addr unix:///@kms --instance blue --key-version 2",
        "head -c 32 /dev/urandom > seed && mock-kms-provider --seed-file seed --socket-owner kube:kube"});
   const auto options = std::make_shared<ServeOptions>();

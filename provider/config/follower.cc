@@ -1,7 +1,6 @@
 #include "provider/config/follower.h"
 
 #include <google/protobuf/util/message_differencer.h>
-#include <google/protobuf/util/time_util.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -11,6 +10,7 @@
 #include <filesystem>
 
 #include "common/log/log.h"
+#include "common/text/protobuf.h"
 
 namespace kms::provider {
 namespace {
@@ -24,7 +24,6 @@ constexpr int poll_interval_ms = 1000;  // without inotify
 }  // namespace
 
 using google::protobuf::util::MessageDifferencer;
-using google::protobuf::util::TimeUtil;
 using mock_kms::v1::FaultUse;
 using mock_kms::v1::ProviderConfig;
 
@@ -199,7 +198,7 @@ void ConfigFollower::accept(const ProviderConfig& config, const std::string& dig
     status_.clear_error();
     status_.clear_error_since();
     status_.set_remark(remark);
-    *status_.mutable_since() = TimeUtil::GetCurrentTime();
+    *status_.mutable_since() = to_timestamp(std::chrono::system_clock::now());
   }
   log::info("applied the configuration", {{"file", status_.file()},
                                           {"sha256", digest},
@@ -215,7 +214,7 @@ void ConfigFollower::refuse(const std::string& why) {
   {
     const std::lock_guard lock(mutex_);
     status_.set_error(why);
-    *status_.mutable_error_since() = TimeUtil::GetCurrentTime();
+    *status_.mutable_error_since() = to_timestamp(std::chrono::system_clock::now());
   }
   log::warning("the configuration is bad; the one before stays in effect",
                {{"file", status_.file()}, {"cause", why}});

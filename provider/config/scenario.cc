@@ -58,7 +58,7 @@ void ScenarioTimeline::fail(std::size_t step, std::string error) {
 }
 
 void ScenarioTimeline::stop(Time now) {
-  if (!stopped_) stopped_ = now;
+  if (next()) stopped_ = now;
   for (StepStatus& status : steps_) {
     if (status.state() == StepStatus::ACTIVE) status.set_state(StepStatus::DONE);
   }
@@ -94,20 +94,25 @@ ScenarioStatus ScenarioRunner::run(const Scenario& scenario, bool from_file) {
   name_ = scenario.name().empty() ? "scenario" : "scenario " + scenario.name();
   from_file_ = from_file;
   begun_ = std::chrono::system_clock::now();
+  has_ended_ = false;
   timeline_.emplace(scenario, state_.node, state_.keys.instance(), Clock::now());
   log::info(name_ + " begins", {{"steps", scenario.steps_size()}, {"from", from_file ? "file" : "command"}});
   state_.journal.note(name_ + " begins");
+  const bool has_steps_here = timeline_->next().has_value();
   execute_all_due();
+  if (!has_steps_here) report("is finished: no step is for this node and instance");
   if (!thread_.joinable()) thread_ = std::thread([this] { run_thread(); });
   changed_.notify_all();
   return status_now();
 }
 
 bool ScenarioRunner::end_scenario() {
-  if (!timeline_ || timeline_->status(Clock::now()).state() == ScenarioStatus::STOPPED) return false;
+  if (!timeline_ || std::exchange(has_ended_, true)) return false;
+  const bool running = timeline_->next().has_value();
   timeline_->stop(Clock::now());
-  state_.faults.clear("", FaultUse::SCENARIO);
-  report("is stopped");
+  const auto cleared = state_.faults.clear("", FaultUse::SCENARIO);
+  if (running) report("is stopped");
+  if (!running && cleared > 0) report("ends its faults");
   return true;
 }
 
@@ -175,6 +180,7 @@ void ScenarioRunner::rotate(std::size_t step, const Scenario::Rotation& rotation
     const auto to = rotation.to() == 0 ? std::nullopt : std::optional<KeyVersion>(rotation.to());
     const auto outcome = state_.versions.rotate(to, rotation.force());
     if (!outcome) error = outcome.error().cause();
+    if (outcome) report_step("rotates the key to " + state_.keys.at(outcome->to)->id_text, step);
   } catch (const Error& failed) {
     error = failed.what();
   }

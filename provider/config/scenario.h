@@ -48,7 +48,7 @@ class ScenarioTimeline {
   /// Marks the step that began last as failed. It then has no end.
   void fail(std::size_t step, std::string error);
 
-  /// Nothing is due from now on.
+  /// Nothing is due from now on, and no fault is active. A finished scenario stays a finished one.
   void stop(Time now);
 
   /// State, name, times and steps.
@@ -107,6 +107,7 @@ class ScenarioRunner {
   bool ending_ = false;
   std::optional<ScenarioTimeline> timeline_;
   std::string name_;
+  bool has_ended_ = false;  ///< it was stopped, and its faults are gone
   bool from_file_ = false;
   std::chrono::system_clock::time_point begun_;
   std::thread thread_;

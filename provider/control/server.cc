@@ -59,8 +59,8 @@ Reactor* answer(Context* context, const Work& work) {
 /// the journal pay nothing for its readers. It deletes itself.
 class JournalRead final : public Reactor {
  public:
-  JournalRead(Journal& journal, const ReadJournalRequest& request, JournalPage& page)
-      : journal_(journal),
+  JournalRead(ProviderState& state, const ReadJournalRequest& request, JournalPage& page)
+      : state_(state),
         page_(page),
         after_(request.after()),
         until_(Journal::Clock::now() +
@@ -76,7 +76,8 @@ class JournalRead final : public Reactor {
   static constexpr auto poll_interval = std::chrono::milliseconds(20);
 
   void poll() {
-    journal_.read(after_, page_);
+    state_.note_ended_faults();
+    state_.journal.read(after_, page_);
     if (page_.calls_size() > 0 || cancelled_ || Journal::Clock::now() >= until_) {
       return Finish(grpc::Status::OK);
     }
@@ -87,7 +88,7 @@ class JournalRead final : public Reactor {
     next_poll_.emplace(SteadyClock::now() + poll_interval, [this] { alarm_->Cancel(); });
   }
 
-  Journal& journal_;
+  ProviderState& state_;
   JournalPage& page_;
   const std::uint64_t after_;
   const Journal::Clock::time_point until_;
@@ -114,14 +115,17 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
     return answer(context, [&] { return add_fault(*fault, *reply); });
   }
   Reactor* ListFaults(Context* context, const ListFaultsRequest*, FaultList* list) override {
-    return answer(context, [&] { *list = state_.faults.list(); });
+    return answer(context, [&] {
+      state_.note_ended_faults();
+      *list = state_.faults.list();
+    });
   }
   Reactor* ClearFaults(Context* context, const ClearFaultsRequest* request,
                        ClearFaultsReply* reply) override {
     return answer(context, [&] { return clear_faults(request->name(), *reply); });
   }
   Reactor* ReadJournal(Context*, const ReadJournalRequest* request, JournalPage* page) override {
-    return new JournalRead(state_.journal, *request, *page);
+    return new JournalRead(state_, *request, *page);
   }
   Reactor* CountCalls(Context* context, const CountCallsRequest* request, CallCounts* counts) override {
     return answer(context, [&] {
@@ -184,6 +188,7 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
           "a running provider has passed its start, so it cannot start late; use serve --fault");
     }
     const std::string json = to_short_json(*complete);
+    state_.note_ended_faults();
     reply = state_.faults.add(*std::move(complete));
     log::info("set a fault", {{"fault", reply.name()}, {"applies_here", reply.applies_here()}});
     state_.journal.note("fault " + reply.name() + " is set: " + json);
@@ -191,11 +196,19 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
   }
 
   grpc::Status clear_faults(const std::string& name, ClearFaultsReply& reply) {
-    reply.set_cleared(state_.faults.clear(name));
-    const auto list = state_.faults.list();
-    reply.set_kept(static_cast<std::uint32_t>(
-        std::count_if(list.faults().begin(), list.faults().end(),
-                      [&](const FaultUse& use) { return name.empty() || use.fault().name() == name; })));
+    state_.note_ended_faults();
+    const auto count = [&](auto selected) {
+      const auto list = state_.faults.list();
+      return static_cast<std::uint32_t>(
+          std::count_if(list.faults().begin(), list.faults().end(), [&](const FaultUse& use) {
+            return (name.empty() || use.fault().name() == name) && selected(use);
+          }));
+    };
+    reply.set_over(
+        count([](const FaultUse& use) { return use.over() && use.origin() == FaultUse::COMMAND; }));
+    reply.set_cleared(state_.faults.clear(name) - reply.over());
+    reply.set_kept(count([](const FaultUse&) { return true; }));
+    if (reply.cleared() == 0 && reply.over() > 0) return grpc::Status::OK;
     if (reply.cleared() > 0) {
       log::info("cleared faults", {{"count", reply.cleared()}});
       state_.journal.note(name.empty() ? "all faults by command are cleared"

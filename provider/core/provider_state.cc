@@ -84,10 +84,17 @@ ProviderState::ProviderState(Options options, const process::SignalFd& stop_sign
   versions.load();
 }
 
+void ProviderState::note_ended_faults() {
+  for (const auto& [name, lasted, at] : faults.take_ended()) {
+    log::info("a fault is over", {{"fault", name}, {"lasted", go_duration(lasted)}});
+    journal.note("fault " + name + " is over after " + go_duration(lasted), at);
+  }
+}
+
 std::string metrics_text(const ProviderState& state) {
   MetricsText text;
   mock_kms::v1::CallCounts counts;
-  state.journal.count_all(counts);
+  state.journal.count_all(counts, true);
   write_calls(counts, text);
   write_latencies(state.journal.latencies(), text);
   write_faults(state.faults.list(), text);

@@ -32,6 +32,10 @@ struct ProviderState {
   ProviderState(const ProviderState&) = delete;
   ProviderState& operator=(const ProviderState&) = delete;
 
+  /// Writes the ends of faults with a `for` into log and journal. Called before each call that may meet a
+  /// fault and before each command that reads or changes faults or the journal: nobody sees an end late.
+  void note_ended_faults();
+
   const process::SignalFd& stop;
   const std::string node;  ///< NODE_NAME; faults and scenarios may concern one node
   Journal journal;

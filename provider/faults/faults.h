@@ -44,6 +44,12 @@ class Faults {
     const std::lock_guard lock(mutex_);
     return plan_.list(Clock::now());
   }
+  /// The faults whose time has passed, each once.
+  [[nodiscard]] std::vector<FaultPlan::Ended> take_ended() {
+    if (!any()) return {};
+    const std::lock_guard lock(mutex_);
+    return plan_.take_ended(Clock::now());
+  }
   [[nodiscard]] FaultDecision decide(const IncomingCall& question) {
     const std::lock_guard lock(mutex_);
     return plan_.decide(question, Clock::now());

@@ -139,10 +139,20 @@ mock_kms::v1::FaultList FaultPlan::list(Time now) const {
     use.set_applies_here(active.applies_here);
     use.set_origin(active.origin);
     use.set_replaced(active.replaced);
-    use.set_over(active.fault.has_lasting() &&
-                 now - active.since >= from_proto(active.fault.after()) + from_proto(active.fault.lasting()));
+    use.set_over(end_of(active).value_or(Time::max()) <= now);
   }
   return list;
+}
+
+std::vector<FaultPlan::Ended> FaultPlan::take_ended(Time now) {
+  std::vector<Ended> ended;
+  for (ActiveFault& active : faults_) {
+    const auto end = end_of(active);
+    if (!end || *end > now || std::exchange(active.end_taken, true)) continue;
+    if (active.applies_here && !active.replaced)
+      ended.push_back({active.fault.name(), from_proto(active.fault.lasting()), *end});
+  }
+  return ended;
 }
 
 bool FaultPlan::any() const {
@@ -153,6 +163,11 @@ bool FaultPlan::any() const {
 bool FaultPlan::grows_memory() const {
   return std::any_of(faults_.begin(), faults_.end(),
                      [](const ActiveFault& active) { return active.fault.has_memory_growth(); });
+}
+
+std::optional<FaultPlan::Time> FaultPlan::end_of(const ActiveFault& active) {
+  if (!active.fault.has_lasting()) return std::nullopt;
+  return active.since + from_proto(active.fault.after()) + from_proto(active.fault.lasting());
 }
 
 bool FaultPlan::in_time(const ActiveFault& active, Time now) {

@@ -63,6 +63,14 @@ class FaultPlan {
 
   [[nodiscard]] mock_kms::v1::FaultList list(Time now) const;
 
+  struct Ended {
+    std::string name;
+    Duration lasted;
+    Time at;
+  };
+  /// The faults whose time has passed, each once.
+  [[nodiscard]] std::vector<Ended> take_ended(Time now);
+
   /// True if a fault is set that applies to this node and instance.
   [[nodiscard]] bool any() const;
 
@@ -77,7 +85,8 @@ class FaultPlan {
     mock_kms::v1::Fault fault;
     Origin origin = mock_kms::v1::FaultUse::COMMAND;
     bool applies_here = true;
-    bool replaced = false;  ///< by one of the same name and a stronger origin
+    bool replaced = false;   ///< by one of the same name and a stronger origin
+    bool end_taken = false;  ///< by take_ended()
     Time since;
     std::uint64_t matched = 0;
     std::uint64_t applied = 0;
@@ -87,6 +96,7 @@ class FaultPlan {
 
   [[nodiscard]] bool has(std::string_view name) const;
   void mark_replaced();
+  [[nodiscard]] static std::optional<Time> end_of(const ActiveFault& active);
   [[nodiscard]] static bool in_time(const ActiveFault& active, Time now);
   [[nodiscard]] bool hits(const ActiveFault& active) const;
   [[nodiscard]] double chance(const ActiveFault& active, std::uint64_t purpose) const;

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "common/process/signals.h"
+#include "common/text/nearest.h"
 #include "common/text/protobuf.h"
 #include "common/text/user_json.h"
 
@@ -15,10 +16,14 @@ namespace {
 using google::protobuf::util::TimeUtil;
 using mock_kms::v1::Fault;
 
-std::string preset_names() {
-  std::string names;
-  for (const Preset& preset : presets()) names += (names.empty() ? "" : ", ") + preset.name;
-  return names;
+Error no_preset(const std::string& name) {
+  std::vector<std::string> names;
+  std::string list;
+  for (const Preset& preset : presets()) {
+    names.push_back(preset.name);
+    list += (list.empty() ? "" : ", ") + preset.name;
+  }
+  return {"there is no preset '" + name + "'" + did_you_mean(name, names), "the presets are: " + list};
 }
 
 const Preset* preset_named(const std::string& name) {
@@ -166,9 +171,7 @@ Outcome<Fault> complete_fault(const Fault& fault) {
   Fault whole;
   if (!fault.preset().empty()) {
     const Preset* preset = preset_named(fault.preset());
-    if (preset == nullptr) {
-      return Error("there is no preset '" + fault.preset() + "'", "the presets are: " + preset_names());
-    }
+    if (preset == nullptr) return no_preset(fault.preset());
     if (const auto read = from_json(preset->json, whole); !read) {
       throw read.error().within("preset " + preset->name);
     }

@@ -18,12 +18,17 @@ Error bad(std::string_view text, const std::string& why) {
   return {"cannot expect '" + std::string(text) + "': " + why, form};
 }
 
+/// The words of a text. An operator is one, also without blanks around it.
 std::vector<std::string> words_of(std::string_view text) {
+  const auto is_operator = [](char c) { return std::string_view("=!<>").find(c) != std::string_view::npos; };
   std::vector<std::string> words;
-  for (std::size_t at = 0; (at = text.find_first_not_of(' ', at)) != std::string_view::npos;) {
-    const std::size_t end = std::min(text.find(' ', at), text.size());
-    words.emplace_back(text.substr(at, end - at));
-    at = end;
+  char before = ' ';
+  for (const char c : text) {
+    if (c != ' ') {
+      if (before == ' ' || is_operator(c) != is_operator(before)) words.emplace_back();
+      words.back() += c;
+    }
+    before = c;
   }
   return words;
 }

@@ -2,7 +2,7 @@
 //
 //   WHAT OPERATOR NUMBER [since start | since DURATION]
 //   WHAT      status, encrypt, decrypt or all; after a dot a gRPC code, HUNG or `faulted`: decrypt.NOT_FOUND
-//   OPERATOR  == != < <= > >=
+//   OPERATOR  == != < <= > >=, with or without blanks around it
 #pragma once
 
 #include <cstdint>

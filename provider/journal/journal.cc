@@ -87,11 +87,11 @@ std::vector<Journal::Latencies> Journal::latencies() const {
   return found;
 }
 
-void Journal::note(std::string_view event) {
+void Journal::note(std::string_view event, Clock::time_point at) {
   const std::lock_guard lock(mutex_);
   Entry& entry = next_entry();
   entry = {};
-  entry.came = Clock::now();
+  entry.came = at;
   assign_text(entry.event, event, max_event);
 }
 
@@ -135,11 +135,11 @@ void Journal::write(const Entry& from, mock_kms::v1::CallRecord& to) {
   to.set_connection(from.connection);
 }
 
-void Journal::write(const Counts& from, mock_kms::v1::CallCounts& to) {
+void Journal::write(const Counts& from, mock_kms::v1::CallCounts& to, bool zeros) {
   for (std::size_t method = 0; method < from.size(); ++method) {
     for (std::size_t code = 0; code < from[method].size(); ++code) {
       const Count& count = from[method][code];
-      if (count.calls == 0) continue;
+      if (count.calls == 0 && (!zeros || method == static_cast<std::size_t>(Method::other))) continue;
       auto& line = *to.add_counts();
       line.set_method(method_names[method]);
       line.set_code(code_name(static_cast<int>(code)));
@@ -149,9 +149,9 @@ void Journal::write(const Counts& from, mock_kms::v1::CallCounts& to) {
   }
 }
 
-void Journal::count_all(mock_kms::v1::CallCounts& counts) const {
+void Journal::count_all(mock_kms::v1::CallCounts& counts, bool zeros) const {
   const std::lock_guard lock(mutex_);
-  write(counts_, counts);
+  write(counts_, counts, zeros);
 }
 
 void Journal::count_since(Clock::time_point since, mock_kms::v1::CallCounts& counts) const {

@@ -56,7 +56,7 @@ class Journal {
   void add(const Call& call);
 
   /// Records a change: a rotation, a fault, the configuration. Without secrets.
-  void note(std::string_view event);
+  void note(std::string_view event, Clock::time_point at = Clock::now());
 
   /// Keeps the plaintext; it replaces the last one of `method`.
   void remember(Method method, std::string_view uid, Bytes plaintext);
@@ -64,7 +64,8 @@ class Journal {
   /// Adds the entries with a number above `after`, oldest first.
   void read(std::uint64_t after, mock_kms::v1::JournalPage& page) const;
 
-  void count_all(mock_kms::v1::CallCounts& counts) const;
+  /// With `zeros` also the methods and codes of KMS v2 that had no call, as metrics list them.
+  void count_all(mock_kms::v1::CallCounts& counts, bool zeros = false) const;
 
   /// Counts the calls that came at `since` or later, as far as the journal reaches back.
   void count_since(Clock::time_point since, mock_kms::v1::CallCounts& counts) const;
@@ -103,7 +104,7 @@ class Journal {
     return static_cast<std::size_t>(method) * (hung + 1) + static_cast<std::size_t>(code);
   }
   [[nodiscard]] Entry& next_entry();
-  static void write(const Counts& from, mock_kms::v1::CallCounts& to);
+  static void write(const Counts& from, mock_kms::v1::CallCounts& to, bool zeros = false);
   static void write(const Entry& from, mock_kms::v1::CallRecord& to);
   [[nodiscard]] std::uint64_t oldest() const { return total_ > max_calls ? total_ - max_calls + 1 : 1; }
   [[nodiscard]] const Entry& entry(std::uint64_t number) const { return ring_[(number - 1) % max_calls]; }

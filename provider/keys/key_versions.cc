@@ -1,7 +1,6 @@
 #include "provider/keys/key_versions.h"
 
 #include <fcntl.h>
-#include <google/protobuf/util/time_util.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,7 +15,6 @@
 
 namespace kms::provider {
 
-using google::protobuf::util::TimeUtil;
 using mock_kms::v1::KeyState;
 using mock_kms::v1::KeyUse;
 
@@ -135,7 +133,7 @@ KeyState KeyVersions::with(KeyVersion version) const {
   use.set_version(version);
   use.set_key_id(keys_.at(version)->id_text);
   use.set_current(true);
-  *use.mutable_since() = TimeUtil::TimeTToTimestamp(::time(nullptr));
+  *use.mutable_since() = to_timestamp(std::chrono::system_clock::now());
   for (const KeyUse& earlier : state_.uses()) {
     if (next.uses_size() == max_uses) break;
     *next.add_uses() = earlier;

@@ -142,6 +142,7 @@ class CallQueue::UnaryCall final : public Call {
   /// Decides which faults apply to the call. A delayed call waits for an alarm without a time: what ends the
   /// delay cancels it.
   bool is_delayed() {
+    state().note_ended_faults();
     decision_ = state().faults.decide({Method::fault_method, Method::uid(request_),
                                        Method::key_id(calls_.service_, state().keys, request_)});
     if (decision_.names.empty()) return false;

@@ -74,11 +74,11 @@ int run(const Options& options) {
 
 Command check_command(CommandLine& line) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app =
-      line.add_subcommand("check", "Test any KMS v2 plugin against the rules of the contract",
-                          {"supervisor check unix:///var/run/kmsplugin/kms.sock",
-                           "supervisor check unix:///run/a.sock --replica unix:///run/b.sock --junit kms.xml",
-                           "supervisor check --strict --quiet unix:///@kms"});
+  CLI::App& app = line.add_subcommand(
+      "check", "Test any plugin against the rules of KMS v2; exit with 1 if it breaks one",
+      {"supervisor check unix:///var/run/kmsplugin/kms.sock",
+       "supervisor check unix:///run/a.sock --replica unix:///run/b.sock --junit kms.xml",
+       "supervisor check --strict --quiet unix:///@kms"});
   app.add_option("endpoint", options->endpoint, "The plugin: unix:///path or unix:///@abstract")->required();
   app.add_option("--replica", options->replicas,
                  "Another replica that shares the plugin's keys; may be repeated")

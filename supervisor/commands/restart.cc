@@ -16,7 +16,8 @@ struct Options {
 Command command_for(CommandLine& line, const std::string& control, const std::string& name,
                     ControlCommand action, const std::string& help) {
   const auto options = std::make_shared<Options>();
-  CLI::App& app = line.add_subcommand(name, help, {"supervisor " + name});
+  CLI::App& app = line.add_subcommand(
+      name, help, {"supervisor " + name, "supervisor " + name + " --instance 2 --timeout 10s"});
   add_duration(app, "--timeout", options->timeout, "How long to wait until it is done");
   add_instance(app, options->instance);
   return {&app, [&control, name, action, options] {

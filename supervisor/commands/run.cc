@@ -28,7 +28,8 @@ void add_socket_options(CLI::App& run, RunOptions& options) {
                  "Owner of the socket if the supervisor binds it: USER, USER:GROUP or :GROUP");
   add_choice<HandoverMode>(
       run, "--handover", options.handover,
-      "Bind the socket and hand it down to the plugin: auto tries it, require insists on it, off does not",
+      "Bind the socket and hand it down to the plugin: auto tries it, require insists; off: the plugin binds "
+      "it",
       {{"auto", HandoverMode::automatic}, {"require", HandoverMode::require}, {"off", HandoverMode::off}});
   run.add_option("--instances", options.instances,
                  "Number of plugins; {n} in --socket, command and environment becomes each one's number")
@@ -186,7 +187,8 @@ Command run_command(CommandLine& line, const std::string& control) {
   const auto options = std::make_shared<RunOptions>();
   CLI::App& app = line.add_subcommand(
       "run", "Launch a plugin, probe its health by RPC and restart it when it fails",
-      {"supervisor run -- mock-kms-provider --listen-addr=unix:///var/run/kmsplugin/kms.sock",
+      {"supervisor run -- mock-kms-provider --listen-addr=unix:///var/run/kmsplugin/kms.sock "
+       "--state-dir=state",
        "supervisor run --socket unix:///@kms --backoff-max 5s -- ./plugin --addr unix:///@kms",
        "supervisor run --instances 3 --socket unix:///run/kms-{n}.sock -- mock-kms-provider --instance {n}"});
   add_socket_options(app, *options);

@@ -15,6 +15,7 @@
 #include "common/cli/exit_code.h"
 #include "common/net/call_deadline.h"
 #include "common/net/unix_connection.h"
+#include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "proto/provider_control.grpc.pb.h"
 #include "supervisor/commands/commands.h"
@@ -171,11 +172,30 @@ class Screen {
   }
 }
 
-/// Redraws the status on a terminal. Elsewhere, prints a line for each change.
+bool is_about_outages(const mock_kms::v1::Event& event) {
+  return event.kind() == mock_kms::v1::ENDED || event.kind() == mock_kms::v1::OUTAGE_OVER ||
+         event.kind() == mock_kms::v1::UNHEALTHY || event.kind() == mock_kms::v1::HEALTHY;
+}
+
+/// Prints what happened between two looks at the status: an outage may be shorter than the time between them.
+void print_outages(const ControlClient& client, std::uint64_t& last, bool is_first) {
+  const auto page = client.events(last, answer_timeout);
+  if (!page) {
+    last = 0;  // the next supervisor counts from 1
+    return;
+  }
+  if (page->events_size() > 0) last = page->events().rbegin()->number();
+  for (const auto& event : page->events()) {
+    if (!is_first && is_about_outages(event)) print(visible_text(event_line(event)) + "\n");
+  }
+}
+
+/// Redraws the status on a terminal. Elsewhere, prints a line for each change and each outage.
 [[noreturn]] void follow_as_text(const ControlClient& client) {
   const bool terminal = ::isatty(STDOUT_FILENO) == 1;
   Screen screen;
   std::string last_line;
+  std::uint64_t last_event = 0;
   for (;; std::this_thread::sleep_for(follow_interval)) {
     const auto status = ask(client);
     const auto now = std::chrono::system_clock::now();
@@ -183,6 +203,7 @@ class Screen {
       screen.draw(status ? status_text(*status, now, wanted_colours()) : status.error().line() + "\n");
       continue;
     }
+    print_outages(client, last_event, last_line.empty());
     std::string line = status ? status_line(*status) : status.error().line();
     if (line == last_line) continue;
     print(rfc3339(now) + " " + line + "\n");

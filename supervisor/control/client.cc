@@ -12,18 +12,6 @@
 namespace kms::supervisor {
 namespace {
 
-/// errno of connect(2) names the cause better than gRPC, which reports each as "failed to connect".
-Error cannot_connect(const Endpoint& control, int error) {
-  const std::string next_step =
-      error == EACCES ? "run as the supervisor's user or as root"
-      : error == ECONNREFUSED
-          ? "the supervisor that made this socket is dead; start it again"
-          : "start one with 'supervisor run', or name its socket with --control-socket or "
-            "SUPERVISOR_CONTROL_SOCKET";
-  return {"cannot reach a supervisor on " + control.uri() + ": " + errno_text(error), next_step,
-          ErrorCode::unreachable};
-}
-
 Error no_answer(const Endpoint& control, const std::string& cause) {
   return {"cannot reach a supervisor on " + control.uri() + ": " + cause,
           "it is ending or does not answer; try again, then look at its log", ErrorCode::unreachable};
@@ -36,12 +24,34 @@ Request request_for(unsigned instance) {
   return request;
 }
 
+/// By convention the names of supervisors' control sockets contain "supervisor"; their other sockets are the
+/// plugins'.
+std::string other_supervisors() {
+  std::string text;
+  for (const Endpoint& socket : listening_sockets("supervisor", "supervisor"))
+    text += (text.empty() ? "; a supervisor answers on " : ", ") + socket.uri();
+  return text;
+}
+
 }  // namespace
+
+/// errno of connect(2) names the cause better than gRPC, which reports each as "failed to connect".
+Error ControlClient::cannot_connect(int error) const {
+  if (!others_) others_ = other_supervisors();
+  const std::string next_step =
+      error == EACCES ? "run as the supervisor's user or as root"
+      : error == ECONNREFUSED
+          ? "the supervisor that made this socket is dead; start it again"
+          : "start one with 'supervisor run', or name its socket with --control-socket or "
+            "SUPERVISOR_CONTROL_SOCKET";
+  return {"cannot reach a supervisor on " + control_.uri() + ": " + errno_text(error), next_step + *others_,
+          ErrorCode::unreachable};
+}
 
 /// The connection has a name, by which the supervisor identifies the client (ControlPeers).
 Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
   UniqueFd connection = connect_by_name(control_);
-  if (!connection) return cannot_connect(control_, errno);
+  if (!connection) return cannot_connect(errno);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   const auto stub = mock_kms::v1::SupervisorControl::NewStub(

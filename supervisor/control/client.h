@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "common/error.h"
@@ -44,8 +45,11 @@ class ControlClient {
                                      grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                                   Answer*)) const;
 
+  [[nodiscard]] Error cannot_connect(int error) const;
+
   Endpoint control_;
   unsigned instance_;
+  mutable std::optional<std::string> others_;  ///< other supervisors; looked for once, when nobody answers
 };
 
 }  // namespace kms::supervisor

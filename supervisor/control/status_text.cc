@@ -1,8 +1,10 @@
 #include "supervisor/control/status_text.h"
 
 #include <algorithm>
+#include <map>
 #include <sstream>
 
+#include "common/log/log.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 
@@ -246,6 +248,18 @@ std::string table(const SupervisorStatus& whole, Colours colours) {
 int trouble(const SupervisorStatus& status) { return status.healthy() ? 0 : status.ready() ? 1 : 2; }
 
 }  // namespace
+
+std::string line_start(const google::protobuf::Timestamp& at, unsigned instance) {
+  return rfc3339(from_proto(at)) + " " + (instance == 0 ? "" : "[" + std::to_string(instance) + "] ");
+}
+
+std::string event_line(const mock_kms::v1::Event& event) {
+  std::string text = line_start(event.at(), event.instance()) + event.text();
+  if (event.pid() != 0) text += " pid=" + std::to_string(event.pid());
+  const std::map<std::string, std::string> details(event.details().begin(), event.details().end());
+  for (const auto& [name, value] : details) text += " " + log::Field(name, value).text();
+  return text;
+}
 
 SupervisorStatus summary_of(std::vector<SupervisorStatus> instances) {
   if (instances.size() == 1) return std::move(instances.front());

@@ -1,4 +1,5 @@
-// Shows a supervisor's status as text. Pure functions of the status and the time at which it is read.
+// Shows a supervisor's status and its events as text. Pure functions of the status and the time at which it
+// is read.
 #pragma once
 
 #include <chrono>
@@ -20,6 +21,12 @@ enum class Colours { none, ansi };
 /// One line without a newline: "healthy: pid 12, key_id default/v1/0a1b2c3d" or "not healthy (backing off):
 /// cause".
 [[nodiscard]] std::string status_line(const mock_kms::v1::SupervisorStatus& status);
+
+/// "2026-11-22T14:50:01.123Z [3] the plugin ended pid=12 cause=..." of instance 3 of several.
+[[nodiscard]] std::string event_line(const mock_kms::v1::Event& event);
+
+/// The beginning of that line, also of one of output; without the number if there is only one instance.
+[[nodiscard]] std::string line_start(const google::protobuf::Timestamp& at, unsigned instance);
 
 /// The status of a whole supervisor. One instance: its own status. Several: a summary that lists them. It is
 /// healthy and ready if all instances are, has the state and the reason of the worst, and adds up restarts.

@@ -30,7 +30,11 @@ class History {
     event.set_kind(kind);
     event.set_text(utf8_text(text.substr(0, max_text)));
     for (const log::Field& detail : details) {
-      (*event.mutable_details())[detail.key()] = utf8_text(detail.value().substr(0, max_text));
+      if (detail.key() == "pid") {
+        event.set_pid(static_cast<std::uint32_t>(std::stoul(detail.value())));
+      } else if (detail.key() != "start") {  // a number of the log only
+        (*event.mutable_details())[detail.key()] = utf8_text(detail.value().substr(0, max_text));
+      }
     }
     if (events_.size() > kept_events) events_.pop_front();
   }

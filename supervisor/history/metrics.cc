@@ -22,6 +22,9 @@ void Metrics::add(unsigned instance, const std::string& endpoint) {
   update(instance, [&](Counts& counts) {
     counts.labels =
         metrics_label("instance", std::to_string(instance)) + "," + metrics_label("endpoint", endpoint);
+    for (int cause = 0; cause <= static_cast<int>(EndCause::launch_failed); ++cause)
+      counts.ends[name_of(static_cast<EndCause>(cause), false)] = 0;
+    counts.ends[name_of(EndCause::exited, true)] = 0;
   });
 }
 

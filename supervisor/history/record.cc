@@ -112,7 +112,6 @@ void Record::became_active() {
 /// Adds the result to `health` and reports what it changes.
 void Record::probed(pid_t pid, Health& health, const ProbeResult& result, bool active, Time now) {
   const std::string fault = health.fault();
-  const std::string key = health.key_id();
   const bool slow = health.slow();
   health.note(result, std::chrono::system_clock::now(), now);
   if (const auto* failure = std::get_if<ProbeFailure>(&result.outcome)) {
@@ -121,19 +120,43 @@ void Record::probed(pid_t pid, Health& health, const ProbeResult& result, bool a
   }
   if (const auto* answer = std::get_if<ProbeAnswer>(&result.outcome)) {
     metrics_.answered(instance_, answer->latency);
-    if (active && health.fault().empty()) good_at_ = now;
+    if (active && health.fault().empty()) {
+      good_at_ = now;
+      note_key(pid, health.key_id());
+    }
   }
   if (health.fault() != fault && health.fault().empty())
     report(mock_kms::v1::HEALTHY, Level::info, "the plugin is healthy again", {{"pid", pid}});
   if (health.fault() != fault && !health.fault().empty())
     report(mock_kms::v1::UNHEALTHY, Level::warning, "the plugin answers, but " + health.fault(),
            {{"pid", pid}});
-  if (health.key_id() != key && !key.empty())
-    report(mock_kms::v1::KEY_CHANGED, Level::info, "the plugin names another key",
-           {{"pid", pid}, {"from", key}, {"to", health.key_id()}});
   if (health.slow() && !slow)
     report(mock_kms::v1::SLOW, Level::warning, "the plugin answers slowly",
            {{"pid", pid}, {"took", human_duration(health.latency())}});
+}
+
+/// Another process must name a key twice: the first answer of a process that takes over may be from before it
+/// read the version that a rotation stored.
+void Record::note_key(pid_t pid, const std::string& key_id) {
+  const bool is_first = keys_.empty();
+  if (!is_first && keys_.front() == key_id) {
+    key_pid_ = pid;
+    return;
+  }
+  const bool other_process = !is_first && pid != key_pid_;
+  if (other_process && std::exchange(next_key_, {pid, key_id}) != std::pair(pid, key_id)) return;
+  key_pid_ = pid;
+  const bool back = std::erase(keys_, key_id) > 0;
+  keys_.push_front(key_id);
+  if (keys_.size() > kept_keys) keys_.pop_back();
+  if (is_first) return;
+  const std::string text =
+      !back           ? "the plugin names another key"
+      : other_process ? "the plugin went back to an earlier key when it was restarted, against rule 15; "
+                        "start mock-kms-provider with --state-dir to keep a rotation"
+                      : "the plugin went back to an earlier key, against rule 15";
+  report(mock_kms::v1::KEY_CHANGED, back ? Level::warning : Level::info, text,
+         {{"pid", pid}, {"from", keys_.size() > 1 ? keys_[1] : ""}, {"to", key_id}});
 }
 
 void Record::ready(pid_t pid, Duration after, const std::string& handover, bool active, Time now) {
@@ -207,9 +230,8 @@ void Record::outage_over(Time now) {
   if (exit != nullptr) *exit->mutable_outage() = to_proto(last_outage_->duration);
   const std::string cause = std::exchange(outage_, std::nullopt)->cause;
   metrics_.outage(instance_, last_outage_->duration);
-  report(
-      mock_kms::v1::OUTAGE_OVER, Level::info, "calls are answered again",
-      {{"outage", human_duration(last_outage_->duration)}, {"of-pid", last_outage_->pid}, {"cause", cause}});
+  report(mock_kms::v1::OUTAGE_OVER, Level::info, "calls are answered again",
+         {{"pid", last_outage_->pid}, {"outage", human_duration(last_outage_->duration)}, {"cause", cause}});
 }
 
 mock_kms::v1::Exit* Record::exit_of(pid_t pid) {

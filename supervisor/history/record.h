@@ -1,7 +1,7 @@
 // Record reports what happens to one instance, and keeps what `supervisor status` shows of its past.
 //
 // The Instance owns it, on the loop's thread. It writes log lines, events and metrics and never decides
-// anything. Its memory is bounded (the last 8 ends). Durations use the steady clock.
+// anything. Its memory is bounded (the last 8 ends and 64 key ids). Durations use the steady clock.
 #pragma once
 
 #include <chrono>
@@ -33,6 +33,7 @@ class Record {
  public:
   using WallTime = std::chrono::system_clock::time_point;
   static constexpr int kept_exits = 8;
+  static constexpr int kept_keys = 64;
 
   /// The running process that status shows as the active one.
   struct Running {
@@ -90,6 +91,7 @@ class Record {
   [[nodiscard]] std::string reason(const std::optional<Running>& running,
                                    const std::string& unreachable) const;
   [[nodiscard]] mock_kms::v1::Exit* exit_of(pid_t pid);
+  void note_key(pid_t pid, const std::string& key_id);
   void outage_began(pid_t pid, Time since, const std::string& cause);
   void outage_over(Time now);
 
@@ -103,7 +105,10 @@ class Record {
   unsigned active_processes_ = 0;
   std::optional<WallTime> next_start_;
   std::string paused_by_;
-  std::optional<Time> good_at_;  ///< the last good Status
+  std::optional<Time> good_at_;             ///< the last good Status
+  std::deque<std::string> keys_;            ///< key ids that active processes named, the current one first
+  pid_t key_pid_ = 0;                       ///< the process that named the current one
+  std::pair<pid_t, std::string> next_key_;  ///< of another process, if named only once so far
   std::optional<Outage> outage_;
   std::optional<PastOutage> last_outage_;  ///< its process may not have been reaped yet
   std::deque<mock_kms::v1::Exit> exits_;   ///< newest first

@@ -10,7 +10,8 @@ import re
 import subprocess
 
 import pytest
-from proto import build_info_pb2, check_report_pb2, etcd_value_pb2, provider_config_pb2, provider_control_pb2, supervisor_control_pb2
+from proto import (build_info_pb2, check_report_pb2, etcd_value_pb2, kms_v2_pb2, provider_config_pb2, provider_control_pb2, provider_faults_pb2,
+                   supervisor_control_pb2)
 
 from shell_session import ShellSession, examples, fences, matches, without_fences
 from support import processes
@@ -181,10 +182,23 @@ def test_every_environment_variable_that_is_named_exists():
     ("docs/declare.md", provider_control_pb2.ScenarioStatus),
     ("docs/check-a-plugin.md", check_report_pb2.CheckReport),
     ("docs/inspect-etcd.md", etcd_value_pb2.InspectReport),
-], ids=["build-info", "status", "config", "scenario", "check", "inspect"])
+    ("docs/prove-calls.md", provider_control_pb2.CallRecord),
+    ("docs/prove-calls.md", provider_control_pb2.CallCounts),
+    ("docs/prove-calls.md", provider_control_pb2.LastPlaintextsReply),
+    ("docs/inject-faults.md", provider_control_pb2.FaultList),
+    ("docs/inject-faults.md", provider_control_pb2.AddFaultReply),
+    ("docs/inject-faults.md", provider_control_pb2.ClearFaultsReply),
+    ("docs/rotate.md", provider_control_pb2.RotateReply),
+    ("docs/rotate.md", provider_control_pb2.KeyList),
+    ("docs/supervisor.md", supervisor_control_pb2.Event),
+    ("docs/supervisor.md", supervisor_control_pb2.OutputLine),
+    ("docs/use-in-a-test.md", kms_v2_pb2.StatusResponse),
+    ("docs/use-in-a-test.md", kms_v2_pb2.EncryptResponse),
+], ids=lambda value: None if isinstance(value, str) else value.DESCRIPTOR.name)
 def test_every_field_of_the_json_is_documented(document, message):
     text = (ROOT / document).read_text()
-    documented_apart = (message.DESCRIPTOR, build_info_pb2.BuildInfo.DESCRIPTOR, provider_config_pb2.Scenario.Step.DESCRIPTOR)
+    documented_apart = (message.DESCRIPTOR, build_info_pb2.BuildInfo.DESCRIPTOR, provider_config_pb2.Scenario.Step.DESCRIPTOR,
+                        provider_faults_pb2.Fault.DESCRIPTOR)
 
     def fields(descriptor, path=""):
         for field in descriptor.fields:

@@ -144,6 +144,20 @@ def test_a_file_can_be_checked_without_a_provider(directory):
     (directory / "good.json").write_text('{"keyVersion": 2, "faults": [{"preset": "slow"}]}')
     done = run_provider("config", "--check", directory / "good.json")
     assert (done.returncode, done.stdout) == (0, "good: 1 faults, 0 steps of a scenario\n")
+    done = run_provider("config", "--check", directory / "good.json", "-o", "json")
+    assert json.loads(done.stdout)["faults"][0]["latency"]["max"] == "4s"  # with what the preset fills in
+
+
+def test_a_scenario_can_be_checked_without_a_provider(directory):
+    file = directory / "outage.json"
+    file.write_text('{"steps": [{"at": "1m30s", "do": {"fault": {"preset": "slow"}}}, {"do": {"rotate": {}}}]}')
+    done = run_provider("scenario", "check", file)
+    assert (done.returncode, done.stdout) == (0, "good: 2 steps\n")
+    done = run_provider("config", "--check", file)
+    assert done.returncode == 2 and "'scenario check'" in done.stderr
+    file.write_text('{"steps": [{"dp": {"rotate": {}}}]}')
+    done = run_provider("scenario", "check", file)
+    assert done.returncode == 2 and f"{file}: steps[0]: unknown field 'dp'; did you mean 'do'?" in done.stderr
 
 
 def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by_the_file(start_provider, directory, endpoint):
@@ -198,14 +212,44 @@ def test_a_scenario_by_command_plays_to_its_end(start_provider, directory, endpo
     with KmsClient(endpoint) as client:
         assert "/v4/" in client.status().key_id and client.status().healthz == "recovering"
         stopped = run_provider("scenario", "stop", "--socket", endpoint)
-        assert stopped.returncode == 0 and stopped.stdout.startswith("outage stopped, ")
+        assert stopped.returncode == 0 and stopped.stdout.startswith("outage finished, ")
         assert client.status().healthz == "ok"
     assert run_provider("scenario", "stop", "--socket", endpoint).returncode == 1
+    assert scenario_status(endpoint)["state"] == "FINISHED"
     events = [json.loads(line)["event"] for line in run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()]
     assert [event for event in events if "step 2" in event] == [
         'scenario outage, step 2: sets fault step-2 {"name":"step-2","preset":"unavailable",'
         '"error":{"code":"UNAVAILABLE","message":"the KMS is unavailable"}}',
         "scenario outage, step 2: clears fault step-2"]
+    assert [event for event in events if "step 1" in event] == [event for event in events if "step 1: rotates the key to default/v4/" in event] != []
+    assert "scenario outage is finished" in events and "scenario outage is stopped" not in events
+
+
+def test_each_step_is_a_line_as_it_begins_and_ends(start_provider, directory, endpoint):
+    start_provider(endpoint)
+    (directory / "s.json").write_text(json.dumps({"name": "lines", "steps": [
+        {"at": "0s", "do": {"rotate": {}}}, {"at": "0.1s", "until": "0.6s", "do": {"fault": {"hang": {}}}}]}))
+    with Program(binary("mock-kms-provider"), "scenario", "run", directory / "s.json", "--wait", "--socket", endpoint, stdout=subprocess.PIPE) as run:
+        assert run.process.stdout.readline() == "0  step 1 begins: rotate {}\n"
+        assert run.process.stdout.readline().startswith("100ms  step 2 begins: fault step-2 {")
+        followed = run_provider("scenario", "status", "--follow", "--socket", endpoint)
+        assert run.process.stdout.readline() == "600ms  step 2 ends\n"
+        assert run.process.stdout.readline().startswith("lines finished, ")
+        assert run.wait() == 0
+        run.process.stdout.close()
+    assert "600ms  step 2 ends\nlines finished, " in followed.stdout
+
+
+def test_a_scenario_that_is_waited_for_and_replaced_fails(start_provider, endpoint):
+    start_provider(endpoint)
+    step = '{"steps": [{"at": "%s", "do": {"rotate": {}}}]}'
+    with Program(binary("mock-kms-provider"), "scenario", "run", "-", "--wait", "--socket", endpoint, stdin=subprocess.PIPE) as waiting:
+        waiting.process.stdin.write(step % "60s")
+        waiting.process.stdin.close()
+        while scenario_status(endpoint)["state"] != "RUNNING":
+            pass
+        assert run_provider("scenario", "run", "-", "--socket", endpoint, input=step % "0s").returncode == 0
+        assert waiting.wait() == 1 and "another scenario replaced this one" in waiting.stderr[-1]
 
 
 def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(start_provider, directory, endpoint):
@@ -226,7 +270,7 @@ def test_a_scenario_of_the_file_begins_with_it_and_anew_only_when_it_changes(sta
         mark = len(program.stderr)
         file.write_text("{}")
         program.wait_for_line("applied the configuration", start=mark)
-        assert scenario_status(endpoint)["state"] == "STOPPED"
+        assert scenario_status(endpoint)["state"] == "FINISHED"
         assert client.status().healthz == "ok"
 
 

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 import grpc
 import pytest
 
-from support.processes import DEADLINE, Program, binary
+from support.processes import DEADLINE, Program, binary, run_provider
 from support.supervised import PYTHON, Supervised
 
 NOBODY = 65534
@@ -91,11 +92,31 @@ def test_a_liveness_probe_does_not_wait_for_a_hung_plugin(directory):
         assert time.monotonic() - begun < 0.45  # a report of the plugin's is waited for 0.5 s
 
 
-def test_a_client_that_finds_nobody_names_the_option_and_the_variable(directory):
-    done = subprocess.run([binary("supervisor"), f"--control-socket=unix://{directory}/no.sock", "status"],
-                          capture_output=True, text=True, timeout=DEADLINE)
-    assert done.returncode == 3
+@pytest.mark.parametrize("name", ["my-supervisor.sock", "supervisor-" + "x" * 60 + ".sock", "@abstract-supervisor"], ids=["path", "long path", "abstract"])
+def test_a_client_that_finds_no_supervisor_names_option_variable_and_supervisors_that_answer(directory, name):
+    control = f"unix:///{name}-{os.getpid()}" if name.startswith("@") else f"unix://{directory}/{name}"
+    with Program(binary("supervisor"), "--control-socket", control, "run", "--socket", f"unix://{directory}/kms.sock", "--",
+                 binary("mock-kms-provider"), "--listen-addr", f"unix://{directory}/kms.sock") as program:
+        program.wait_for_line("supervising")
+        done = subprocess.run([binary("supervisor"), f"--control-socket=unix://{directory}/no.sock", "status"],
+                              capture_output=True, text=True, timeout=DEADLINE)
+        program.stop()
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
     assert "--control-socket or SUPERVISOR_CONTROL_SOCKET" in done.stderr
+    assert "a supervisor answers on" in done.stderr and control in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "keys"])
+def test_a_client_that_finds_no_plugin_names_option_variable_and_providers_that_answer(directory, command):
+    socket_uri = f"unix://{directory}/some.sock"
+    with Program(binary("mock-kms-provider"), "--listen-addr", socket_uri) as program:
+        program.wait_for_line(": started")
+        done = run_provider(command, "--socket", f"unix://{directory}/no.sock")
+        program.stop()
+    assert done.returncode == 3 and done.stderr.count("\n") == 1
+    assert "--socket" in done.stderr and "MOCK_KMS_SOCKET" in done.stderr
+    assert re.search(f"; one answers on (.*, )?{socket_uri}(,|$)", done.stderr.strip()), done.stderr
+    assert f"{socket_uri}.control" not in done.stderr
 
 
 def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repaired(directory):

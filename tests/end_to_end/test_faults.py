@@ -1,7 +1,9 @@
 """Faults by command, as the API server and the supervisor meet them. Rule numbers are those of the KMS v2 contract."""
 
+import datetime
 import json
 import os
+import re
 import signal
 import time
 
@@ -41,7 +43,7 @@ def test_any_code_and_text_for_the_methods_patterns_and_counts_that_are_asked_fo
     assert code_of(client.decrypt, sealed, uid="bad-2") == (CODE.DATA_LOSS, "lost")
     assert client.decrypt(sealed, uid="good") == SECRET
     listed = json.loads(fault("list", "-o", "json"))["faults"]
-    assert [(use["matched"], use["applied"]) for use in listed] == [("2", "1")]
+    assert [(use["matched"], use["applied"]) for use in listed] == [(2, 1)]
 
 
 def test_latency_delays_the_calls_and_nothing_else_waits_for_them(client, fault):
@@ -262,7 +264,13 @@ def test_the_same_seed_gives_the_same_outcome(start_provider, directory):
 @pytest.mark.parametrize(
     "args, says",
     [
-        (["add", "no-such"], "there is no preset 'no-such'"),
+        (["add", "no-such"], "there is no effect, violation or preset 'no-such'"),
+        (["add", "eror"], "did you mean 'error'?"),
+        (["add", "unavailble"], "did you mean 'unavailable'?"),
+        (["add", "key-id-emty"], "did you mean 'key-id-empty'?"),
+        (["add", '{"preset": "unavailble"}'], "did you mean 'unavailable'?"),
+        (["add", "hang", "--every", "0"], "--every"),
+        (["add", "hang", "--first", "0"], "--first"),
         (["add", "error", "--code", "NOPE"], "gRPC has no code 'NOPE'"),
         (["add", "hang", "--method", "rotate"], "there is no method 'rotate'"),
         (["add", "hang", "--probability", "2"], "--probability"),
@@ -279,6 +287,30 @@ def test_bad_faults_are_refused_with_the_reason(provider, endpoint, args, says):
     assert says in done.stderr and done.stderr.count("\n") == 1
     started = run_provider("--fault", "no-such", "--listen-addr", endpoint)
     assert started.returncode == 2 and "--fault: there is no preset" in started.stderr
+
+
+def test_the_end_of_a_fault_is_an_event_and_clear_does_not_count_it(start_provider, endpoint, fault):
+    program = start_provider(endpoint)
+    fault("add", "unavailable", "--name", "short", "--for", "100ms")
+    fault("add", "unhealthy", "--name", "long")
+    journal = []
+    until = time.monotonic() + DEADLINE
+    while not any("is over" in entry["event"] for entry in journal) and time.monotonic() < until:
+        journal = [json.loads(line) for line in run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()]
+    times = {entry["event"][:16]: datetime.datetime.fromisoformat(entry["at"][:23]) for entry in journal}
+    assert [entry["event"] for entry in journal if "is over" in entry["event"]] == ["fault short is over after 100ms"]
+    lasted = (times["fault short is o"] - times["fault short is s"]).total_seconds()
+    assert 0.09 < lasted < 0.2  # its own time, however late somebody looks
+    program.wait_for_line("a fault is over fault=short lasted=100ms")
+    assert re.search(r"^short +command +over ", fault("list"), re.M)
+    assert fault("clear") == "cleared 1; 1 was over already"
+
+
+def test_the_help_of_fault_add_lists_every_option_with_examples():
+    text = run_provider("fault", "add", "--help").stdout
+    assert "Examples:" in text and "mock-kms-provider fault add error --code NOT_FOUND" in text
+    for option in ("--socket", "--control-socket", "--timeout", "-o,--format", "--method", "--latency-max"):
+        assert re.search(rf"^  {option}[ ,]", text, re.M), option
 
 
 def test_to_clear_what_is_not_there_fails(provider, endpoint):

@@ -57,8 +57,8 @@ def stored_value(kind=TYPE.HKDF_SHA256_XNONCE_AES_GCM_SEED, sealed=None, dek_sou
     return b"k8s:enc:kms:v2:mock-kms:" + message.SerializeToString(), key_id
 
 
-def inspect(value, *args):
-    return run_provider("inspect", *args, input=value, text=False)
+def inspect(value, *args, **options):
+    return run_provider("inspect", *args, input=value, text=False, **options)
 
 
 def report_of(value, *args):
@@ -76,7 +76,7 @@ def test_both_schemes_of_the_api_server_are_opened(kind):
         "dekSourceType": kind, "encryptedDekSourceBytes": 60,
         "encryptedDataBytes": len(OBJECT) + 28 + (32 if kind.startswith("HKDF") else 0),
         "dekSource": {"decryptedBy": "the published test seed", "bytes": 32},
-        "object": {"bytes": len(OBJECT), "sha256": hashlib.sha256(OBJECT).hexdigest(), "plaintext": ""},
+        "object": {"bytes": len(OBJECT), "sha256": hashlib.sha256(OBJECT).hexdigest()},
         "api": "KMS v2",
     }
 
@@ -245,6 +245,14 @@ def test_by_a_seed_file_an_instance_and_any_version(directory):
     assert f"does not open by this seed: key_id {key_id} belongs to another seed".encode() in done.stderr
 
 
+def test_the_file_is_an_argument_or_an_option(directory):
+    value, _ = stored_value()
+    (directory / "value").write_bytes(value)
+    for options in ([directory / "value"], ["--file", directory / "value"]):
+        done = run_provider("inspect", *options, "--header-only")
+        assert done.returncode == 0 and "key_id" in done.stdout, done.stderr
+
+
 def test_by_a_running_plugin(start_provider, endpoint, directory):
     (directory / "seed").write_bytes(os.urandom(32))
     start_provider(endpoint, "--seed-file", directory / "seed")
@@ -256,6 +264,9 @@ def test_by_a_running_plugin(start_provider, endpoint, directory):
         damaged, _ = stored_value(sealed=(answer.ciphertext[:-1] + b"?", answer.key_id, dict(answer.annotations)), dek_source=dek)
     done = inspect(damaged, "--key", KEY, "--socket", endpoint)
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1) and b"Decrypt: INVALID_ARGUMENT" in done.stderr
+    assert done.stderr.startswith(f"mock-kms-provider: the plugin at {endpoint}, which --socket names, does not decrypt the DEK source: ".encode())
+    by_variable = inspect(damaged, "--key", KEY, env={**os.environ, "MOCK_KMS_SOCKET": endpoint})
+    assert f"the plugin at {endpoint}, which MOCK_KMS_SOCKET names, ".encode() in by_variable.stderr and b"--seed-file" in by_variable.stderr
     assert inspect(value, "--socket", f"{endpoint}.none").returncode == 3
 
 

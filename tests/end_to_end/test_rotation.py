@@ -14,6 +14,7 @@ import pytest
 
 from support.kms_client import KmsClient
 from support.processes import DEADLINE, Program, binary, run, run_provider
+from support.supervised import Supervised
 
 SECRET = bytes(range(32))
 
@@ -52,6 +53,26 @@ def test_rotate_says_when_a_restart_loses_the_version(start_provider, endpoint, 
     start_provider(endpoint, "--state-dir", directory / "state")
     kept = rotate(endpoint)
     assert (kept.returncode, kept.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["without --state-dir", "with --state-dir"])
+def test_events_name_a_rotation_that_a_restart_lost(directory, endpoint, kept):
+    command = [binary("mock-kms-provider"), "--listen-addr", endpoint, *(["--state-dir", str(directory / "state")] if kept else [])]
+    with Supervised(directory, command, socket_uri=endpoint, options=["--probe-interval=20ms"]) as supervised:
+        supervised.healthy()
+        assert rotate(endpoint).returncode == 0
+        supervised.program.wait_for_line("the plugin names another key")
+        assert supervised.client("restart").returncode == 0
+        if kept:
+            assert rotate(endpoint, "--to", 9).returncode == 0
+            supervised.program.wait_for_line("to=default/v9/")
+        else:
+            supervised.program.wait_for_line("against rule 15")
+        events = [json.loads(line) for line in supervised.client("events", "-o", "json").stdout.splitlines()]
+        changes = [event for event in events if event["kind"] == "KEY_CHANGED"]
+        steps_back = [event["text"] for event in changes if "went back to an earlier key when it was restarted" in event["text"]]
+        assert len(changes) == 2 and len(steps_back) == (0 if kept else 1), changes
+        assert kept or "--state-dir" in steps_back[0]
 
 
 def test_rules_13_14_15_status_and_encrypt_change_at_one_instant_under_load(start_provider, endpoint):

@@ -36,7 +36,7 @@ def test_a_plugin_becomes_healthy_and_status_shows_it(directory):
         assert status["socket"].pop("selinux")
         assert status["socket"] == {
             "endpoint": supervised.endpoint, "present": True, "owner": "root:root", "mode": "0600", "inPlace": True,
-            "inode": str(os.stat(f"{directory}/kms.sock").st_ino)}
+            "inode": os.stat(f"{directory}/kms.sock").st_ino}
         assert status["handover"] == "handed down by the supervisor"
         assert len(status["binary"]["sha256"]) == 64
         assert status["restarts"] == 0 and status["exits"] == []

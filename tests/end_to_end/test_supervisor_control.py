@@ -48,13 +48,13 @@ def test_events_tell_what_happened_why_and_who_asked(directory):
         assert kinds[:5] == ["LAUNCHED", "READY", "ENDED", "LAUNCHED", "READY"]
         assert [int(event["number"]) for event in happened] == list(range(1, len(happened) + 1))
         ended = happened[2]["details"]
-        assert ended["pid"] == str(pid) and ended["status"] == "killed by SIGKILL (signal 9, Killed)"
+        assert happened[2]["pid"] == pid and ended["status"] == "killed by SIGKILL (signal 9, Killed)"
         assert "SIGKILL that the supervisor did not send" in ended["cause"] and ended["next"] == "restart at once"
-        over = next(event for event in happened if event["kind"] == "OUTAGE_OVER")["details"]
-        assert over["of-pid"] == str(pid) and re.fullmatch(r"\d+\.\d m?s", over["outage"])
+        over = next(event for event in happened if event["kind"] == "OUTAGE_OVER")
+        assert over["pid"] == pid and re.fullmatch(r"\d+\.\d m?s", over["details"]["outage"])
         asked = next(event for event in happened if event["kind"] == "ASKED_TO_RESTART")["details"]
         assert asked["by"] == f"root (uid 0, pid {asked_by}, supervisor)"
-        assert next(event for event in happened if event["kind"] == "TAKEN_OVER")["details"]["pid"] != str(second)
+        assert next(event for event in happened if event["kind"] == "TAKEN_OVER")["pid"] != second
         outage = next(end for end in supervised.status()["exits"] if end["pid"] == pid)["outage"]
         assert 0 < float(outage.rstrip("s")) < 20
 
@@ -62,11 +62,41 @@ def test_events_tell_what_happened_why_and_who_asked(directory):
 def test_events_and_logs_are_followed_as_they_come(directory):
     with Supervised(directory) as supervised:
         pid = supervised.healthy()["pid"]
-        with following(supervised, "events") as followed, following(supervised, "logs") as log:
+        with following(supervised, "events", "--since", "1h") as followed, following(supervised, "logs", "--tail", "1") as log:
+            assert "launched the plugin" in followed.readline()
+            assert f" {pid}: " in log.readline()
             os.kill(pid, signal.SIGTERM)
             new = supervised.healthy_after(pid)["pid"]
             assert any(f"pid={new}" in line and "ready" in line for line in followed)
             assert any(re.match(rf"\S+Z {new}: .*started endpoint=", line) for line in log)
+
+
+def test_events_and_logs_are_cut_by_time_and_number(directory):
+    with Supervised(directory) as supervised:
+        supervised.healthy()
+        for command in ("events", "logs"):
+            lines = supervised.client(command).stdout.splitlines()
+            assert len(lines) >= 2
+            assert supervised.client(command, "--tail", "1").stdout.splitlines() == lines[-1:]
+            assert supervised.client(command, "--since", "1h").stdout.splitlines() == lines
+            assert supervised.client(command, "--since", "1ns").stdout == ""
+            with following(supervised, command) as followed:
+                assert supervised.client("stop").returncode == 0
+                assert not any(line.rstrip("\n") in lines for line in [followed.readline()])
+            assert supervised.client("start").returncode == 0
+            supervised.healthy()
+
+
+def test_a_followed_status_misses_no_outage(directory):
+    """The next look at the status comes a second later, when the next process has served for long."""
+    with Supervised(directory) as supervised:
+        pid = supervised.healthy()["pid"]
+        with following(supervised, "status") as followed:
+            assert "healthy: pid" in followed.readline()
+            os.kill(pid, signal.SIGKILL)
+            lines = [followed.readline() for _ in range(2)]
+        assert f"the plugin ended pid={pid} " in lines[0] and "SIGKILL" in lines[0]
+        assert f"calls are answered again pid={pid} " in lines[1] and "outage=" in lines[1]
 
 
 @pytest.mark.parametrize("option", ["--follow", "--watch"])
@@ -163,7 +193,7 @@ def deep_plugin(directory):
 
 
 def wait_for_event(supervised, wanted):
-    with following(supervised, "events", "-ojson") as followed:
+    with following(supervised, "events", "-ojson", "--since", "1h") as followed:
         for line in followed:
             if wanted(json.loads(line)):
                 return json.loads(line)
@@ -211,8 +241,8 @@ def test_a_rotation_and_a_slow_answer_are_told(directory):
         provider = [binary("mock-kms-provider"), "fault", "add", f"--control-socket={supervised.endpoint}.control"]
         added = subprocess.run([*provider, "latency", "--method=status", "--latency=300ms", "--name=slow-status"], capture_output=True, text=True)
         assert added.returncode == 0, added.stderr
-        slow = wait_for_event(supervised, lambda e: e["kind"] == "SLOW")["details"]
-        assert slow["pid"] == str(pid) and re.fullmatch(r"\d{3}\.\d ms|\d+\.\d s", slow["took"])
+        slow = wait_for_event(supervised, lambda e: e["kind"] == "SLOW")
+        assert slow["pid"] == pid and re.fullmatch(r"\d{3}\.\d ms|\d+\.\d s", slow["details"]["took"])
         status = supervised.status()
         assert status["healthy"] is True and status["injectedFaults"] == ["slow-status"]
         assert "slow-status (injected on purpose by mock-kms-provider" in supervised.status_run().stdout
@@ -348,6 +378,8 @@ def test_metrics_tell_ends_by_cause_outages_and_latencies(directory):
         metrics = scrape(supervised)
         assert metrics[f"kms_supervisor_up{{{labels}}}"] == "1" and metrics[f"kms_supervisor_healthy{{{labels}}}"] == "1"
         assert metrics[f'kms_supervisor_ends_total{{{labels},cause="exited"}}'] == "1"
+        for cause in ("out_of_memory", "unresponsive", "never_ready", "unhealthy", "launch_failed", "planned_restart"):
+            assert metrics[f'kms_supervisor_ends_total{{{labels},cause="{cause}"}}'] == "0"
         assert metrics[f"kms_supervisor_outages_total{{{labels}}}"] == "1"
         assert 0 < float(metrics[f"kms_supervisor_outage_seconds_total{{{labels}}}"]) < 20
         count = int(metrics[f"kms_supervisor_probe_duration_seconds_count{{{labels}}}"])

@@ -136,6 +136,18 @@ def test_the_overlays_that_the_documentation_shows_render(tmp_path, types):
         assert dict(pod_specs(documents)) != dict(pod_specs(render(MANIFESTS / "base")))
 
 
+def test_the_overlay_that_sets_registry_version_and_namespace_renders_as_the_documentation_shows(tmp_path):
+    text = (ROOT / "docs/deploy.md").read_text()
+    overlay = re.search(r"(?ms)^```yaml kustomization.yaml\n(.*?)^```", text)[1]
+    (shown,) = re.findall(r"(?ms)^```text\n(kind: Namespace\n.*?)^```", text)
+    assert overlay.count("namespace") == 1  # the patch need not name the base's
+    (tmp_path / "kustomization.yaml").write_text(overlay.replace("../manifests", os.path.relpath(MANIFESTS, tmp_path)))
+    result = subprocess.run([ROOT / "scripts/kustomize", tmp_path], check=True, capture_output=True, text=True, timeout=300)
+    lines = [line for line in result.stdout.splitlines() if re.search(r"^kind|^  name|image:", line)]
+    assert lines == shown.splitlines()
+    assert 'name: MOCK_KMS_KEY_VERSION\n          value: "3"' in result.stdout
+
+
 def test_the_namespace_admits_privileged_pods(rendered):
     labels = the(rendered("base"), "Namespace")["metadata"]["labels"]
     assert {labels[f"pod-security.kubernetes.io/{mode}"] for mode in ("enforce", "audit", "warn")} == {"privileged"}

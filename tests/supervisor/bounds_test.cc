@@ -16,7 +16,7 @@ TEST_CASE(
   history.read(0, 0, all);
   REQUIRE(all.events_size() == History::kept_events);
   CHECK(all.events(0).number() == 11);
-  CHECK(all.events(0).details().at("pid") == "11");
+  CHECK(all.events(0).pid() == 11);
   mock_kms::v1::EventPage newest;
   history.read(History::kept_events + 8, 1, newest);
   REQUIRE(newest.events_size() == 1);

@@ -31,6 +31,15 @@ struct Recorded {
     return found;
   }
 
+  /// Process `pid`, the active one if `active`, answers with this key_id.
+  void answers(pid_t pid, Health& health, const std::string& key_id, bool active = true) {
+    ProbeAnswer answer;
+    answer.status.set_version("v2");
+    answer.status.set_healthz("ok");
+    answer.status.set_key_id(key_id);
+    record.probed(pid, health, {1, answer}, active, Time(1s));
+  }
+
   Policy policy;
   History history;
   Metrics metrics;
@@ -47,7 +56,7 @@ TEST_CASE("an outage lasts from the death to the next answer") {
   recorded.ready(Time(13s));
   const auto over = recorded.events(mock_kms::v1::OUTAGE_OVER);
   REQUIRE(over.size() == 1);
-  CHECK(over[0].details().at("of-pid") == "7");
+  CHECK(over[0].pid() == 7);
   CHECK(over[0].details().at("cause") == "it crashed");
   CHECK(over[0].details().at("outage") == "3.0 s");
   recorded.ready(Time(14s));
@@ -61,6 +70,36 @@ TEST_CASE("a pause ends an outage that nobody waits for any more") {
   recorded.record.entered(Starting{});
   recorded.ready(Time(1h));
   CHECK(recorded.events(mock_kms::v1::OUTAGE_OVER).empty());
+}
+
+TEST_CASE("each change of the key_id is an event, across processes too, and a step back is named") {
+  Recorded recorded;
+  Health first(0s), second(0s);
+  recorded.answers(7, first, "v6");
+  CHECK(recorded.events(mock_kms::v1::KEY_CHANGED).empty());
+  recorded.answers(7, first, "v7");
+  recorded.answers(8, second, "v6");
+  recorded.answers(8, second, "v6");
+  recorded.answers(8, second, "v6");
+  const auto changes = recorded.events(mock_kms::v1::KEY_CHANGED);
+  REQUIRE(changes.size() == 2);
+  CHECK(changes[0].text() == "the plugin names another key");
+  CHECK(changes[0].details().at("to") == "v7");
+  CHECK(changes[1].text().find("went back to an earlier key when it was restarted, against rule 15") !=
+        std::string::npos);
+  CHECK(changes[1].details().at("from") == "v7");
+  CHECK(changes[1].details().at("to") == "v6");
+}
+
+TEST_CASE("a standby that has not yet read the stored version makes no event") {
+  Recorded recorded;
+  Health active(0s), standby(0s);
+  recorded.answers(7, active, "v1");
+  recorded.answers(8, standby, "v1", false);
+  recorded.answers(7, active, "v2");
+  recorded.answers(8, standby, "v1");  // it has taken over, and this answer is from before
+  recorded.answers(8, standby, "v2");
+  CHECK(recorded.events(mock_kms::v1::KEY_CHANGED).size() == 1);
 }
 
 }  // namespace kms::supervisor

@@ -107,6 +107,15 @@ TEST_CASE("a scenario that was stopped stays as it was") {
   CHECK(fixture.states() == "D");
 }
 
+TEST_CASE("a finished scenario that is stopped stays a finished one") {
+  TimelineFixture fixture(R"({"do": {"fault": {"hang": {}}}})");
+  CHECK(fixture.due() == "+1");
+  CHECK(fixture.states() == "A");
+  fixture.timeline.stop(fixture.now + 5s);
+  CHECK(fixture.timeline.status(fixture.now + 9s).state() == ScenarioStatus::FINISHED);
+  CHECK(fixture.states() == "D");
+}
+
 TEST_CASE("a scenario that makes no sense is refused with the step and the reason") {
   const auto why = [](const std::string& text) {
     const auto parsed = parse_scenario(text);

@@ -29,6 +29,14 @@ mock_kms::v1::CallCounts counts() {
   return all;
 }
 
+TEST_CASE("an operator needs no blanks around it") {
+  CHECK(parsed("status>=13").holds(13));
+  CHECK(parsed("all.OK!= 12 since start").count(counts()) == 12);
+  CHECK(parsed("encrypt <3 since 30s").since() == 30s);
+  CHECK(!Expectation::parse("status = 1").ok());
+  CHECK(!Expectation::parse("status>==1").ok());
+}
+
 TEST_CASE("an expectation counts what it names") {
   CHECK(parsed("status == 0").count(counts()) == 13);
   CHECK(parsed("all == 0").count(counts()) == 16);

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "common/text/protobuf.h"
+
 namespace kms::provider {
 namespace {
 
@@ -110,6 +112,26 @@ TEST_CASE("the last plaintexts are shown by their digest, and as they are when a
   journal.last_plaintexts(true, reply);
   CHECK(reply.encrypt().size() == 100'000);
   CHECK(reply.encrypt().sha256().empty());
+}
+
+TEST_CASE("in JSON all integers are numbers, bytes are base64 and unset fields show only if asked for") {
+  mock_kms::v1::CallRecord call;
+  call.set_number(9'007'199'254'740'993);  // no double holds it
+  call.set_uid("a \"b\"\n");
+  *call.mutable_latency() = to_proto(1500us);
+  CHECK(to_short_json(call) == R"({"number":9007199254740993,"uid":"a \"b\"\u000a","latency":"0.001500s"})");
+  const std::string whole = to_json(call, JsonLayout::line);
+  CHECK(whole.find(R"("connection":0,"event":"")") != std::string::npos);
+  mock_kms::v1::CallRecord read;
+  REQUIRE(from_json(to_json(call, JsonLayout::document), read).ok());
+  CHECK(read.number() == call.number());
+  CHECK(read.uid() == call.uid());
+  mock_kms::v1::LastPlaintext last;
+  CHECK(to_json(last, JsonLayout::line) == R"({"uid":"","size":0,"sha256":""})");
+  last.set_plaintext("a\xff");
+  CHECK(to_short_json(last, JsonLayout::document) == "{\n \"plaintext\": \"Yf8=\"\n}\n");
+  mock_kms::v1::CallCounts counts;
+  CHECK(to_json(counts, JsonLayout::document) == "{\n \"counts\": [],\n \"incomplete\": false\n}\n");
 }
 
 }  // namespace
