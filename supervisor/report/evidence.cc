@@ -265,12 +265,10 @@ void read_directory(const fs::path& directory, Files& files) {
 void read_tar(std::istream& archive, Files& files) {
   std::array<char, tar_block> header{};
   std::string long_name;
-  bool any = false;
   while (archive.read(header.data(), header.size())) {
     const std::string_view block(header.data(), header.size());
     if (block.find_first_not_of('\0') == std::string_view::npos) return;  // the end
     if (block.substr(257, 5) != "ustar") break;
-    any = true;
     const std::uint64_t size = octal(until_null(block.substr(124, 12)));
     if (size > max_file)
       throw Error("the archive holds a file of " + std::to_string(size) + " bytes", "leave it out",
@@ -291,9 +289,8 @@ void read_tar(std::istream& archive, Files& files) {
       if ((type == '0' || type == '\0') && is_evidence(path)) add_file(files, path, std::move(content));
     }
   }
-  if (!any || !archive.eof())
-    throw Error("the input is no tar archive, or it is cut off", "make one with: tar -c -C DIRECTORY .",
-                ErrorCode::invalid_input);
+  throw Error("the input is no tar archive, or it is cut off", "make one with: tar -c -C DIRECTORY .",
+              ErrorCode::invalid_input);
 }
 
 Evidence evidence_of(const Files& files) {

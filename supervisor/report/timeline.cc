@@ -138,7 +138,17 @@ void add_states(PluginReport& plugin, const Source& source) {
   add_lease(plugin, track.spans());
 }
 
-/// Each good Status and Encrypt shows the current key; so does the supervisor where it sees another one.
+/// The word after `start`, up to ':' or the end; empty if the text begins otherwise.
+std::optional<std::string> name_after(const std::string& text, const std::string& start,
+                                      const std::string& until) {
+  const std::size_t at = text.find(start);
+  if (at == std::string::npos) return std::nullopt;
+  const std::size_t begin = at + start.size();
+  return text.substr(begin, text.find(until, begin) - begin);
+}
+
+/// Each good Status and Encrypt shows the current key. So do a rotation, and the supervisor where it sees
+/// another key.
 void add_keys(PluginReport& plugin, const Source& source) {
   std::vector<std::pair<WallTime, std::string>> seen;
   for (const Event* event : source.events) {
@@ -151,6 +161,8 @@ void add_keys(PluginReport& plugin, const Source& source) {
   for (const CallRecord* call : source.journal) {
     if (call->code() == "OK" && (call->method() == "Status" || call->method() == "Encrypt"))
       seen.emplace_back(from_proto(call->at()), call->key_id());
+    if (call->event().starts_with("rotated "))
+      seen.emplace_back(from_proto(call->at()), name_after(call->event(), " to ", " ").value_or(""));
   }
   if (source.status != nullptr && !source.status->answer().key_id().empty()) {
     const auto& since = source.status->answer().key_id_since();
@@ -166,15 +178,6 @@ void add_keys(PluginReport& plugin, const Source& source) {
     add_span(*plugin.mutable_keys(), seen[i].second, seen[i].first, last ? source.end : seen[i + 1].first, "",
              last);
   }
-}
-
-/// The word after `start`, up to ':' or the end; empty if the text begins otherwise.
-std::optional<std::string> name_after(const std::string& text, const std::string& start,
-                                      const std::string& until) {
-  const std::size_t at = text.find(start);
-  if (at == std::string::npos) return std::nullopt;
-  const std::size_t begin = at + start.size();
-  return text.substr(begin, text.find(until, begin) - begin);
 }
 
 /// Follows the faults that are set. Those by command end with their process.
