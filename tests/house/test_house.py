@@ -62,8 +62,12 @@ SHORT_FILES = {  # each with its reason
     "provider/faults/effects.h": INTERFACE,
     "provider/faults/presets.h": INTERFACE,
     "provider/inspect/input.h": INTERFACE,
+    "provider/journal/summary.h": INTERFACE,
     "supervisor/conformance/report.h": INTERFACE,
     "supervisor/main.cc": MAIN,
+    "supervisor/report/verdict.h": INTERFACE,
+    "supervisor/report/timeline.h": INTERFACE,
+    "supervisor/report/page.h": INTERFACE,
 }
 
 

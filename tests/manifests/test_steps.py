@@ -549,6 +549,29 @@ def test_cleanup_keeps_the_evidence_of_every_node_before_it_removes_anything(job
     assert "delete namespace" in job.calls[order[-1]]
 
 
+def property_of(job, step):
+    suite = xml.parse(job.artifacts / f"junit_kms-mock-plugin-{step}.xml").getroot()
+    return {p.get("name"): p.get("value") for p in suite.findall("properties/property")}
+
+
+def test_cleanup_makes_a_page_that_spyglass_shows_and_names_it_in_its_junit(job):
+    """The real supervisor makes it in the pod, of a tar archive without the seed."""
+    result = job.run("cleanup", {"nodes": {"master-0": {"old_release": True}, "master-1": {}}})
+    assert result.returncode == 0, result.stderr
+    assert property_of(job, "cleanup") == {"report": "kms-mock-plugin-summary.html"}
+    assert re.fullmatch(r".*-summary.*\.html", "artifacts/job/kms-mock-plugin-cleanup/artifacts/kms-mock-plugin-summary.html")  # Prow's pattern
+    page = (job.artifacts / "kms-mock-plugin-summary.html").read_text()
+    assert page.startswith("<!DOCTYPE html>") and "master-0" in page and "master-1" in page
+    calls = job.called("supervisor report")
+    assert len(calls) == 2 and "mock-kms-plugin-master-1" in calls[1], "the next pod is asked if one cannot"
+
+
+def test_cleanup_says_how_to_make_the_page_if_no_supervisor_answers(job):
+    result = job.run("cleanup", {"nodes": {"master-0": {"never_healthy": True}}})
+    assert result.returncode == 0 and "supervisor report kms-mock-plugin --output report.html" in result.stdout
+    assert property_of(job, "cleanup") == {} and not (job.artifacts / "kms-mock-plugin-summary.html").exists()
+
+
 def test_cleanup_keeps_what_each_of_two_instances_gives(job):
     assert job.run("cleanup", {"nodes": {"master-0": {"second": True}}}).returncode == 0
     assert len(list(job.artifacts.glob("kms-mock-plugin/master-0/*/status.json"))) == 2
