@@ -32,7 +32,7 @@ bool plausible(const google::protobuf::Timestamp& at) {
   return earliest < time && time < latest;
 }
 
-/// What is known of one plugin, before it is drawn on a common axis.
+/// The evidence of one plugin, before it is drawn on a common axis.
 struct Source {
   const PodEvidence* pod;
   unsigned instance = 0;

@@ -25,7 +25,7 @@ ARROWS = {
     "bench": {"common", "proto"},
 }
 
-MAX_FILES = 300
+MAX_FILES = 310
 MAX_LINES = 26_500
 MIN_LINES = 30  # of a file that is neither an interface nor a type that several directories need
 INTERFACE = "the interface of a longer .cc"
