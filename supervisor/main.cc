@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   std::string control;
   add_control_socket(line, control);
   for (const auto add : {run_command, status_command, events_command, logs_command, metrics_command,
-                         restart_command, stop_command, start_command}) {
+                         report_command, restart_command, stop_command, start_command}) {
     line.add(add(line, control));
   }
   line.add(check_command(line));

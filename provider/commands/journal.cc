@@ -10,6 +10,7 @@
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
+#include "provider/journal/summary.h"
 
 namespace kms::provider {
 namespace {
@@ -25,6 +26,7 @@ struct JournalOptions : ProviderOptions {
   std::optional<Duration> since;    ///< back from now
   std::optional<std::size_t> tail;  ///< the last entries of those that the options above select
   bool counts = false;
+  bool summary = false;
   bool last = false;
   bool reveal = false;
   OutputFormat format = OutputFormat::text;
@@ -144,6 +146,14 @@ int print_counts(ControlClient& client, const JournalOptions& options) {
   return exit_code::ok;
 }
 
+int print_summary(ControlClient& client, const JournalOptions& options) {
+  const auto summary =
+      summarize(client.call(mock_kms::v1::ReadJournalRequest(), &ControlClient::Stub::ReadJournal));
+  print(options.format == OutputFormat::json ? to_json(summary, JsonLayout::document)
+                                             : summary_text(summary));
+  return exit_code::ok;
+}
+
 void print_plaintext(const char* method, const mock_kms::v1::LastPlaintext& last, bool reveal) {
   const std::string plaintext = reveal ? "  plaintext " + hex_of(bytes_of(last.plaintext())) : "";
   std::printf("%-7s uid %s  size %llu  sha256 %s%s\n", method, visible_text(last.uid()).c_str(),
@@ -167,6 +177,7 @@ int print_plaintexts(ControlClient& client, const JournalOptions& options) {
 int run_journal(const JournalOptions& options) {
   ControlClient client(options);
   if (options.counts) return print_counts(client, options);
+  if (options.summary) return print_summary(client, options);
   if (options.last || options.reveal) return print_plaintexts(client, options);
   return print_calls(client, options);
 }
@@ -186,7 +197,7 @@ Command journal_command(CommandLine& line) {
       "journal", "List the last calls and how they ended, and the changes of the provider between them",
       {"mock-kms-provider journal --no-status --tail 20",
        "mock-kms-provider journal --method decrypt --since 1m", "mock-kms-provider journal --follow -o json",
-       "mock-kms-provider journal --counts"});
+       "mock-kms-provider journal --counts", "mock-kms-provider journal --summary"});
   add_provider_options(command, *options);
   CLI::Option* follow = command.add_flag(
       "--follow", options->follow,
@@ -200,6 +211,10 @@ Command journal_command(CommandLine& line) {
   add_duration(command, "--since", options->since, "Print only entries of this time back from now");
   command.add_option("--tail", options->tail, "Print only the last N entries [all; with --follow: none]");
   command.add_flag("--counts", options->counts, "Number of calls by method and code, since the start")
+      ->excludes(follow);
+  command
+      .add_flag("--summary", options->summary,
+                "The calls that the journal holds: number, p50 and p99 by method and code, and a sparkline")
       ->excludes(follow);
   command.add_flag("--last", options->last, "Digests of the last plaintexts of Encrypt and Decrypt")
       ->excludes(follow);

@@ -8,6 +8,7 @@
 
 #include "common/cli/command_line.h"
 #include "common/net/endpoint.h"
+#include "proto/supervisor_control.pb.h"
 
 namespace kms::supervisor {
 
@@ -16,6 +17,7 @@ namespace kms::supervisor {
 [[nodiscard]] Command events_command(CommandLine& line, const std::string& control);   // history.cc
 [[nodiscard]] Command logs_command(CommandLine& line, const std::string& control);     // history.cc
 [[nodiscard]] Command metrics_command(CommandLine& line, const std::string& control);  // history.cc
+[[nodiscard]] Command report_command(CommandLine& line, const std::string& control);
 [[nodiscard]] Command restart_command(CommandLine& line, const std::string& control);
 [[nodiscard]] Command stop_command(CommandLine& line, const std::string& control);   // restart.cc
 [[nodiscard]] Command start_command(CommandLine& line, const std::string& control);  // restart.cc
@@ -28,6 +30,11 @@ void add_control_socket(CommandLine& line, std::string& control);
 
 /// Adds --instance. 0 means all instances.
 void add_instance(CLI::App& command, unsigned& instance);
+
+/// Adds to `status` what mock-kms-provider reports on its own control socket: its injected faults and the
+/// state of its --config. Other plugins have no such socket, and a hung one does not answer: then nothing is
+/// added. In status.cc.
+void add_plugin_report(mock_kms::v1::SupervisorStatus& status);
 
 /// Reads the value of --control-socket. Throws Error.
 [[nodiscard]] Endpoint control_endpoint(const std::string& control);

@@ -42,30 +42,6 @@ struct Options {
   unsigned instance = 0;
 };
 
-/// Adds to `status` what mock-kms-provider reports on its own control socket: its injected faults and the
-/// state of its --config. Other plugins have no such socket, and a hung one does not answer: nothing is added
-/// then.
-void add_plugin_report(SupervisorStatus& status) {
-  const auto control = Endpoint::parse(status.plugin_control());
-  if (!control) return;
-  UniqueFd connection = connect_to(*control);
-  if (!connection) return;
-  const auto stub = mock_kms::v1::ProviderControl::NewStub(
-      grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), {}));
-  mock_kms::v1::FaultList list;
-  grpc::ClientContext faults;
-  const CallDeadline faults_deadline(faults, plugin_timeout);
-  if (!stub->ListFaults(&faults, {}, &list).ok()) return;
-  for (const auto& use : list.faults()) {
-    if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
-  }
-  mock_kms::v1::ConfigStatus config;
-  grpc::ClientContext configuration;
-  const CallDeadline configuration_deadline(configuration, plugin_timeout);
-  if (stub->ReadConfig(&configuration, {}, &config).ok() && !config.file().empty())
-    *status.mutable_plugin_config() = std::move(config);
-}
-
 /// A liveness or readiness probe has a short timeout, and a hung plugin must not use it up: `with_report` is
 /// false for them.
 Outcome<SupervisorStatus> ask(const ControlClient& client, bool with_report = true) {
@@ -221,6 +197,27 @@ int run(const Endpoint& control, const Options& options) {
 }
 
 }  // namespace
+
+void add_plugin_report(SupervisorStatus& status) {
+  const auto control = Endpoint::parse(status.plugin_control());
+  if (!control) return;
+  UniqueFd connection = connect_to(*control);
+  if (!connection) return;
+  const auto stub = mock_kms::v1::ProviderControl::NewStub(
+      grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), {}));
+  mock_kms::v1::FaultList list;
+  grpc::ClientContext faults;
+  const CallDeadline faults_deadline(faults, plugin_timeout);
+  if (!stub->ListFaults(&faults, {}, &list).ok()) return;
+  for (const auto& use : list.faults()) {
+    if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
+  }
+  mock_kms::v1::ConfigStatus config;
+  grpc::ClientContext configuration;
+  const CallDeadline configuration_deadline(configuration, plugin_timeout);
+  if (stub->ReadConfig(&configuration, {}, &config).ok() && !config.file().empty())
+    *status.mutable_plugin_config() = std::move(config);
+}
 
 Command status_command(CommandLine& line, const std::string& control) {
   const auto options = std::make_shared<Options>();

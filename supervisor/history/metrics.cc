@@ -1,6 +1,9 @@
 #include "supervisor/history/metrics.h"
 
+#include <algorithm>
 #include <array>
+
+#include "supervisor/lifecycle/lifecycle.h"
 
 namespace kms::supervisor {
 namespace {
@@ -32,7 +35,7 @@ void Metrics::ended(unsigned instance, EndCause cause, bool out_of_memory) {
   update(instance, [&](Counts& counts) { ++counts.ends[name_of(cause, out_of_memory)]; });
 }
 
-std::string Metrics::text() const {
+std::string Metrics::text(std::chrono::steady_clock::time_point now) const {
   const std::lock_guard lock(mutex_);
   MetricsText text;
   const auto each = [&](const std::string& name, const char* type, const char* help, const auto& value) {
@@ -42,6 +45,13 @@ std::string Metrics::text() const {
   each("up", "gauge", "1 while the plugin serves.", [](const Counts& c) { return c.ready ? "1" : "0"; });
   each("healthy", "gauge", "1 while the plugin serves and its last answer was good.",
        [](const Counts& c) { return c.ready && c.healthy ? "1" : "0"; });
+  const std::string lease = std::string(prefix) + "lease_seconds";
+  text.family(lease, "gauge", "Seconds until the API server refuses to write, 180 after a good Status.");
+  for (const auto& [number, counts] : instances_) {
+    if (!counts.good_at) continue;
+    const Duration left = std::max<Duration>(write_lease - (now - *counts.good_at), Duration{0});
+    text.sample(lease, counts.labels, metrics_number(std::chrono::duration<double>(left).count()));
+  }
   each("outages_total", "counter", "Outages after the first process was ready.",
        [](const Counts& c) { return std::to_string(c.outages); });
   each("outage_seconds_total", "counter", "Seconds of outage.",

@@ -4,9 +4,11 @@
 // bounded by the number of instances.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "common/metrics/metrics.h"
@@ -27,6 +29,11 @@ class Metrics {
     update(instance, [&](Counts& counts) { counts.healthy = healthy; });
   }
 
+  /// The plugin gave a good Status at `now`: the API server's lease begins anew.
+  void lease_renewed(unsigned instance, std::chrono::steady_clock::time_point now) {
+    update(instance, [&](Counts& counts) { counts.good_at = now; });
+  }
+
   /// A process has ended, or could not be started.
   void ended(unsigned instance, EndCause cause, bool out_of_memory);
 
@@ -45,15 +52,17 @@ class Metrics {
     update(instance, [](Counts& counts) { ++counts.unresponsive; });
   }
 
-  /// Prometheus' text format.
-  [[nodiscard]] std::string text() const;
+  /// Prometheus' text format, with the lease as it is at `now`.
+  [[nodiscard]] std::string text(
+      std::chrono::steady_clock::time_point now = std::chrono::steady_clock::now()) const;
 
  private:
   struct Counts {
     std::string labels;  ///< as they stand in the text
     bool ready = false;
     bool healthy = false;
-    std::map<std::string, std::uint64_t> ends;  ///< by cause
+    std::optional<std::chrono::steady_clock::time_point> good_at;  ///< the last good Status
+    std::map<std::string, std::uint64_t> ends;                     ///< by cause
     std::uint64_t outages = 0;
     Duration outage_time{0};
     std::uint64_t unresponsive = 0;

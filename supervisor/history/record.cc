@@ -123,6 +123,7 @@ void Record::probed(pid_t pid, Health& health, const ProbeResult& result, bool a
     if (active && health.fault().empty()) {
       good_at_ = now;
       note_key(pid, health.key_id());
+      metrics_.lease_renewed(instance_, now);
     }
   }
   if (health.fault() != fault && health.fault().empty())
@@ -273,6 +274,7 @@ std::string Record::reason(const std::optional<Running>& running, const std::str
 
 void Record::fill(mock_kms::v1::SupervisorStatus& status, const std::optional<Running>& running,
                   const std::string& unreachable, Time now) const {
+  *status.mutable_at() = to_timestamp(std::chrono::system_clock::now());
   status.set_state(state_);
   *status.mutable_since() = to_timestamp(since_);
   status.set_ready(state_ == mock_kms::v1::SERVING);

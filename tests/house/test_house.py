@@ -25,7 +25,7 @@ ARROWS = {
     "bench": {"common", "proto"},
 }
 
-MAX_FILES = 300
+MAX_FILES = 310
 MAX_LINES = 26_500
 MIN_LINES = 30  # of a file that is neither an interface nor a type that several directories need
 INTERFACE = "the interface of a longer .cc"
@@ -62,9 +62,13 @@ SHORT_FILES = {  # each with its reason
     "provider/faults/effects.h": INTERFACE,
     "provider/faults/presets.h": INTERFACE,
     "provider/inspect/input.h": INTERFACE,
+    "provider/journal/summary.h": INTERFACE,
     "provider/kms/request_bytes.h": INTERFACE,
     "supervisor/conformance/report.h": INTERFACE,
     "supervisor/main.cc": MAIN,
+    "supervisor/report/verdict.h": INTERFACE,
+    "supervisor/report/timeline.h": INTERFACE,
+    "supervisor/report/page.h": INTERFACE,
 }
 
 

@@ -121,6 +121,10 @@ def run_in_pod(pod, command):
         answer_of_program(f"METHOD  CODE                    CALLS   FAULTED\nStatus  OK  9  0\nEncrypt OK  {calls}  0\n")
     if command[:2] in (["mock-kms-provider", "journal"], ["supervisor", "events"]) or command[0] == "cat":
         answer_of_program("{}\n")
+    if command[:2] == ["supervisor", "report"]:
+        if NODES[node].get("never_healthy") or NODES[node].get("old_release"):
+            answer_of_program(code=2, error="supervisor: unexpected argument 'report'")
+        os.execv(os.environ["SUPERVISOR"], command)
     if command[1:] == ["metrics"]:
         if NODES[node].get("never_healthy") and command[0] == "mock-kms-provider":
             answer_of_program(code=3, error="mock-kms-provider: cannot connect to unix:///var/run/kmsplugin/kms.sock: Connection refused")

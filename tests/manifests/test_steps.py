@@ -36,14 +36,14 @@ class Job:
         for made in (self.shared, self.artifacts, directory / "bin"):
             made.mkdir()
         (directory / "bin" / client).symlink_to(ROOT / "tests/manifests/recording_client.py")
-        for tool in ("bash", "awk", "sed", "grep", "sort", "head", "tail", "tr", "wc", "od", "cat", "sleep", "date", "mkdir", "rm", "cp", "base64", "env", "timeout", "mktemp", "uniq"):
+        for tool in ("bash", "awk", "sed", "grep", "sort", "head", "tail", "tr", "wc", "od", "cat", "sleep", "date", "mkdir", "rm", "cp", "base64", "env", "timeout", "mktemp", "uniq", "tar"):
             target = next(p for p in (pathlib.Path(d) / tool for d in ("/usr/bin", "/bin")) if p.exists())
             (directory / "bin" / tool).symlink_to(target)
 
     def environment(self, step, scenario, **variables):
         (self.directory / "scenario").write_text(json.dumps(scenario))
         environment = {"PATH": str(self.directory / "bin"), "SHARED_DIR": str(self.shared), "ARTIFACT_DIR": str(self.artifacts),
-                       "SCENARIO": str(self.directory / "scenario"), "CALLS": str(self.calls_file), "KMS_POLL_SECONDS": "0", **variables}
+                       "SCENARIO": str(self.directory / "scenario"), "SUPERVISOR": processes.binary("supervisor"), "CALLS": str(self.calls_file), "KMS_POLL_SECONDS": "0", **variables}
         if step == "deploy":
             images = {name: f"registry.test/{name.lower()}:1" for name in ("KMS_PLUGIN_BUILDER_IMAGE", "KMS_PLUGIN_RUNTIME_IMAGE")}
             environment = {**images, **environment}
@@ -73,7 +73,7 @@ class Job:
         """{case: "passed", or what its failure or skip says}"""
         suite = xml.parse(self.artifacts / f"junit_kms-mock-plugin-{step}.xml").getroot()
         cases = {}
-        for case in suite:
+        for case in suite.findall("testcase"):
             bad = case.find("failure") if case.find("failure") is not None else case.find("skipped")
             cases[case.get("name")] = "passed" if bad is None else (bad.text or bad.get("message"))
         assert int(suite.get("tests")) == len(cases) and int(suite.get("failures")) == len(suite.findall("*/failure"))
@@ -129,7 +129,7 @@ def seconds(duration):
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
-@pytest.mark.parametrize("step,minutes_a_pod", [("deploy", 8), ("configure", 0), ("verify", 4), ("cleanup", 10)])
+@pytest.mark.parametrize("step,minutes_a_pod", [("deploy", 8), ("configure", 0), ("verify", 4), ("cleanup", 11)])
 def test_a_ref_leaves_time_for_the_slowest_run_of_its_step(step, minutes_a_pod):
     """A cluster that does not answer at first (13 min), the time limits of the job, and three pods whose every answer takes a minute."""
     allowed = sum(seconds(value) for name, value in defaults(step).items() if name.endswith("_TIMEOUT"))
@@ -555,6 +555,29 @@ def test_cleanup_keeps_the_evidence_of_every_node_before_it_removes_anything(job
             assert (job.artifacts / f"kms-mock-plugin/master-{i}/mock-kms-plugin-master-{i}/{file}-metrics.txt").read_text() == f"# HELP {program}\n"
     order = [i for i, call in enumerate(job.calls) if "delete namespace" in call or "journal" in call]
     assert "delete namespace" in job.calls[order[-1]]
+
+
+def property_of(job, step):
+    suite = xml.parse(job.artifacts / f"junit_kms-mock-plugin-{step}.xml").getroot()
+    return {p.get("name"): p.get("value") for p in suite.findall("properties/property")}
+
+
+def test_cleanup_makes_a_page_that_spyglass_shows_and_names_it_in_its_junit(job):
+    """The real supervisor makes it in the pod, of a tar archive without the seed."""
+    result = job.run("cleanup", {"nodes": {"master-0": {"old_release": True}, "master-1": {}}})
+    assert result.returncode == 0, result.stderr
+    assert property_of(job, "cleanup") == {"report": "kms-mock-plugin-summary.html"}
+    assert re.fullmatch(r".*-summary.*\.html", "artifacts/job/kms-mock-plugin-cleanup/artifacts/kms-mock-plugin-summary.html")  # Prow's pattern
+    page = (job.artifacts / "kms-mock-plugin-summary.html").read_text()
+    assert page.startswith("<!DOCTYPE html>") and "master-0" in page and "master-1" in page
+    calls = job.called("supervisor report")
+    assert len(calls) == 2 and "mock-kms-plugin-master-1" in calls[1], "the next pod is asked if one cannot"
+
+
+def test_cleanup_says_how_to_make_the_page_if_no_supervisor_answers(job):
+    result = job.run("cleanup", {"nodes": {"master-0": {"never_healthy": True}}})
+    assert result.returncode == 0 and "supervisor report kms-mock-plugin --output report.html" in result.stdout
+    assert property_of(job, "cleanup") == {} and not (job.artifacts / "kms-mock-plugin-summary.html").exists()
 
 
 def test_cleanup_keeps_what_each_of_two_instances_gives(job):

@@ -52,7 +52,8 @@ xml() { sed -e 's/&/\&amp;/g' -e 's/</\&lt;/g' -e 's/>/\&gt;/g' -e 's/"/\&quot;/
 
 # Each call adds a JUnit case: passed NAME, failed NAME TEXT, skipped NAME TEXT. write_junit writes the file when the step ends,
 # for any reason. A failed step always has a failure in the file.
-cases=() failures=0 skips=0
+cases=() properties=() failures=0 skips=0
+property() { properties+=("    <property name=\"$1\" value=\"$(xml <<<"$2")\"/>"); } # property NAME VALUE: of the whole suite
 passed() { cases+=("  <testcase classname=\"${step}\" name=\"$(xml <<<"$1")\"/>"); }
 failed() {
   failures=$((failures + 1))
@@ -67,6 +68,7 @@ write_junit() {
   {
     echo '<?xml version="1.0" encoding="UTF-8"?>'
     echo "<testsuite name=\"${step}\" tests=\"${#cases[@]}\" failures=\"${failures}\" skipped=\"${skips}\" time=\"${SECONDS}\">"
+    [ ${#properties[@]} = 0 ] || printf '%s\n' '  <properties>' "${properties[@]}" '  </properties>'
     [ ${#cases[@]} = 0 ] || printf '%s\n' "${cases[@]}"
     echo '</testsuite>'
   } >"${ARTIFACT_DIR}/junit_${step}.xml"

@@ -1,0 +1,139 @@
+// `supervisor report`: merges the evidence of all nodes into one HTML page, a text or JSON.
+#include <grpcpp/create_channel_posix.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+
+#include "common/cli/exit_code.h"
+#include "common/net/call_deadline.h"
+#include "common/net/unix_connection.h"
+#include "common/text/escape.h"
+#include "common/text/junit.h"
+#include "common/text/protobuf.h"
+#include "proto/provider_control.grpc.pb.h"
+#include "supervisor/commands/commands.h"
+#include "supervisor/control/client.h"
+#include "supervisor/report/page.h"
+#include "supervisor/report/timeline.h"
+
+namespace kms::supervisor {
+namespace {
+
+constexpr Duration answer_timeout = std::chrono::seconds(5);
+constexpr auto provider_timeout = std::chrono::seconds(2);
+
+struct Options {
+  OutputFormat format = OutputFormat::text;
+  std::vector<std::string> sources;
+  std::string output;
+  bool live = false;
+};
+
+void read_source(const std::string& source, report::Files& files) {
+  if (source == "-") return report::read_tar(std::cin, files);
+  if (!std::filesystem::is_regular_file(source)) return report::read_directory(source, files);
+  std::ifstream archive(source, std::ios::binary);
+  report::read_tar(archive, files);
+}
+
+/// Asks mock-kms-provider for its journal and counters. Another plugin has none, and a hung one does not
+/// answer: then they are missing.
+void ask_provider(const std::string& control, report::PodEvidence& pod) {
+  const auto endpoint = Endpoint::parse(control);
+  if (!endpoint) return;
+  UniqueFd connection = connect_to(*endpoint);
+  if (!connection) return;
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  const auto stub = mock_kms::v1::ProviderControl::NewStub(
+      grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), arguments));
+  mock_kms::v1::JournalPage page;
+  grpc::ClientContext reading;
+  const CallDeadline reading_deadline(reading, provider_timeout);
+  if (!stub->ReadJournal(&reading, {}, &page).ok()) return;
+  for (auto& call : *page.mutable_calls()) pod.journal.push_back(std::move(call));
+  mock_kms::v1::CallCounts counts;
+  grpc::ClientContext counting;
+  const CallDeadline counting_deadline(counting, provider_timeout);
+  if (!stub->CountCalls(&counting, {}, &counts).ok()) return;
+  for (auto& count : *counts.mutable_counts()) pod.counts.push_back(std::move(count));
+}
+
+std::string this_node() {
+  if (const char* name = std::getenv("NODE_NAME"); name != nullptr && *name != '\0') return utf8_text(name);
+  std::array<char, 256> name{};
+  return ::gethostname(name.data(), name.size() - 1) == 0 ? utf8_text(name.data()) : "this machine";
+}
+
+/// Throws Error if no supervisor answers.
+void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
+  const ControlClient client(control, 0);
+  report::PodEvidence pod{this_node(), control.uri()};
+  pod.status = client.status(answer_timeout).value();
+  auto& first = pod.status->instances_size() == 0 ? *pod.status : *pod.status->mutable_instances(0);
+  if (pod.status->instances_size() == 0) add_plugin_report(*pod.status);
+  for (auto& instance : *pod.status->mutable_instances()) add_plugin_report(instance);
+  auto events = client.events(0, answer_timeout).value();
+  for (auto& event : *events.mutable_events()) pod.events.push_back(std::move(event));
+  report::read_metrics(client.metrics(answer_timeout).value(), pod);
+  ask_provider(first.plugin_control(), pod);
+  evidence.pods.push_back(std::move(pod));
+}
+
+report::Evidence evidence_of(const Options& options, const std::string& control) {
+  report::Evidence evidence;
+  if (options.live) {
+    for (const std::string& socket : options.sources.empty() ? std::vector{control} : options.sources) {
+      ask_supervisor(control_endpoint(socket), evidence);
+    }
+    return evidence;
+  }
+  if (options.sources.empty())
+    throw Error("nothing names the evidence",
+                "name its directory, a tar archive or - for stdin; or ask running supervisors by --live",
+                ErrorCode::invalid_input);
+  report::Files files;
+  for (const std::string& source : options.sources) read_source(source, files);
+  evidence = report::evidence_of(files);
+  if (evidence.pods.empty())
+    throw Error("there is no evidence in " + in_quotes(options.sources.front(), 300),
+                "name the directory that the cleanup step filled: it has NODE/POD/status.json",
+                ErrorCode::invalid_input);
+  return evidence;
+}
+
+int run(const Options& options, const std::string& control) {
+  const auto report = report::merge(evidence_of(options, control));
+  if (options.output == "-") {
+    print(report::page(report));
+    return exit_code::ok;
+  }
+  if (!options.output.empty()) write_report(options.output, report::page(report));
+  print(options.format == OutputFormat::json ? to_json(report, JsonLayout::document)
+                                             : report::report_text(report));
+  return exit_code::ok;
+}
+
+}  // namespace
+
+Command report_command(CommandLine& line, const std::string& control) {
+  const auto options = std::make_shared<Options>();
+  CLI::App& app = line.add_subcommand(
+      "report", "Merge the evidence of all nodes into one timeline, as a page, a text or JSON",
+      {"supervisor report artifacts/kms-mock-plugin --output report.html",
+       "supervisor report -o json artifacts/kms-mock-plugin",
+       "supervisor report --live --output report.html"});
+  app.add_option("EVIDENCE", options->sources,
+                 "Directories or tar archives with the evidence, - for a tar archive on stdin; with --live "
+                 "control sockets");
+  add_format(app, options->format);
+  app.add_option("--output", options->output,
+                 "File for the HTML page; - writes the page to stdout instead of the text");
+  app.add_flag("--live", options->live, "Ask running supervisors instead of reading files");
+  return {&app, [&control, options] { return run(*options, control); }};
+}
+
+}  // namespace kms::supervisor

@@ -1,0 +1,140 @@
+#include "supervisor/report/states.h"
+
+#include <algorithm>
+
+#include "common/text/protobuf.h"
+
+namespace kms::supervisor::report {
+namespace {
+
+using mock_kms::v1::Event;
+
+std::string detail(const Event& event, const std::string& name) {
+  const auto found = event.details().find(name);
+  return found == event.details().end() ? "" : found->second;
+}
+
+/// Reads human_duration()'s text, except for days.
+Duration length_of(std::string text) {
+  std::erase(text, ' ');
+  const auto length = parse_duration(text);
+  return length ? *length : Duration{0};
+}
+
+std::string cause_of(const Event& event) {
+  const std::string status = detail(event, "status");
+  const std::string cause = detail(event, "cause");
+  return status.empty() || status == "was not started" ? cause : status + ": " + cause;
+}
+
+}  // namespace
+
+void StateTrack::enter(const std::string& kind, WallTime at, const std::string& text) {
+  if (!spans_.empty()) {
+    StateSpan& last = spans_.back();
+    if (last.kind == kind) return;
+    at = std::max(at, last.from);  // a clock that was set back does not turn a span around
+    last.to = at;
+    if (last.from == at) spans_.pop_back();
+  }
+  spans_.push_back({kind, at, at, text});
+}
+
+void StateTrack::ended(const Event& event, WallTime at) {
+  if (!pid_.empty() && detail(event, "pid") != pid_ && detail(event, "pid") != "0")
+    return;  // it was not the active one
+  const std::string cause = detail(event, "cause");
+  if (cause == "the supervisor was asked to stop it")
+    return enter(stopping_ ? "paused" : "stopped", at, cause);
+  if (spans_.empty() || !is_outage(spans_.back())) return enter("outage", at, cause_of(event));
+  if (spans_.back().text.empty()) spans_.back().text = cause_of(event);
+}
+
+/// The supervisor measured the outage; of a hang it began before the first event of it.
+void StateTrack::outage_over(const Event& event, WallTime at) {
+  const WallTime from =
+      at - std::chrono::duration_cast<WallTime::duration>(length_of(detail(event, "outage")));
+  enter("serving", at, "");
+  const std::size_t serving = spans_.size() - 1;
+  std::size_t first = serving;
+  while (first > 0 && is_outage(spans_[first - 1])) --first;
+  if (first == serving) {
+    const WallTime begin = serving > 0 ? std::max(from, spans_[serving - 1].from) : from;
+    if (serving > 0) spans_[serving - 1].to = begin;
+    spans_[serving].from = std::max(spans_[serving].from, begin);
+    spans_.insert(spans_.begin() + static_cast<std::ptrdiff_t>(serving),
+                  {"outage", begin, at, detail(event, "cause")});
+    spans_[serving + 1].from = at;
+    return;
+  }
+  // The text of the length is rounded, so a later begin is the exact one.
+  if (from < spans_[first].from && spans_[first].kind == "unresponsive") {
+    spans_[first].from = first > 0 ? std::max(from, spans_[first - 1].from) : from;
+    if (first > 0) spans_[first - 1].to = spans_[first].from;
+  }
+}
+
+void StateTrack::add(const Event& event) {
+  const WallTime at = from_proto(event.at());
+  switch (event.kind()) {
+    case mock_kms::v1::LAUNCHED:
+      if (event.text().find("to take over") != std::string::npos) return;
+      pid_ = detail(event, "pid");
+      stopping_ = false;
+      if (spans_.empty() || !is_outage(spans_.back())) enter("starting", at, "");
+      return;
+    case mock_kms::v1::READY:
+      if (event.text().find("to take over") != std::string::npos) return;
+      pid_ = detail(event, "pid");
+      return enter("serving", at, "");
+    case mock_kms::v1::TAKEN_OVER:
+      pid_ = detail(event, "pid");
+      return;
+    case mock_kms::v1::ENDED:
+      return ended(event, at);
+    case mock_kms::v1::GIVEN_UP:
+      if (detail(event, "cause").starts_with("no answer to "))
+        enter("unresponsive", at, detail(event, "cause"));
+      return;
+    case mock_kms::v1::OUTAGE_OVER:
+      return outage_over(event, at);
+    case mock_kms::v1::UNHEALTHY:
+      return enter("unhealthy", at, event.text());
+    case mock_kms::v1::HEALTHY:
+      return enter("serving", at, "");
+    case mock_kms::v1::ASKED_TO_STOP:
+      stopping_ = true;
+      return;
+    default:
+      return;
+  }
+}
+
+void StateTrack::finish(WallTime end, const mock_kms::v1::SupervisorStatus* status) {
+  if (status != nullptr) {
+    const WallTime since = from_proto(status->since());
+    const std::string now = spans_.empty() ? "" : spans_.back().kind;
+    switch (status->state()) {
+      case mock_kms::v1::SERVING:
+        if (now != "unhealthy") enter("serving", since, "");
+        break;
+      case mock_kms::v1::STARTING:
+        if (now.empty() || now == "serving") enter("starting", since, "");
+        break;
+      case mock_kms::v1::PAUSED:
+        enter("paused", since, status->reason());
+        break;
+      case mock_kms::v1::BACKING_OFF:
+      case mock_kms::v1::STOPPED:
+        if (now.empty() || now == "serving") enter("outage", since, status->reason());
+        break;
+      default:
+        break;
+    }
+  }
+  if (spans_.empty()) return;
+  spans_.back().to = std::max(end, spans_.back().from);
+  spans_.back().open = true;
+}
+
+}  // namespace kms::supervisor::report
