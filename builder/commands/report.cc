@@ -7,6 +7,7 @@
 #include "common/log/log.h"
 #include "common/log/termination_message.h"
 #include "common/text/escape.h"
+#include "common/text/logins.h"
 
 namespace kms::builder {
 namespace {
@@ -15,7 +16,8 @@ constexpr auto termination_log_option = "--termination-log";
 
 /// Prints a failed command's last line.
 void report_failure(const ReportOptions& options, const std::string& cause) {
-  const std::string line = "builder: " + visible_text(utf8_text(cause));  // it may quote a server
+  const std::string line =
+      "builder: " + without_logins(visible_text(utf8_text(cause)));  // it may quote a server
   std::fprintf(stderr, "%s\n", line.c_str());
   log::copy_line(line);
   write_termination_message(options.termination_log, line + "\n");

@@ -64,10 +64,8 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
       "File with a password or token in its first line (default: the URL's, $GIT_PASSWORD, $GIT_TOKEN)");
   command.add_option("--ssh-key", options.ssh_key, "Private key for ssh (default: the agent's, then ~/.ssh)");
   command.add_option("--known-hosts", options.known_hosts, "Host keys for ssh (default: ~/.ssh/known_hosts)");
-  command.add_option(
-      "--ca-file", options.ca_file,
-      "PEM certificates to trust for https: instead of the system's if libgit2's TLS is Mbed TLS, "
-      "in addition to them if it is OpenSSL");
+  command.add_option("--ca-file", options.ca_file,
+                     "PEM certificates to trust for https, instead of the system's");
   command
       .add_option("--max-bytes", options.limits.bytes, "Maximum of bytes received, and of bytes in all files")
       ->check(CLI::PositiveNumber)

@@ -34,10 +34,6 @@ void prepare_library() {
   static_cast<void>(once);
 }
 
-void trust_authorities(const std::string& ca_file) {
-  check(git_libgit2_opts(GIT_OPT_SET_SSL_CERT_LOCATIONS, ca_file.c_str(), nullptr), "read " + ca_file);
-}
-
 std::string last_error_text() {
   const git_error* error = git_error_last();
   std::string text = error == nullptr || error->message == nullptr ? "" : error->message;

@@ -51,11 +51,6 @@ class GitError : public Error {
 /// thread calls it before anything else here.
 void prepare_library();
 
-/// TLS trusts the authorities of this PEM file from now on, in the whole process. With Mbed TLS (Debian's) it
-/// trusts them alone, with OpenSSL the system's too (libgit2's streams/mbedtls.c and openssl.c). Throws
-/// GitError.
-void trust_authorities(const std::string& ca_file);
-
 /// Throws GitError "cannot VERB OBJECT: libgit2's text" if `code` is negative.
 void check(int code, const std::string& verb_and_object);
 

@@ -138,29 +138,7 @@ void complete_from_environment(Login& login) {
   if (login.user.empty() && !login.password.empty()) login.user = "git";
 }
 
-Credentials::Credentials(const RepositoryUrl& url, Login login)
-    : ssh_(url.kind() == RepositoryUrl::Kind::ssh), login_(std::move(login)) {
-  if (!url.user().empty()) login_.user = url.user();
-  if (!url.password().empty()) login_.password = Secret(url.password());
-}
-
-int Credentials::offer(git_credential** out, const char* user, unsigned allowed) noexcept {
-  return ssh_ ? offer_ssh(out, user, allowed) : offer_http(out);
-}
-
-int Credentials::offer_http(git_credential** out) {
-  if (login_.user.empty()) {
-    git_error_set_str(GIT_ERROR_HTTP, "the server asks for a user and a password, and none is given");
-    return GIT_EAUTH;
-  }
-  if (offers_++ > 0) {
-    git_error_set_str(GIT_ERROR_HTTP, "the server refuses the user and password");
-    return GIT_EAUTH;
-  }
-  return git_credential_userpass_plaintext_new(out, login_.user.c_str(), login_.password.reveal().c_str());
-}
-
-int Credentials::offer_ssh(git_credential** out, const char* user, unsigned allowed) {
+int SshCredentials::offer(git_credential** out, const char* user, unsigned allowed) noexcept {
   const char* name = user == nullptr || *user == '\0' ? "git" : user;
   if ((allowed & GIT_CREDENTIAL_USERNAME) != 0) return git_credential_username_new(out, name);
   if (!login_.ssh_key.empty()) {

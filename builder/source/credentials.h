@@ -1,8 +1,8 @@
-// Login holds the user's secrets and keys. Credentials offers them to a server that asks, one after the
-// other.
+// Login holds the user's secrets and keys. SshCredentials offers the keys to a server that asks, one after
+// the other.
 //
-// main reads one Login from options, files and the environment. Credentials is used on the fetching thread,
-// from libgit2's C frames: it throws nothing. Secrets are never printed.
+// main reads one Login from options, files and the environment. SshCredentials is used on the fetching
+// thread, from libgit2's C frames: it throws nothing. Secrets are never printed.
 #pragma once
 
 #include <git2.h>
@@ -38,7 +38,7 @@ struct Login {
   std::filesystem::path ssh_key;      ///< a private key; "": the agent's and those of ~/.ssh
   std::filesystem::path known_hosts;  ///< OpenSSH's format; "": ~/.ssh/known_hosts
   std::filesystem::path home;         ///< contains .ssh; "": there is none
-  std::filesystem::path ca_file;      ///< PEM: see git::trust_authorities(); "": the system's
+  std::filesystem::path ca_file;      ///< PEM, instead of the system's; "": the system's
 };
 
 /// The first line of a file, without its end. Throws Error if it cannot be read or is empty.
@@ -52,10 +52,9 @@ struct Login {
 /// these too). A token without a user gets the user "git": servers of tokens ignore it.
 void complete_from_environment(Login& login);
 
-class Credentials {
+class SshCredentials {
  public:
-  /// The URL's user and password override the login's.
-  Credentials(const RepositoryUrl& url, Login login);
+  explicit SshCredentials(Login login) : login_(std::move(login)) {}
 
   /// A new connection begins: everything may be offered again.
   void begin() { offers_ = 0; }
@@ -64,10 +63,6 @@ class Credentials {
   int offer(git_credential** out, const char* user, unsigned allowed) noexcept;
 
  private:
-  int offer_http(git_credential** out);
-  int offer_ssh(git_credential** out, const char* user, unsigned allowed);
-
-  bool ssh_;
   Login login_;
   unsigned offers_ = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "builder/source/proxy.h"
 
@@ -19,23 +20,16 @@ constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
 constexpr auto not_git = "the server does not speak git's protocol there: is --repo the URL of a repository?";
 constexpr auto proxy_login = "put the login into the proxy's URL: http://USER:PASSWORD@HOST:PORT";
-constexpr auto follow = "give --repo the URL that the server redirects to; `curl -IL` shows it";
 constexpr auto damaged = "try again; if it stays, the repository's owner can check it by `git fsck`";
 constexpr auto no_ssh_key =
     "authorize the key on the server, or give another one; servers of today refuse RSA keys "
     "from libssh2 before 1.11: take an Ed25519 key";
 
-/// Parts of the messages of this program, of libgit2 (src/libgit2/transports, streams and util/net), of git's
-/// own servers ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library.
-/// The first match counts.
+/// Parts of the messages of this program, of libgit2 (src/libgit2/transports/ssh.c), of git's own servers
+/// ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library. The first
+/// match counts.
 constexpr std::array known{
     KnownWords{"No space left on device", "free some space, or give --build-dir on a larger disk", false},
-    KnownWords{"proxy requires authentication that we do not support",
-               "put the login into the proxy's URL, or use a proxy with Basic authentication: NTLM and "
-               "Negotiate are not "
-               "supported",
-               false},
-    KnownWords{"proxy authentication required", proxy_login, false},
     KnownWords{"unexpected status: 407", proxy_login, false},
     KnownWords{"unexpected status: 403", "ask for the right to use the proxy, or add the host to no_proxy",
                false},
@@ -61,22 +55,7 @@ constexpr std::array known{
     KnownWords{"status code: 5", later, true},
     KnownWords{"status code: ", "check --repo, and what lies between here and the server", false},
     KnownWords{"invalid content-type", not_git, false},
-    KnownWords{"content-type header", not_git, false},
     KnownWords{"not git's protocol", not_git, false},
-    KnownWords{"stream ended at an unexpected time", cut, true},  // an "http parser error", too
-    KnownWords{"http parser", "check scheme and port in --repo: the server's answer is not HTTP", false},
-    KnownWords{"redirect", follow, false},
-    KnownWords{"another server than that of --repo", follow, false},
-    KnownWords{"malformed URL", "check --repo: scheme://host:port/path, with special characters as %XX",
-               false},
-    KnownWords{"unsupported URL protocol", follow, false},
-    KnownWords{
-        "authentication that we do not support",
-        "give a token by --user and --password-file if the server takes one, or use ssh: NTLM and Negotiate "
-        "are not supported",
-        false},
-    KnownWords{"appropriate mechanism for credentials",
-               "give a token by --user and --password-file if the server takes one, or use ssh", false},
     KnownWords{"does not take the key of --ssh-key", no_ssh_key, false},
     KnownWords{"takes none of the keys", no_ssh_key, false},
     KnownWords{"with agent", "give --ssh-key, or check the agent that SSH_AUTH_SOCK names", false},
@@ -85,33 +64,16 @@ constexpr std::array known{
     KnownWords{"exchange encryption keys",
                "use https, or allow an older algorithm on the server: libssh2 and the server share none",
                false},
-    KnownWords{"certificate",
-               "give the certificate of the server's CA by --ca-file, the host's name as the certificate has "
-               "it, and "
-               "check its dates",
-               false},
-    KnownWords{
-        "SSL error: 0xffff8880",
-        "allow TLS 1.2 on the server, or use ssh: the server ends the handshake, and libgit2's TLS may know "
-        "no newer version",
-        false},
     KnownWords{"ends early", cut, true},
     KnownWords{"connection was lost", cut, true},
     KnownWords{"Connection reset", cut, true},
     KnownWords{"Broken pipe", cut, true},
-    KnownWords{"unexpected EOF", cut, true},
     KnownWords{"SSH channel", cut, true},
     KnownWords{"early EOF", cut, true},
-    KnownWords{"syscall failure", cut, true},
     KnownWords{"SSH could not", cut, true},
     KnownWords{"Error waiting on socket", cut, true},
     KnownWords{"failed to start SSH session", "check that an ssh server answers at this host and port", true},
-    KnownWords{"remote hung up", cut, true}};
-
-/// For texts that also come with a lost connection.
-constexpr std::array unless_hung_up{
-    KnownWords{"SSL error",
-               "check that the port in --repo speaks TLS, and which TLS versions the server allows", false},
+    KnownWords{"remote hung up", cut, true},
     KnownWords{"the server's pack", damaged, false},
     KnownWords{"fetch a pack", damaged, false},
     KnownWords{"object not found", damaged, false},
@@ -127,14 +89,6 @@ const KnownWords* find(const Table& table, std::string_view text) {
     return text.find(entry.words) != std::string_view::npos;
   });
   return found == table.end() ? nullptr : &*found;
-}
-
-/// True if `cause` is about the connection to the proxy itself.
-bool is_of_proxy(const std::string& cause, const std::string& proxy) {
-  if (proxy.empty()) return false;
-  const std::string host = host_and_port(proxy, "").host;
-  return cause.find("failed to connect to " + host + ":") != std::string::npos ||
-         cause.find("failed to resolve address for " + host + ":") != std::string::npos;
 }
 
 /// `text` without a secret that a library quoted.
@@ -156,40 +110,34 @@ std::string without_place(std::string text, const RepositoryUrl& url) {
   return text;
 }
 
+/// The cause without secrets, with the place.
+std::string shown_cause(const FetchRequest& request, const Error& error) {
+  const RepositoryUrl& url = request.repository;
+  std::string cause = without(url.scrub(error.cause()), request.login.password);
+  const std::string variable = proxy_variable(url);
+  if (!variable.empty()) cause = without_login(std::move(cause), std::getenv(variable.c_str()));
+  if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
+  return cause;
+}
+
 }  // namespace
 
-Diagnosis diagnose(int code, std::string_view text, bool hung_up) {
+Diagnosis diagnose(int code, std::string_view text) {
   if (const KnownWords* entry = find(known, text)) return {std::string(entry->next_step), entry->transient};
-  if (code == GIT_EAUTH) return {"give the right --user and --password-file, or --ssh-key", false};
+  if (code == GIT_EAUTH) return {"give the right user in --repo, and --ssh-key", false};
   if (code == GIT_ECERTIFICATE) {
-    return {"give the server's CA by --ca-file, or add the host to known_hosts", false};
+    return {"check the server's host key, and add the host to known_hosts", false};
   }
-  // The texts of a lost connection differ with libgit2's TLS library, of which there are five.
-  if (hung_up) return {cut, true};
-  if (const KnownWords* entry = find(unless_hung_up, text)) return {std::string(entry->next_step), false};
   return {"check --repo, the server and the network", false};
 }
 
-FetchError describe(const FetchRequest& request, const Error& error, int code, bool hung_up) {
-  const RepositoryUrl& url = request.repository;
-  const std::string proxy = proxy_of_environment(url);
-  std::string cause = without(url.scrub(error.cause()), request.login.password);
-  cause = without_login(std::move(cause), proxy);
-  if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
-  Diagnosis diagnosis = diagnose(code, without_place(cause, url), hung_up);
-  if (is_of_proxy(cause, proxy)) {
-    const std::string variable = url.kind() == RepositoryUrl::Kind::http ? "http_proxy" : "https_proxy";
-    cause += " (the proxy of " + variable + ")";
-    diagnosis.next_step = "check " + variable + ", or add the host of --repo to no_proxy";
-  }
-  if (code == GIT_ECERTIFICATE && url.kind() == RepositoryUrl::Kind::https) {
-    // Some of libgit2's TLS libraries only say "Generic error".
-    if (cause.find("certificate") == std::string::npos) cause += " (the server's certificate is refused)";
-    diagnosis.next_step =
-        is_address(host_and_port(url.display(), "").host)
-            ? "give the server's name in --repo: libgit2's TLS may compare an address with names alone"
-            : find(known, "certificate")->next_step;
-  }
+FetchError describe(const FetchRequest& request, const FetchError& error) {
+  return {{shown_cause(request, error), error.next_step()}, error.transient()};
+}
+
+FetchError describe(const FetchRequest& request, const Error& error, int code) {
+  const std::string cause = shown_cause(request, error);
+  const Diagnosis diagnosis = diagnose(code, without_place(cause, request.repository));
   return {{cause, error.next_step().empty() ? diagnosis.next_step : error.next_step()}, diagnosis.transient};
 }
 

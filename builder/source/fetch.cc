@@ -20,25 +20,19 @@ constexpr auto drawing_interval = 100ms;
 constexpr auto cancel_grace = 2s;
 constexpr auto first_wait = 500ms;
 constexpr auto max_wait = 30s;
-constexpr auto first_overload_wait = 10s;  ///< instead of a Retry-After that TLS hides
-constexpr auto max_overload_wait = 60s;
-
-bool is_of_connection(const git::GitError& error) {
-  const int kind = error.kind();
-  return kind == GIT_ERROR_NET || kind == GIT_ERROR_SSL || kind == GIT_ERROR_HTTP || kind == GIT_ERROR_SSH;
-}
 
 /// Runs on the fetching thread.
 Fetched fetch_on_thread(FetchState& state) {
   try {
     git::prepare_library();
     state.meter.max_bytes = state.request.limits.bytes;
-    if (!state.request.login.ca_file.empty()) git::trust_authorities(state.request.login.ca_file);
     return fetch_remote(state);
+  } catch (const FetchError& error) {
+    throw describe(state.request, error);
   } catch (const git::GitError& error) {
-    throw describe(state.request, error, error.code(), state.meter.hung_up && is_of_connection(error));
+    throw describe(state.request, error, error.code());
   } catch (const Error& error) {
-    throw describe(state.request, error, 0, false);
+    throw describe(state.request, error, 0);
   }
 }
 
@@ -140,16 +134,13 @@ class RetryingFetch {
     state_ = std::move(state);
   }
 
-  [[nodiscard]] Duration next_wait(const FetchError& error) {
-    const Duration wait =
-        std::max<Duration>(backoff_.next(), std::chrono::seconds(state_->meter.retry_after));
-    const bool hides_header = state_->request.repository.kind() == RepositoryUrl::Kind::https;
-    return hides_header && error.overloaded() ? std::max(wait, overload_backoff_.next()) : wait;
+  [[nodiscard]] Duration next_wait() {
+    return std::max<Duration>(backoff_.next(), std::chrono::seconds(state_->meter.retry_after));
   }
 
   /// Throws if there is no further try.
   void wait_after(const FetchError& error, unsigned tries) {
-    const Duration wait = next_wait(error);
+    const Duration wait = next_wait();
     if (!error.transient() || tries > policy_.retries || Clock::now() + wait >= deadline_) {
       std::string cause = error.cause();
       if (tries > 1) cause += " (tried " + std::to_string(tries) + " times)";
@@ -168,7 +159,6 @@ class RetryingFetch {
   RetryPolicy policy_;
   Clock::time_point deadline_ = Clock::now() + policy_.deadline;
   Backoff backoff_{first_wait, max_wait, std::random_device{}()};
-  Backoff overload_backoff_{first_overload_wait, max_overload_wait, std::random_device{}()};
 };
 
 Fetched fetch_from_server(std::shared_ptr<FetchState> state, const Interruption& interruption,

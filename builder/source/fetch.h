@@ -71,7 +71,6 @@ struct FetchMeter {
   std::atomic<std::uint32_t> requests{0};
   std::atomic<std::uint64_t> activity{0};    ///< grows with every sign of life of the server
   std::atomic<std::int64_t> retry_after{0};  ///< seconds that the latest HTTP answer asks to wait
-  std::atomic<bool> hung_up{false};          ///< the server closed its end of the latest connection
   std::uint64_t max_bytes = std::numeric_limits<std::uint64_t>::max();  ///< used by the fetching thread only
   std::atomic<bool> cancelled{false};  ///< set by the watching thread: stop as soon as possible
 };

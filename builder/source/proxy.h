@@ -1,4 +1,4 @@
-// proxy_of_environment() finds the HTTP proxy for a repository, by the same variables as curl.
+// The HTTP proxy that libcurl takes from the environment, for messages, and the place that a URL names.
 #pragma once
 
 #include <string>
@@ -12,21 +12,14 @@ struct HostAndPort {
   std::string port;
 };
 
-/// The proxy's URL, which may hold a password; "" if no proxy is to be used. It reads http_proxy, https_proxy
-/// or HTTPS_PROXY, and no_proxy or NO_PROXY (curl(1), "ENVIRONMENT"). Like curl it ignores HTTP_PROXY, which
-/// a web server may have set.
-[[nodiscard]] std::string proxy_of_environment(const RepositoryUrl& url);
+/// The variable that names the proxy for a repository, whatever no_proxy says; "" if none does
+/// (libcurl-env(3)).
+[[nodiscard]] std::string proxy_variable(const RepositoryUrl& url);
 
 /// Splits "scheme://[userinfo@]host[:port][/...]".
 [[nodiscard]] HostAndPort host_and_port(const std::string& url, const std::string& default_port);
 
-/// True for an IP address, with or without brackets.
-[[nodiscard]] bool is_address(const std::string& host);
-
 /// `text` with the user and password of the proxy's URL replaced, even if that URL is malformed.
 [[nodiscard]] std::string without_login(std::string text, const std::string& proxy);
-
-/// True if `host` is in a list such as "localhost,.example.org 10.0.0.0/8", or if the list is "*".
-[[nodiscard]] bool without_proxy(std::string host, const std::string& list);
 
 }  // namespace kms::builder

@@ -51,7 +51,7 @@ Error misplaced_login() {
   return {
       "the repository's URL has an @ after the host",
       "percent-encode the password and the user (/ is %2F, ? is %3F, # is %23, @ is %40), and write an @ of "
-      "the path as %40"};
+      "the path as %40, or a local path with ./"};
 }
 
 /// RFC 3986, section 3.1.
@@ -71,13 +71,11 @@ bool has_bad_port(std::string_view host) {
   return !port.empty() && (error != std::errc{} || end != port.data() + port.size() || value > 65535);
 }
 
-/// False for text such as "//user:password@host/x", which is rather a URL than a path.
+/// False for text such as "//user:password@host/x" and "token@host/x", which is rather a URL than a path.
 bool is_path(std::string_view text) {
-  const std::size_t colon = text.find(':');
-  const bool has_login = colon != std::string_view::npos && text.find('@', colon) != std::string_view::npos;
   const bool is_plain =
       text.starts_with("./") || text.starts_with("../") || (text.starts_with('/') && !text.starts_with("//"));
-  return is_plain || !has_login;
+  return is_plain || text.find('@') == std::string_view::npos;
 }
 
 bool has_control_bytes(std::string_view text) {
@@ -101,8 +99,9 @@ Outcome<RepositoryUrl> RepositoryUrl::parse(std::string_view text) {
   // git's own rule (git-clone(1), "GIT URLS"): a colon before the first slash makes it scp's short form.
   const std::size_t colon = text.find(':');
   if (colon != std::string_view::npos && colon < text.find('/')) {
-    if (text.find('@', colon) != std::string_view::npos) return misplaced_login();
-    const std::size_t at = text.substr(0, colon).rfind('@');
+    const std::size_t at = text.substr(0, colon).find('@');
+    if (text.find('@', at == std::string_view::npos ? colon : at + 1) != std::string_view::npos)
+      return misplaced_login();
     const std::size_t host = at == std::string_view::npos ? 0 : at + 1;
     RepositoryUrl url(Kind::ssh, std::string(text), std::string(text.substr(host)));
     url.user_ = text.substr(0, at == std::string_view::npos ? 0 : at);

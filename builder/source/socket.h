@@ -1,5 +1,4 @@
-// Socket is a TCP connection for small requests: no Nagle, and it can be cancelled. use_own_sockets() makes
-// libgit2 use it for http, and below its own TLS for https.
+// Socket is a TCP connection for small requests over git://: no Nagle, and it can be cancelled.
 //
 // Used on the fetching thread. A Socket counts received bytes in the meter and gives up with ECANCELED when
 // the meter says so. It has no time-outs: the watching thread cancels. Writing to a closed connection is
@@ -10,8 +9,6 @@
 #include <sys/types.h>
 
 #include <cstddef>
-#include <optional>
-#include <string>
 
 #include "builder/source/fetch.h"
 #include "builder/source/proxy.h"
@@ -41,23 +38,5 @@ class Socket {
   FetchMeter& meter_;
   UniqueFd fd_;
 };
-
-/// libgit2's connections made on this thread are Sockets from now on. `meter` outlives them. All of them go
-/// to `detour` if there is one: libgit2 1.5 writes requests for a plain http proxy and then sends them to the
-/// server itself (transports/httpclient.c, server_connect).
-///
-/// libgit2 keeps one registration per process: the thread that is about to fetch makes it.
-void use_own_sockets(FetchMeter& meter, std::optional<HostAndPort> detour);
-
-/// The seconds to wait by the Retry-After header of an HTTP answer (RFC 9110, 10.2.3), a number or a date; 0
-/// if there is none. `now` is in seconds since 1970.
-[[nodiscard]] std::int64_t retry_after(std::string_view answer, std::int64_t now);
-
-/// libgit2's own streams again. ssh needs them: libgit2's ssh transport reaches into the structure of its own
-/// stream (transports/ssh.c).
-void use_stock_sockets();
-
-/// The destination of this thread's latest connection by libgit2, before any detour.
-[[nodiscard]] const HostAndPort& last_connected();
 
 }  // namespace kms::builder

@@ -2,9 +2,11 @@
 
 #include <array>
 
-#include "builder/source/libgit2_transport.h"
+#include "builder/source/http_transport.h"
 #include "builder/source/protocol.h"
+#include "builder/source/proxy.h"
 #include "builder/source/socket.h"
+#include "builder/source/ssh_transport.h"
 
 namespace kms::builder {
 namespace {
@@ -66,10 +68,12 @@ class GitTransport final : public Transport {
 
 std::unique_ptr<Transport> make_transport(git_repository* repository, const FetchRequest& request,
                                           FetchMeter& meter) {
-  if (request.repository.kind() == RepositoryUrl::Kind::git) {
+  using Kind = RepositoryUrl::Kind;
+  if (request.repository.kind() == Kind::git)
     return std::make_unique<GitTransport>(request.repository, meter);
-  }
-  return std::make_unique<Libgit2Transport>(repository, request, meter);
+  if (request.repository.kind() == Kind::ssh)
+    return std::make_unique<SshTransport>(repository, request, meter);
+  return std::make_unique<HttpTransport>(request, meter);
 }
 
 }  // namespace kms::builder

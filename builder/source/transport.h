@@ -1,7 +1,7 @@
 // Transport carries bytes between a fetch and git-upload-pack on a server.
 //
-// Owned and used by one thread. It knows of the protocol only where the advertisement ends. http, https and
-// ssh go through libgit2 (libgit2_transport.h), git:// through a Socket.
+// Owned and used by one thread. It knows of the protocol only where the advertisement ends. http and
+// https go through libcurl, ssh through libgit2, git:// through a Socket.
 #pragma once
 
 #include <cstddef>

@@ -12,6 +12,7 @@
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
 #include "common/process/startup.h"
+#include "common/text/logins.h"
 
 namespace kms {
 namespace {
@@ -264,7 +265,7 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
 }
 
 int CommandLine::usage_error(const std::string& line) const {
-  const std::string text = program_ + ": " + line;
+  const std::string text = program_ + ": " + without_logins(line);  // a URL may be in the wrong place
   std::fprintf(stderr, "%s\n", text.c_str());
   if (report_usage_error_) report_usage_error_(text);
   return exit_code::usage;

@@ -150,26 +150,11 @@ TEST_CASE("refusals are told apart by git's words") {
   CHECK(refusal("aborting due to possible repository corruption") == ServerRefusal::Kind::other);
 }
 
-TEST_CASE("proxies are named and left out as curl does it") {
+TEST_CASE("the host and the port of a URL are told apart") {
   CHECK(host_and_port("http://me:secret@proxy:8080/", "80").port == "8080");
   CHECK(host_and_port("http://me:secret@proxy:8080/", "80").host == "proxy");
   CHECK(host_and_port("git://[::1]/x", "9418").host == "::1");
   CHECK(host_and_port("[::1]:99", "80").port == "99");
-  CHECK(without_proxy("git.example.org", "localhost, .example.org"));
-  CHECK(without_proxy("git.example.org", "*"));
-  CHECK(without_proxy("git.example.org.", "other EXAMPLE.org."));
-  CHECK(without_proxy("localhost", "LOCALHOST"));
-  CHECK_FALSE(without_proxy("anexample.org", "example.org"));
-  CHECK_FALSE(without_proxy("git.example.org", "example.com, *"));
-  CHECK(without_proxy("127.0.0.1", "127.0.0.0/8"));
-  CHECK(without_proxy("127.0.0.1", "127.0.0.1/32"));
-  CHECK(without_proxy("127.0.0.1", "a.example 127.0.0.1"));
-  CHECK(without_proxy("::1", "[::1]"));
-  CHECK(without_proxy("fd00::7", "fd00::/8"));
-  CHECK_FALSE(without_proxy("128.0.0.1", "127.0.0.0/8"));
-  CHECK_FALSE(without_proxy("127.0.0.1", "127.0.0.0/x"));
-  CHECK_FALSE(without_proxy("127.0.0.1", "127.0.0.0/33"));
-  CHECK_FALSE(without_proxy("127.0.0.1", "0.0.1"));
 }
 
 TEST_CASE("a proxy's login is taken out of what a library says of it") {
@@ -183,52 +168,32 @@ TEST_CASE("failures of the moment are told from final ones") {
        {"failed to resolve address for x: Temporary failure", "connect: Connection refused",
         "Connection timed out", "Network is unreachable", "unexpected http status code: 503",
         "unexpected http status code: 429", "the server's answer ends early",
-        "the connection was lost: Connection reset by peer", "unexpected EOF"}) {
+        "the connection was lost: Connection reset by peer"}) {
     CAPTURE(text);
-    CHECK(diagnose(0, text, false).transient);
-    CHECK(diagnose(0, text, false).next_step != "");
+    CHECK(diagnose(0, text).transient);
+    CHECK(diagnose(0, text).next_step != "");
   }
-  for (const char* text : {"unexpected http status code: 401", "unexpected http status code: 404",
-                           "unexpected http status code: 410", "the SSL certificate is invalid",
-                           "No space left on device", "cannot find ref 'x'"}) {
+  for (const char* text :
+       {"unexpected http status code: 401", "unexpected http status code: 404",
+        "unexpected http status code: 410", "No space left on device", "cannot find ref 'x'"}) {
     CAPTURE(text);
-    CHECK(!diagnose(0, text, false).transient);
+    CHECK(!diagnose(0, text).transient);
   }
-  CHECK(diagnose(-1, "what no table knows", true).transient);
-  CHECK(!diagnose(-1, "unexpected http status code: 404", true).transient);
-  CHECK(!diagnose(GIT_EAUTH, "what no table knows", true).transient);
-  CHECK(!diagnose(GIT_ECERTIFICATE, "what no table knows", true).transient);
+  CHECK(!diagnose(GIT_EAUTH, "what no table knows").transient);
+  CHECK(!diagnose(GIT_ECERTIFICATE, "what no table knows").transient);
 }
 
 TEST_CASE("every failure of libraries, servers and proxies has a next step") {
   for (const char* text :
-       {"http parser error: invalid constant string",
-        "http parser did not consume entire buffer: x",
-        "invalid content-type: 'text/html'",
-        "no content-type header in response",
-        "multiple content-type headers",
-        "SSL error: 0xffff8880 - unknown",
-        "SSL error: 0xffff8e00",
-        "SSL error: unknown error",
+       {"invalid content-type: 'text/html'",
         "proxy returned unexpected status: 403",
         "proxy returned unexpected status: 407",
         "proxy returned unexpected status: 502",
-        "proxy authentication required but no callback set",
-        "proxy requires authentication that we do not support",
-        "server requires authentication that we do not support",
-        "redirect without location",
-        "unexpected redirect",
-        "too many redirects or authentication replays",
-        "cannot redirect from 'x' to 'y'",
-        "malformed URL",
-        "malformed URL 'x'",
-        "unsupported URL protocol",
         "the server's pack is damaged",
         "the server's pack is none",
         "cannot fetch a pack: x",
         "cannot read HEAD: object not found",
         "error authenticating: failed connecting with agent",
-        "could not find appropriate mechanism for credentials",
         "error authenticating: Wrong passphrase or invalid/unrecognized private key file format",
         "error authenticating: Unable to extract public key from private key file",
         "failed to start SSH session: Unable to exchange encryption keys",
@@ -241,24 +206,8 @@ TEST_CASE("every failure of libraries, servers and proxies has a next step") {
         "the server's answer is not git's protocol",
         "a text that nobody has seen"}) {
     CAPTURE(text);
-    CHECK(diagnose(GIT_ERROR, text, false).next_step.size() > 20);
+    CHECK(diagnose(GIT_ERROR, text).next_step.size() > 20);
   }
-  CHECK(diagnose(0, "invalid content-type: 'text/html'", false).next_step.find("URL of a repository?") !=
+  CHECK(diagnose(0, "invalid content-type: 'text/html'").next_step.find("URL of a repository?") !=
         std::string::npos);
-  CHECK(diagnose(0, "SSL error: 0x1", true).transient);
-}
-
-TEST_CASE("the wait that a server asks for is read from its answer") {
-  const std::int64_t now = 784111777;  // Sun, 06 Nov 1994 08:49:37 GMT
-  const auto wait = [&](const std::string& header) {
-    return retry_after("HTTP/1.1 429 Slow\r\nServer: x\r\n" + header + "\r\n\r\nRetry-After: 7", now);
-  };
-  CHECK(wait("Retry-After: 20") == 20);
-  CHECK(wait("retry-after:20\r\nX: y") == 20);
-  CHECK(wait("Retry-After: Sun, 06 Nov 1994 08:50:07 GMT") == 30);
-  CHECK(wait("Retry-After: Sun, 06 Nov 1994 08:00:00 GMT") == 0);
-  CHECK(wait("Retry-After: soon") == 0);
-  CHECK(wait("Retry-After: -5") == 0);
-  CHECK(wait("Retry-After: 99999999") == 24 * 3600);
-  CHECK(wait("X-Retry-After-All: 5") == 0);
 }

@@ -75,7 +75,8 @@ TEST_CASE("a login with a reserved character is refused with what to write inste
        {"https://bot:ab/cd@git.invalid/x.git", "https://bot:12/cd@git.invalid/x.git", "http://to/ken@host/x",
         "https://bot:a#b@host/x", "https://bot:a?b@host/x", "ssh://bot:a/b@host/x", "git://bot:a/b@host/x",
         "bot:secret@host:x.git", "bot:secret@host/x.git", "https:/bot:secret@host/x", "//bot:secret@host/x",
-        "bot:secret@https://host/x"}) {
+        "bot:secret@https://host/x", "//secret/@host:8443/x", "git@secret@host:x.git", "git@sec@[::1]/x",
+        "a@b:c@d:e", "token@host/x"}) {
     CAPTURE(url);
     CHECK(refusal(url).find("percent-encode the password") != std::string::npos);
   }
@@ -94,16 +95,21 @@ TEST_CASE("no form of a URL prints a password, whatever characters it has") {
         choices[std::uniform_int_distribution<std::size_t>(0, std::size(choices) - 1)(random)]);
   };
   constexpr std::array prefixes{
-      "http://",  "https://", "git://", "ssh://", "git+ssh://", "file://",      "ftp://",
-      "HTTPS://", "https:/",  "https:", "//",     "",           "url=https://", "https://https://"};
-  constexpr std::array reserved{"",  "/",  "?",   "#",   "@",  ":", "%", "%2F", "%zz", "[", "]",
-                                " ", "//", "://", ":/@", "\\", "&", "=", "1",   "12/", "\t"};
-  constexpr std::array users{"bot:", ":", "b/t:", "b@t:", "b?t:", "b#t:"};
+      "http://",  "https://", "git://",    "ssh://",    "git+ssh://", "file://",      "ftp://",
+      "HTTPS://", "https:/",  "https:",    "//",        "",           "url=https://", "https://https://",
+      "git@",     "ext::",    "'https://", " https://", "file:"};
+  constexpr std::array reserved{"",   "/",    "?",  "#",   "@",   ":",  "%", "%2F", "%zz", "[",
+                                "]",  " ",    "//", "://", ":/@", "\\", "&", "=",   "1",   "12/",
+                                "\t", "\xff", "$",  "'",   "\"",  "..", "-", "%00"};
+  constexpr std::array users{"bot:", ":", "b/t:", "b@t:", "b?t:", "b#t:", "", "b:t:"};
   constexpr std::array places{"@git.invalid/x.git", "@git.invalid:8443/x", "@[::1]/x", "@host:x.git",
                               "@host"};
   for (int i = 0; i < 20'000; ++i) {
     const std::string password = pick(reserved) + "MARK" + pick(reserved) + "MARK" + pick(reserved);
     const std::string text = pick(prefixes) + pick(users) + password + pick(places);
+    // A path may hold an @.
+    const bool is_path = text.starts_with("file:///") || (text.starts_with('/') && !text.starts_with("//"));
+    if (is_path) continue;
     CAPTURE(text);
     const auto outcome = RepositoryUrl::parse(text);
     const std::string shown =

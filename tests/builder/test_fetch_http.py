@@ -1,4 +1,7 @@
 """What lies between a client and a server: connections, redirects, passwords, proxies, certificates."""
+import email.utils
+import time
+
 import pytest
 from conftest import project
 from support.git_servers import ConnectProxy, GitHttp
@@ -117,6 +120,46 @@ def test_a_certificate_that_is_expired_is_refused(shop):
         line = shop.fetch_failure("--ca-file", tls.ca, repo=server.url("source/.git", host="localhost"))
         assert "certificate" in line
         assert server.requests() == []
+
+
+def test_an_address_in_a_certificate_counts(shop):
+    tls = Authority(shop.directory / "tls")
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("127.0.0.1")) as server:
+        shop.fetched("--ca-file", tls.ca, "--path", "provider", repo=server.url("source/.git"))
+
+
+def test_a_server_may_speak_only_the_newest_tls(shop):
+    tls = Authority(shop.directory / "tls")
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost"), lines="ssl_protocols TLSv1.3;") as server:
+        shop.fetched("--ca-file", tls.ca, "--path", "provider", repo=server.url("source/.git", host="localhost"))
+
+
+def test_a_redirect_from_https_to_http_is_refused(shop, git_http):
+    tls = Authority(shop.directory / "tls")
+    to = git_http.url("source/.git")
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost"), lines=f"rewrite ^/moved/(.*)$ {to}/$1 redirect;") as server:
+        line = shop.fetch_failure("--ca-file", tls.ca, repo=server.url("moved", host="localhost"))
+    assert "give --repo the URL that the server redirects to" in line and git_http.requests() == []
+
+
+@pytest.mark.parametrize("header", ["3", "date"])
+def test_the_wait_that_a_server_asks_for_is_kept_over_tls(shop, header):
+    tls = Authority(shop.directory / "tls")
+    if header == "date":
+        header = email.utils.formatdate(time.time() + 1000, usegmt=True)
+    lines = f'location /busy {{ add_header Retry-After "{header}" always; return 503; }}'
+    with GitHttp(shop.directory / "srv", tls=tls.certificate("localhost"), lines=lines) as server:
+        line = shop.fetch_failure("--ca-file", tls.ca, "--fetch-retries", "1", "--fetch-deadline", "100s", repo=server.url("busy", host="localhost"))
+    assert "the server asks to wait" in line and ("3.0 s" in line if header == "3" else "16 m" in line or "16m" in line)
+
+
+def test_the_text_of_a_server_that_answers_with_an_error_is_shown(shop):
+    """But no page of HTML, and no more than a line of it."""
+    lines = """location /plain/ { default_type text/plain; return 400 "give multi_ack\nor go\n"; }
+        location /html/ { default_type text/html; return 400 "<html>"; }"""
+    with GitHttp(shop.directory / "srv", lines=lines) as server:
+        assert r"unexpected http status code: 400: 'give multi_ack\x0aor go'; check --repo" in shop.fetch_failure(repo=server.url("plain/x"))
+        assert "unexpected http status code: 400; check --repo" in shop.fetch_failure(repo=server.url("html/x"))
 
 
 # --- a proxy for TLS -------------------------------------------------------------------------------------------------

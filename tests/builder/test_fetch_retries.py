@@ -140,7 +140,7 @@ def test_the_waits_grow(shop, http):
 def test_a_host_that_is_never_found_is_looked_up_each_time(shop):
     done = shop.fetch("--fetch-retries", "2", repo="http://no-such-host.invalid/x.git")
     assert done.returncode == 1 and done.stderr.count(AGAIN) == 2
-    assert "failed to resolve address" in done.stderr.splitlines()[-1]
+    assert "Could not resolve host" in done.stderr.splitlines()[-1]
     assert "(tried 3 times); check the host's name" in done.stderr.splitlines()[-1]
 
 

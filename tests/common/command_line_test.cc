@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "common/text/logins.h"
+
 using namespace std::chrono_literals;
 
 namespace {
@@ -148,4 +150,11 @@ TEST_CASE("the nearest name is suggested only where it is near") {
   CHECK(kms::nearest("--listenaddr", names) == "--listen-addr");
   CHECK(kms::nearest("--verbose-mode", names) == "");
   CHECK(kms::nearest("x", {}) == "");
+}
+
+TEST_CASE("a login of a URL is taken out of a message, wherever the URL was given") {
+  CHECK(kms::without_logins("'https://me:pw@host/x' is no ref") == "'https://***@host/x' is no ref");
+  CHECK(kms::without_logins("ssh://a:b@c@host, http://host/x") == "ssh://***@host, http://host/x");
+  CHECK(kms::without_logins("https://me:p/w?x#@host a@b") == "https://***@host a@b");
+  CHECK(kms::without_logins("no URL ://") == "no URL ://");
 }

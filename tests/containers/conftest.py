@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 def images():
     """The images of this checkout's commit, tagged `test`."""
     directory = processes.short_directory()
-    result = subprocess.run([ROOT / "scripts/image", "--engine=podman", "--tag=test"],
+    result = subprocess.run([ROOT / "scripts/image", "--engine=podman", "--tag=test", "runtime", "builder", "full", "builder-go"],
                             env=container_environment(directory), capture_output=True, text=True, timeout=1500)
     assert result.returncode == 0, result.stderr
     yield container_environment(directory)

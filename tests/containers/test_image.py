@@ -33,7 +33,9 @@ def test_the_runtime_image_is_small(node):
 @pytest.mark.parametrize("name", IMAGES.values())
 def test_an_image_says_what_it_is_and_of_which_commit(node, name):
     labels = inspect(node, name)["Labels"]
-    assert labels["org.opencontainers.image.title"] == {RUNTIME: "mock-kms-plugin runtime", BUILDER: "mock-kms-plugin builder", FULL: "mock-kms-plugin", STAND_IN: "mock-kms-plugin vault-stand-in"}[name]
+    titles = {RUNTIME: "mock-kms-plugin runtime", BUILDER: "mock-kms-plugin builder", FULL: "mock-kms-plugin",
+              STAND_IN: "mock-kms-plugin vault-stand-in", IMAGES["mock-kms-plugin-builder-go"]: "mock-kms-plugin builder-go"}
+    assert labels["org.opencontainers.image.title"] == titles[name]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     assert labels["org.opencontainers.image.revision"] == commit
     assert labels["org.opencontainers.image.version"] in (ROOT / "common/cmake/Version.cmake").read_text()

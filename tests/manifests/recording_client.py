@@ -119,6 +119,8 @@ def run_in_pod(pod, command):
     if command == ["mock-kms-provider", "journal", "--counts"]:
         calls = 3 + SCENARIO.get("encrypts", 0) * times("replace -f -")
         answer_of_program(f"METHOD  CODE                    CALLS   FAULTED\nStatus  OK  9  0\nEncrypt OK  {calls}  0\n")
+    if command == ["cat", "/plugin/build-info.json"]:
+        answer_of_program('{\n  "commit": "' + "c" * 40 + '",\n  "target": "' + SCENARIO.get("plugin", "mock-kms-provider") + '"\n}\n')
     if command[:2] in (["mock-kms-provider", "journal"], ["supervisor", "events"]) or command[0] == "cat":
         answer_of_program("{}\n")
     if command[:2] == ["supervisor", "report"]:

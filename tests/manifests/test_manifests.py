@@ -100,7 +100,7 @@ def test_every_mount_has_its_volume_and_every_volume_a_mount(rendered, directory
 def test_every_image_is_one_that_the_script_makes_of_this_version(rendered, directory):
     version = re.search(r"\(KMS_VERSION (.*)\)", (ROOT / "common/cmake/Version.cmake").read_text())[1]
     images = {container["image"] for container in containers(rendered(directory))}
-    assert images and images <= {f"localhost/mock-kms-plugin-{target}:{version}" for target in ("builder", "runtime")}
+    assert images and images <= {f"localhost/mock-kms-plugin-{target}:{version}" for target in ("builder", "runtime", "builder-go")}
 
 
 def test_users_find_the_names_they_know(rendered):
@@ -184,6 +184,7 @@ def test_each_setting_reaches_the_pod(rendered):
     variables = {v["name"]: v.get("value") for c in template["spec"]["initContainers"] + template["spec"]["containers"] for v in c["env"]}
     assert settings["seed"] == template["metadata"]["annotations"]["mock-kms.test/seed"] and re.fullmatch("[0-9a-f]{64}", settings["seed"])
     reached = {"socket": "SUPERVISOR_SOCKET", "instance": "MOCK_KMS_INSTANCE", "key-version": "MOCK_KMS_KEY_VERSION", "fault": "MOCK_KMS_FAULT",
+               "profile": "BUILDER_PROFILE", "path": "BUILDER_PATH",
                "repo": "BUILDER_REPO", "ref": "BUILDER_REF", "commit": "BUILDER_COMMIT"}
     assert settings.keys() - {"seed"} == reached.keys()
     assert {key: variables[name] for key, name in reached.items()} == {key: settings[key] for key in reached}

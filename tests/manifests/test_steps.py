@@ -196,6 +196,8 @@ def test_a_step_does_not_try_a_refusal_again(job):
     ("deploy", {"KMS_POLL_SECONDS": "often"}, "KMS_POLL_SECONDS='often' is not a number of seconds"),
     ("deploy", {"KMS_SEED": "short"}, "KMS_SEED is not 64 hexadecimal digits"),
     ("deploy", {"KMS_PLUGIN_RUNTIME_IMAGE": ""}, "KMS_PLUGIN_RUNTIME_IMAGE is not set"),
+    ("deploy", {"KMS_PLUGIN_PROFILE": "other"}, "KMS_PLUGIN_PROFILE='other' is not embedded or openshift"),
+    ("deploy", {"KMS_PLUGIN_PROFILE": "openshift", "KMS_PLUGIN_BUILDER_IMAGE": ""}, "name the image that 'scripts/image builder-go' built"),
     *((step, {"KMS_PLUGIN_NAMESPACE": "My_Space"}, "KMS_PLUGIN_NAMESPACE='My_Space' is not the name of a namespace") for step in STEPS),
     ("configure", {"KMS_PROVIDER_NAME": "a: b"}, "KMS_PROVIDER_NAME='a: b' is not a provider's name"),
     ("verify", {"KMS_PROVIDER_NAME": "*"}, "KMS_PROVIDER_NAME='*' is not a provider's name"),
@@ -268,6 +270,24 @@ def test_deploy_applies_what_kubernetes_takes_with_what_the_job_chose(job):
     assert (variables["MOCK_KMS_FAULT"], variables["MOCK_KMS_KEY_VERSION"], variables["BUILDER_REF"]) == (fault.replace("\n", " "), "7", "release-1")
     assert template["metadata"]["annotations"]["mock-kms.test/seed"] == SEED
     assert [c["image"] for c in containers] == ["registry.test/kms_plugin_builder_image:1", "registry.test/kms_plugin_runtime_image:1"]
+
+
+def test_deploy_runs_the_upstream_mock_of_a_repository_that_the_job_chose(job):
+    types = Types()
+    chosen = {"KMS_PLUGIN_PROFILE": "openshift", "KMS_PLUGIN_REPO": "https://git.test/kubernetes.git", "KMS_PLUGIN_PATH": "a/_mock",
+              "KMS_PLUGIN_REF": "release-1", "KMS_PLUGIN_RUNTIME_IMAGE": ""}
+    result = job.run("deploy", HEALTHY, **chosen)
+    assert result.returncode == 0, result.stderr
+    documents = job.applied()
+    assert [line for d in documents for line in types.findings(d, types.model_of(d))] == []
+    template = next(d for d in documents if d["kind"] == "DaemonSet")["spec"]["template"]
+    builder, token, supervisor = template["spec"]["initContainers"] + template["spec"]["containers"]
+    variables = {v["name"]: v.get("value") for v in builder["env"]}
+    assert [variables[f"BUILDER_{name}"] for name in ("PROFILE", "REPO", "PATH", "REF")] == \
+        ["openshift", "https://git.test/kubernetes.git", "a/_mock", "release-1"]
+    assert {c["image"] for c in (builder, token, supervisor)} == {"registry.test/kms_plugin_builder_image:1"}
+    assert token["command"] == ["/usr/libexec/mock-kms-plugin/softhsm-token"] and supervisor["args"][2] == "/plugin/mock-kms-plugin"
+    assert (job.shared / "kms-plugin-version").read_text().strip() == "mock-kms-plugin " + "c" * 40
 
 
 def test_deploy_keeps_the_seed_of_the_cluster_then_of_the_job(job):

@@ -1,7 +1,7 @@
 """A certificate authority of the tests' own.
 
 Authority(directory) makes its files there: `ca` is the authority's certificate; certificate(name) makes one for the host
-`name` and returns the files (certificate, key); with `days` below zero it is expired.
+`name` (a name or an address) and returns the files (certificate, key); with `days` below zero it is expired.
 """
 import subprocess
 
@@ -20,7 +20,8 @@ class Authority:
 
     def certificate(self, name, days=2):
         self._openssl("req", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.request", "-subj", f"/CN={name}")
-        (self._directory / "names").write_text(f"subjectAltName=DNS:{name}\n")
+        kind = "IP" if name.replace(".", "").isdigit() else "DNS"
+        (self._directory / "names").write_text(f"subjectAltName={kind}:{name}\n")
         self._openssl("x509", "-req", "-in", f"{name}.request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                       "-extfile", "names", "-out", f"{name}.pem", "-days", str(days))
         return self._directory / f"{name}.pem", self._directory / f"{name}.key"

@@ -14,7 +14,9 @@ KMS_PLUGIN_NAMESPACE=${KMS_PLUGIN_NAMESPACE-kms-plugin-test}
 KMS_KEY_VERSION=${KMS_KEY_VERSION-1}
 KMS_SEED=${KMS_SEED-}
 KMS_FAULT=${KMS_FAULT-}
-KMS_PLUGIN_REPO=${KMS_PLUGIN_REPO-/usr/share/mock-kms-plugin/source.git}
+KMS_PLUGIN_PROFILE=${KMS_PLUGIN_PROFILE-}
+KMS_PLUGIN_REPO=${KMS_PLUGIN_REPO-}
+KMS_PLUGIN_PATH=${KMS_PLUGIN_PATH-}
 KMS_PLUGIN_REF=${KMS_PLUGIN_REF-HEAD}
 KMS_PLUGIN_COMMIT=${KMS_PLUGIN_COMMIT-}
 KMS_DEPLOY_TIMEOUT=${KMS_DEPLOY_TIMEOUT-15m}
@@ -174,9 +176,14 @@ if [ "${KMS_MODE}" = operator ]; then
   finish "nothing to deploy: with KMS_MODE=operator OpenShift's operators run the plugin as a sidecar"
   exit 0
 fi
-for variable in KMS_PLUGIN_BUILDER_IMAGE KMS_PLUGIN_RUNTIME_IMAGE; do
-  [ -n "${!variable}" ] || stop 2 "${variable} is not set; name the image that scripts/image built"
-done
+must_match KMS_PLUGIN_PROFILE '(embedded|openshift)?' "embedded or openshift"
+if [ "${KMS_PLUGIN_PROFILE}" = openshift ]; then
+  [ -n "${KMS_PLUGIN_BUILDER_IMAGE}" ] || stop 2 "KMS_PLUGIN_BUILDER_IMAGE is not set; name the image that 'scripts/image builder-go' built"
+else
+  for variable in KMS_PLUGIN_BUILDER_IMAGE KMS_PLUGIN_RUNTIME_IMAGE; do
+    [ -n "${!variable}" ] || stop 2 "${variable} is not set; name the image that scripts/image built"
+  done
+fi
 must_match KMS_BUILD_TRIES '[1-9][0-9]{0,3}' 'a number from 1'
 must_match KMS_KEY_VERSION '[1-9][0-9]{0,9}' 'a number from 1'
 seconds_of KMS_DEPLOY_TIMEOUT
@@ -194,8 +201,8 @@ select_nodes() {
   if [ -n "${needs_master_term}" ]; then cat; else sed '/^ *- matchExpressions:$/{N;N;/node-role.kubernetes.io\/master/d}'; fi
 }
 
-manifest() {
-  select_nodes <<MANIFEST
+own_manifest() {
+  cat <<MANIFEST
 apiVersion: v1
 kind: Namespace
 metadata:
@@ -367,8 +374,12 @@ spec:
       - args:
         - build
         env:
+        - name: BUILDER_PROFILE
+          value: $(quoted "${KMS_PLUGIN_PROFILE}")
         - name: BUILDER_REPO
           value: $(quoted "${KMS_PLUGIN_REPO}")
+        - name: BUILDER_PATH
+          value: $(quoted "${KMS_PLUGIN_PATH}")
         - name: BUILDER_REF
           value: $(quoted "${KMS_PLUGIN_REF}")
         - name: BUILDER_COMMIT
@@ -446,6 +457,305 @@ spec:
     type: RollingUpdate
 MANIFEST
 }
+
+# The same with the mock that Kubernetes' own tests use.
+upstream_manifest() {
+  cat <<MANIFEST
+apiVersion: v1
+kind: Namespace
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+    pod-security.kubernetes.io/audit: privileged
+    pod-security.kubernetes.io/enforce: privileged
+    pod-security.kubernetes.io/warn: privileged
+    security.openshift.io/scc.podSecurityLabelSync: 'false'
+  name: ${KMS_PLUGIN_NAMESPACE}
+---
+apiVersion: v1
+automountServiceAccountToken: false
+kind: ServiceAccount
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+  name: mock-kms-plugin
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata:
+  labels:
+    app: mock-kms-plugin
+    app.kubernetes.io/component: kms-plugin
+    app.kubernetes.io/instance: mock-kms-plugin
+    app.kubernetes.io/managed-by: kustomize
+    app.kubernetes.io/name: mock-kms-plugin
+    app.kubernetes.io/part-of: encryption-at-rest-tests
+    app.kubernetes.io/version: 0.1.0
+  name: mock-kms-plugin
+  namespace: ${KMS_PLUGIN_NAMESPACE}
+spec:
+  selector:
+    matchLabels:
+      app: mock-kms-plugin
+      app.kubernetes.io/instance: mock-kms-plugin
+  template:
+    metadata:
+      annotations:
+        kubectl.kubernetes.io/default-container: supervisor
+        mock-kms.test/seed: $(quoted "${seed}")
+        openshift.io/required-scc: privileged
+      labels:
+        app: mock-kms-plugin
+        app.kubernetes.io/component: kms-plugin
+        app.kubernetes.io/instance: mock-kms-plugin
+        app.kubernetes.io/managed-by: kustomize
+        app.kubernetes.io/name: mock-kms-plugin
+        app.kubernetes.io/part-of: encryption-at-rest-tests
+        app.kubernetes.io/version: 0.1.0
+    spec:
+      affinity:
+        nodeAffinity:
+          requiredDuringSchedulingIgnoredDuringExecution:
+            nodeSelectorTerms:
+            - matchExpressions:
+              - key: node-role.kubernetes.io/control-plane
+                operator: Exists
+            - matchExpressions:
+              - key: node-role.kubernetes.io/master
+                operator: Exists
+      automountServiceAccountToken: false
+      containers:
+      - args:
+        - run
+        - --
+        - /plugin/mock-kms-plugin
+        - -listen-addr=unix:///var/run/kmsplugin/kms.sock
+        - -config-file-path=/plugin/softhsm-config.json
+        command:
+        - supervisor
+        env:
+        - name: SUPERVISOR_SOCKET
+          value: unix:///var/run/kmsplugin/kms.sock
+        - name: SUPERVISOR_CONTROL_SOCKET
+          value: unix:///run/mock-kms/supervisor.sock
+        - name: MOCK_KMS_LISTEN_ADDR
+          value: unix:///var/run/kmsplugin/kms.sock
+        - name: MOCK_KMS_SOCKET
+          value: unix:///var/run/kmsplugin/kms.sock
+        - name: MOCK_KMS_SEED_FILE
+          value: /etc/mock-kms/seed
+        - name: MOCK_KMS_STATE_DIR
+          value: /var/lib/mock-kms-plugin/state
+        - name: MOCK_KMS_INSTANCE
+          value: default
+        - name: MOCK_KMS_KEY_VERSION
+          value: $(quoted "${KMS_KEY_VERSION}")
+        - name: MOCK_KMS_FAULT
+          value: $(quoted "${KMS_FAULT}")
+        - name: NODE_NAME
+          valueFrom:
+            fieldRef:
+              fieldPath: spec.nodeName
+        image: ${KMS_PLUGIN_BUILDER_IMAGE}
+        imagePullPolicy: IfNotPresent
+        lifecycle:
+          preStop:
+            exec:
+              command:
+              - supervisor
+              - stop
+              - --timeout=15s
+        livenessProbe:
+          exec:
+            command:
+            - supervisor
+            - status
+            - --live
+          failureThreshold: 3
+          periodSeconds: 30
+          timeoutSeconds: 5
+        name: supervisor
+        readinessProbe:
+          exec:
+            command:
+            - supervisor
+            - status
+            - --ready
+          periodSeconds: 15
+          timeoutSeconds: 5
+        resources:
+          requests:
+            cpu: 10m
+            memory: 40Mi
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities:
+            drop:
+            - ALL
+          readOnlyRootFilesystem: true
+        startupProbe:
+          exec:
+            command:
+            - supervisor
+            - status
+            - --ready
+          failureThreshold: 60
+          periodSeconds: 1
+          timeoutSeconds: 5
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+        - mountPath: /var/lib/softhsm/tokens
+          name: tokens
+        - mountPath: /var/run/kmsplugin
+          name: socket
+        - mountPath: /run/mock-kms
+          name: control
+        - mountPath: /plugin
+          name: plugin
+          readOnly: true
+        - mountPath: /etc/mock-kms
+          name: seed
+          readOnly: true
+        - mountPath: /var/lib/mock-kms-plugin/state
+          name: state
+      dnsPolicy: Default
+      enableServiceLinks: false
+      hostNetwork: true
+      initContainers:
+      - args:
+        - build
+        env:
+        - name: BUILDER_PROFILE
+          value: $(quoted "${KMS_PLUGIN_PROFILE}")
+        - name: BUILDER_REPO
+          value: $(quoted "${KMS_PLUGIN_REPO}")
+        - name: BUILDER_PATH
+          value: $(quoted "${KMS_PLUGIN_PATH}")
+        - name: BUILDER_REF
+          value: $(quoted "${KMS_PLUGIN_REF}")
+        - name: BUILDER_COMMIT
+          value: $(quoted "${KMS_PLUGIN_COMMIT}")
+        - name: BUILDER_OUTPUT
+          value: /plugin/
+        - name: BUILDER_BUILD_DIR
+          value: /var/lib/mock-kms-plugin/cache
+        - name: HOME
+          value: /tmp
+        image: ${KMS_PLUGIN_BUILDER_IMAGE}
+        imagePullPolicy: IfNotPresent
+        name: build-plugin
+        resources:
+          requests:
+            cpu: 500m
+            memory: 512Mi
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities:
+            drop:
+            - ALL
+          readOnlyRootFilesystem: true
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+        - mountPath: /plugin
+          name: plugin
+        - mountPath: /var/lib/mock-kms-plugin/cache
+          name: cache
+        - mountPath: /tmp
+          name: tmp
+      - args:
+        - /plugin/softhsm-config.json
+        - /etc/mock-kms/seed
+        command:
+        - /usr/libexec/mock-kms-plugin/softhsm-token
+        env: []
+        image: ${KMS_PLUGIN_BUILDER_IMAGE}
+        imagePullPolicy: IfNotPresent
+        name: make-token
+        resources:
+          requests:
+            cpu: 10m
+            memory: 16Mi
+        securityContext:
+          allowPrivilegeEscalation: false
+          capabilities:
+            drop:
+            - ALL
+          readOnlyRootFilesystem: true
+        terminationMessagePolicy: FallbackToLogsOnError
+        volumeMounts:
+        - mountPath: /plugin
+          name: plugin
+          readOnly: true
+        - mountPath: /etc/mock-kms
+          name: seed
+          readOnly: true
+        - mountPath: /var/lib/softhsm/tokens
+          name: tokens
+      priorityClassName: system-node-critical
+      securityContext:
+        runAsGroup: 0
+        runAsUser: 0
+        seLinuxOptions:
+          type: spc_t
+        seccompProfile:
+          type: RuntimeDefault
+      serviceAccountName: mock-kms-plugin
+      terminationGracePeriodSeconds: 30
+      tolerations:
+      - operator: Exists
+      volumes:
+      - emptyDir:
+          medium: Memory
+          sizeLimit: 1Mi
+        name: tokens
+      - hostPath:
+          path: /var/run/kmsplugin
+          type: DirectoryOrCreate
+        name: socket
+      - emptyDir:
+          medium: Memory
+          sizeLimit: 1Mi
+        name: control
+      - emptyDir: {}
+        name: plugin
+      - emptyDir: {}
+        name: tmp
+      - downwardAPI:
+          defaultMode: 256
+          items:
+          - fieldRef:
+              fieldPath: metadata.annotations['mock-kms.test/seed']
+            path: seed
+        name: seed
+      - hostPath:
+          path: /var/lib/mock-kms-plugin/cache
+          type: DirectoryOrCreate
+        name: cache
+      - hostPath:
+          path: /var/lib/mock-kms-plugin/state
+          type: DirectoryOrCreate
+        name: state
+  updateStrategy:
+    rollingUpdate:
+      maxUnavailable: 1
+    type: RollingUpdate
+MANIFEST
+}
+
+manifest() { if [ "${KMS_PLUGIN_PROFILE}" = openshift ]; then upstream_manifest; else own_manifest; fi | select_nodes; }
 
 scc_binding() {
   cat <<MANIFEST
@@ -653,6 +963,10 @@ done
 
 first=$(pod_on "${nodes%%$'\n'*}" "${table}")
 printf '%s' /var/run/kmsplugin/kms.sock >"${SHARED_DIR}/kms-plugin-socket-path"
-in_pod "${first}" /plugin/mock-kms-provider --version </dev/null | head -n 1 >"${SHARED_DIR}/kms-plugin-version"
+if [ "${KMS_PLUGIN_PROFILE}" = openshift ]; then # it knows no version of its own
+  in_pod "${first}" cat /plugin/build-info.json </dev/null | sed -n 's/^ *"commit": *"\([0-9a-f]*\)".*/mock-kms-plugin \1/p' | head -n 1 >"${SHARED_DIR}/kms-plugin-version"
+else
+  in_pod "${first}" /plugin/mock-kms-provider --version </dev/null | head -n 1 >"${SHARED_DIR}/kms-plugin-version"
+fi
 [ -z "${KMS_FAULT}" ] || say "KMS_FAULT is set: the step only checked that each plugin answers"
 finish "the plugin $([ -z "${KMS_FAULT}" ] && echo "is healthy" || echo "answers") on $(wc -w <<<"${nodes}") nodes, $(<"${SHARED_DIR}/kms-plugin-version")"

@@ -1,9 +1,8 @@
-// Libgit2Transport carries a fetch over libgit2's http, https or ssh.
+// SshTransport carries a fetch over libgit2's ssh.
 //
-// libgit2 speaks only version 0 of git's protocol, without filters. Here it only connects: credentials,
-// certificates, proxies, redirects. It gets the advertisement of an empty repository, while its subtransport
-// carries the requests of the fetch. Owned and used by one thread; libgit2 calls back from C frames on the
-// same thread, where nothing throws.
+// libgit2 speaks only version 0 of git's protocol, without filters. Here it only connects and logs in. It
+// gets the advertisement of an empty repository, while its subtransport carries the requests of the fetch.
+// Owned and used by one thread; libgit2 calls back from C frames on the same thread, where nothing throws.
 #pragma once
 
 #include <git2.h>
@@ -14,14 +13,14 @@
 
 namespace kms::builder {
 
-class Libgit2Transport final : public Transport {
+class SshTransport final : public Transport {
  public:
-  Libgit2Transport(git_repository* repository, const FetchRequest& request, FetchMeter& meter);
-  Libgit2Transport(const Libgit2Transport&) = delete;
-  Libgit2Transport& operator=(const Libgit2Transport&) = delete;
+  SshTransport(git_repository* repository, const FetchRequest& request, FetchMeter& meter);
+  SshTransport(const SshTransport&) = delete;
+  SshTransport& operator=(const SshTransport&) = delete;
 
   std::string connect() override;
-  [[nodiscard]] bool stateless() const override { return url_.kind() != RepositoryUrl::Kind::ssh; }
+  [[nodiscard]] bool stateless() const override { return false; }
   void send(std::string_view request) override;
   std::size_t receive(char* into, std::size_t size) override;
 
@@ -33,23 +32,19 @@ class Libgit2Transport final : public Transport {
   static int make_subtransport(git_smart_subtransport** out, git_transport* owner, void* self);
   static int on_credentials(git_credential** out, const char* url, const char* user, unsigned allowed,
                             void* self);
-  static int on_message(const char* text, int length, void* self);
 
-  [[nodiscard]] bool was_redirected() const;
-  [[nodiscard]] bool hides_tunnels() const;
   int read_advertisement();
   int pull(git_smart_subtransport_stream* stream, char* into, std::size_t size, std::size_t& n);
-  int begin_stream(git_smart_service_t service);
+  int begin_stream();
   void drop_stream();
 
   RepositoryUrl url_;
   FetchMeter& meter_;
-  Credentials credentials_;
-  std::string proxy_;  ///< its URL, "" if there is none
+  SshCredentials credentials_;
   std::string advertisement_;
   std::string connected_url_;
   git_smart_subtransport* inner_ = nullptr;          ///< libgit2's, owned by the Subtransport
-  git_smart_subtransport_stream* stream_ = nullptr;  ///< of the current request; ssh: of the connection
+  git_smart_subtransport_stream* stream_ = nullptr;  ///< of the connection
   git_smart_subtransport_definition definition_{};
   git::Remote remote_;  ///< destroyed first: it frees the subtransport, which uses the rest
 };
