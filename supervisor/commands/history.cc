@@ -13,10 +13,10 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr Duration answer_timeout = std::chrono::seconds(2);
-constexpr Duration follow_interval = std::chrono::milliseconds(200);
+constexpr Duration call_timeout = std::chrono::seconds(2);
+constexpr Duration poll_interval = std::chrono::milliseconds(200);
 
-struct Options {
+struct HistoryOptions {
   OutputFormat format = OutputFormat::text;
   bool follow = false;
   unsigned instance = 0;
@@ -54,7 +54,7 @@ std::uint64_t print_entries(const auto& entries, OutputFormat format, std::uint6
 template <class Read>
 Command history_command(CommandLine& line, const std::string& control, const std::string& name,
                         const std::string& help, Read read) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<HistoryOptions>();
   CLI::App& app = line.add_subcommand(name, help, {"supervisor " + name, "supervisor " + name + " --follow"});
   add_format(app, options->format);
   add_instance(app, options->instance);
@@ -62,7 +62,7 @@ Command history_command(CommandLine& line, const std::string& control, const std
   return {&app, [&control, options, read] {
             const ControlClient client(control_endpoint(control), options->instance);
             std::uint64_t last = 0;
-            for (;; std::this_thread::sleep_for(follow_interval)) {
+            for (;; std::this_thread::sleep_for(poll_interval)) {
               last = print_entries(read(client, last), options->format, last);
               if (!options->follow) return exit_code::ok;
             }
@@ -74,14 +74,14 @@ Command history_command(CommandLine& line, const std::string& control, const std
 Command events_command(CommandLine& line, const std::string& control) {
   return history_command(line, control, "events", "Print what happened to the plugin, and why",
                          [](const ControlClient& client, std::uint64_t after) {
-                           return client.events(after, answer_timeout).value().events();
+                           return client.events(after, call_timeout).value().events();
                          });
 }
 
 Command logs_command(CommandLine& line, const std::string& control) {
   return history_command(line, control, "logs", "Print the last output of the plugin",
                          [](const ControlClient& client, std::uint64_t after) {
-                           return client.output(after, answer_timeout).value().lines();
+                           return client.output(after, call_timeout).value().lines();
                          });
 }
 
@@ -89,7 +89,7 @@ Command metrics_command(CommandLine& line, const std::string& control) {
   CLI::App& app =
       line.add_subcommand("metrics", "Print the metrics as Prometheus gets them", {"supervisor metrics"});
   return {&app, [&control] {
-            print(ControlClient(control_endpoint(control), 0).metrics(answer_timeout).value());
+            print(ControlClient(control_endpoint(control), 0).metrics(call_timeout).value());
             return exit_code::ok;
           }};
 }
