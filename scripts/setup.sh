@@ -1,7 +1,7 @@
 # Sourced by the scripts here: finds missing packages and installs them.
 #
 # It checks each need as the build uses it (a command, a pkg-config module, a header, a file), so packages from other sources count too. It
-# installs only on Debian, as root or with sudo. Elsewhere it prints the missing packages.
+# installs only on Debian and its derivatives, as root or with sudo. Elsewhere it prints the command that installs the packages.
 # shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
@@ -10,32 +10,25 @@ self=scripts/$(basename "$0")
 # By default nothing is written outside the build directory.
 export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache} CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
 
-# kind:name:Debian package
+# kind:name. scripts/packages names the packages.
 build_needs=(
-  command:g++:g++ command:cmake:cmake command:ninja:ninja-build command:pkg-config:pkg-config command:git:git
-  command:protoc:protobuf-compiler command:grpc_cpp_plugin:protobuf-compiler-grpc
-  module:grpc++_unsecure:libgrpc++-dev module:protobuf:libprotobuf-dev module:libcrypto:libssl-dev module:zlib:zlib1g-dev
-  module:libcurl:libcurl4-openssl-dev module:libgit2:libgit2-dev module:spdlog:libspdlog-dev module:fmt:libfmt-dev
-  header:CLI/CLI.hpp:libcli11-dev header:asio.hpp:libasio-dev
+  command:g++ command:cmake command:ninja command:pkg-config command:git command:protoc command:grpc_cpp_plugin
+  module:grpc++_unsecure module:protobuf module:libcrypto module:zlib module:libcurl module:libgit2 module:spdlog module:fmt
+  header:CLI/CLI.hpp header:asio.hpp
 )
 # These only save time. They are installed together with a missing need, and not required.
-time_savers=(command:mold:mold command:ccache:ccache)
+time_savers=(command:mold command:ccache)
 test_needs=(
-  header:doctest/doctest.h:doctest-dev
-  command:grpc_python_plugin:protobuf-compiler-grpc
-  python:grpc:python3-grpcio python:google.protobuf:python3-protobuf python:pytest:python3-pytest
-  python:cryptography:python3-cryptography python:yaml:python3-yaml
-  command:nginx:nginx-light command:fcgiwrap:fcgiwrap command:sshd:openssh-server command:ssh:openssh-client
-  command:pgrep:procps command:strace:strace command:shellcheck:shellcheck command:systemd-analyze:systemd
-  command:clang-format:clang-format command:go:golang-go command:openssl:openssl command:etcd:etcd-server command:npm:npm command:unzip:unzip
-  command:protoc-gen-go:golang-goprotobuf-dev command:protoc-gen-go-grpc:protoc-gen-go-grpc
-  file:/usr/share/gocode/src/google.golang.org/grpc/server.go:golang-google-grpc-dev
-  file:/usr/share/gocode/src/github.com/miekg/pkcs11/pkcs11.go:golang-github-miekg-pkcs11-dev
+  header:doctest/doctest.h command:grpc_python_plugin
+  python:grpc python:google.protobuf python:pytest python:cryptography python:yaml
+  command:nginx command:fcgiwrap command:sshd command:ssh command:pgrep command:strace command:shellcheck command:systemd-analyze
+  command:clang-format command:go command:openssl command:etcd command:npm command:unzip
+  command:protoc-gen-go command:protoc-gen-go-grpc file:/usr/share/gocode/src/google.golang.org/grpc/server.go
+  file:/usr/share/gocode/src/github.com/miekg/pkcs11/pkcs11.go
 )
 # To build images and to run pods on this machine.
-container_needs=(command:podman:podman command:runc:runc command:catatonit:catatonit command:debootstrap:debootstrap)
-
-fuzz_needs=(command:clang++:clang)
+container_needs=(command:podman command:runc command:catatonit command:debootstrap)
+fuzz_needs=(command:clang++)
 
 say() { printf '%s: %s\n' "$self" "$*" >&2; }
 
@@ -105,7 +98,43 @@ is_there() { # is_there KIND NAME
   esac
 }
 
-is_debian() { [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ]) && command -v apt-get >/dev/null; }
+# What /etc/os-release says: the name for messages, and the package manager of the family.
+distribution='this system' manager=
+read_distribution() {
+  local ID='' ID_LIKE='' VERSION_ID='' PRETTY_NAME='' id
+  [ ! -r /etc/os-release ] || . /etc/os-release
+  distribution=${PRETTY_NAME:-${ID:-this system}}
+  for id in $ID $ID_LIKE; do
+    case $id in
+      debian | ubuntu) manager=apt ;;
+      fedora | rhel | centos) manager=dnf ;;
+      suse | opensuse*) manager=zypper ;;
+      alpine) manager=apk ;;
+      arch) manager=pacman ;;
+      *) continue ;;
+    esac
+    break
+  done
+  oldest=''
+  case $ID in debian) oldest=12 ;; ubuntu) oldest=24.04 ;; esac
+  [ -z "$oldest" ] || ! older "${VERSION_ID:-$oldest}" "$oldest" || too_old=1
+}
+
+older() { # older VERSION THAN
+  [ "$1" != "$2" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]
+}
+too_old='' oldest=''
+read_distribution
+
+is_debian() { [ "$manager" = apt ] && command -v apt-get >/dev/null; }
+
+packages_of() { # packages_of NEED...: of this distribution's package manager, each once
+  local column
+  case $manager in apt) column=2 ;; dnf) column=3 ;; zypper) column=4 ;; apk) column=5 ;; pacman) column=6 ;; *) column=2 ;; esac
+  printf '%s\n' "$@" | awk -v column=$column '
+    NR == FNR { package[$1] = $column; next }
+    package[$1] != "-" && !seen[package[$1]]++ { print package[$1] }' "$root/scripts/packages" - | paste -sd ' '
+}
 
 as_root() { # prints the prefix that runs a command as root; fails if there is none
   if [ "$(id -u)" = 0 ]; then
@@ -125,21 +154,41 @@ remove_policy() {
   [ -z "$policy_remover" ] || $policy_remover
   policy_remover=
 }
-install_packages() { # install_packages SUDO PACKAGE...
-  local sudo=$1
+install_packages() { # install_packages SUDO PACKAGE...: the reason of a failure is in $reason
+  local sudo=$1 log=build/packages.log
   shift
+  cd "$root"
+  new_log $log
   if [ ! -e $policy ]; then
     policy_remover="$sudo rm -f $policy"
     printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null
     $sudo chmod 755 $policy
   fi
   local code=0
+  reason=
   {
-    $sudo apt-get update -q &&
+    $sudo apt-get update -q && has_space "$sudo" "$@" &&
       $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
-  } >&2 || code=$?
+  } >>$log 2>&1 || code=$?
   remove_policy
+  [ $code = 0 ] || [ -n "$reason" ] || reason="apt-get failed: $(grep '^E: ' $log | tail -n 1 | cut -c4-); see $log"
   return $code
+}
+
+# dpkg leaves packages half installed on a full disk. So the space is compared before.
+has_space() { # has_space SUDO PACKAGE...
+  local sudo=$1 needed free
+  shift
+  needed=$($sudo env LC_ALL=C apt-get install --assume-no --no-install-recommends "$@" 2>&1 | awk '
+    BEGIN { unit["B"] = 1; unit["kB"] = 1e3; unit["MB"] = 1e6; unit["GB"] = 1e9 }
+    /^(Need to get|After this operation,)/ && !/freed/ {
+      for (i = 2; i <= NF; i++) if ($i ~ /^[0-9.,]+$/) { gsub(",", "", $i); sub("/.*", "", $(i + 1)); sum += $i * unit[$(i + 1)]; next }
+    }
+    END { printf "%.0f", sum / 1e6 }') || true
+  free=$(df --output=avail -B 1000000 /usr /var | awk 'NR > 1 && (!free || $1 < free) { free = $1 } END { print free + 0 }')
+  [ "$needed" -lt "$free" ] && return 0
+  reason="they need $needed MB and the disk has $free MB; free some space"
+  return 1
 }
 
 # Held until the script ends; the file contains its pid. Processes that outlive the script close the descriptor (8>&-).
@@ -164,7 +213,7 @@ new_log() { # new_log FILE
 get_npm() { # get_npm PACKAGE@VERSION DIRECTORY
   local directory=$root/build/npm/$2 work=$root/build/npm/.$2.$$
   [ ! -d "$directory" ] || return 0
-  require command:npm:npm
+  require command:npm
   say "getting $1 from npm"
   half_made=$work
   mkdir -p "$work"
@@ -176,24 +225,44 @@ get_npm() { # get_npm PACKAGE@VERSION DIRECTORY
   rm -rf "$work"
 }
 
-require() { # require NEED...
-  local need kind name package sudo
-  local names=() packages=()
-  for need in "$@"; do
-    IFS=: read -r kind name package <<<"$need"
-    is_there "$kind" "$name" && continue
-    names+=("$name ($kind)")
-    packages+=("$package")
-  done
-  [ ${#packages[@]} -gt 0 ] || return 0
-  local list
-  list=$(printf ', %s' "${names[@]}")
-  is_debian || fail 2 "missing: ${list:2}; this is not Debian: install what provides them (Debian's packages: ${packages[*]}) and start again"
-  sudo=$(as_root) || fail 2 "missing: ${list:2}; without root and sudo nothing can be installed: ask for the packages ${packages[*]} and start again"
-  for need in "${time_savers[@]}"; do
-    IFS=: read -r kind name package <<<"$need"
-    is_there "$kind" "$name" || packages+=("$package")
-  done
-  say "installing ${packages[*]}"
-  install_packages "$sudo" "${packages[@]}" || fail 1 "cannot install ${packages[*]}: apt-get failed; see its messages above"
+require() { # require NEED...: as kind:name
+  local need sudo packages list missing
+  mapfile -t missing < <(missing_of "$@")
+  if [ ${#missing[@]} -gt 0 ]; then
+    list=$(printf ', %s' "${missing[@]}" | sed -E 's/, ([a-z]+):([^,]*)/, \2 (\1)/g')
+    list="missing: ${list:2}"
+    packages=$(packages_of "${missing[@]}")
+    [ -z "$too_old" ] || fail 2 "$list; $distribution is too old: it needs version $oldest or newer"
+    case $manager in
+      apt) command -v apt-get >/dev/null || fail 2 "$list; $distribution has no apt-get: install $packages and start again" ;;
+      dnf | zypper) fail 2 "$list; install with: $manager install $packages" ;;
+      apk) fail 2 "$list; install with: apk add $packages" ;;
+      pacman) fail 2 "$list; install with: pacman -S --needed $packages" ;;
+      *) fail 2 "$list; $distribution is not supported: install what provides them (Debian's packages: $packages) and start again" ;;
+    esac
+    sudo=$(as_root) || fail 2 "$list; without root and sudo nothing can be installed: run as root: apt-get install $packages"
+    mapfile -t -O ${#missing[@]} missing < <(missing_of "${time_savers[@]}")
+    packages=$(packages_of "${missing[@]}")
+    say "installing $packages (log: build/packages.log)"
+    # shellcheck disable=SC2086 # one word per package
+    install_packages "$sudo" $packages || fail 1 "cannot install $packages: $reason"
+    mapfile -t missing < <(missing_of "$@")
+    [ ${#missing[@]} = 0 ] || fail 1 "installed $packages, but ${missing[*]} is still missing; remove what hides it"
+  fi
+  check_tools "$@"
+}
+
+missing_of() { # missing_of NEED...
+  local need
+  for need in "$@"; do is_there "${need%%:*}" "${need#*:}" || echo "$need"; done
+}
+
+check_tools() { # check_tools NEED...: ends the script if CMake or the compiler is too old
+  local version oldest=12 name=GCC
+  case " $* " in *' command:cmake '*) ;; *) return 0 ;; esac
+  version=$(cd "$root" && cmake --version | sed -n '1s/^cmake version //p')
+  ! older "${version:-3.22}" 3.22 || fail 2 "CMake $version is too old; install CMake 3.22 or newer"
+  ! "${CXX:-c++}" --version 2>/dev/null | grep -q clang || { name=clang oldest=14; }
+  version=$("${CXX:-c++}" -dumpfullversion -dumpversion 2>/dev/null) || fail 2 "the compiler ${CXX:-c++} does not run; set CXX to GCC 12, clang 14 or newer"
+  ! older "${version:-$oldest}" $oldest || fail 2 "$name $version is too old; install GCC 12, clang 14 or newer, and name it by CXX"
 }

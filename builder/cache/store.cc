@@ -73,7 +73,7 @@ struct Aged {
 };
 
 /// The content of a directory, as far as it can be read.
-std::vector<fs::directory_entry> content_of(const fs::path& directory) {
+std::vector<fs::directory_entry> entries_of(const fs::path& directory) {
   std::vector<fs::directory_entry> found;
   std::error_code error;
   for (fs::directory_iterator entry(directory, error); !error && entry != fs::end(entry);
@@ -85,11 +85,11 @@ std::vector<fs::directory_entry> content_of(const fs::path& directory) {
 /// The oldest first, without those that another builder removes meanwhile.
 std::vector<Aged> by_age(const fs::path& directory) {
   std::vector<Aged> found;
-  for (const fs::directory_entry& entry : content_of(directory)) {
+  for (const fs::directory_entry& entry : entries_of(directory)) {
     std::error_code gone;
     Aged aged{entry.path(), fs::last_write_time(entry.path(), gone)};
     if (gone) continue;
-    for (const fs::directory_entry& file : content_of(aged.path)) {
+    for (const fs::directory_entry& file : entries_of(aged.path)) {
       const std::uintmax_t bytes = file.file_size(gone);
       if (!gone) aged.bytes += bytes;
     }
@@ -204,7 +204,7 @@ std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std
 
 std::set<std::string> BuildCache::commits(const std::string& source_key) const {
   std::set<std::string> found;
-  for (const fs::directory_entry& entry : content_of(directory_ / "sources")) {
+  for (const fs::directory_entry& entry : entries_of(directory_ / "sources")) {
     const std::string name = entry.path().filename();
     if (name.ends_with("-" + source_key)) found.insert(name.substr(0, name.size() - source_key.size() - 1));
   }

@@ -31,7 +31,7 @@ struct FetchOptions {
   OutputFormat format = OutputFormat::text;
 };
 
-constexpr auto hint = "check --into";
+constexpr auto into_hint = "check --into";
 
 /// A directory beside `into` that is filled and then renamed to it. It is locked while this lives.
 class StagedDirectory {
@@ -44,11 +44,11 @@ class StagedDirectory {
                   "give another --into");
     }
     fs::create_directories(into.parent_path(), error);
-    if (error) throw Error("cannot make " + into.parent_path().string() + ": " + error.message(), hint);
+    if (error) throw Error("cannot make " + into.parent_path().string() + ": " + error.message(), into_hint);
     const bool made = ::mkdir(stage_.c_str(), 0755) == 0;
-    if (!made && errno != EEXIST) throw_errno("make " + stage_.string(), hint);
+    if (!made && errno != EEXIST) throw_errno("make " + stage_.string(), into_hint);
     lock_.reset(::open(stage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-    if (!lock_) throw_errno("open " + stage_.string(), hint);
+    if (!lock_) throw_errno("open " + stage_.string(), into_hint);
     if (!made) require_own();
     if (::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
       throw Error("cannot write to " + into.string() + ": another builder writes to it",
@@ -70,14 +70,14 @@ class StagedDirectory {
   [[nodiscard]] fs::path scratch() const { return stage_ / "scratch"; }
 
   void publish() const {
-    if (::rename(content().c_str(), into_.c_str()) < 0) throw_errno("make " + into_.string(), hint);
+    if (::rename(content().c_str(), into_.c_str()) < 0) throw_errno("make " + into_.string(), into_hint);
   }
 
  private:
   /// The owner of a directory can change its content.
   void require_own() const {
     struct stat status {};
-    if (::fstat(lock_.get(), &status) < 0) throw_errno("read the owner of " + stage_.string(), hint);
+    if (::fstat(lock_.get(), &status) < 0) throw_errno("read the owner of " + stage_.string(), into_hint);
     if (status.st_uid == ::geteuid()) return;
     throw Error("cannot write to " + into_.string() + ": " + stage_.string() + " belongs to another user",
                 "remove it, or give another --into");

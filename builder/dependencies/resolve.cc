@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 // A hostile source could name others without end.
 constexpr std::size_t max_files = 50'000;  ///< of CMake, counted once for each directory that includes them
-constexpr std::uint64_t max_bytes = 100'000'000;  ///< of their text
+constexpr std::uint64_t max_text_bytes = 100'000'000;  ///< of their text
 constexpr std::size_t max_paths = 500;
 constexpr std::size_t max_named = 50;  ///< in one message
 
@@ -114,7 +114,7 @@ class Search {
     const auto text = tree_.read(at.file);
     if (!text) return;
     bytes_ += text->size();
-    if (bytes_ > max_bytes) give_up();
+    if (bytes_ > max_text_bytes) give_up();
     for (const CMakeReference& reference :
          cmake_references(*text, {paths_.front(), at.current, parent(at.file)})) {
       const bool directory = reference.kind == CMakeReference::Kind::directory;

@@ -20,7 +20,7 @@ using namespace std::chrono_literals;
 
 constexpr auto lock_name = "mock-kms-build.lock";
 constexpr auto work_name = "mock-kms-build";
-constexpr auto hint = "give another --build-dir";
+constexpr auto build_dir_hint = "give another --build-dir";
 
 std::string holder(int lock) {
   std::array<char, 32> text{};
@@ -38,7 +38,7 @@ void write_holder(int lock) {
 void take(int lock, const fs::path& path, const Interruption& interruption) {
   bool said = false;
   while (::flock(lock, LOCK_EX | LOCK_NB) < 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path.string(), hint);
+    if (errno != EWOULDBLOCK && errno != EINTR) throw_errno("lock " + path.string(), build_dir_hint);
     if (!said) {
       log::info("waiting for another builder, or for processes of a killed one",
                 {{"lock", path.string()}, {"pid", holder(lock)}});
@@ -69,7 +69,7 @@ void remove_directory(const fs::path& directory) {
     error.clear();
     fs::remove_all(directory, error);
   }
-  if (error) throw Error("cannot remove " + directory.string() + ": " + error.message(), hint);
+  if (error) throw Error("cannot remove " + directory.string() + ": " + error.message(), build_dir_hint);
 }
 
 /// Removes the directory of a killed builder, and its target if it is a link of this user's.
@@ -86,7 +86,8 @@ void remove_leftovers(const fs::path& place) {
 
 fs::path make_unique_directory(const fs::path& parent) {
   std::string path = (parent / (std::string(work_name) + ".XXXXXX")).string();
-  if (::mkdtemp(path.data()) == nullptr || ::chmod(path.c_str(), 0755) < 0) throw_errno("make " + path, hint);
+  if (::mkdtemp(path.data()) == nullptr || ::chmod(path.c_str(), 0755) < 0)
+    throw_errno("make " + path, build_dir_hint);
   return path;
 }
 
@@ -96,20 +97,20 @@ WorkArea::WorkArea(const fs::path& build_dir, const Interruption& interruption, 
     : place_(build_dir / work_name), root_(place_) {
   std::error_code error;
   fs::create_directories(build_dir, error);
-  if (error) throw Error("cannot make " + build_dir.string() + ": " + error.message(), hint);
+  if (error) throw Error("cannot make " + build_dir.string() + ": " + error.message(), build_dir_hint);
   const fs::path lock = build_dir / lock_name;
   lock_.reset(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
-  if (!lock_) throw_errno("open " + lock.string(), hint);
+  if (!lock_) throw_errno("open " + lock.string(), build_dir_hint);
   take(lock_.get(), lock, interruption);
   remove_leftovers(place_);
   if (!elsewhere.empty()) {
     root_ = make_unique_directory(elsewhere);
-    if (::symlink(root_.c_str(), place_.c_str()) < 0) throw_errno("make " + place_.string(), hint);
+    if (::symlink(root_.c_str(), place_.c_str()) < 0) throw_errno("make " + place_.string(), build_dir_hint);
   } else if (::mkdir(root_.c_str(), 0755) < 0) {
-    throw_errno("make " + root_.string(), hint);
+    throw_errno("make " + root_.string(), build_dir_hint);
   }
   for (const fs::path& directory : {source(), build()}) {
-    if (::mkdir(directory.c_str(), 0755) < 0) throw_errno("make " + directory.string(), hint);
+    if (::mkdir(directory.c_str(), 0755) < 0) throw_errno("make " + directory.string(), build_dir_hint);
   }
 }
 

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 using mock_kms::v1::BuildInfo;
 
 constexpr auto option = "--output";
-constexpr auto hint = "check --output";
+constexpr auto output_hint = "check --output";
 
 fs::path temporary_name(const fs::path& file) {
   return file.parent_path() / ("." + file.filename().string() + ".builder-new");
@@ -64,9 +64,9 @@ Output::Output(fs::path binary, const Interruption& interruption) : binary_(std:
   const fs::path directory = binary_.parent_path();
   std::error_code error;
   fs::create_directories(directory, error);
-  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), hint);
+  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), output_hint);
   directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory_) throw_errno("open " + directory.string(), hint);
+  if (!directory_) throw_errno("open " + directory.string(), output_hint);
   lock(directory_.get(), directory, interruption);
   remove_staged();
   // Fails before the compile, not after it.
@@ -130,7 +130,8 @@ fs::path Output::stage(int built, BuildInfo& info) {
 void Output::remove_staged() const {
   for (const fs::path& file : {binary_, info_path()}) {
     const fs::path staged = temporary_name(file);
-    if (::unlink(staged.c_str()) < 0 && errno != ENOENT) throw_errno("remove " + staged.string(), hint);
+    if (::unlink(staged.c_str()) < 0 && errno != ENOENT)
+      throw_errno("remove " + staged.string(), output_hint);
   }
 }
 

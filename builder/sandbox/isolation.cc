@@ -79,7 +79,7 @@ fs::path installation_of(const fs::path& tool) {
   return holds_a_home(bin) ? tool : bin;
 }
 
-bool is_covered(const std::string& path, const std::vector<std::string>& readable) {
+bool is_readable(const std::string& path, const std::vector<std::string>& readable) {
   return is_system_path(path) || std::any_of(readable.begin(), readable.end(), [&](const std::string& shown) {
            return path == shown || path.starts_with(shown + "/");
          });
@@ -96,7 +96,7 @@ void add_link_targets(const fs::path& installation, std::vector<std::string>& re
     std::error_code broken;
     if (!entry->is_symlink(broken)) continue;
     const fs::path target = fs::canonical(entry->path(), broken);
-    if (!broken && !is_covered(target, readable) && !holds_a_home(target))
+    if (!broken && !is_readable(target, readable) && !holds_a_home(target))
       readable.push_back(target.string());
   }
 }

@@ -28,7 +28,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view step_word = "sandbox-step";
 constexpr std::string_view end_word = "--";
 
-std::uint64_t number(std::string_view text) {
+std::uint64_t read_number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
@@ -41,7 +41,7 @@ struct Flag {
   bool& value;
 };
 
-struct Number {
+struct NumberField {
   std::string_view name;
   std::uint64_t& value;
 };
@@ -54,7 +54,7 @@ std::array<Flag, 5> flags_of(Sandbox& sandbox) {
            {"network", sandbox.network}}};
 }
 
-std::array<Number, 4> limits_of(Sandbox& sandbox) {
+std::array<NumberField, 4> limits_of(Sandbox& sandbox) {
   return {{{"limit-cpu", sandbox.limits.cpu_seconds},
            {"limit-memory", sandbox.limits.memory},
            {"limit-processes", sandbox.limits.processes},
@@ -68,10 +68,10 @@ void read_argument(std::string_view argument, Sandbox& sandbox) {
   for (const Flag& flag : flags_of(sandbox)) {
     if (name == flag.name) return void(flag.value = true);
   }
-  for (const Number& limit : limits_of(sandbox)) {
-    if (name == limit.name) return void(limit.value = number(value));
+  for (const NumberField& limit : limits_of(sandbox)) {
+    if (name == limit.name) return void(limit.value = read_number(value));
   }
-  if (name == "user") return void(sandbox.user = static_cast<uid_t>(number(value)));
+  if (name == "user") return void(sandbox.user = static_cast<uid_t>(read_number(value)));
   if (name == "readable") return void(sandbox.readable.emplace_back(value));
   if (name == "program") return void(sandbox.program = value);
   if (name == "writable") return void(sandbox.writable.emplace_back(value));
@@ -268,7 +268,7 @@ std::vector<std::string> sandbox_command(const Sandbox& sandbox, const std::vect
   for (const Flag& flag : flags_of(copy)) {
     if (flag.value) words.emplace_back(flag.name);
   }
-  for (const Number& limit : limits_of(copy))
+  for (const NumberField& limit : limits_of(copy))
     words.push_back(std::string(limit.name) + "=" + std::to_string(limit.value));
   for (const std::string& path : sandbox.readable) words.push_back("readable=" + path);
   for (const std::string& path : sandbox.writable) words.push_back("writable=" + path);

@@ -15,7 +15,7 @@ struct KnownWords {
   bool transient;
 };
 
-constexpr auto network = "check the network, a firewall and the proxy settings";
+constexpr auto network_hint = "check the network, a firewall and the proxy settings";
 constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
 constexpr auto not_git = "the server does not speak git's protocol there: is --repo the URL of a repository?";
@@ -38,8 +38,8 @@ constexpr std::array known{
     KnownWords{"proxy returned unexpected status", "check the proxy, or add the host to no_proxy", false},
     KnownWords{"resolve address", "check the host's name in --repo, and this machine's DNS", true},
     KnownWords{"Connection refused", "check host and port in --repo, and that the server runs", true},
-    KnownWords{"timed out", network, true},
-    KnownWords{"unreachable", network, true},
+    KnownWords{"timed out", network_hint, true},
+    KnownWords{"unreachable", network_hint, true},
     KnownWords{"said nothing for", "check the server and the network, or raise --fetch-timeout", true},
     KnownWords{"status code: 401", "give --user and --password-file", false},
     KnownWords{"status code: 403",

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view git_namespace = "git";
 constexpr int max_tags = 10;  ///< tags of tags
-constexpr auto hint = "have it signed, with gpg.format=ssh, by a key that --allowed-signers names";
+constexpr auto signing_hint = "have it signed, with gpg.format=ssh, by a key that --allowed-signers names";
 
 using RawObject = std::unique_ptr<git_odb_object, git::Deleter<git_odb_object_free>>;
 
@@ -163,7 +163,7 @@ Signature required_signature(git_repository* objects, const SignedChain& chain,
   }
   check(id, nullptr);
   if (good) return *good;
-  throw Error("cannot trust the source: " + refusals, hint);
+  throw Error("cannot trust the source: " + refusals, signing_hint);
 }
 
 }  // namespace kms::builder

@@ -10,11 +10,15 @@
 #include <sstream>
 
 #include "common/cli/exit_code.h"
+#include "common/cli/reference.h"
 #include "common/log/log.h"
 #include "common/process/startup.h"
 #include "common/text/logins.h"
 
 namespace kms {
+
+extern const char* const program_version;  // version.cc.in
+
 namespace {
 
 constexpr auto help_footer = "Exit codes: 0 ok, 1 failed, 2 usage, 3 unreachable.";
@@ -24,10 +28,11 @@ std::string environment_name(const std::string& prefix, std::string option) {
   return prefix + option;
 }
 
-/// --help and --version have no environment variable.
+/// --help, --version and the like have no environment variable.
 bool is_about_program(const CLI::Option& option) {
   const auto& names = option.get_lnames();
-  return names.empty() || names.front().starts_with("help") || names.front() == "version";
+  return names.empty() || names.front().starts_with("help") || names.front() == "version" ||
+         names.front() == "completion" || names.front() == "manual";
 }
 
 /// The environment variables of a command and its subcommands.
@@ -156,7 +161,22 @@ CommandLine::CommandLine(std::string program, const std::string& purpose, std::s
   process::start_in_known_state();
   app_.set_help_flag("-h,--help", "Print this help and exit");
   app_.set_help_all_flag("--help-all", "Print the help of every command and exit");
-  app_.set_version_flag("--version", program_ + " " KMS_VERSION, "Print the version and exit");
+  app_.set_version_flag("--version", program_ + " " + program_version, "Print the version and exit");
+  const auto print_completion = [this](const std::string& shell) {
+    throw CLI::CallForVersion(reference::completion(app_, shell), exit_code::ok);
+  };
+  app_.add_option_function<std::string>("--completion", print_completion,
+                                        "Print the completion script of a shell and exit")
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  const auto write_manual = [this](const std::string& directory) {
+    reference::for_each_command(app_, [this](CLI::App& command) { add_environment(command); });
+    if (const auto failed = reference::write_manual(app_, program_version, directory))
+      throw CLI::ValidationError("--manual", *failed);
+    throw CLI::CallForVersion("manual pages written to " + directory, exit_code::ok);
+  };
+  app_.add_option_function<std::string>("--manual", write_manual,
+                                        "Write the manual page of every command to a directory and exit")
+      ->type_name("DIR");
   app_.add_option("--log-level", log_level_, "Lowest level to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->capture_default_str();
@@ -274,8 +294,10 @@ int CommandLine::usage_error(const std::string& line) const {
 std::vector<std::string> CommandLine::normalized(int argc, const char* const* argv) const {
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   const bool names_command = !arguments.empty() && !arguments[0].starts_with('-');
-  const bool is_about_all = !arguments.empty() && (arguments[0] == "-h" || arguments[0].find("help") < 3 ||
-                                                   arguments[0].find("version") < 3);
+  const bool is_about_all =
+      !arguments.empty() &&
+      (arguments[0] == "-h" || arguments[0].find("help") < 3 || arguments[0].find("version") < 3 ||
+       arguments[0].starts_with("--completion") || arguments[0].starts_with("--manual"));
   if (!default_command_.empty() && !names_command && !is_about_all) {
     arguments.insert(arguments.begin(), default_command_);
   }

@@ -12,7 +12,7 @@
 namespace kms {
 namespace {
 
-constexpr auto names = "kms:probe:activate";
+constexpr auto fd_names = "kms:probe:activate";
 
 /// Removes an environment variable and returns its value; "" if it is not set.
 std::string take_variable(const char* name) {
@@ -71,7 +71,7 @@ Outcome<std::optional<HandedDown>> take_handed_down() {
 }
 
 std::vector<std::string> handed_down_environment() {
-  return {"LISTEN_FDS=3", std::string("LISTEN_FDNAMES=") + names};
+  return {"LISTEN_FDS=3", std::string("LISTEN_FDNAMES=") + fd_names};
 }
 
 }  // namespace kms

@@ -69,10 +69,11 @@ enum class Locking { done, held_by_others, failed };
 /// Locks a directory. Adding or removing a socket is a check and an action; the lock makes them one step. It
 /// is held until `directory` is closed.
 Locking lock(const UniqueFd& directory) {
-  using Clock = std::chrono::steady_clock;
-  for (const auto end = Clock::now() + lock_timeout; ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0;) {
+  using SteadyClock = std::chrono::steady_clock;
+  for (const auto end = SteadyClock::now() + lock_timeout;
+       ::flock(directory.get(), LOCK_EX | LOCK_NB) != 0;) {
     if (errno != EWOULDBLOCK && errno != EINTR) return Locking::failed;
-    if (Clock::now() > end) return Locking::held_by_others;
+    if (SteadyClock::now() > end) return Locking::held_by_others;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return Locking::done;

@@ -88,10 +88,10 @@ constexpr auto exec_timeout = std::chrono::seconds(5);
 
 /// Waits until the child runs `program` (its end of the pipe closes) or reports an error.
 Outcome<> await(int report, const std::string& program, bool as_another_user) {
-  using Clock = std::chrono::steady_clock;
-  const auto until = Clock::now() + exec_timeout;
+  using SteadyClock = std::chrono::steady_clock;
+  const auto until = SteadyClock::now() + exec_timeout;
   pollfd reading{report, POLLIN, 0};
-  for (auto now = Clock::now(); now < until; now = Clock::now()) {
+  for (auto now = SteadyClock::now(); now < until; now = SteadyClock::now()) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now);
     if (::poll(&reading, 1, static_cast<int>(left.count())) <= 0) continue;  // a signal, or the time is over
     ExecFailure reported{};

@@ -29,7 +29,7 @@ function(kms_proto target)
   add_library(${target} STATIC EXCLUDE_FROM_ALL ${sources})
   target_include_directories(${target} SYSTEM PUBLIC ${generated})
   target_link_libraries(${target} PUBLIC kms_grpc)
-  target_compile_options(${target} PRIVATE -w)
+  target_compile_options(${target} PRIVATE -w $<$<CONFIG:Release>:-O1>)
   # protoc gives each file two static tables of the same names. In a unity build they need different names.
   set_target_properties(${target} PROPERTIES
     CXX_CLANG_TIDY ""

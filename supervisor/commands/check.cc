@@ -16,7 +16,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-struct Options {
+struct CheckOptions {
   std::string endpoint;
   std::vector<std::string> replicas;
   conformance::SurveyLimits limits;
@@ -45,7 +45,7 @@ void require_listener(const Endpoint& endpoint) {
 }
 
 /// Exits with 1 if the plugin breaks a MUST, or with --strict any rule.
-int run(const Options& options) {
+int run(const CheckOptions& options) {
   const auto start = Clock::now();
   const Endpoint endpoint = parse_endpoint(options.endpoint);
   std::vector<Endpoint> replicas;
@@ -73,7 +73,7 @@ int run(const Options& options) {
 }  // namespace
 
 Command check_command(CommandLine& line) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<CheckOptions>();
   CLI::App& app = line.add_subcommand(
       "check", "Test any plugin against the rules of KMS v2; exit with 1 if it breaks one",
       {"supervisor check unix:///var/run/kmsplugin/kms.sock",

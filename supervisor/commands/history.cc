@@ -14,10 +14,10 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr Duration answer_timeout = std::chrono::seconds(2);
-constexpr Duration follow_interval = std::chrono::milliseconds(200);
+constexpr Duration call_timeout = std::chrono::seconds(2);
+constexpr Duration poll_interval = std::chrono::milliseconds(200);
 
-struct Options {
+struct HistoryOptions {
   OutputFormat format = OutputFormat::text;
   bool follow = false;
   std::optional<Duration> since;    ///< back from now
@@ -41,7 +41,7 @@ void print_entries(const auto& entries, OutputFormat format) {
 }
 
 /// Cuts the first page to what --since and --tail select. With --follow alone nothing is left.
-void select(const Options& options, auto& entries) {
+void select(const HistoryOptions& options, auto& entries) {
   const auto now = std::chrono::system_clock::now();
   int skipped = 0;
   if (options.since) {
@@ -61,7 +61,7 @@ void select(const Options& options, auto& entries) {
 template <class Read>
 Command history_command(CommandLine& line, const std::string& control, const std::string& name,
                         const std::string& help, Read read) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<HistoryOptions>();
   CLI::App& app =
       line.add_subcommand(name, help,
                           {"supervisor " + name + " --tail 20", "supervisor " + name + " --since 5m -o json",
@@ -80,7 +80,7 @@ Command history_command(CommandLine& line, const std::string& control, const std
               if (first) select(*options, entries);
               print_entries(entries, options->format);
               if (!options->follow) return exit_code::ok;
-              std::this_thread::sleep_for(follow_interval);
+              std::this_thread::sleep_for(poll_interval);
             }
           }};
 }
@@ -90,14 +90,14 @@ Command history_command(CommandLine& line, const std::string& control, const std
 Command events_command(CommandLine& line, const std::string& control) {
   return history_command(line, control, "events", "Print what happened to the plugin, and why",
                          [](const ControlClient& client, std::uint64_t after) {
-                           return client.events(after, answer_timeout).value().events();
+                           return client.events(after, call_timeout).value().events();
                          });
 }
 
 Command logs_command(CommandLine& line, const std::string& control) {
   return history_command(line, control, "logs", "Print the last output of the plugin",
                          [](const ControlClient& client, std::uint64_t after) {
-                           return client.output(after, answer_timeout).value().lines();
+                           return client.output(after, call_timeout).value().lines();
                          });
 }
 
@@ -105,7 +105,7 @@ Command metrics_command(CommandLine& line, const std::string& control) {
   CLI::App& app =
       line.add_subcommand("metrics", "Print the metrics in Prometheus' text format", {"supervisor metrics"});
   return {&app, [&control] {
-            print(ControlClient(control_endpoint(control), 0).metrics(answer_timeout).value());
+            print(ControlClient(control_endpoint(control), 0).metrics(call_timeout).value());
             return exit_code::ok;
           }};
 }

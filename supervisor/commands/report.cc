@@ -25,7 +25,7 @@ namespace {
 constexpr Duration answer_timeout = std::chrono::seconds(5);
 constexpr auto provider_timeout = std::chrono::seconds(2);
 
-struct Options {
+struct ReportOptions {
   OutputFormat format = OutputFormat::text;
   std::vector<std::string> sources;
   std::string output;
@@ -83,7 +83,7 @@ void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
   evidence.pods.push_back(std::move(pod));
 }
 
-report::Evidence evidence_of(const Options& options, const std::string& control) {
+report::Evidence evidence_of(const ReportOptions& options, const std::string& control) {
   report::Evidence evidence;
   if (options.live) {
     for (const std::string& socket : options.sources.empty() ? std::vector{control} : options.sources) {
@@ -105,7 +105,7 @@ report::Evidence evidence_of(const Options& options, const std::string& control)
   return evidence;
 }
 
-int run(const Options& options, const std::string& control) {
+int run(const ReportOptions& options, const std::string& control) {
   const auto report = report::merge(evidence_of(options, control));
   if (options.output == "-") {
     print(report::page(report));
@@ -120,7 +120,7 @@ int run(const Options& options, const std::string& control) {
 }  // namespace
 
 Command report_command(CommandLine& line, const std::string& control) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<ReportOptions>();
   CLI::App& app = line.add_subcommand(
       "report", "Merge the evidence of all nodes into one timeline, as a page, a text or JSON",
       {"supervisor report artifacts/kms-mock-plugin --output report.html",

@@ -8,14 +8,14 @@
 namespace kms::supervisor {
 namespace {
 
-struct Options {
+struct RestartOptions {
   Duration timeout = std::chrono::seconds(60);
   unsigned instance = 0;
 };
 
 Command command_for(CommandLine& line, const std::string& control, const std::string& name,
                     ControlCommand action, const std::string& help) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<RestartOptions>();
   CLI::App& app = line.add_subcommand(
       name, help, {"supervisor " + name, "supervisor " + name + " --instance 2 --timeout 10s"});
   add_duration(app, "--timeout", options->timeout, "How long to wait until it is done");

@@ -33,7 +33,7 @@ constexpr auto plugin_timeout = std::chrono::milliseconds(500);
 constexpr Duration wait_interval = std::chrono::milliseconds(50);
 constexpr Duration follow_interval = std::chrono::seconds(1);
 
-struct Options {
+struct StatusOptions {
   OutputFormat format = OutputFormat::text;
   std::optional<Duration> wait;  ///< how long to wait for a good status; empty: ask once
   bool ready = false;            ///< ask for readiness instead of health
@@ -59,12 +59,12 @@ bool live(const SupervisorStatus& status) {
   return std::any_of(status.instances().begin(), status.instances().end(), live);
 }
 
-bool good(const SupervisorStatus& status, const Options& options) {
+bool good(const SupervisorStatus& status, const StatusOptions& options) {
   return options.live ? live(status) : options.ready ? status.ready() : status.healthy();
 }
 
 /// Asks until the status is good or the time of --wait is over. Throws Error if nobody has answered.
-SupervisorStatus ask_and_wait(const ControlClient& client, const Options& options) {
+SupervisorStatus ask_and_wait(const ControlClient& client, const StatusOptions& options) {
   const auto until = Clock::now() + options.wait.value_or(Duration{0});
   for (;; std::this_thread::sleep_for(wait_interval)) {
     auto status = ask(client, !options.live && !options.ready);
@@ -92,7 +92,7 @@ Colours wanted_colours() {
   return can && (refused == nullptr || *refused == '\0') ? Colours::ansi : Colours::none;
 }
 
-std::string text_of(const SupervisorStatus& status, const Options& options) {
+std::string text_of(const SupervisorStatus& status, const StatusOptions& options) {
   if (options.format == OutputFormat::json) return to_json(status, JsonLayout::document);
   if (options.live) return live_line(status) + "\n";
   if (options.ready) return ready_line(status) + "\n";
@@ -187,7 +187,7 @@ void print_outages(const ControlClient& client, std::uint64_t& last, bool is_fir
   }
 }
 
-int run(const Endpoint& control, const Options& options) {
+int run(const Endpoint& control, const StatusOptions& options) {
   const ControlClient client(control, options.instance);
   if (options.follow && options.format == OutputFormat::json) follow_as_json(client);
   if (options.follow) follow_as_text(client);
@@ -220,7 +220,7 @@ void add_plugin_report(SupervisorStatus& status) {
 }
 
 Command status_command(CommandLine& line, const std::string& control) {
-  const auto options = std::make_shared<Options>();
+  const auto options = std::make_shared<StatusOptions>();
   CLI::App& app = line.add_subcommand("status", "Print the status of the running supervisor and its plugin",
                                       {"supervisor status", "supervisor status -o json",
                                        "supervisor status --wait 30s", "supervisor status --ready"});

@@ -95,7 +95,7 @@ Finding codes_name_the_cause(const Observations& seen) {
   return pass(std::to_string(refusals) + " refusals with InvalidArgument, NotFound or FailedPrecondition");
 }
 
-constexpr Rule table[] = {
+constexpr Rule decrypt_table[] = {
     {27, Level::must, "Decrypt gives exactly the plaintext", gives_the_plaintext_back},
     {28, Level::must, "Decrypt needs ciphertext, key_id and annotations alone", needs_no_uid},
     {29, Level::must, "reads what any earlier key_id and any replica wrote", every_replica_reads_it},
@@ -106,6 +106,6 @@ constexpr Rule table[] = {
 
 }  // namespace
 
-std::span<const Rule> decrypt_rules() { return table; }
+std::span<const Rule> decrypt_rules() { return decrypt_table; }
 
 }  // namespace kms::supervisor::conformance

@@ -152,7 +152,7 @@ Finding nonces_are_fresh(const Observations& seen) {
   return pass("one plaintext gave " + std::to_string(ciphertexts.size()) + " ciphertexts");
 }
 
-constexpr Rule table[] = {
+constexpr Rule encrypt_table[] = {
     {20, Level::must, "32 bytes become a ciphertext of 1 to 1024", ciphertext_has_a_good_size},
     {21, Level::must, "the ciphertext is not the plaintext", ciphertext_is_no_echo},
     {22, Level::must, "Encrypt's key_id is 1 to 1024 bytes of UTF-8", encrypt_key_id_is_good},
@@ -164,6 +164,6 @@ constexpr Rule table[] = {
 
 }  // namespace
 
-std::span<const Rule> encrypt_rules() { return table; }
+std::span<const Rule> encrypt_rules() { return encrypt_table; }
 
 }  // namespace kms::supervisor::conformance

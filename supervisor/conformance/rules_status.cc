@@ -160,7 +160,7 @@ Finding replicas_agree(const Observations& seen) {
   return pass(in_quotes(own.response.key_id()) + " on all " + std::to_string(seen.replicas.size() + 1));
 }
 
-constexpr Rule table[] = {
+constexpr Rule status_table[] = {
     {10, Level::must, "version is v2 or v2beta1", version_is_taken},
     {10, Level::should, "version is v2", version_is_v2},
     {11, Level::must, "version stays the same", version_stays},
@@ -176,6 +176,6 @@ constexpr Rule table[] = {
 
 }  // namespace
 
-std::span<const Rule> status_rules() { return table; }
+std::span<const Rule> status_rules() { return status_table; }
 
 }  // namespace kms::supervisor::conformance

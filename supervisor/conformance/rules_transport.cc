@@ -102,7 +102,7 @@ Finding keeps_others_out(const Observations& seen) {
   return pass("its mode, or a directory's above it, keeps other users out");
 }
 
-constexpr Rule table[] = {
+constexpr Rule transport_table[] = {
     {1, Level::must, "serves gRPC without TLS on a Unix socket", speaks_grpc},
     {2, Level::must, "implements Status, Encrypt and Decrypt", has_the_methods},
     {3, Level::must, "accepts calls whose :authority is localhost", takes_localhost},
@@ -116,6 +116,6 @@ constexpr Rule table[] = {
 
 }  // namespace
 
-std::span<const Rule> transport_rules() { return table; }
+std::span<const Rule> transport_rules() { return transport_table; }
 
 }  // namespace kms::supervisor::conformance

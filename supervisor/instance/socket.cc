@@ -51,7 +51,7 @@ bool abstract_present(const std::string& name) {
 }
 
 /// Owner and mode as `ls -l` shows them; an abstract socket has neither.
-void describe(const Endpoint& endpoint, mock_kms::v1::Socket& socket) {
+void describe_socket(const Endpoint& endpoint, mock_kms::v1::Socket& socket) {
   socket.set_endpoint(endpoint.uri());
   if (endpoint.abstract()) return socket.set_present(abstract_present(endpoint.name()));
   struct stat file {};
@@ -276,7 +276,7 @@ std::string PluginSocket::unreachable(const ActiveProcess& active) const {
 }
 
 void PluginSocket::fill(mock_kms::v1::SupervisorStatus& status) const {
-  describe(config_.socket, *status.mutable_socket());
+  describe_socket(config_.socket, *status.mutable_socket());
   status.mutable_socket()->set_in_place(listener_ && listener_->in_place());
   status.set_handover(handover_.text());
 }

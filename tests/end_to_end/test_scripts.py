@@ -36,6 +36,7 @@ def checkout():
 
 PROGRAMS = {
     "cmake": """#!/bin/sh
+[ "$1" != --version ] || exec /usr/bin/cmake --version
 mkdir -p build/release/bin
 cp "$STUBS/builder" "$KMS_BIN_DIR/supervisor" build/release/bin
 """,
@@ -418,13 +419,92 @@ def test_an_installation_that_is_interrupted_leaves_no_policy_hook(quick, direct
 
 
 @needs_namespaces
-def test_on_another_distribution_what_is_missing_is_named(checkout, directory):
-    os.chmod(checkout.parent, 0o755)
-    (directory / "os-release").write_text("ID=fedora\n")
-    hide = f"mount --bind /dev/null {shutil.which('cmake')}"
-    result = in_a_crippled_machine(checkout, "scripts/run", hide, f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)")
-    assert result.returncode == 2
-    assert "missing: cmake (command); this is not Debian" in result.stderr
+@pytest.mark.parametrize("os_release,advice", [
+    ("ID=fedora\nVERSION_ID=43\n", "install with: dnf install cmake protobuf-compiler grpc-devel"),
+    ('ID=rocky\nID_LIKE="rhel centos fedora"\n', "install with: dnf install cmake protobuf-compiler grpc-devel"),
+    ('ID=opensuse-tumbleweed\nID_LIKE="opensuse suse"\n', "install with: zypper install cmake protobuf-devel grpc-devel"),
+    ("ID=alpine\n", "install with: apk add cmake protoc grpc-dev"),
+    ("ID=manjaro\nID_LIKE=arch\n", "install with: pacman -S --needed cmake protobuf grpc"),
+    ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="24.04"\n', "without root and sudo nothing can be installed: run as root: apt-get install cmake protobuf-compiler libgrpc++-dev"),
+    ("ID=debian\n", "without root and sudo nothing can be installed: run as root: apt-get install cmake protobuf-compiler libgrpc++-dev"),  # sid
+    ("ID=mint\nID_LIKE=ubuntu\n", "without root and sudo nothing can be installed: run as root: apt-get install cmake protobuf-compiler libgrpc++-dev"),
+    ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="22.04"\nPRETTY_NAME="Ubuntu 22.04.5 LTS"\n', "Ubuntu 22.04.5 LTS is too old: it needs version 24.04 or newer"),
+    ("ID=debian\nVERSION_ID=11\n", "debian is too old: it needs version 12 or newer"),
+    ("ID=nixos\n", "nixos is not supported: install what provides them (Debian's packages: cmake protobuf-compiler libgrpc++-dev) and start again"),
+])
+def test_each_distribution_gets_its_own_command(quick, directory, os_release, advice):
+    clone, _ = quick
+    for path in (directory, *directory.parents):
+        if not path.stat().st_mode & 1:
+            os.chmod(path, 0o755)
+    (directory / "os-release").write_text(os_release)
+    module = subprocess.run(["pkg-config", "--path", "grpc++_unsecure"], capture_output=True, text=True).stdout.strip()
+    hidden = [shutil.which("cmake"), shutil.which("protoc"), module]
+    hide = [f"mount --bind /dev/null {path}" for path in hidden]
+    text = " && ".join([*hide, *hide_sudo(), f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)",
+                        f"exec setpriv --reuid=65534 --regid=65534 --clear-groups '{clone}/scripts/run'"])
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", text], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert result.returncode == 2, result.stderr
+    assert result.stderr == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+
+
+def test_each_need_has_a_package_for_every_manager():
+    lines = [line.split() for line in (ROOT / "scripts/packages").read_text().splitlines() if not line.startswith("#")]
+    assert all(len(line) == 6 for line in lines)
+    named = [line[0] for line in lines]
+    assert len(named) == len(set(named))
+    text = (ROOT / "scripts/setup.sh").read_text()
+    needs = re.findall(r"\b(?:command|module|header|python):[\w+./-]+", " ".join(re.findall(r"^\w+=\((.*?)\)$", text, re.M | re.S)))
+    assert len(needs) > 30 and not set(needs) - set(named)
+
+
+APT = """#!/bin/sh
+case "$1 $2" in
+  "install --assume-no")
+    echo "Need to get 12.5 MB/20 MB of archives."
+    echo "After this operation, {size} of additional disk space will be used."
+    exit 1 ;;
+  install*)
+    echo "$*" > "$STUBS/installed"
+    echo "E: Unable to fetch some archives"
+    exit 100 ;;
+esac
+"""
+
+
+@needs_namespaces
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs")
+@pytest.mark.parametrize("size,installs,reason", [
+    ("5,000 GB", False, r"they need 5000012 MB and the disk has \d+ MB; free some space"),
+    ("1,024 kB", True, "apt-get failed: Unable to fetch some archives; see build/packages.log"),
+])
+def test_an_installation_that_cannot_succeed_is_one_line(quick, directory, size, installs, reason):
+    clone, env = quick
+    (directory / "stubs/apt-get").write_text(APT.format(size=size))
+    (directory / "stubs/apt-get").chmod(0o755)
+    text = f"mount --bind /dev/null {shutil.which('protoc')} && exec scripts/build"
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", text], cwd=clone, env=env, capture_output=True, text=True)
+    assert result.returncode == 1, result.stderr
+    announced, failed = result.stderr.splitlines()
+    assert announced.startswith("scripts/build: installing protobuf-compiler")
+    assert re.fullmatch(rf"scripts/build: cannot install protobuf-compiler[\w -]*: {reason}", failed)
+    assert (directory / "stubs/installed").exists() == installs
+    assert not os.path.exists("/usr/sbin/policy-rc.d")
+
+
+@pytest.mark.parametrize("program,text,reason", [
+    ("cmake", 'echo "cmake version 3.18.4"', "CMake 3.18.4 is too old; install CMake 3.22 or newer"),
+    ("c++", 'case $1 in --version) echo "c++ (Debian) 11.4.0" ;; *) echo 11.4.0 ;; esac', "GCC 11.4.0 is too old; install GCC 12, clang 14 or newer, and name it by CXX"),
+    ("c++", 'case $1 in --version) echo "clang version 13.0.1" ;; *) echo 13.0.1 ;; esac', "clang 13.0.1 is too old; install GCC 12, clang 14 or newer, and name it by CXX"),
+    ("c++", "exit 127", "the compiler c++ does not run; set CXX to GCC 12, clang 14 or newer"),
+])
+def test_an_old_tool_is_named_before_anything_is_built(quick, directory, program, text, reason):
+    clone, env = quick
+    (directory / "stubs" / program).write_text(f"#!/bin/sh\n{text}\n")
+    (directory / "stubs" / program).chmod(0o755)
+    result = run(clone, "scripts/build", env={key: value for key, value in env.items() if key != "CXX"})
+    assert (result.returncode, result.stderr) == (2, f"scripts/build: {reason}\n")
+    assert not (clone / "build/release").exists()
 
 
 def hide_sudo():
