@@ -43,6 +43,7 @@ SHORT_FILES = {  # each with its reason
     "builder/source/local.h": INTERFACE,
     "common/build_info/build_info.h": INTERFACE,
     "common/cli/exit_code.h": "the exit codes of all programs",
+    "common/cli/reference.h": INTERFACE,
     "common/crypto/openssl.cc": "errors and set-up of every user of OpenSSL",
     "common/crypto/sha256.h": INTERFACE,
     "common/log/termination_message.cc": "the builder's and the supervisor's termination message",
