@@ -203,7 +203,7 @@ def changes():
         sys.stdin.read()
         conflict = times("replace -f -") < SCENARIO.get("conflicts", 0)
         answer(code=int(conflict), error="Error from server (Conflict): the object has been modified" if conflict else "")
-    if has("create", "secret"):
+    if has("create", "secret") or has("create", "configmap"):
         answer("created\n")
     if has("delete", "namespace"):
         answer(code=1 if SCENARIO.get("namespace") == "stuck" else 0, error="error: timed out waiting for the condition" if SCENARIO.get("namespace") == "stuck" else "")
@@ -224,13 +224,16 @@ def etcd():
 
 
 def metrics():
-    """Of one API server: `kms_writes` names the resources that it still writes under KMS."""
+    """Of one API server. `kms_writes` names the resources that it still writes under KMS, `kms_reads` those that it finds stored so and
+    does not write, because nothing changes; after `reads_end` rewrites it finds none any more."""
     server = words[words.index("--server") + 1].removeprefix("https://").partition(":")[0] if has("--server") else SCENARIO.get("servers", ["192.0.2.1"])[0]
     if server in SCENARIO.get("silent_servers", []):
         answer(code=1, error='Error from server (Forbidden): forbidden: User "job" cannot get path "/metrics"')
     counts = {("secrets", "to_storage"): 40, ("secrets", "from_storage"): 7, **{(r, "from_storage"): 3 for r in SCENARIO.get("also_encrypted", [])}}
     for resource in SCENARIO.get("kms_writes", {}).get(server, []):
         counts[resource, "to_storage"] = counts.get((resource, "to_storage"), 0) + times("replace -f -")
+    for resource in SCENARIO.get("kms_reads", {}).get(server, []):
+        counts[resource, "from_storage"] = counts.get((resource, "from_storage"), 0) + min(times("replace -f -"), SCENARIO.get("reads_end", 1000))
     if SCENARIO.get("unused"):
         counts = {}
     name = "apiserver_storage_transformation_operations_total"

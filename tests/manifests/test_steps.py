@@ -1,32 +1,21 @@
 """The steps of the step registry, run as a job runs them, against a client that records and plays a cluster."""
 
 import json
-import os
 import pathlib
 import re
 import subprocess
-import xml.etree.ElementTree as xml
 
 import pytest
 import yaml
 
 from support import processes
 from support.kubernetes_types import Types
+from support.steps import REGISTRY, defaults, file_of, junit
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-REGISTRY = ROOT / "manifests/step-registry"
 STEPS = ["deploy", "configure", "verify", "cleanup"]
 HEALTHY = {"nodes": {f"master-{i}": {} for i in range(3)}}
 SEED = "0123456789" * 6 + "abcd"
-
-
-def file_of(step, kind):
-    return REGISTRY / f"kms/mock-plugin/{step}/kms-mock-plugin-{step}-{kind}"
-
-
-def defaults(step):
-    """What the step registry would set: the defaults of the ref."""
-    return {entry["name"]: entry["default"] for entry in yaml.safe_load(file_of(step, "ref.yaml").read_text())["ref"]["env"]}
 
 
 class Job:
@@ -70,14 +59,7 @@ class Job:
         return [d for d in yaml.safe_load_all((self.directory / "applied.yaml").read_text()) if d]
 
     def junit(self, step):
-        """{case: "passed", or what its failure or skip says}"""
-        suite = xml.parse(self.artifacts / f"junit_kms-mock-plugin-{step}.xml").getroot()
-        cases = {}
-        for case in suite:
-            bad = case.find("failure") if case.find("failure") is not None else case.find("skipped")
-            cases[case.get("name")] = "passed" if bad is None else (bad.text or bad.get("message"))
-        assert int(suite.get("tests")) == len(cases) and int(suite.get("failures")) == len(suite.findall("*/failure"))
-        return cases
+        return junit(self.artifacts, step)
 
 
 @pytest.fixture
@@ -614,7 +596,7 @@ def test_cleanup_names_the_refusal_of_its_patch(job):
 def test_cleanup_decrypts_first_elsewhere_by_writing_everything_again(job):
     result = job.run("cleanup", {**HEALTHY, "openshift": False, "conflicts": 1}, KMS_DECRYPT_FIRST="true")
     assert result.returncode == 0, result.stderr
-    assert len(job.called("replace")) == 3 and not job.called("patch")
+    assert len(job.called("replace")) == 5 and not job.called("patch")  # two namespaces, a conflict, and the check
     assert job.junit("cleanup")["decryption"] == "passed"
 
 
@@ -623,14 +605,15 @@ PLAIN_ETCD = {"/registry/secrets/default/a": "k8s\0\nv1 Secret", "/registry/conf
 
 
 @pytest.mark.parametrize("scenario,finding", [
-    ({"kms_writes": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 wrote 2 secrets under KMS v2; put identity first"),
-    ({"servers": ["192.0.2.1", "192.0.2.2"], "kms_writes": {"192.0.2.2": ["secrets"]}}, "API server 192.0.2.2:6443 wrote 2 secrets under KMS v2"),
+    ({"kms_writes": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 wrote 2 secrets under KMS v2 after the decryption; put identity first"),
+    ({"kms_reads": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 read 2 secrets under KMS v2 after the decryption; put identity first"),
+    ({"servers": ["192.0.2.1", "192.0.2.2"], "kms_writes": {"192.0.2.2": ["secrets"]}}, "API server 192.0.2.2:6443 wrote 4 secrets under KMS v2"),
     ({"servers": ["192.0.2.1", "192.0.2.2"], "silent_servers": ["192.0.2.2"]}, "the metrics of API server 192.0.2.2:6443 cannot be read"),
     ({"silent_servers": ["192.0.2.1"]}, "the metrics of API server 192.0.2.1:6443 cannot be read; give the job access"),
     ({"encrypts": 1}, "an API server called Encrypt of mock-kms-plugin-master-0 during the decryption"),
     ({"also_encrypted": ["configmaps"]}, "the API servers have read or written configmaps under KMS v2 too, and etcd cannot be read; name them in KMS_RESOURCES"),
     ({"etcd_values": {**PLAIN_ETCD, "/registry/configmaps/default/c": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "etcd still has values under KMS v2 (1 configmaps)"),
-], ids=["still written", "by one of two servers", "one server silent", "no metrics", "journal", "another resource", "left in etcd"])
+], ids=["still written", "still stored and not written", "by one of two servers", "one server silent", "no metrics", "journal", "another resource", "left in etcd"])
 def test_cleanup_removes_nothing_without_a_proof_that_everything_is_decrypted(job, scenario, finding):
     result = job.run("cleanup", {**NOT_OPENSHIFT, **scenario}, KMS_DECRYPT_FIRST="true")
     assert result.returncode == 1 and not job.called("delete")
@@ -638,8 +621,9 @@ def test_cleanup_removes_nothing_without_a_proof_that_everything_is_decrypted(jo
     assert "Nothing was removed" in result.stderr
 
 
-@pytest.mark.parametrize("scenario", [{"etcd_values": PLAIN_ETCD}, {"etcd_values": PLAIN_ETCD, "also_encrypted": ["configmaps"]}, {"servers": ["192.0.2.1", "2001:db8::1"]}, {"unused": True}],
-                         ids=["etcd", "a resource that was encrypted once", "two servers", "never encrypted"])
+@pytest.mark.parametrize("scenario", [{"etcd_values": PLAIN_ETCD}, {"etcd_values": PLAIN_ETCD, "also_encrypted": ["configmaps"]}, {"servers": ["192.0.2.1", "2001:db8::1"]}, {"unused": True},
+                                      {"kms_reads": {"192.0.2.1": ["secrets"]}, "reads_end": 3}],
+                         ids=["etcd", "a resource that was encrypted once", "two servers", "never encrypted", "a late read"])
 def test_cleanup_removes_the_plugin_with_a_proof(job, scenario):
     result = job.run("cleanup", {**NOT_OPENSHIFT, **scenario}, KMS_DECRYPT_FIRST="true")
     assert result.returncode == 0, result.stderr

@@ -161,7 +161,7 @@ pod_table() {
 pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# Waits for migrations. Both functions describe the state in `progress` and may take KMS_MIGRATION_TIMEOUT each.
+# Waits for migrations. Both functions describe the state in `progress`.
 
 progress='the cluster has not answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
@@ -190,11 +190,12 @@ wait_for_operators() {
   done
 }
 
-# Rewrites every object of KMS_RESOURCES, namespace by namespace, so that it is stored under the current configuration.
+# rewrite_resources [CLIENT OPTION...]: rewrites every object of KMS_RESOURCES, namespace by namespace, until the deadline. An API server
+# then stores an object under its first provider. It skips the write if the object is stored so already.
+# shellcheck disable=SC2120 # only cleanup passes options
 rewrite_resources() {
   local resource namespaces namespace count done_count=0 error reported=''
-  deadline=$((SECONDS + migration_length))
-  namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
+  namespaces=$(kube "$@" get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
   }
@@ -203,7 +204,7 @@ rewrite_resources() {
     for resource in ${KMS_RESOURCES//,/ }; do
       error='the time is up'
       # A concurrent write is a conflict. The next try reads the newer object.
-      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube_input replace -f - >/dev/null; } 2>&1); do
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube "$@" -n "${namespace}" get "${resource}" -o json | kube_input "$@" replace -f - >/dev/null; } 2>&1); do
         progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
         [ ${SECONDS} -lt "${deadline}" ] || return 1
         [ "${progress}" = "${reported}" ] || say "${progress}; trying again"
@@ -256,12 +257,13 @@ api_servers() {
     awk '{ for (i = 1; i < NF; ++i) print ($i ~ /:/ ? "[" $i "]" : $i) ":" $NF }'
 }
 
+# by_server ADDRESS:PORT: sets `by` to the client's options that reach one API server
+by_server() { by=(--server "https://$1" --tls-server-name kubernetes.default.svc); }
+
 # "RESOURCE DIRECTION COUNT" for each resource that one API server transformed by a KMS v2 provider; DIRECTION is to_storage or
-# from_storage. Without a server: of the one that the client talks to.
-kms_transformations() { # kms_transformations [ADDRESS:PORT]
-  local server=()
-  [ $# = 0 ] || server=(--server "https://$1" --tls-server-name kubernetes.default.svc)
-  kube ${server[@]+"${server[@]}"} get --raw /metrics | awk -v prefix="${kms_prefix}" '
+# from_storage. Without options: of the server that the client talks to.
+kms_transformations() { # kms_transformations [CLIENT OPTION...]
+  kube "$@" get --raw /metrics | awk -v prefix="${kms_prefix}" '
     function label(name) { return match($0, name "=\"[^\"]*\"") ? substr($0, RSTART + length(name) + 2, RLENGTH - length(name) - 3) : "" }
     /^apiserver_/ { answered = 1 }
     /^apiserver_storage_transformation_operations_total\{/ && index(label("transformer_prefix"), prefix) == 1 {
@@ -272,13 +274,14 @@ kms_transformations() { # kms_transformations [ADDRESS:PORT]
 
 # "SERVER RESOURCE DIRECTION COUNT" lines of all API servers. If one server cannot be read, prints its name and fails.
 all_kms_transformations() {
-  local server lines servers
+  local server lines servers by
   if ! servers=$(api_servers) || [ -z "${servers}" ]; then
     echo "the API servers (endpoints of service default/kubernetes)"
     return 1
   fi
   for server in ${servers}; do
-    if [ "$(wc -w <<<"${servers}")" = 1 ]; then lines=$(kms_transformations); else lines=$(kms_transformations "${server}"); fi || {
+    if [ "$(wc -w <<<"${servers}")" = 1 ]; then by=(); else by_server "${server}"; fi
+    lines=$(kms_transformations ${by[@]+"${by[@]}"}) || {
       echo "API server ${server}"
       return 1
     }
@@ -286,12 +289,14 @@ all_kms_transformations() {
   done
 }
 
-# "SERVER RESOURCE COUNT" lines: the writes between two outputs of all_kms_transformations. A lower count is that of a restarted
-# server, which began at 0.
-written_since() { # written_since BEFORE AFTER
-  awk '$3 != "to_storage" { next }
-    NR == FNR { before[$1 " " $2] = $4; next }
-    { old = before[$1 " " $2] + 0; if ($4 != old) print $1, $2, ($4 > old ? $4 - old : $4) }' <(echo "$1") <(echo "$2")
+# "SERVER VERB COUNT RESOURCE" lines: what was read or written between two outputs of all_kms_transformations. A lower count is that of
+# a restarted server, which began at 0.
+transformed_since() { # transformed_since BEFORE AFTER
+  awk 'NR == FNR { before[$1 $2 $3] = $4; next }
+    NF == 4 && $4 != before[$1 $2 $3] + 0 {
+      old = before[$1 $2 $3] + 0
+      print $1, ($3 == "to_storage" ? "wrote" : "read"), ($4 > old ? $4 - old : $4), $2
+    }' <(echo "$1") <(echo "$2")
 }
 
 # "POD COUNT" lines: the Encrypt calls of each plugin that answers.
@@ -463,14 +468,32 @@ read_transformations() { # sets `transformations`
   }
 }
 
-prove_nothing_is_written() { # since `before` and `calls_before`
-  local found
+# Rewrites everything once more, by each API server. A server that has identity first, and finds nothing under KMS v2, does nothing with
+# KMS v2. A server that has it first stores the objects under it again, or reads those that are stored so.
+prove_each_server_decrypts() {
+  local server servers by before found
   read_transformations || return 1
-  found=$(written_since "${before}" "${transformations}")
-  if [ -n "${found}" ]; then
-    progress="$(awk '{ printf "%sAPI server %s wrote %s %s under KMS v2", NR == 1 ? "" : ", ", $1, $3, $2 }' <<<"${found}"); put identity first in its EncryptionConfiguration, and wait until it has reloaded the file"
+  before=${transformations}
+  if ! servers=$(api_servers) || [ -z "${servers}" ]; then
+    progress="the API servers (endpoints of service default/kubernetes) cannot be listed"
     return 1
   fi
+  for server in ${servers}; do
+    say "checking API server ${server}"
+    if [ "$(wc -w <<<"${servers}")" = 1 ]; then by=(); else by_server "${server}"; fi
+    rewrite_resources ${by[@]+"${by[@]}"} || return 1
+  done
+  read_transformations || return 1
+  # Others may read what is not in KMS_RESOURCES.
+  found=$(transformed_since "${before}" "${transformations}" | awk -v resources=",${KMS_RESOURCES}," '$2 == "wrote" || index(resources, "," $4 ",")')
+  [ -z "${found}" ] || {
+    progress="$(awk '{ printf "%sAPI server %s %s %s %s under KMS v2", NR == 1 ? "" : ", ", $1, $2, $3, $4 }' <<<"${found}") after the decryption; put identity first in the EncryptionConfiguration of each, and wait until it has reloaded the file"
+    return 1
+  }
+}
+
+prove_nothing_else_used_kms() { # since `calls_before`
+  local found
   found=$(awk -v resources=",${KMS_RESOURCES}," 'NF == 4 && !index(resources, "," $2 ",") { print $2 }' <<<"${transformations}" | sort -u | tr '\n' ' ')
   if [ -n "${found}" ] && ! encrypted_in_etcd >/dev/null; then
     progress="the API servers have read or written ${found}under KMS v2 too, and etcd cannot be read; name them in KMS_RESOURCES"
@@ -484,7 +507,7 @@ prove_nothing_is_written() { # since `before` and `calls_before`
 }
 
 decrypt_first() {
-  local answer table before calls_before transformations=
+  local answer table calls_before transformations='' tries=1
   deadline=$((SECONDS + migration_length))
   if is_openshift; then
     # The API refuses a kms beside another type than KMS.
@@ -498,11 +521,20 @@ decrypt_first() {
   fi
   table=$(pod_table app=mock-kms-plugin) || table=
   read_transformations || return 1
-  before=${transformations}
   calls_before=$(encrypt_calls "${table}")
+  # An API server that has no object to write would pass every check. These go with the namespace.
+  [[ ,${KMS_RESOURCES}, != *,secrets,* ]] || in_namespace create secret generic kms-cleanup-probe >/dev/null 2>&1 || true
+  [[ ,${KMS_RESOURCES}, != *,configmaps,* ]] || in_namespace create configmap kms-cleanup-probe >/dev/null 2>&1 || true
   # The step cannot change kube-apiserver's file. If identity is first there, rewriting everything decrypts it.
-  rewrite_resources && prove_nothing_is_written &&
-    prove_nothing_is_stored "all ${KMS_RESOURCES} were rewritten, and no API server wrote any under KMS v2"
+  rewrite_resources || return 1
+  # A watch may read the value before a rewrite a moment later. Nothing writes it.
+  until prove_each_server_decrypts; do
+    if [[ ${progress} == *" wrote "* ]] || [ ${tries} = 3 ] || [ ${SECONDS} -ge "${deadline}" ]; then return 1; fi
+    tries=$((tries + 1))
+    pause
+  done
+  prove_nothing_else_used_kms &&
+    prove_nothing_is_stored "all ${KMS_RESOURCES} were rewritten by each API server, and none read or wrote any under KMS v2 any more"
 }
 
 plugin_in_use() { # why the plugin may be in use, or nothing

@@ -167,7 +167,7 @@ pod_table() {
 pod_on() { # pod_on NODE TABLE: its pod that is not being deleted, or nothing
   awk -v node="$1" '$2 == node && $4 == "" { print $1; exit }' <<<"$2"
 }
-# Waits for migrations. Both functions describe the state in `progress` and may take KMS_MIGRATION_TIMEOUT each.
+# Waits for migrations. Both functions describe the state in `progress`.
 
 progress='the cluster has not answered yet'
 seconds_of KMS_MIGRATION_TIMEOUT
@@ -196,11 +196,12 @@ wait_for_operators() {
   done
 }
 
-# Rewrites every object of KMS_RESOURCES, namespace by namespace, so that it is stored under the current configuration.
+# rewrite_resources [CLIENT OPTION...]: rewrites every object of KMS_RESOURCES, namespace by namespace, until the deadline. An API server
+# then stores an object under its first provider. It skips the write if the object is stored so already.
+# shellcheck disable=SC2120 # only cleanup passes options
 rewrite_resources() {
   local resource namespaces namespace count done_count=0 error reported=''
-  deadline=$((SECONDS + migration_length))
-  namespaces=$(kube get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
+  namespaces=$(kube "$@" get namespaces -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || {
     progress='the namespaces cannot be listed'
     return 1
   }
@@ -209,7 +210,7 @@ rewrite_resources() {
     for resource in ${KMS_RESOURCES//,/ }; do
       error='the time is up'
       # A concurrent write is a conflict. The next try reads the newer object.
-      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube -n "${namespace}" get "${resource}" -o json | kube_input replace -f - >/dev/null; } 2>&1); do
+      until [ ${SECONDS} -lt "${deadline}" ] && error=$({ kube "$@" -n "${namespace}" get "${resource}" -o json | kube_input "$@" replace -f - >/dev/null; } 2>&1); do
         progress="${resource} in namespace ${namespace} cannot be rewritten (${done_count} of ${count} namespaces are done): $(tail -n 1 <<<"${error}")"
         [ ${SECONDS} -lt "${deadline}" ] || return 1
         [ "${progress}" = "${reported}" ] || say "${progress}; trying again"
