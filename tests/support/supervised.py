@@ -13,6 +13,8 @@ PYTHON = "/usr/bin/python3"
 class Supervised:
     """A running `supervisor run` and the means to ask it."""
 
+    wait = "20s"  # how long healthy() waits
+
     def __init__(self, directory, command=None, options=(), socket_uri=None, env=None):
         self.endpoint = socket_uri or f"unix://{directory}/kms.sock"
         self.control = f"unix://{directory}/control.sock"
@@ -36,7 +38,7 @@ class Supervised:
         return json.loads(result.stdout)
 
     def healthy(self):
-        result = self.status_run("--wait=20s", "-o", "json")
+        result = self.status_run(f"--wait={self.wait}", "-o", "json")
         assert result.returncode == 0, (result.stdout, result.stderr, self.program.stderr)
         return json.loads(result.stdout)
 

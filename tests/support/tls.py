@@ -18,9 +18,10 @@ class Authority:
     def _openssl(self, *arguments):
         subprocess.run(["openssl", *arguments], cwd=self._directory, check=True, capture_output=True)
 
-    def certificate(self, name, days=2):
-        self._openssl("req", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.request", "-subj", f"/CN={name}")
-        (self._directory / "names").write_text(f"subjectAltName=DNS:{name}\n")
+    def certificate(self, name, days=2, subject=None, names=None):
+        """`subject` replaces /CN=NAME. `names` replaces DNS:NAME, as openssl's subjectAltName."""
+        self._openssl("req", *NEW_KEY, "-keyout", f"{name}.key", "-out", f"{name}.request", "-subj", subject or f"/CN={name}")
+        (self._directory / "names").write_text(f"subjectAltName={names or f'DNS:{name}'}\n")
         self._openssl("x509", "-req", "-in", f"{name}.request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                       "-extfile", "names", "-out", f"{name}.pem", "-days", str(days))
         return self._directory / f"{name}.pem", self._directory / f"{name}.key"

@@ -1,0 +1,279 @@
+"""The steps and manifests through kubectl against a real kube-apiserver. No kubelet runs, so no pod does."""
+
+import signal
+import threading
+import time
+
+import pytest
+import yaml
+
+from support.control_plane import IDENTITY, until
+from support.steps import NAMESPACE, ROOT
+
+PREFIX = b"k8s:enc:kms:v2:"
+IMAGES = {"KMS_PLUGIN_BUILDER_IMAGE": "registry.test/builder:1", "KMS_PLUGIN_RUNTIME_IMAGE": "registry.test/runtime:1"}
+OVERLAYS = sorted(path.parent.name for path in (ROOT / "manifests/overlays").glob("*/kustomization.yaml"))
+
+
+def make_namespace(plane, name=NAMESPACE):
+    assert plane.api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}}).ok
+
+
+def namespace(plane, name=NAMESPACE):
+    answer = plane.api.request("GET", f"/api/v1/namespaces/{name}")
+    return answer.body if answer.ok else None
+
+
+def finalize(plane, name=NAMESPACE):
+    """What the controller manager does once a namespace is empty."""
+    body = namespace(plane, name)
+    body["spec"]["finalizers"] = []
+    return plane.api.request("PUT", f"/api/v1/namespaces/{name}/finalize", body)
+
+
+class NamespaceController:
+    """Removes the namespace once it is to go, as the controller manager does. The API server alone never does."""
+
+    def __init__(self, plane):
+        self.plane, self._end = plane, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self._end.wait(0.3):
+            found = namespace(self.plane)
+            if found and "deletionTimestamp" in found["metadata"]:
+                finalize(self.plane)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def encrypted(plane, start_plugin):
+    """Twenty Secrets in two namespaces under KMS v2, and the plugin's namespace."""
+    plugin = start_plugin()
+    plane.configure((["secrets"], [plugin.kms, IDENTITY]))
+    plane.api.start()
+    make_namespace(plane)
+    for i in range(10):
+        assert plane.create(f"secret-{i}").ok and plane.create(f"secret-{i}", namespace=NAMESPACE).ok
+    return plugin
+
+
+def assert_all_readable(plane, secrets=10):
+    assert [i for i in range(secrets) if plane.read(f"secret-{i}") != "a secret"] == []
+
+
+def assert_nothing_removed(plane, job, secrets=10):
+    found = namespace(plane)
+    assert found and "deletionTimestamp" not in found["metadata"]
+    assert job.junit("cleanup")["decryption"] not in ("passed", None)
+    assert_all_readable(plane, secrets)
+
+
+def under_kms(plane):
+    return [key for key, value in plane.stored_under("/registry/secrets/").items() if value.startswith(PREFIX)]
+
+
+# --- cleanup
+
+
+def test_cleanup_removes_nothing_while_the_api_server_still_encrypts(plane, encrypted, job):
+    """The loss of data: everything was rewritten under the same key, and then the plugin was removed."""
+    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true")
+    assert code == 1
+    # Writes that change nothing are skipped, so this server reads what is encrypted, and writes nothing.
+    assert "API server 10.99.0.1:6443 read" in output and "put identity first in the EncryptionConfiguration of each" in output
+    assert "Nothing was removed: objects that only the plugin can decrypt would be lost" in output
+    assert_nothing_removed(plane, job)
+    assert len(under_kms(plane)) == 21  # and the step's own
+
+
+def test_cleanup_removes_nothing_while_an_api_server_without_secrets_encrypts(plane, start_plugin, job):
+    plugin = start_plugin()
+    plane.configure((["secrets"], [plugin.kms, IDENTITY]))
+    plane.api.start()
+    make_namespace(plane)
+    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true")
+    assert code == 1 and "API server 10.99.0.1:6443" in output
+    assert_nothing_removed(plane, job, secrets=0)
+
+
+def test_cleanup_decrypts_and_removes_once_identity_is_first(plane, encrypted, job):
+    plane.configure((["secrets"], [IDENTITY, encrypted.kms]))
+    plane.api.restart()
+    assert len(under_kms(plane)) == 20
+    with NamespaceController(plane):
+        code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_CLEANUP_TIMEOUT="60s")
+    assert code == 0, output
+    assert job.junit("cleanup") == {"decryption": "passed", f"removal of namespace {NAMESPACE}": "passed"}
+    assert namespace(plane) is None and under_kms(plane) == []
+    encrypted.__exit__(None, None, None)
+    plane.configure((["secrets"], [IDENTITY]))
+    plane.api.restart()
+    assert_all_readable(plane)
+
+
+def test_cleanup_waits_for_no_reload_and_removes_nothing_before_it(plane, encrypted, job):
+    """The file has identity first, but the API server has not read it yet."""
+    plane.api.options = ["--encryption-provider-config-automatic-reload=true"]
+    plane.api.restart()
+    plane.configure((["secrets"], [IDENTITY, encrypted.kms]))
+    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_POLL_SECONDS="0")
+    assert code == 1 and "wait until it has reloaded the file" in output
+    assert_nothing_removed(plane, job)
+
+    def reloaded():
+        name = f"probe-{time.monotonic()}"
+        return plane.create(name).ok and not plane.stored(name).startswith(PREFIX)
+
+    until(reloaded, 100, "the reload", pause=2)
+    with NamespaceController(plane):
+        code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_CLEANUP_TIMEOUT="60s")
+    assert code == 0 and under_kms(plane) == [], output
+
+
+def test_cleanup_finds_the_one_of_two_api_servers_that_still_encrypts(plane, encrypted, job):
+    second = plane.server("10.99.0.2")
+    second.start()
+    plane.configure((["secrets"], [IDENTITY, encrypted.kms]))
+    plane.api.restart()
+    until(lambda: len(plane.kubectl("get", "endpointslices", "-n", "default", "kubernetes", "-o", "jsonpath={.endpoints[*].addresses[0]}").stdout.split()) == 2,
+          60, "two endpoints")
+    # Nobody writes by the second server but the step.
+    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true")
+    assert code == 1 and "API server 10.99.0.2:6443 wrote" in output
+    assert_nothing_removed(plane, job)
+
+
+def test_cleanup_names_a_resource_that_is_encrypted_too(plane, encrypted, job):
+    plane.configure((["secrets", "configmaps"], [encrypted.kms, IDENTITY]))
+    plane.api.restart()
+    assert plane.create("map", resource="configmaps").ok
+    plane.configure((["secrets", "configmaps"], [IDENTITY, encrypted.kms]))
+    plane.api.restart()
+    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true")
+    assert code == 1 and "configmaps" in output and "name them in KMS_RESOURCES" in output
+    assert_nothing_removed(plane, job)
+    with NamespaceController(plane):
+        code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_CLEANUP_TIMEOUT="60s", KMS_RESOURCES="secrets,configmaps")
+    assert code == 0, output
+    assert not plane.stored("map", "configmaps").startswith(PREFIX)
+
+
+def test_cleanup_removes_nothing_if_the_secrets_cannot_be_read(plane, encrypted, job):
+    """The configuration lost its kms provider: nothing can be decrypted any more, and the API server does not get ready."""
+    plane.configure((["secrets"], [IDENTITY]))
+    plane.api.restart(wait=False)
+    until(lambda: plane.api.request("GET", "/livez/ping").ok, 240, lambda: plane.api.program.stderr[-20:])
+    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="20s")
+    assert code == 1 and "Nothing was removed" in output
+    found = namespace(plane)
+    assert found and "deletionTimestamp" not in found["metadata"]
+    plane.configure((["secrets"], [encrypted.kms, IDENTITY]))
+    plane.api.restart()
+    assert_all_readable(plane)
+
+
+def test_cleanup_without_decryption_warns_with_the_recovery(plane, encrypted, job):
+    with NamespaceController(plane):
+        code, output = job.run("cleanup", KMS_CLEANUP_TIMEOUT="60s")
+    assert code == 0, output
+    assert "WARNING: kube-apiserver has read or written objects under KMS v2" in output and "run the deploy step with the same seed" in output
+
+
+def test_cleanup_of_a_plugin_that_nothing_uses_does_not_warn(plane, job):
+    plane.api.start()
+    make_namespace(plane)
+    with NamespaceController(plane):
+        code, output = job.run("cleanup", KMS_CLEANUP_TIMEOUT="60s")
+    assert code == 0 and "WARNING" not in output and namespace(plane) is None
+
+
+def test_cleanup_names_what_keeps_the_namespace(plane, job):
+    plane.api.start()
+    make_namespace(plane)
+    code, output = job.run("cleanup", KMS_CLEANUP_TIMEOUT="3s")
+    assert code == 1 and f"namespace {NAMESPACE} is not gone within 3s" in output
+
+
+# --- configure
+
+
+def test_an_api_server_accepts_the_file_of_configure_and_the_migration_encrypts_all(plane, start_plugin, job):
+    plugin = start_plugin()
+    plane.api.start()
+    for i in range(10):
+        assert plane.create(f"secret-{i}").ok
+    (job.shared / "kms-plugin-socket-path").write_text(plugin.endpoint.removeprefix("unix://"))
+    code, output = job.run("configure")
+    assert code == 0 and "give it to kube-apiserver by --encryption-provider-config" in output
+    assert "KMS_MIGRATE is not true" in job.junit("configure")["rewrite of secrets"]
+    plane.configuration.write_text((job.shared / "kms-encryption-configuration.yaml").read_text())
+    plane.api.restart()
+    assert under_kms(plane) == []
+    # The API server is killed in the middle, and started again.
+    process = job.start("configure", KMS_MIGRATE="true")
+    plane.api.restart(signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert job.junit("configure") == {"rewrite of secrets": "passed"}
+    assert len(under_kms(plane)) == 10
+    assert_all_readable(plane)
+
+
+# --- deploy and the manifests
+
+
+def make_node(plane, label="node-role.kubernetes.io/control-plane"):
+    assert plane.api.request("POST", "/api/v1/nodes", {"metadata": {"name": "node1", "labels": {label: ""}}}).ok
+
+
+def test_deploy_waits_for_a_namespace_that_is_being_removed(plane, job):
+    plane.api.start()
+    make_node(plane)
+    make_namespace(plane)
+    old = namespace(plane)["metadata"]["uid"]
+    assert plane.api.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}").ok
+    code, output = job.run("deploy", **IMAGES, KMS_DEPLOY_TIMEOUT="3s")
+    assert code == 1 and f"namespace {NAMESPACE} is still being removed after 3s" in output
+    process = job.start("deploy", **IMAGES, KMS_DEPLOY_TIMEOUT="40s")
+    seen = [next(line for line in process.stdout if "waiting until namespace" in line)]
+    assert finalize(plane).ok
+    output = "".join(seen) + process.communicate(timeout=120)[0]
+    assert process.returncode == 1 and "waiting for node1: no pod yet" in output, output
+    found = namespace(plane)["metadata"]
+    assert found["uid"] != old and "deletionTimestamp" not in found
+    assert "Warning" not in output
+    daemonsets = plane.api.request("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets").body["items"]
+    assert [d["metadata"]["name"] for d in daemonsets] == ["mock-kms-plugin"]
+    assert "no pod runs on this node" in output
+
+
+def test_deploy_survives_an_api_server_that_is_killed(plane, job):
+    plane.api.start()
+    make_node(plane)
+    process = job.start("deploy", **IMAGES, KMS_DEPLOY_TIMEOUT="90s")
+    next(line for line in process.stdout if "deploying to namespace" in line)
+    plane.api.restart(signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert "trying again: " in output and "no pod yet" in output and process.returncode == 1, output
+    assert namespace(plane)
+
+
+@pytest.mark.parametrize("kustomization", ["base", *(f"overlays/{name}" for name in OVERLAYS)])
+def test_an_api_server_accepts_the_manifests_without_a_warning(module_plane, kustomization):
+    rendered = module_plane.kubectl("kustomize", ROOT / "manifests" / kustomization).stdout
+    spaces = {d["metadata"].get("namespace") for d in yaml.safe_load_all(rendered) if d} - {None}
+    for name in spaces:
+        if not module_plane.api.request("GET", f"/api/v1/namespaces/{name}").ok:
+            make_namespace(module_plane, name)
+            account = module_plane.api.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
+            assert account.ok, account  # the controller manager would make it
+    result = module_plane.kubectl("apply", "--dry-run=server", "-f", "-", input=rendered)
+    assert "Warning" not in result.stderr, result.stderr
