@@ -272,7 +272,7 @@ std::string page(const Report& report) {
       "<div class=\"top\"><header><h1>" + title +
       (report.has_from() ? " · " + times.element(report.from()) + " to " + times.element(report.to()) + " UTC"
                          : "") +
-      "</h1>\n" + verdict(report) + "</header>\n" + tiles(report);
+      "</h1>\n" + verdict(report) + tiles(report) + "</header>\n";
   body += "<nav aria-label=\"Sections\"><ul>";
   for (const auto& [id, text] : {std::pair{"timeline", "Timeline"},
                                  {"outages", "Outages"},

@@ -50,7 +50,7 @@ for (const scheme of ['light', 'dark']) {
 // Hover and keyboard.
 let page = await open(1280, 'light');
 const tip = () => page.evaluate(() => { const t = document.getElementById('tip'); return t.hidden ? null : t.textContent; });
-await page.locator('.s-outage, .s-unresponsive').first().hover({force: true});
+await page.locator('.m.s-outage, .m.s-unresponsive').first().hover({force: true});
 found.hover = await tip();
 found.hover_inside = await page.evaluate(() => { const b = document.getElementById('tip').getBoundingClientRect(); return b.left >= 0 && b.right <= innerWidth && b.top >= 0; });
 await page.mouse.move(1, 1);
