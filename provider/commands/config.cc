@@ -53,8 +53,9 @@ int check_config(const ConfigOptions& options) {
   const auto config = read_config(options.checked_file, digest);
   if (!config) {
     const Error error = config.error().within("--check " + options.checked_file);
-    const bool is_scenario = error.line().find("unknown field 'steps'") != std::string::npos;
-    throw(is_scenario ? Error(error.cause(), "check a scenario's own file with 'scenario check'") : error)
+    const auto text = read_text_file(options.checked_file);
+    const bool is_scenario = text && parse_scenario(*text);
+    throw(is_scenario ? Error(error.cause(), "this is the file of a scenario: use 'scenario check'") : error)
         .with(ErrorCode::invalid_input);
   }
   if (options.format == OutputFormat::json) {

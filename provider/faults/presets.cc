@@ -23,7 +23,8 @@ Error no_preset(const std::string& name) {
     names.push_back(preset.name);
     list += (list.empty() ? "" : ", ") + preset.name;
   }
-  return {"there is no preset '" + name + "'" + did_you_mean(name, names), "the presets are: " + list};
+  const std::string near = did_you_mean(name, names);
+  return {"there is no preset '" + name + "'" + near, near.empty() ? "the presets are: " + list : ""};
 }
 
 const Preset* preset_named(const std::string& name) {

@@ -284,10 +284,10 @@ def test_stop_by_another_user_is_refused(quick, directory):
 
 def test_a_supervisor_that_ends_at_once_is_named_at_once(quick, directory):
     clone, env = quick
-    result = run(clone, "scripts/run", "--background", "--dir", directory / "state", "--socket", "/nonexistent/x.sock", env=env, timeout=25)
+    result = run(clone, "scripts/run", "--background", "--dir", directory / "state", "--socket", directory / "missing/x.sock", env=env, timeout=25)
     assert result.returncode == 1
     *_, cause, last = result.stderr.splitlines()
-    assert "/nonexistent" in cause and "the supervisor ended with code" in last and "supervisor.log" in last
+    assert "missing" in cause and "the supervisor ended with code" in last and "supervisor.log" in last
     assert "cannot reach" not in result.stderr and started_in(clone) == []
 
 
