@@ -27,7 +27,7 @@ test_needs=(
   python:cryptography:python3-cryptography python:yaml:python3-yaml
   command:nginx:nginx-light command:fcgiwrap:fcgiwrap command:sshd:openssh-server command:ssh:openssh-client
   command:pgrep:procps command:strace:strace command:shellcheck:shellcheck command:systemd-analyze:systemd
-  command:clang-format:clang-format command:go:golang-go command:openssl:openssl command:npm:npm command:unzip:unzip
+  command:clang-format:clang-format command:go:golang-go command:openssl:openssl command:etcd:etcd-server command:npm:npm command:unzip:unzip
 )
 # To build images and to run pods on this machine.
 container_needs=(command:podman:podman command:runc:runc command:catatonit:catatonit command:debootstrap:debootstrap)

@@ -1,6 +1,7 @@
 # Finds the libraries and offers them as targets:
 #   kms_grpc      gRPC C++ without TLS (no Unix socket needs it) and the protobuf runtime
 #   kms_crypto    OpenSSL's libcrypto
+#   kms_tls       OpenSSL's libssl, with kms_crypto
 # pkg-config names what they need. KMS_STATIC says how to link them:
 #   ON     archives of everything but glibc. A binary then runs on any glibc of this age or newer, and starts sooner: the
 #          dynamic linker loads some 70 libraries less.
@@ -55,6 +56,7 @@ set(KMS_LINK_STATIC OFF)
 if(NOT KMS_STATIC STREQUAL "OFF")
   kms_archives(KMS_GRPC grpc++_unsecure protobuf zlib)
   kms_archives(KMS_CRYPTO libcrypto)
+  kms_archives(KMS_TLS libssl)
   # Debian's gRPC 1.51 bundles these and does not name them in its .pc files.
   foreach(name upb address_sorting cares re2)
     find_library(KMS_ARCHIVE_${name} lib${name}.a)
@@ -64,7 +66,7 @@ if(NOT KMS_STATIC STREQUAL "OFF")
     endif()
   endforeach()
   list(REMOVE_DUPLICATES KMS_GRPC_ARCHIVES)
-  set(missing ${KMS_GRPC_MISSING} ${KMS_CRYPTO_MISSING})
+  set(missing ${KMS_GRPC_MISSING} ${KMS_TLS_MISSING} ${KMS_CRYPTO_MISSING})
   if(NOT missing)
     set(KMS_LINK_STATIC ON)
   elseif(KMS_STATIC STREQUAL "ON")
@@ -75,6 +77,7 @@ endif()
 
 add_library(kms_grpc INTERFACE)
 add_library(kms_crypto INTERFACE)
+add_library(kms_tls INTERFACE)
 if(KMS_LINK_STATIC)
   target_link_libraries(kms_grpc INTERFACE
     -Wl,--start-group ${KMS_GRPC_ARCHIVES} -Wl,--end-group ${KMS_GRPC_SYSTEM} Threads::Threads rt m
@@ -82,10 +85,13 @@ if(KMS_LINK_STATIC)
   # At a fixed address: otherwise the dynamic linker relocates the libraries' 32,000 pointers at each start, which takes
   # 0.7 ms and half a MB that no process shares with another.
   target_link_options(kms_grpc INTERFACE -static-libstdc++ -static-libgcc -no-pie)
+  target_link_libraries(kms_tls INTERFACE ${KMS_TLS_ARCHIVES} ${KMS_TLS_SYSTEM} Threads::Threads)
   target_link_libraries(kms_crypto INTERFACE ${KMS_CRYPTO_ARCHIVES} ${KMS_CRYPTO_SYSTEM} Threads::Threads)
 else()
   pkg_check_modules(KMS_GRPC_SHARED REQUIRED IMPORTED_TARGET grpc++_unsecure protobuf zlib)
   pkg_check_modules(KMS_CRYPTO_SHARED REQUIRED IMPORTED_TARGET libcrypto)
+  pkg_check_modules(KMS_TLS_SHARED REQUIRED IMPORTED_TARGET libssl)
   target_link_libraries(kms_grpc INTERFACE PkgConfig::KMS_GRPC_SHARED Threads::Threads)
   target_link_libraries(kms_crypto INTERFACE PkgConfig::KMS_CRYPTO_SHARED Threads::Threads)
+  target_link_libraries(kms_tls INTERFACE PkgConfig::KMS_TLS_SHARED Threads::Threads)
 endif()

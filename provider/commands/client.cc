@@ -62,11 +62,11 @@ void add_provider_options(CLI::App& command, ProviderOptions& options) {
 }
 
 /// connect(2) here rather than in gRPC: its errno is the cause, and no back-off delays the answer.
-std::unique_ptr<PluginClient::Stub> PluginClient::connect() const {
+std::shared_ptr<grpc::Channel> PluginClient::connect() const {
   const auto endpoint = Endpoint::parse(options_.socket);
   if (!endpoint) throw endpoint.error().within("--socket").with(ErrorCode::invalid_input);
   if (UniqueFd connection = connect_to(*endpoint)) {
-    return std::make_unique<Stub>(channel_over(std::move(connection)));
+    return channel_over(std::move(connection));
   }
   throw Error("cannot connect to " + options_.socket + ": " + errno_text(errno),
               "start a plugin there with: mock-kms-provider --listen-addr " + options_.socket,

@@ -4,18 +4,21 @@
 // answers in time, failed if the answer is an error.
 #pragma once
 
+#include <grpcpp/channel.h>
+
 #include <chrono>
 #include <memory>
 
 #include "common/cli/command_line.h"
 #include "common/net/call_deadline.h"
 #include "common/net/endpoint.h"
+#include "proto/kms_v1.grpc.pb.h"
 #include "proto/kms_v2.grpc.pb.h"
 #include "proto/provider_control.grpc.pb.h"
 
 namespace kms::provider {
 
-/// Any KMS v2 plugin.
+/// Any KMS plugin.
 struct PluginOptions {
   std::string socket = "unix:///tmp/kms.socket";
   Duration timeout = std::chrono::seconds(5);
@@ -36,27 +39,29 @@ template <class T>
   return *std::move(outcome);
 }
 
-/// PluginClient makes one call to a plugin.
+/// PluginClient makes one call to a plugin, of KMS v2 or v1.
 class PluginClient {
  public:
   using Stub = v2::KeyManagementService::Stub;
+  using V1Stub = v1beta1::KeyManagementService::Stub;
 
   explicit PluginClient(const PluginOptions& options) : options_(options) {}
 
   /// `method` is a member of the stub, `name` its name for people.
-  template <class Request, class Response>
+  template <class AnyStub, class Request, class Response>
   [[nodiscard]] Response call(const char* name, const Request& request,
-                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*)) {
-    const auto stub = connect();
+                              grpc::Status (AnyStub::*method)(grpc::ClientContext*, const Request&,
+                                                              Response*)) {
+    AnyStub stub(connect());
     grpc::ClientContext context;
     const CallDeadline deadline(context, options_.timeout);
     Response response;
-    check(name, (stub.get()->*method)(&context, request, &response), deadline);
+    check(name, (stub.*method)(&context, request, &response), deadline);
     return response;
   }
 
  private:
-  [[nodiscard]] std::unique_ptr<Stub> connect() const;
+  [[nodiscard]] std::shared_ptr<grpc::Channel> connect() const;
   void check(const char* name, const grpc::Status& status, const CallDeadline& deadline) const;
 
   PluginOptions options_;

@@ -147,7 +147,8 @@ void set_selection(const FaultOptions& options, Fault& fault) {
     if (word == "all") continue;
     Fault::Method method{};
     if (!Fault::Method_Parse(enum_name(word), &method)) {
-      throw bad_fault("--method: there is no method '" + word + "'", "use status, encrypt, decrypt or all");
+      throw bad_fault("--method: there is no method '" + word + "'",
+                      "use status, encrypt, decrypt, version or all");
     }
     fault.add_methods(method);
   }
@@ -232,7 +233,8 @@ int run_clear(const FaultOptions& options) {
 }
 
 void add_selection_options(CLI::App& add, FaultOptions& options) {
-  add.add_option("--method", options.methods, "Only these calls: status, encrypt, decrypt or all; repeatable")
+  add.add_option("--method", options.methods,
+                 "Only these calls: status, encrypt, decrypt, version (of KMS v1) or all; repeatable")
       ->allow_extra_args(false);
   add.add_option("--key-id", *options.selection.mutable_key_id(),
                  "Only calls whose key id matches this pattern of * and ?");

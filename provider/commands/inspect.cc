@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <map>
 #include <optional>
@@ -13,10 +15,13 @@
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
+#include "provider/compat/kubernetes_mock.h"
+#include "provider/etcd/client.h"
 #include "provider/inspect/input.h"
+#include "provider/inspect/survey.h"
 #include "provider/inspect/value.h"
 #include "provider/keys/key_ring.h"
-#include "provider/kms/service.h"
+#include "provider/kms/aes_service.h"
 
 namespace kms::provider {
 namespace {
@@ -30,8 +35,13 @@ constexpr std::size_t max_input = std::size_t{64} * 1024 * 1024;
 struct InspectOptions {
   std::string file;  ///< empty: standard input
   Encoding encoding = Encoding::automatic;
-  std::string etcd_key;   ///< empty: the one before the value, if any
+  std::string etcd_key;  ///< empty: the one before the value, if any
+  std::string etcd;      ///< HOST:PORT of an etcd to read from; empty: none
+  std::string prefix;    ///< of etcd's keys, for a table of all values; empty: one value
+  TlsFiles tls;
   std::string seed_file;  ///< overrides the plugin; without both the published test seed is used
+  std::string instance;   ///< empty: the one in the key id
+  std::string key_id_format = KeyIdFormat::default_text;
   PluginOptions plugin{.socket = ""};
   std::string expected_key_id;  ///< empty: any
   bool header_only = false;
@@ -60,12 +70,21 @@ InspectInput read_value(const InspectOptions& options) {
 EtcdValue parse_value(const std::string& stored) {
   auto parsed = parse_etcd_value(bytes_of(stored));
   if (const auto* error = std::get_if<Error>(&parsed)) throw error->with(ErrorCode::invalid_input);
-  if (const auto* foreign = std::get_if<NotKmsV2>(&parsed)) throw Error("the value " + foreign->description);
+  if (const auto* foreign = std::get_if<NotKms>(&parsed)) throw Error("the value " + foreign->description);
   return std::get<EtcdValue>(std::move(parsed));
 }
 
 /// A running plugin decrypts, as it does for the API server.
-SecretBytes decrypt_by_plugin(const PluginOptions& plugin, const EncryptedObject& object) {
+SecretBytes decrypt_by_plugin(const PluginOptions& plugin, const EtcdValue& value) {
+  const EncryptedObject& object = value.object;
+  if (value.is_v1) {
+    v1beta1::DecryptRequest request;
+    request.set_version("v1beta1");
+    request.set_cipher(object.encrypted_dek_source());
+    auto answer = PluginClient(plugin).call("V1Decrypt", request, &PluginClient::V1Stub::Decrypt);
+    const WipeAtEnd wiping(*answer.mutable_plain());
+    return SecretBytes::copy_of(bytes_of(answer.plain()));
+  }
   v2::DecryptRequest request;
   request.set_ciphertext(object.encrypted_dek_source());
   request.set_key_id(object.key_id());
@@ -76,23 +95,41 @@ SecretBytes decrypt_by_plugin(const PluginOptions& plugin, const EncryptedObject
   return SecretBytes::copy_of(bytes_of(answer.plaintext()));
 }
 
-/// The instance is part of the key id, and its keys derive from the seed.
-Outcome<SecretBytes> decrypt_by_seed(const std::string& seed_file, const EncryptedObject& object) {
-  SecretBytes seed = seed_file.empty() ? published_test_seed() : valid_input(read_seed_file(seed_file));
-  const auto id = KeyId::parse(object.key_id());
-  KeyRing keys(std::move(seed), id ? id->instance : "default", 1);
-  auto opened = KmsService(keys).decrypt({bytes_of(object.encrypted_dek_source()),
-                                          object.key_id(),
-                                          {object.annotations().begin(), object.annotations().end()}});
-  if (!opened) return opened.error().within("the DEK source does not open by this seed");
-  return opened;
+/// True if the mock of Kubernetes' integration tests made the DEK source: base64 of a DEK or a seed.
+bool is_kubernetes_mock(const EtcdValue& value) {
+  if (!value.is_v1) return value.object.annotations().count(std::string(KubernetesMock::annotation)) > 0;
+  const auto decoded = decode_kubernetes_mock(bytes_of(value.object.encrypted_dek_source()));
+  return key_id_of(value).empty() && decoded && decoded->size() == aes_gcm::key_size;
+}
+
+/// The keys derive from the seed and the instance, which the key id names.
+Outcome<SecretBytes> decrypt_by_seed(const InspectOptions& options, const EtcdValue& value) {
+  const EncryptedObject& object = value.object;
+  const Bytes dek_source = bytes_of(object.encrypted_dek_source());
+  SecretBytes seed =
+      options.seed_file.empty() ? published_test_seed() : valid_input(read_seed_file(options.seed_file));
+  const auto format = KeyIdFormat::parse(options.key_id_format);
+  if (!format) throw format.error().within("--key-id-format").with(ErrorCode::invalid_input);
+  const auto id = format->read(key_id_of(value));
+  std::string instance = !options.instance.empty() ? options.instance : id ? id->instance : "";
+  if (instance.empty()) instance = "default";
+  KeyRing keys(std::move(seed), std::move(instance), 1, *format);
+  const AesService service(keys);
+  auto opened =
+      value.is_v1
+          ? service.v1_decrypt(dek_source)
+          : service.decrypt(
+                {dek_source, object.key_id(), {object.annotations().begin(), object.annotations().end()}});
+  if (opened) return opened;
+  return opened.error().within("the DEK source does not open by this seed").with(ErrorCode::failed);
 }
 
 InspectReport header_of(const EtcdValue& value, const std::string& etcd_key) {
   InspectReport report;
   report.set_etcd_key(utf8_text(etcd_key));
   report.set_provider_name(utf8_text(value.provider_name));
-  report.set_key_id(value.object.key_id());
+  report.set_key_id(utf8_text(key_id_of(value)));
+  report.set_api(value.is_v1 ? "KMS v1" : "KMS v2");
   *report.mutable_annotations() = value.object.annotations();
   report.set_dek_source_type(value.object.dek_source_type());
   report.set_encrypted_dek_source_bytes(
@@ -101,31 +138,35 @@ InspectReport header_of(const EtcdValue& value, const std::string& etcd_key) {
   return report;
 }
 
-Outcome<SecretBytes> decrypt_dek_source(const InspectOptions& options, const EncryptedObject& object,
+Outcome<SecretBytes> decrypt_dek_source(const InspectOptions& options, const EtcdValue& value,
                                         InspectReport& report) {
-  Outcome<SecretBytes> opened = options.uses_plugin() ? decrypt_by_plugin(options.plugin, object)
-                                                      : decrypt_by_seed(options.seed_file, object);
+  const bool is_mock = !options.uses_plugin() && options.seed_file.empty() && is_kubernetes_mock(value);
+  Outcome<SecretBytes> opened = options.uses_plugin() ? decrypt_by_plugin(options.plugin, value)
+                                : is_mock
+                                    ? decode_kubernetes_mock(bytes_of(value.object.encrypted_dek_source()))
+                                    : decrypt_by_seed(options, value);
   if (!opened) return opened;
   auto& source = *report.mutable_dek_source();
   source.set_bytes(static_cast<std::uint32_t>(opened->size()));
   source.set_decrypted_by(options.uses_plugin()       ? "the plugin at " + options.plugin.socket
+                          : is_mock                   ? "base64, as of the mock of Kubernetes' tests"
                           : options.seed_file.empty() ? "the published test seed"
                                                       : "the seed of " + options.seed_file);
   return opened;
 }
 
 /// Decrypts as far as possible and fills `report`. The Error tells why the value is not the expected one.
-Outcome<> decrypt(const InspectOptions& options, const EncryptedObject& object, const std::string& etcd_key,
+Outcome<> decrypt(const InspectOptions& options, const EtcdValue& value, const std::string& etcd_key,
                   InspectReport& report) {
   const std::string& expected = options.expected_key_id;
-  if (!expected.empty() && expected != object.key_id()) {
+  if (!expected.empty() && expected != report.key_id()) {
     return Error("key_id is not the expected " + expected);
   }
   if (options.header_only) return {};
-  const auto dek_source = decrypt_dek_source(options, object, report);
+  const auto dek_source = decrypt_dek_source(options, value, report);
   if (!dek_source) return dek_source.error();
   if (etcd_key.empty()) return {};
-  const auto opened = open_object(*dek_source, object, etcd_key);
+  const auto opened = open_object(*dek_source, value.object, etcd_key);
   if (!opened) return opened.error();
   auto& shown = *report.mutable_object();
   shown.set_bytes(static_cast<std::uint32_t>(opened->size()));
@@ -169,8 +210,9 @@ std::string object_rows(const InspectReport& report, bool reveal) {
 std::string report_text(const InspectReport& report, bool reveal) {
   std::string text;
   if (!report.etcd_key().empty()) text += row("etcd key", visible_text(report.etcd_key()));
-  text += row("provider", visible_text(report.provider_name()));
-  text += row("key_id", visible_text(report.key_id()));
+  text += row("provider",
+              visible_text(report.provider_name()) + (report.api() == "KMS v2" ? "" : ", " + report.api()));
+  text += row("key_id", report.key_id().empty() ? "none" : visible_text(report.key_id()));
   text += annotation_rows(report);
   text += row("stored", "DEK source of " + count_of(report.encrypted_dek_source_bytes()) + " (" +
                             EncryptedObject::DekSourceType_Name(report.dek_source_type()) + "), data of " +
@@ -182,9 +224,93 @@ std::string report_text(const InspectReport& report, bool reveal) {
   return text + object_rows(report, reveal);
 }
 
+EtcdClient etcd_client(const InspectOptions& options) {
+  const auto address = TcpAddress::parse(options.etcd);
+  if (!address) throw address.error().within("--etcd").with(ErrorCode::invalid_input);
+  if (options.tls.cert_file.empty() != options.tls.key_file.empty()) {
+    throw bad_input("--etcd-cert and --etcd-key go together");
+  }
+  EtcdClient::Options client{*address, std::nullopt, options.plugin.timeout};
+  if (client.address.host.empty()) client.address.host = "localhost";
+  if (!options.tls.ca_file.empty() || !options.tls.cert_file.empty()) client.tls = options.tls;
+  return EtcdClient(std::move(client));
+}
+
+std::string survey_text(const mock_kms::v1::SurveyReport& report) {
+  std::string text = "OBJECTS    ENCRYPTION  PROVIDER          KEY ID\n";
+  for (const auto& group : report.groups()) {
+    std::array<char, 64> start{};
+    std::snprintf(start.data(), start.size(), "%-10llu %-11s ",
+                  static_cast<unsigned long long>(group.objects()), group.encryption().c_str());
+    std::string provider = group.provider_name().empty() ? "-" : visible_text(group.provider_name());
+    provider.resize(std::max(provider.size(), std::size_t{17}), ' ');
+    text +=
+        start.data() + provider + " " + (group.key_id().empty() ? "-" : visible_text(group.key_id())) + "\n";
+  }
+  return text;
+}
+
+/// Shows on a terminal how far the survey is, ten times a second.
+class Progress {
+ public:
+  void show(std::uint64_t done, std::uint64_t total) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!on_terminal_ || now < next_) return;
+    next_ = now + std::chrono::milliseconds(100);
+    const auto tenths = static_cast<int>(total == 0 ? 0 : std::min<std::uint64_t>(done * 40 / total, 40));
+    std::fprintf(stderr, "\r[%-40s] %llu of %llu objects",
+                 std::string(static_cast<std::size_t>(tenths), '#').c_str(),
+                 static_cast<unsigned long long>(done), static_cast<unsigned long long>(total));
+    shown_ = true;
+  }
+  ~Progress() {
+    if (shown_) std::fprintf(stderr, "\r\x1b[K");
+  }
+
+ private:
+  const bool on_terminal_ = ::isatty(STDERR_FILENO) == 1;
+  bool shown_ = false;
+  std::chrono::steady_clock::time_point next_;
+};
+
+/// 0 if every value under the prefix is encrypted by a KMS, and under the expected key id.
+int run_survey(const InspectOptions& options) {
+  if (options.etcd.empty()) throw bad_input("--prefix: name the etcd to read with --etcd HOST:PORT");
+  EtcdClient client = etcd_client(options);
+  Survey survey;
+  {
+    Progress progress;
+    client.scan(options.prefix, [&](const etcdserverpb::KeyValue& pair, std::uint64_t total) {
+      survey.add(bytes_of(pair.value()));
+      progress.show(survey.total(), total);
+    });
+  }
+  if (survey.total() == 0) {
+    throw Error("etcd has no key that begins with " + options.prefix,
+                "Kubernetes' keys begin with /registry/, OpenShift's with /kubernetes.io/ and /openshift.io/",
+                ErrorCode::invalid_input);
+  }
+  const auto report = survey.report();
+  print(options.format == OutputFormat::json ? to_json(report, JsonLayout::document) : survey_text(report));
+  const std::uint64_t others = survey.total() - survey.as_expected(options.expected_key_id);
+  if (others == 0) return exit_code::ok;
+  throw Error(std::to_string(others) + " of " + std::to_string(survey.total()) +
+              " objects are not encrypted by " +
+              (options.expected_key_id.empty() ? "a KMS" : "a KMS under " + options.expected_key_id));
+}
+
+InspectInput read_from_etcd(const InspectOptions& options) {
+  if (options.etcd_key.empty()) throw bad_input("--etcd: name a key with --key, or keys with --prefix");
+  auto stored = etcd_client(options).get(options.etcd_key);
+  if (stored) return {*std::move(stored), options.etcd_key};
+  throw Error("etcd has no such key: " + options.etcd_key,
+              "list the keys: etcdctl get --prefix --keys-only /", ErrorCode::invalid_input);
+}
+
 /// 0 if the value is the expected one and opens; throws Error after the report if not.
 int run_inspect(const InspectOptions& options) {
-  const InspectInput input = read_value(options);
+  if (!options.prefix.empty()) return run_survey(options);
+  const InspectInput input = options.etcd.empty() ? read_value(options) : read_from_etcd(options);
   const EtcdValue value = parse_value(input.stored);
   const std::string& etcd_key = options.etcd_key.empty() ? input.etcd_key : options.etcd_key;
   if (options.reveal && etcd_key.empty()) {
@@ -192,7 +318,7 @@ int run_inspect(const InspectOptions& options) {
         "--reveal: name the value's key in etcd with --key, such as --key /registry/secrets/default/db");
   }
   InspectReport report = header_of(value, etcd_key);
-  const auto decrypted = decrypt(options, value.object, etcd_key, report);
+  const auto decrypted = decrypt(options, value, etcd_key, report);
   std::optional<WipeAtEnd> wiping;
   if (report.has_object()) wiping.emplace(*report.mutable_object()->mutable_plaintext());
   std::string text = options.format == OutputFormat::json ? to_json(report, JsonLayout::document)
@@ -210,20 +336,35 @@ Command inspect_command(CommandLine& line) {
   CLI::App& command =
       line.add_subcommand("inspect", "Show what a value from etcd holds, and under which key",
                           {"etcdctl get /registry/secrets/default/db | mock-kms-provider inspect",
+                           "mock-kms-provider inspect --etcd 127.0.0.1:2379 --prefix /registry/secrets/ "
+                           "--etcd-cacert ca.crt --etcd-cert client.crt --etcd-key client.key",
                            "mock-kms-provider inspect --file value.b64 --key /registry/secrets/default/db "
                            "--expect-key-id default/v2/e1d6c1f0"});
-  command.add_option("--file", options->file, "File with the value [standard input]");
+  CLI::Option* file = command.add_option("--file", options->file, "File with the value [standard input]");
+  command.add_option("--etcd", options->etcd, "HOST:PORT of an etcd to read the value from")->excludes(file);
+  CLI::Option* prefix =
+      command.add_option("--prefix", options->prefix,
+                         "Count all values of --etcd whose keys begin so, by KMS, provider and key_id");
+  command.add_option("--etcd-cacert", options->tls.ca_file,
+                     "Certificate of etcd's authority; TLS from then on");
+  command.add_option("--etcd-cert", options->tls.cert_file, "Client certificate for etcd");
+  command.add_option("--etcd-key", options->tls.key_file, "Its key");
   add_choice<Encoding>(command, "--encoding", options->encoding, "Encoding of the value; auto detects it",
                        {{"auto", Encoding::automatic},
                         {"raw", Encoding::raw},
                         {"hex", Encoding::hex},
                         {"base64", Encoding::base64}});
-  command.add_option("--key", options->etcd_key, "Its key in etcd [the line before a raw value]");
+  command.add_option("--key", options->etcd_key, "Its key in etcd [the line before a raw value]")
+      ->excludes(prefix);
   command.add_option("--seed-file", options->seed_file,
                      "Seed of the provider's keys [--socket, else the published test seed]");
+  command.add_option("--instance", options->instance,
+                     "Instance of the seed's keys [the one in the key_id, else default]");
+  command.add_option("--key-id-format", options->key_id_format, "The provider's --key-id-format")
+      ->capture_default_str();
   command.add_option("--socket", options->plugin.socket, "A running plugin that decrypts in place of a seed");
-  add_duration(command, "--timeout", options->plugin.timeout, "Time to wait for the plugin",
-               std::chrono::milliseconds(1));
+  add_duration(command, "--timeout", options->plugin.timeout,
+               "Time to wait for the plugin, and for each answer of etcd", std::chrono::milliseconds(1));
   command.add_option("--expect-key-id", options->expected_key_id,
                      "Fail unless it is encrypted under this key_id");
   CLI::Option* header = command.add_flag("--header-only", options->header_only, "Decrypt nothing");

@@ -32,7 +32,7 @@ void print_call(const CallRecord& call) {
     std::printf("-- %s\n", visible_text(call.event()).c_str());
     return;
   }
-  std::printf("%-7s %-19s %9s %6llu %6llu %4llu  %s  %s%s%s\n", call.method().c_str(), call.code().c_str(),
+  std::printf("%-9s %-19s %9s %6llu %6llu %4llu  %s  %s%s%s\n", call.method().c_str(), call.code().c_str(),
               human_duration(from_proto(call.latency())).c_str(),
               static_cast<unsigned long long>(call.request_bytes()),
               static_cast<unsigned long long>(call.response_bytes()),
@@ -46,7 +46,7 @@ void print_call(const CallRecord& call) {
 int print_calls(ControlClient& client, const JournalOptions& options) {
   const bool json = options.format == OutputFormat::json;
   if (!json) {
-    std::printf("%6s %-24s %-7s %-19s %9s %6s %6s %4s  %s\n", "NUMBER", "AT", "METHOD", "CODE", "TOOK",
+    std::printf("%6s %-24s %-9s %-19s %9s %6s %6s %4s  %s\n", "NUMBER", "AT", "METHOD", "CODE", "TOOK",
                 "ASKED", "GAVE", "CONN", "KEY ID  UID  FAULT");
   }
   mock_kms::v1::ReadJournalRequest request;
@@ -72,9 +72,9 @@ int print_counts(ControlClient& client, const JournalOptions& options) {
     print(to_json(counts, JsonLayout::document));
     return exit_code::ok;
   }
-  std::printf("%-7s %-19s %9s %9s\n", "METHOD", "CODE", "CALLS", "FAULTED");
+  std::printf("%-9s %-19s %9s %9s\n", "METHOD", "CODE", "CALLS", "FAULTED");
   for (const auto& count : counts.counts()) {
-    std::printf("%-7s %-19s %9llu %9llu\n", count.method().c_str(), count.code().c_str(),
+    std::printf("%-9s %-19s %9llu %9llu\n", count.method().c_str(), count.code().c_str(),
                 static_cast<unsigned long long>(count.calls()),
                 static_cast<unsigned long long>(count.faulted()));
   }

@@ -15,13 +15,16 @@
 #include "common/process/signals.h"
 #include "common/process/startup.h"
 #include "common/text/protobuf.h"
+#include "provider/commands/client.h"
 #include "provider/commands/commands.h"
+#include "provider/compat/kubernetes_mock.h"
 #include "provider/compat/vault.h"
 #include "provider/config/config.h"
 #include "provider/control/active_role.h"
 #include "provider/core/provider_state.h"
 #include "provider/faults/presets.h"
 #include "provider/keys/key_ring.h"
+#include "provider/kms/aes_service.h"
 #include "provider/kms/listener.h"
 #include "provider/kms/server.h"
 
@@ -33,13 +36,17 @@ using mock_kms::v1::Fault;
 using mock_kms::v1::FaultUse;
 using mock_kms::v1::ProviderConfig;
 
+constexpr auto kubernetes_mock = "kubernetes-mock";
+
 /// As on the command line, unchecked.
 struct ServeOptions {
   std::string listen_addr = "unix:///tmp/kms.socket";
   Duration timeout = std::chrono::seconds(5);
   std::string seed_file;  ///< empty: the published test seed
   std::string instance = "default";
+  std::string key_id_format = KeyIdFormat::default_text;
   KeyVersion key_version = 1;
+  bool kms_v1 = false;
   std::string socket_mode = "0600";
   std::string socket_owner;  ///< empty: the process's own
   Duration drain_grace = std::chrono::seconds(5);
@@ -49,8 +56,13 @@ struct ServeOptions {
   std::uint64_t random_seed = 1;    ///< of the chance in faults, not of keys
   std::string config;               ///< file to follow; empty: none
   std::string metrics_addr;         ///< HOST:PORT; empty: no metrics
+  bool metrics_may_fail = false;    ///< serve without metrics if the port is in use
+  std::string health_addr;          ///< of vault-kube-kms's --health-port; empty: none
   std::string config_file_path;     ///< the upstream mock's SoftHSM file, which this program does not need
+  std::string compat;               ///< the plugin to replace; empty: none
   VaultCompat vault;
+
+  [[nodiscard]] bool is_kubernetes_mock() const { return compat == kubernetes_mock; }
 };
 
 /// The checked options, with the files that they name.
@@ -58,9 +70,11 @@ struct Setup {
   Endpoint endpoint;
   SocketAccess access;
   SecretBytes seed;
+  KeyIdFormat key_id_format;
   std::vector<Fault> faults;  ///< complete ones
   ProviderConfig config;
   std::optional<TcpAddress> metrics;
+  std::optional<TcpAddress> health;
 };
 
 void add_options(CLI::App& serve, ServeOptions& options) {
@@ -71,6 +85,10 @@ void add_options(CLI::App& serve, ServeOptions& options) {
   serve.add_option("--seed-file", options.seed_file,
                    "Seed of all keys: 32 bytes or 64 hex digits [a published test seed]");
   serve.add_option("--instance", options.instance, "Name in key ids; instances share no keys")
+      ->capture_default_str();
+  serve
+      .add_option("--key-id-format", options.key_id_format,
+                  "Form of key ids: a text with {version}, and {instance} and {check} as needed")
       ->capture_default_str();
   serve.add_option("--key-version", options.key_version, "Version of the key to encrypt under, from 1")
       ->capture_default_str();
@@ -94,17 +112,34 @@ void add_options(CLI::App& serve, ServeOptions& options) {
   serve.add_option("--config-file-path", options.config_file_path,
                    "The upstream mock's SoftHSM configuration; accepted and not needed");
   serve.add_option("--random-seed", options.random_seed, "Seed of chance in faults")->capture_default_str();
+  serve.add_flag("--kms-v1", options.kms_v1, "Serve KMS v1 too, on the same socket");
+  serve.add_option("--compat", options.compat,
+                   "Plugin to replace: kubernetes-mock, or vault-kube-kms, whose options follow");
 }
 
-void apply_vault(ServeOptions& options) {
-  const auto vault = options.vault.settings();
-  if (!vault->has_value()) return;  // throws the Error of wrong options
+/// Throws Error for wrong options.
+void apply_compat(ServeOptions& options) {
   const ServeOptions defaults;
-  const auto& [listen_addr, instance, metrics_addr] = **vault;
+  if (options.is_kubernetes_mock()) {
+    if (options.key_id_format != defaults.key_id_format) {
+      throw Error("--key-id-format has no effect with --compat kubernetes-mock",
+                  "its key ids are the version");
+    }
+    options.key_id_format = KubernetesMock::key_id_format;
+  } else if (!options.compat.empty() && options.compat != VaultCompat::plugin_name) {
+    throw Error("--compat: '" + options.compat + "' is not known",
+                std::string("use ") + VaultCompat::plugin_name + " or " + kubernetes_mock);
+  }
+  const auto vault = options.vault.settings(options.compat == VaultCompat::plugin_name);
+  if (!vault->has_value()) return;
+  const auto& [listen_addr, instance, metrics_addr, metrics_asked_for, health_addr] = **vault;
   if (!listen_addr.empty()) options.listen_addr = listen_addr;
   if (options.listen_addr == defaults.listen_addr) options.listen_addr = VaultCompat::default_listen_addr;
   if (options.instance == defaults.instance) options.instance = instance;
-  if (!metrics_addr.empty()) options.metrics_addr = metrics_addr;
+  options.health_addr = health_addr;
+  if (metrics_addr.empty() || (!metrics_asked_for && !options.metrics_addr.empty())) return;
+  options.metrics_addr = metrics_addr;
+  options.metrics_may_fail = !metrics_asked_for;
 }
 
 template <class T>
@@ -132,14 +167,15 @@ std::vector<Fault> read_faults(const std::vector<std::string>& texts) {
 
 /// Throws Error (invalid_input).
 Setup check(ServeOptions& options) try {
-  apply_vault(options);
+  apply_compat(options);
   Endpoint endpoint = value_of(Endpoint::parse(options.listen_addr), "--listen-addr");
   const SocketAccess access = socket_access(options);
   if (const auto instance = check_instance(options.instance); !instance) {
     throw instance.error().within("--instance");
   }
   if (options.key_version == 0) throw Error("--key-version: versions count from 1");
-  Setup setup{std::move(endpoint), access, {}, {}, {}, {}};
+  Setup setup{std::move(endpoint), access, {}, {}, {}, {}, {}, {}};
+  setup.key_id_format = value_of(KeyIdFormat::parse(options.key_id_format), "--key-id-format");
   setup.seed = options.seed_file.empty() ? published_test_seed() : *read_seed_file(options.seed_file);
   setup.faults = read_faults(options.faults);
   std::string digest;
@@ -149,13 +185,19 @@ Setup check(ServeOptions& options) try {
   if (!options.metrics_addr.empty()) {
     setup.metrics = value_of(TcpAddress::parse(options.metrics_addr), "--metrics-addr");
   }
+  if (!options.health_addr.empty()) {
+    setup.health = value_of(TcpAddress::parse(options.health_addr), "--health-port");
+  }
   return setup;
 } catch (const Error& error) {
   throw error.with(ErrorCode::invalid_input);
 }
 
 void warn_about(const ServeOptions& options) {
-  if (options.seed_file.empty()) {
+  if (options.is_kubernetes_mock()) {
+    log::warning("ciphertexts are base64, as of the mock of Kubernetes' integration tests, and hide nothing");
+    if (!options.seed_file.empty()) log::info("--seed-file is not used: base64 has no key");
+  } else if (options.seed_file.empty()) {
     log::warning(
         "keys are derived from the published test seed and protect nothing; set --seed-file to change that");
   }
@@ -228,6 +270,31 @@ void drain(Server& server, const process::SignalFd& stop, Duration grace) {
   }
 }
 
+/// As the API server asks, so faults show.
+HttpResponse health_of(const PluginOptions& plugin) try {
+  const auto status = PluginClient(plugin).call("Status", v2::StatusRequest(), &PluginClient::Stub::Status);
+  if (status.healthz() == "ok") return {"ok\n"};
+  return {"healthz is not ok: " + status.healthz() + "\n", 503};
+} catch (const Error& error) {
+  return {error.cause() + "\n", 503};
+}
+
+/// Health over HTTP, as vault-kube-kms has it: 200 if Status is healthy, else 503 with the cause. `shared`:
+/// another process of this instance may listen there too. Throws Error.
+std::unique_ptr<HttpServer> serve_health(const TcpAddress& address, bool shared, const std::string& socket) {
+  const PluginOptions plugin{socket, std::chrono::seconds(1)};
+  const auto answer = [plugin] { return health_of(plugin); };
+  auto server = std::make_unique<HttpServer>(address, shared,
+                                             HttpServer::Handlers{{"/healthz", answer}, {"/readyz", answer}});
+  log::info("serving health", {{"url", server->url() + "/healthz"}});
+  return server;
+}
+
+std::unique_ptr<KmsService> make_service(const ServeOptions& options, KeyRing& keys) {
+  if (options.is_kubernetes_mock()) return std::make_unique<KubernetesMock>(keys);
+  return std::make_unique<AesService>(keys);
+}
+
 /// Serves until SIGTERM or SIGINT and drains. `begun` is when the process started, for the log.
 int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begun) {
   process::require_room();
@@ -236,15 +303,17 @@ int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begu
   const process::SignalFd hang_up{SIGHUP};
   warn_about(options);
   ProviderState state(
-      {std::move(setup.seed), options.instance, std::max(options.key_version, setup.config.key_version()),
-       options.state_dir, options.random_seed},
+      {std::move(setup.seed), options.instance, setup.key_id_format,
+       std::max(options.key_version, setup.config.key_version()), options.state_dir, options.random_seed},
       stop);
   if (!set_faults(setup, state.faults, stop)) return exit_code::ok;
-  ActiveRole role(state, {options.control_socket, options.listen_addr, options.config, setup.metrics});
+  ActiveRole role(state, {options.control_socket, options.listen_addr, options.config, setup.metrics,
+                          options.metrics_may_fail});
 
   // Listens before gRPC is up: a client that connects meanwhile waits in the kernel instead of being refused.
   ListeningSocket socket(setup.endpoint, setup.access);
-  Server server(state, options.timeout);
+  const auto service = make_service(options, state.keys);
+  Server server(state, *service, options.kms_v1, options.timeout);
   if (UniqueFd probe = socket.take_probe()) server.serve_connection(std::move(probe));
   if (setup.metrics) state.journal.measure_latencies();
   if (!socket.handed_down()) role.acquire(false);
@@ -252,14 +321,17 @@ int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begu
                         {"socket", socket.description()},
                         {"key_id", state.keys.current()->id_text},
                         {"ready_after", human_duration(SteadyClock::now() - begun)}});
+  std::unique_ptr<HttpServer> health;
   if (socket.wait_until_active(stop.fd())) {
     if (socket.handed_down()) role.acquire(true);
     server.accept_on(socket, setup.access);
+    if (setup.health) health = serve_health(*setup.health, socket.handed_down(), setup.endpoint.uri());
   }
 
   const std::string signal = wait_for_stop(stop, hang_up, role);
   log::info("stopping; calls in flight may finish",
             {{"signal", signal}, {"grace", human_duration(options.drain_grace)}});
+  health.reset();
   server.stop_accepting();  // later connections are for the process that replaces this one
   role.release();
   socket.release();

@@ -14,8 +14,9 @@
 namespace kms::provider {
 namespace {
 
-constexpr auto compat_name = "vault-kube-kms";
 constexpr auto unused_help = "Accepted and not used";
+constexpr auto default_metrics_port = "8080";
+constexpr std::string_view keys_part = "/keys/";
 
 std::string variable_of(const std::string& option) {
   std::string variable = "VAULT_KUBE_KMS_" + option.substr(2);
@@ -52,47 +53,63 @@ void VaultCompat::add_options(CommandLine& line, CLI::App& serve) {
   for (const char* word : {"trace", "debug-extended"}) line.accept_log_level(word, "debug");
   line.accept_log_level("warn", "warning");
   line.accept_log_level_variable("VAULT_KUBE_KMS_LOG_LEVEL");
-  serve.add_option("--compat", compat_, "Plugin to replace: vault-kube-kms; its options follow");
   const auto own = [this](const std::string& name, CLI::Option* option) {
     option->envname(variable_of(name))->group("With --compat vault-kube-kms");
     options_.push_back(option);
   };
+  program_ = &line.app();
   const auto add = [&](const std::string& name, std::string& value, const std::string& help) {
     own(name, serve.add_option(name, value, help));
+  };
+  const auto add_unused = [&](const std::string& name) {
+    add(name, unused_, unused_help);
+    unused_options_.push_back(options_.back());
+  };
+  const auto add_unused_flag = [&](const std::string& name) {
+    own(name, serve.add_flag(name, unused_flag_, unused_help));
+    unused_options_.push_back(options_.back());
   };
   add("--listen-address", listen_address_, std::string("Socket [") + default_listen_addr + "]");
   add("--vault-address", vault_address_, "Must be a URL; no Vault is contacted");
   add("--vault-namespace", vault_namespace_, "Part of the instance's name");
-  add("--vault-auth-namespace", unused_, unused_help);
-  add("--vault-key-path", vault_key_path_, "Mount and key in one, part of the instance's name");
-  add("--vault-connection-timeout", unused_, unused_help);
+  add_unused("--vault-auth-namespace");
+  add("--vault-key-path", vault_key_path_, "MOUNT/keys/KEY, in place of --transit-mount and --transit-key");
+  add_unused("--vault-connection-timeout");
   add("--transit-mount", transit_mount_, "Part of the instance's name unless it is transit");
   add("--transit-key", transit_key_, "Name of the instance [kms-key]");
   add("--auth-method", auth_method_, "Must be approle");
-  add("--auth-mount", unused_, unused_help);
+  add_unused("--auth-mount");
   add("--approle-role-id", role_id_, "Required");
-  add("--approle-secret-id-path", secret_id_path_, "File that must not be empty");
+  add("--approle-secret-id-path", secret_id_path_, "File that must not be empty at the start");
   add("--tls-ca-file", tls_ca_file_, "File that must not be empty");
-  add("--tls-sni", unused_, unused_help);
-  own("--tls-skip-verify", serve.add_flag("--tls-skip-verify", unused_flag_, unused_help));
-  add("--metrics-port", metrics_port_, "Port for --metrics-addr on all addresses; 0: none [none]");
-  own("--disable-runtime-metrics", serve.add_flag("--disable-runtime-metrics", unused_flag_, unused_help));
+  add_unused("--tls-sni");
+  add_unused_flag("--tls-skip-verify");
+  add("--metrics-port", metrics_port_,
+      "Port of /metrics on all addresses; 0: none [8080, unless it is in use]");
+  add_unused_flag("--disable-runtime-metrics");
+  add("--health-port", health_port_, "Port of /healthz and /readyz on all addresses; 0: none [none]");
+  add("--zap-log-level", zap_log_level_, "debug, info, error, panic or a number above 0 (debug)");
+  add("--zap-encoder", zap_encoder_, "json or console");
+  add_unused("--zap-stacktrace-level");
+  add_unused("--zap-time-encoding");
+  add_unused_flag("--zap-devel");
 }
 
-Outcome<std::optional<VaultCompat::Settings>> VaultCompat::settings() const {
-  if (compat_.empty()) {
+Outcome<std::optional<VaultCompat::Settings>> VaultCompat::settings(bool chosen) const {
+  if (!chosen) {
     const auto given = std::find_if(options_.begin(), options_.end(),
                                     [](const auto* option) { return option->count() > 0; });
     if (given == options_.end()) return std::optional<Settings>();
     return Error((*given)->get_name() + " is an option of vault-kube-kms", "add --compat vault-kube-kms");
   }
-  if (compat_ != compat_name) {
-    return Error("--compat: '" + compat_ + "' is not known", std::string("the only one is ") + compat_name);
-  }
   if (const auto checked = check(); !checked) return checked.error();
-  const bool no_metrics = metrics_port_.empty() || metrics_port_ == "0";
-  Settings settings{listen_address_, instance(), no_metrics ? "" : ":" + metrics_port_};
+  if (const auto configured = configure_log(); !configured) return configured.error();
+  const auto address = [](const std::string& port) { return port.empty() || port == "0" ? "" : ":" + port; };
+  const std::string metrics_port = metrics_port_.empty() ? default_metrics_port : metrics_port_;
+  Settings settings{listen_address_, instance(), address(metrics_port), !metrics_port_.empty(),
+                    address(health_port_)};
   log::info("stands in for vault-kube-kms; no Vault is contacted", {{"instance", settings.instance}});
+  log_unused();
   return std::optional(std::move(settings));
 }
 
@@ -105,6 +122,11 @@ Outcome<> VaultCompat::check() const {
   if (!auth_method_.empty() && auth_method_ != "approle") {
     return Error("--auth-method: there is no '" + auth_method_ + "'", "vault-kube-kms knows approle only");
   }
+  if (const auto keys = vault_key_path_.rfind(keys_part);
+      !vault_key_path_.empty() &&
+      (keys == std::string::npos || keys == 0 || keys + keys_part.size() == vault_key_path_.size())) {
+    return Error("--vault-key-path is not MOUNT/keys/KEY", "write it as transit/keys/my-key");
+  }
   if (role_id_.empty()) return Error("--approle-role-id is missing", "vault-kube-kms needs it");
   if (secret_id_path_.empty()) return Error("--approle-secret-id-path is missing", "vault-kube-kms needs it");
   if (auto file = check_file("--approle-secret-id-path", secret_id_path_); !file) return file;
@@ -112,13 +134,50 @@ Outcome<> VaultCompat::check() const {
   return {};
 }
 
-/// Distinguishes keys of different mounts and namespaces, since instances share no keys.
-std::string VaultCompat::instance() const {
-  std::string key = vault_key_path_;
-  if (key.empty()) {
-    key = transit_key_.empty() ? "kms-key" : transit_key_;
-    if (!transit_mount_.empty() && transit_mount_ != "transit") key = transit_mount_ + "/" + key;
+/// zap's options override --log-level and --log-format.
+Outcome<> VaultCompat::configure_log() const {
+  if (zap_log_level_.empty() && zap_encoder_.empty()) return {};
+  const auto value_of = [this](const char* name, const char* otherwise) {
+    const CLI::Option* option = program_->get_option(name);
+    return option->count() > 0 ? option->as<std::string>() : std::string(otherwise);
+  };
+  const std::string level = zap_log_level_.empty() ? value_of("--log-level", "info") : zap_log_level_;
+  const bool is_number =
+      std::all_of(level.begin(), level.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  auto min = log::Level::info;
+  if (level == "debug" || level == "trace" || level == "debug-extended" || (is_number && level != "0")) {
+    min = log::Level::debug;
+  } else if (level == "error" || level == "panic") {
+    min = log::Level::error;
+  } else if (level == "warning" || level == "warn") {
+    min = log::Level::warning;
+  } else if (level != "info") {
+    return Error("--zap-log-level: there is no '" + level + "'", "use debug, info, error, panic or a number");
   }
+  if (!zap_encoder_.empty() && zap_encoder_ != "json" && zap_encoder_ != "console") {
+    return Error("--zap-encoder: there is no '" + zap_encoder_ + "'", "use json or console");
+  }
+  const std::string format = zap_encoder_.empty() ? value_of("--log-format", "text") : zap_encoder_;
+  log::configure("mock-kms-provider", min, format == "json" ? log::Format::json : log::Format::text);
+  return {};
+}
+
+void VaultCompat::log_unused() const {
+  std::string names;
+  for (const CLI::Option* option : unused_options_) {
+    if (option->count() > 0) names += (names.empty() ? "" : " ") + option->get_name();
+  }
+  if (!names.empty()) log::info("these options have no effect here", {{"options", names}});
+}
+
+/// Distinguishes keys of different mounts and namespaces, since instances share no keys. The same key by
+/// --vault-key-path and by --transit-mount and --transit-key is the same instance.
+std::string VaultCompat::instance() const {
+  const auto keys = vault_key_path_.rfind(keys_part);
+  const std::string mount = vault_key_path_.empty() ? transit_mount_ : vault_key_path_.substr(0, keys);
+  std::string key = vault_key_path_.empty() ? transit_key_ : vault_key_path_.substr(keys + keys_part.size());
+  if (key.empty()) key = "kms-key";
+  if (!mount.empty() && mount != "transit") key = mount + "/" + key;
   if (!vault_namespace_.empty()) key = vault_namespace_ + "/" + key;
   std::string name;
   for (const char c : key) {

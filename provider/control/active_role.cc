@@ -20,15 +20,15 @@ std::optional<UnixListener> listen_for_control(const ActiveRole::Options& option
 }
 
 /// The same for metrics.
-std::unique_ptr<HttpServer> serve_metrics(const TcpAddress& address, bool handed_down,
+std::unique_ptr<HttpServer> serve_metrics(const ActiveRole::Options& options, bool handed_down,
                                           const ProviderState& state) try {
   auto server = std::make_unique<HttpServer>(
-      address, handed_down,
+      *options.metrics, handed_down,
       HttpServer::Handlers{{"/metrics", [&state] { return HttpResponse{metrics_text(state)}; }}});
   log::info("serving metrics", {{"url", server->url() + "/metrics"}});
   return server;
 } catch (const Error& error) {
-  if (!handed_down) throw;
+  if (!handed_down && !options.metrics_may_fail) throw;
   log::warning("there are no metrics", {{"cause", error.what()}});
   return nullptr;
 }
@@ -45,7 +45,7 @@ void ActiveRole::acquire(bool handed_down) {
     control_ = std::make_unique<ControlServer>(*std::move(listener), state_, scenarios_,
                                                config_ ? &*config_ : nullptr);
   }
-  if (options_.metrics) metrics_ = serve_metrics(*options_.metrics, handed_down, state_);
+  if (options_.metrics) metrics_ = serve_metrics(options_, handed_down, state_);
 }
 
 void ActiveRole::read_config_again() {

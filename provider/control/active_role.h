@@ -24,6 +24,7 @@ class ActiveRole {
     std::string kms_socket;             ///< an endpoint
     std::string config;                 ///< file to follow; empty: none
     std::optional<TcpAddress> metrics;  ///< empty: no metrics
+    bool metrics_may_fail = false;      ///< serve without them if the port is in use
   };
 
   ActiveRole(ProviderState& state, Options options);

@@ -72,7 +72,7 @@ void write_key(const mock_kms::v1::KeyState& state, MetricsText& text) {
 ProviderState::ProviderState(Options options, const process::SignalFd& stop_signals)
     : stop(stop_signals),
       node(node_name()),
-      keys(std::move(options.seed), options.instance, options.key_version),
+      keys(std::move(options.seed), options.instance, options.key_version, options.key_id_format),
       versions(
           keys, state_file(options),
           [this](const KeyVersions::Rotation& rotation) {

@@ -20,6 +20,7 @@ struct ProviderState {
   struct Options {
     SecretBytes seed;
     std::string instance;
+    KeyIdFormat key_id_format;
     KeyVersion key_version;
     std::string state_dir;      ///< empty: the current version is not kept
     std::uint64_t random_seed;  ///< of the chance in faults, not of keys

@@ -38,13 +38,9 @@ void distort(const FaultDecision& decision, KeyRing& keys, v2::StatusResponse& r
 
 void distort(const FaultDecision& decision, const v2::EncryptRequest& request,
              v2::EncryptResponse& response) {
+  distort_ciphertext(decision, request.plaintext(), *response.mutable_ciphertext());
   for (const Fault::Violation violation : decision.violations) {
     distort_key_id(violation, *response.mutable_key_id());
-    if (violation == Fault::CIPHERTEXT_EMPTY) response.clear_ciphertext();
-    if (violation == Fault::CIPHERTEXT_OVERSIZE) {
-      response.mutable_ciphertext()->resize(std::max(oversize_ciphertext, response.ciphertext().size()));
-    }
-    if (violation == Fault::CIPHERTEXT_ECHOED) response.set_ciphertext(request.plaintext());
     if (violation == Fault::ANNOTATIONS_BAD) (*response.mutable_annotations())["Not A Domain"] = "1";
     if (violation == Fault::ANNOTATIONS_OVERSIZE) {
       (*response.mutable_annotations())["large.mock-kms.test"] = std::string(oversize_annotations, 'x');
@@ -55,13 +51,21 @@ void distort(const FaultDecision& decision, const v2::EncryptRequest& request,
   }
 }
 
-void distort(const FaultDecision& decision, v2::DecryptResponse& response) {
+void distort_ciphertext(const FaultDecision& decision, const std::string& plaintext,
+                        std::string& ciphertext) {
   for (const Fault::Violation violation : decision.violations) {
-    if (violation != Fault::PLAINTEXT_WRONG) continue;
-    std::string& plaintext = *response.mutable_plaintext();
-    if (plaintext.empty()) plaintext = "x";
-    plaintext.front() = static_cast<char>(plaintext.front() ^ 1);
+    if (violation == Fault::CIPHERTEXT_EMPTY) ciphertext.clear();
+    if (violation == Fault::CIPHERTEXT_OVERSIZE) {
+      ciphertext.resize(std::max(oversize_ciphertext, ciphertext.size()));
+    }
+    if (violation == Fault::CIPHERTEXT_ECHOED) ciphertext = plaintext;
   }
+}
+
+void distort_plaintext(const FaultDecision& decision, std::string& plaintext) {
+  if (!has_violation(decision, Fault::PLAINTEXT_WRONG)) return;
+  if (plaintext.empty()) plaintext = "x";
+  plaintext.front() = static_cast<char>(plaintext.front() ^ 1);
 }
 
 bool has_violation(const FaultDecision& decision, Fault::Violation violation) {

@@ -120,6 +120,8 @@ const std::vector<Preset>& presets() {
   static const std::vector<Preset> all{
       {"key-disabled", "the key was disabled: every call fails with FAILED_PRECONDITION",
        R"({"error": {"code": "FAILED_PRECONDITION", "message": "key disabled"}})"},
+      {"kubernetes-mock-failed", "the failed state of the mock of Kubernetes' integration tests",
+       R"({"methods": ["STATUS", "ENCRYPT", "DECRYPT"], "error": {"code": "FAILED_PRECONDITION", "message": "failed precondition - key disabled"}})"},
       {"key-deleted", "the key is gone: Encrypt and Decrypt fail with NOT_FOUND",
        R"({"methods": ["ENCRYPT", "DECRYPT"], "error": {"code": "NOT_FOUND", "message": "key not found"}})"},
       {"permission-denied", "the role has no permission to use the key",

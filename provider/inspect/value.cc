@@ -4,6 +4,7 @@
 
 #include "common/text/escape.h"
 #include "provider/keys/sealing.h"
+#include "provider/kms/aes_service.h"
 
 namespace kms::provider {
 namespace {
@@ -25,19 +26,16 @@ std::string quoted(std::string_view text) {
   return "'" + visible_text(utf8_text(text.substr(0, max_quoted))) + (text.size() > max_quoted ? "…'" : "'");
 }
 
-/// The kind of a stored value that KMS v2 did not encrypt; empty if the API server does not store such bytes.
-std::optional<NotKmsV2> describe_foreign(std::string_view stored) {
-  if (stored.starts_with(kms_v1)) {
-    return NotKmsV2{"is encrypted by KMS v1; only values of KMS v2 can be inspected"};
-  }
+/// The kind of a stored value that no KMS encrypted; empty if the API server does not store such bytes.
+std::optional<NotKms> describe_foreign(std::string_view stored) {
   if (stored.starts_with(encrypted)) {
     const auto scheme = stored.substr(encrypted.size());
-    return NotKmsV2{"is encrypted by " + quoted(scheme.substr(0, scheme.find(':'))) + ", not by KMS v2"};
+    return NotKms{"is encrypted by " + quoted(scheme.substr(0, scheme.find(':'))) + ", not by a KMS"};
   }
   if (stored.starts_with(stored_protobuf)) {
-    return NotKmsV2{"is not encrypted: it is a Kubernetes object as protobuf"};
+    return NotKms{"is not encrypted: it is a Kubernetes object as protobuf"};
   }
-  if (stored.starts_with('{')) return NotKmsV2{"is not encrypted: it begins as JSON"};
+  if (stored.starts_with('{')) return NotKms{"is not encrypted: it begins as JSON"};
   return std::nullopt;
 }
 
@@ -62,6 +60,44 @@ Outcome<> check(const EncryptedObject& object) {
 
 bool parse_message(std::string_view message, EncryptedObject& object) {
   return object.ParseFromArray(message.data(), static_cast<int>(message.size()));
+}
+
+/// A message of KMS v2, behind the provider's name.
+Outcome<> parse_v2(std::string_view message, EncryptedObject& object) {
+  if (message.starts_with("\r\n")) {  // no message begins so: 0x0D is no field of it
+    return Error("the value came through a terminal, which changed its line feeds",
+                 "run the command without a terminal: kubectl exec -i, not -it");
+  }
+  bool parsed = parse_message(message, object);
+  for (const char line_end : {'\n', '\r'}) {  // added by etcdctl, or by the shell of another system
+    if (parsed || !message.ends_with(line_end)) continue;
+    message.remove_suffix(1);
+    parsed = parse_message(message, object);
+  }
+  if (!parsed) {
+    if (message.find(replacement_character) != std::string_view::npos) {
+      return damaged("it was copied as text, which replaced bytes by U+FFFD");
+    }
+    return damaged("the " + std::to_string(message.size()) +
+                   " bytes after the provider's name are not an EncryptedObject");
+  }
+  return check(object);
+}
+
+/// The bytes of KMS v1, behind the provider's name. A line end after them cannot be told from data.
+Outcome<> parse_v1(std::string_view bytes, EncryptedObject& object) {
+  constexpr std::size_t size_bytes = 2;
+  if (bytes.size() < size_bytes) return damaged("it ends within the size of its DEK");
+  const auto byte = [&](std::size_t at) {
+    return static_cast<std::size_t>(static_cast<unsigned char>(bytes[at]));
+  };
+  const std::size_t dek_size = byte(0) << 8U | byte(1);
+  if (dek_size == 0) return damaged("it has no encrypted DEK");
+  if (bytes.size() <= size_bytes + dek_size) return damaged("it ends within its encrypted DEK");
+  object.set_encrypted_dek_source(std::string(bytes.substr(size_bytes, dek_size)));
+  object.set_encrypted_data(std::string(bytes.substr(size_bytes + dek_size)));
+  object.set_dek_source_type(EncryptedObject::AES_GCM_KEY);
+  return {};
 }
 
 Error too_short(Bytes data) {
@@ -94,36 +130,26 @@ Error not_a_value(std::string_view bytes) {
                "use: etcdctl get KEY --print-value-only | base64");
 }
 
-std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored) {
+std::variant<EtcdValue, NotKms, Error> parse_etcd_value(Bytes stored) {
   const std::string_view text = text_of(stored);
   if (text.empty()) return Error("there is no value: nothing was read");
-  if (!text.starts_with(kms_v2)) {
+  const bool is_v1 = text.starts_with(kms_v1);
+  if (!is_v1 && !text.starts_with(kms_v2)) {
     if (auto foreign = describe_foreign(text)) return *std::move(foreign);
     return not_a_value(text);
   }
   const auto name_ends = text.find(':', kms_v2.size());
   if (name_ends == std::string_view::npos) return damaged("it ends within the provider's name");
-  EtcdValue value{std::string(text.substr(kms_v2.size(), name_ends - kms_v2.size())), {}};
-  std::string_view message = text.substr(name_ends + 1);
-  if (message.starts_with("\r\n")) {  // no message begins so: 0x0D is no field of it
-    return Error("the value came through a terminal, which changed its line feeds",
-                 "run the command without a terminal: kubectl exec -i, not -it");
-  }
-  bool parsed = parse_message(message, value.object);
-  for (const char line_end : {'\n', '\r'}) {  // added by etcdctl, or by the shell of another system
-    if (parsed || !message.ends_with(line_end)) continue;
-    message.remove_suffix(1);
-    parsed = parse_message(message, value.object);
-  }
-  if (!parsed) {
-    if (message.find(replacement_character) != std::string_view::npos) {
-      return damaged("it was copied as text, which replaced bytes by U+FFFD");
-    }
-    return damaged("the " + std::to_string(message.size()) +
-                   " bytes after the provider's name are not an EncryptedObject");
-  }
-  if (const auto checked = check(value.object); !checked) return checked.error();
+  EtcdValue value{std::string(text.substr(kms_v2.size(), name_ends - kms_v2.size())), {}, is_v1};
+  const std::string_view message = text.substr(name_ends + 1);
+  const auto parsed = is_v1 ? parse_v1(message, value.object) : parse_v2(message, value.object);
+  if (!parsed) return parsed.error();
   return value;
+}
+
+std::string key_id_of(const EtcdValue& value) {
+  if (!value.is_v1) return value.object.key_id();
+  return std::string(key_id_in_v1_cipher(value.object.encrypted_dek_source()));
 }
 
 Outcome<SecretBytes> open_object(const SecretBytes& dek_source, const EncryptedObject& object,

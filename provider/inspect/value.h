@@ -1,5 +1,8 @@
-// Reads a value as kube-apiserver stores it in etcd, "k8s:enc:kms:v2:<name>:" and an EncryptedObject, and
-// decrypts its object as kube-apiserver does. The functions take any bytes.
+// Reads a value as kube-apiserver stores it in etcd and decrypts its object as kube-apiserver does. The
+// functions take any bytes.
+//
+//   k8s:enc:kms:v2:<name>:  and an EncryptedObject
+//   k8s:enc:kms:v1:<name>:  the size of the encrypted DEK (2 bytes, big-endian), the encrypted DEK, the data
 #pragma once
 
 #include <string>
@@ -12,19 +15,25 @@
 
 namespace kms::provider {
 
-/// A whole value that the API server would accept (kmsv2.ValidateEncryptedObject).
+/// A whole value that the API server would accept (kmsv2.ValidateEncryptedObject). One of KMS v1 has no key
+/// id and no annotations, and its DEK source is a key.
 struct EtcdValue {
   std::string provider_name;  ///< of the EncryptionConfiguration
   mock_kms::v1::EncryptedObject object;
+  bool is_v1 = false;
 };
 
-/// A value that KMS v2 did not encrypt.
-struct NotKmsV2 {
+/// A value that no KMS encrypted.
+struct NotKms {
   std::string description;  ///< a predicate of "the value": "is not encrypted: ..."
 };
 
-/// An Error describes a damaged value of KMS v2, or that there is no value.
-[[nodiscard]] std::variant<EtcdValue, NotKmsV2, Error> parse_etcd_value(Bytes stored);
+/// An Error describes a damaged value of KMS, or that there is no value.
+[[nodiscard]] std::variant<EtcdValue, NotKms, Error> parse_etcd_value(Bytes stored);
+
+/// The key id beside the DEK source. KMS v1 keeps none; AesService writes it into the DEK source. Empty if
+/// there is none.
+[[nodiscard]] std::string key_id_of(const EtcdValue& value);
 
 /// True if the bytes begin as the API server's values do: encrypted, JSON or protobuf.
 [[nodiscard]] bool begins_as_stored(std::string_view bytes);

@@ -30,11 +30,12 @@ std::vector<std::string> words_of(std::string_view text) {
 
 /// "Decrypt" for "decrypt" in any case; empty for an unknown method.
 std::optional<std::string> method_named(const std::string& word) {
-  const std::string name = enum_name(word);
-  if (name == "STATUS") return "Status";
-  if (name == "ENCRYPT") return "Encrypt";
-  if (name == "DECRYPT") return "Decrypt";
-  return std::nullopt;
+  constexpr std::array<const char*, 7> names{"Status",    "Encrypt",   "Decrypt", "V1Version",
+                                             "V1Encrypt", "V1Decrypt", "Other"};
+  const auto* const found = std::find_if(
+      names.begin(), names.end(), [&](const char* name) { return enum_name(name) == enum_name(word); });
+  if (found == names.end()) return std::nullopt;
+  return *found;
 }
 
 }  // namespace
@@ -69,7 +70,10 @@ Outcome<> Expectation::parse_calls(std::string_view text, const std::string& wor
   const auto dot = word.find('.');
   if (const std::string what = word.substr(0, dot); enum_name(what) != "ALL") {
     const auto method = method_named(what);
-    if (!method) return bad(text, "'" + what + "' is not status, encrypt, decrypt or all");
+    if (!method)
+      return bad(text, "'" + what +
+                           "' is not status, encrypt, decrypt, v1version, v1encrypt, v1decrypt, other "
+                           "or all");
     method_ = *method;
   }
   if (dot == std::string::npos) return {};

@@ -13,7 +13,8 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
-constexpr std::array<const char*, Journal::methods> method_names{"Status", "Encrypt", "Decrypt", "Other"};
+constexpr std::array<const char*, Journal::methods> method_names{
+    "Status", "Encrypt", "Decrypt", "V1Version", "V1Encrypt", "V1Decrypt", "Other"};
 
 std::string code_name(int code) {
   if (code == Journal::hung) return "HUNG";

@@ -23,8 +23,8 @@ namespace kms::provider {
 class Journal {
  public:
   using Clock = std::chrono::steady_clock;
-  enum class Method { status, encrypt, decrypt, other };
-  static constexpr std::size_t methods = 4;
+  enum class Method { status, encrypt, decrypt, v1_version, v1_encrypt, v1_decrypt, other };
+  static constexpr std::size_t methods = 7;
 
   static constexpr std::size_t max_calls = 1000;
   static constexpr std::size_t max_text = 128;

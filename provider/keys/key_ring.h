@@ -12,40 +12,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "common/crypto/secret_bytes.h"
 #include "common/error.h"
+#include "provider/keys/key_id.h"
 
 namespace kms::provider {
-
-/// Numbers the keys of an instance, from 1.
-using KeyVersion = std::uint32_t;
-
-/// The version that a fault shows beside `version`: the next one, and 1 after the last.
-[[nodiscard]] constexpr KeyVersion another_version(KeyVersion version) {
-  return version + 1 == 0 ? 1 : version + 1;
-}
-
-/// `<instance>/v<version>/<check>`, such as "default/v3/5f1c09ab". It holds no secret: the check value tells
-/// seeds apart and is derived apart from the key.
-struct KeyId {
-  std::string instance;
-  KeyVersion version = 0;
-  std::string check;  ///< 8 lower-case hexadecimal digits
-
-  [[nodiscard]] std::string text() const;
-
-  /// Reads exactly what text() writes; empty for any other text.
-  [[nodiscard]] static std::optional<KeyId> parse(std::string_view text);
-
-  friend bool operator==(const KeyId&, const KeyId&) = default;
-};
-
-/// Accepts 1 to 63 letters, digits, '.', '_' and '-', the first a letter or digit.
-[[nodiscard]] Outcome<> check_instance(std::string_view name);
 
 /// A key encryption key and its id. Shared: a call keeps the key it began with when the version changes.
 struct Key {
@@ -60,9 +34,10 @@ class KeyRing {
   static constexpr std::size_t max_cached = 64;
 
   /// `seed` has 32 bytes, `instance` passes check_instance(), `current` is at least 1.
-  KeyRing(SecretBytes seed, std::string instance, KeyVersion current);
+  KeyRing(SecretBytes seed, std::string instance, KeyVersion current, KeyIdFormat format = {});
 
   [[nodiscard]] const std::string& instance() const { return instance_; }
+  [[nodiscard]] const KeyIdFormat& format() const { return format_; }
 
   [[nodiscard]] std::shared_ptr<const Key> current() const;
 
@@ -77,6 +52,7 @@ class KeyRing {
 
   const SecretBytes seed_;
   const std::string instance_;
+  const KeyIdFormat format_;
 
   mutable std::mutex mutex_;  ///< guards all below
   std::shared_ptr<const Key> current_;

@@ -5,22 +5,19 @@
 #include <grpcpp/server_context.h>
 #include <grpcpp/support/async_stream.h>
 #include <grpcpp/support/async_unary_call.h>
-#include <grpcpp/support/proto_buffer_reader.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
-#include "common/crypto/secret_bytes.h"
 #include "common/log/log.h"
 #include "common/net/timed_action.h"
 #include "provider/faults/effects.h"
+#include "provider/kms/methods.h"
+#include "provider/kms/request_bytes.h"
 
 namespace kms::provider {
 namespace {
@@ -31,111 +28,8 @@ using mock_kms::v1::Fault;
 /// wait for the next request.
 constexpr int requested_per_method = 16;
 
-/// Methods that are warned about, so that a client that makes names up cannot fill the log.
+/// Different warnings, so that a client that makes names up cannot fill the log.
 constexpr std::size_t max_warnings = 8;
-
-struct StatusMethod {
-  using Request = v2::StatusRequest;
-  using Response = v2::StatusResponse;
-  static constexpr const char* name = "Status";
-  static constexpr auto request = &RawService::RequestStatus;
-  static constexpr auto fault_method = Fault::STATUS;
-  static constexpr auto journal_method = Journal::Method::status;
-
-  static Outcome<> answer(const KmsService& service, const FaultDecision&, const Request&,
-                          Response& response) {
-    auto status = service.status();
-    if (!status) return status.error();
-    response.set_version(std::move(status->version));
-    response.set_healthz(std::move(status->healthz));
-    response.set_key_id(std::move(status->key_id));
-    return {};
-  }
-  static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request&,
-                             Response& response) {
-    distort(decision, keys, response);
-  }
-  static std::string_view uid(const Request&) { return ""; }
-  static std::string key_id(const KeyRing& keys, const Request&) { return keys.current()->id_text; }
-  static std::string_view recorded_key_id(const Request&, const Response& response) {
-    return response.key_id();
-  }
-  static void remember_plaintext(Journal&, bool, const Request&, const Response&) {}
-  static void wipe_secrets(Request&, Response&) {}
-};
-
-struct EncryptMethod {
-  using Request = v2::EncryptRequest;
-  using Response = v2::EncryptResponse;
-  static constexpr const char* name = "Encrypt";
-  static constexpr auto request = &RawService::RequestEncrypt;
-  static constexpr auto fault_method = Fault::ENCRYPT;
-  static constexpr auto journal_method = Journal::Method::encrypt;
-
-  static Outcome<> answer(const KmsService& service, const FaultDecision& decision, const Request& request,
-                          Response& response) {
-    const bool current = !has_violation(decision, Fault::KEY_ID_DISAGREES);
-    const Nonce nonce = has_violation(decision, Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh;
-    auto sealed = service.encrypt(request.uid(), bytes_of(request.plaintext()), current, nonce);
-    if (!sealed) return sealed.error();
-    response.set_ciphertext(std::move(sealed->ciphertext));
-    response.set_key_id(std::move(sealed->key_id));
-    for (auto& [key, value] : sealed->annotations) {
-      (*response.mutable_annotations())[key] = std::move(value);
-    }
-    return {};
-  }
-  static void distort_answer(KeyRing&, const FaultDecision& decision, const Request& request,
-                             Response& response) {
-    distort(decision, request, response);
-  }
-  static std::string_view uid(const Request& request) { return request.uid(); }
-  static std::string key_id(const KeyRing& keys, const Request&) { return keys.current()->id_text; }
-  static std::string_view recorded_key_id(const Request&, const Response& response) {
-    return response.key_id();
-  }
-  static void remember_plaintext(Journal& journal, bool, const Request& request, const Response&) {
-    journal.remember(journal_method, request.uid(), bytes_of(request.plaintext()));
-  }
-  static void wipe_secrets(Request& request, Response&) { wipe(*request.mutable_plaintext()); }
-};
-
-struct DecryptMethod {
-  using Request = v2::DecryptRequest;
-  using Response = v2::DecryptResponse;
-  static constexpr const char* name = "Decrypt";
-  static constexpr auto request = &RawService::RequestDecrypt;
-  static constexpr auto fault_method = Fault::DECRYPT;
-  static constexpr auto journal_method = Journal::Method::decrypt;
-
-  static Outcome<> answer(const KmsService& service, const FaultDecision& decision, const Request& request,
-                          Response& response) {
-    auto opened = service.decrypt({bytes_of(request.ciphertext()),
-                                   request.key_id(),
-                                   {request.annotations().begin(), request.annotations().end()}});
-    if (opened) {
-      response.set_plaintext(std::string(text_of(opened->view())));
-    } else if (has_violation(decision, Fault::GARBAGE_DECRYPTED)) {
-      response.set_plaintext("garbage");
-    } else {
-      return opened.error();
-    }
-    return {};
-  }
-  static void distort_answer(KeyRing&, const FaultDecision& decision, const Request&, Response& response) {
-    distort(decision, response);
-  }
-  static std::string_view uid(const Request& request) { return request.uid(); }
-  static std::string key_id(const KeyRing&, const Request& request) { return request.key_id(); }
-  static std::string_view recorded_key_id(const Request& request, const Response&) {
-    return request.key_id();
-  }
-  static void remember_plaintext(Journal& journal, bool ok, const Request& request,
-                                 const Response& response) {
-    if (ok) journal.remember(journal_method, request.uid(), bytes_of(response.plaintext()));
-  }
-  static void wipe_secrets(Request&, Response& response) { wipe(*response.mutable_plaintext()); }
-};
 
 /// An error's code as gRPC has it, and its name for the log.
 std::pair<grpc::StatusCode, const char*> grpc_code(ErrorCode code) {
@@ -149,52 +43,6 @@ std::pair<grpc::StatusCode, const char*> grpc_code(ErrorCode code) {
       break;
   }
   return {grpc::StatusCode::INTERNAL, "Internal"};
-}
-
-/// Inflates gzip or zlib data of at most gRPC's message size; empty if it is damaged or larger.
-std::optional<std::string> inflated(const std::string& data) {
-  constexpr std::size_t max_message = std::size_t{4} << 20U;
-  constexpr int any_header = 15 + 32;  // zlib or gzip
-  z_stream stream{};
-  if (::inflateInit2(&stream, any_header) != Z_OK) return std::nullopt;
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-  stream.avail_in = static_cast<uInt>(data.size());
-  std::string out(max_message, '\0');
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const bool whole = ::inflate(&stream, Z_FINISH) == Z_STREAM_END;
-  out.resize(stream.total_out);
-  ::inflateEnd(&stream);
-  if (!whole) return std::nullopt;
-  return out;
-}
-
-std::string joined(grpc::ByteBuffer& bytes) {
-  std::vector<grpc::Slice> slices;
-  if (!bytes.Dump(&slices).ok()) return "";
-  std::string text;
-  for (const grpc::Slice& slice : slices) {
-    text.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
-  return text;
-}
-
-/// Parses a request, compressed or not. gRPC's filter that decompresses costs each call 5 % and does not tell
-/// the application of compression. But no field of KMS v2 has a tag that begins as gzip (0x1f) or zlib (0x78)
-/// data do.
-template <class Request>
-bool parse(grpc::ByteBuffer& bytes, Request& request) {
-  grpc::ProtoBufferReader reader(&bytes);
-  const void* data = nullptr;
-  int size = 0;
-  if (!reader.Next(&data, &size) || size == 0) return reader.status().ok();
-  const auto first = *static_cast<const unsigned char*>(data);
-  reader.BackUp(size);
-  if (first != 0x1f && first != 0x78) return request.ParseFromZeroCopyStream(&reader);
-  auto whole = inflated(joined(bytes));
-  const bool parsed = whole && request.ParseFromString(*whole);
-  if (whole) wipe(*whole);
-  return parsed;
 }
 
 struct ReleaseContext {
@@ -239,7 +87,7 @@ class CallQueue::UnaryCall final : public Call {
  public:
   explicit UnaryCall(CallQueue& calls) : calls_(calls), responder_(&context_) {
     grpc::ServerCompletionQueue* const queue = calls_.queue_.get();
-    (calls_.grpc_service_.*Method::request)(&context_, &bytes_, &responder_, queue, queue, this);
+    (calls_.services_.*Method::service.*Method::request)(&context_, &bytes_, &responder_, queue, queue, this);
   }
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;
@@ -273,25 +121,29 @@ class CallQueue::UnaryCall final : public Call {
     stage_ = Stage::answering;
     calls_.request<UnaryCall>();
     request_size_ = bytes_.Length();
-    parsed_ = parse(bytes_, request_);
+    const RequestBytes read = read_request(bytes_, request_);
     bytes_.Clear();
-    if (!parsed_) return refuse_bytes();
+    parsed_ = read == RequestBytes::parsed;
+    if (!parsed_) return refuse_bytes(read);
     if (!state().faults.any() || !is_delayed()) answer();
   }
 
-  void refuse_bytes() {
+  void refuse_bytes(RequestBytes read) {
     Method::wipe_secrets(request_, response_);
     request_.Clear();
-    const std::string message = std::string("the request is not a v2.") + Method::name + "Request";
-    calls_.warn_once(Method::name, "refused a call that cannot be parsed: " + message);
-    fail(grpc::StatusCode::INTERNAL, message);
+    const bool too_large = read == RequestBytes::too_large;
+    const std::string message = too_large
+                                    ? "the request is larger than " + std::to_string(max_request) + " bytes"
+                                    : "the request is not a " + std::string(request_.GetTypeName());
+    calls_.warn_once(Method::name, "refused a call: " + message);
+    fail(too_large ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::INTERNAL, message);
   }
 
   /// Decides which faults apply to the call. A delayed call waits for an alarm without a time: what ends the
   /// delay cancels it.
   bool is_delayed() {
-    decision_ = state().faults.decide(
-        {Method::fault_method, Method::uid(request_), Method::key_id(state().keys, request_)});
+    decision_ = state().faults.decide({Method::fault_method, Method::uid(request_),
+                                       Method::key_id(calls_.service_, state().keys, request_)});
     if (decision_.names.empty()) return false;
     log::debug("a fault applies to a call", {{"method", Method::name}, {"fault", decision_.names}});
     calls_.apply_faults(decision_);
@@ -361,8 +213,9 @@ class CallQueue::UnaryCall final : public Call {
     const bool ok = code == grpc::StatusCode::OK;
     if (parsed_) Method::remember_plaintext(state().journal, ok, request_, response_);
     state().journal.add({Method::journal_method, code, Method::uid(request_),
-                         Method::recorded_key_id(request_, response_), request_size_, response_size, came_,
-                         decision_.names, connection_number(context_.c_call(), calls_.connections_seen_)});
+                         Method::recorded_key_id(calls_.service_, request_, response_), request_size_,
+                         response_size, came_, decision_.names,
+                         connection_number(context_.c_call(), calls_.connections_seen_)});
   }
 
   [[nodiscard]] ProviderState& state() const { return calls_.state_; }
@@ -408,11 +261,12 @@ class CallQueue::UnknownCall final : public Call {
  private:
   void refuse() {
     const std::string& method = context_.method();
-    const bool is_v1 = method.starts_with("/v1beta1.");
+    const bool is_v1 = !calls_.kms_v1_ && method.starts_with("/v1beta1.");
     const std::string message =
         is_v1 ? "this plugin serves KMS v2; set apiVersion: v2 in the EncryptionConfiguration"
               : "there is no method " + method +
-                    "; this plugin serves Status, Encrypt and Decrypt of v2.KeyManagementService";
+                    "; this plugin serves Status, Encrypt and Decrypt of v2.KeyManagementService" +
+                    (calls_.kms_v1_ ? ", and Version, Encrypt and Decrypt of v1beta1" : "");
     calls_.warn_once(method, "refused a call of an unknown method: " + message);
     calls_.state_.journal.add({Journal::Method::other, grpc::StatusCode::UNIMPLEMENTED, "", "", 0, 0,
                                Journal::Clock::now(), "",
@@ -427,7 +281,8 @@ class CallQueue::UnknownCall final : public Call {
 };
 
 void CallQueue::add_to(grpc::ServerBuilder& builder) {
-  builder.RegisterService(&grpc_service_);
+  builder.RegisterService(&services_.kms_v2);
+  if (kms_v1_) builder.RegisterService(&services_.kms_v1);
   builder.RegisterAsyncGenericService(&unknown_methods_);
   queue_ = builder.AddCompletionQueue();
 }
@@ -437,6 +292,11 @@ void CallQueue::start() {
     request<UnaryCall<StatusMethod>>();
     request<UnaryCall<EncryptMethod>>();
     request<UnaryCall<DecryptMethod>>();
+  }
+  if (kms_v1_) {
+    request<UnaryCall<V1VersionMethod>>();
+    request<UnaryCall<V1EncryptMethod>>();
+    request<UnaryCall<V1DecryptMethod>>();
   }
   request<UnknownCall>();
   thread_ = std::thread([this] { run(); });
@@ -482,7 +342,7 @@ void CallQueue::apply_faults(const FaultDecision& decision) {
 }
 
 void CallQueue::warn_once(const std::string& method, const std::string& warning) {
-  if (warned_of_.size() < max_warnings && warned_of_.insert(method).second) {
+  if (warned_of_.size() < max_warnings && warned_of_.insert(warning).second) {
     log::warning(warning, {{"method", method}});
   }
 }

@@ -1,4 +1,4 @@
-// CallQueue serves every KMS v2 call of a server from one gRPC completion queue, on one thread.
+// CallQueue serves every KMS call of a server from one gRPC completion queue, on one thread.
 //
 // gRPC's async API with one queue serves more calls per CPU second than its sync and callback servers
 // (docs/benchmarks.md). Made, started and finished by the server's thread. The queue's thread runs each
@@ -18,22 +18,18 @@
 #include <string>
 #include <thread>
 
-#include "proto/kms_v2.grpc.pb.h"
 #include "provider/core/provider_state.h"
 #include "provider/kms/connection_drainer.h"
+#include "provider/kms/methods.h"
 #include "provider/kms/service.h"
 
 namespace kms::provider {
 
-/// The generated service, with messages as bytes: gRPC answers a request that does not parse without a trace.
-using RawService =
-    v2::KeyManagementService::WithRawMethod_Status<v2::KeyManagementService::WithRawMethod_Encrypt<
-        v2::KeyManagementService::WithRawMethod_Decrypt<v2::KeyManagementService::Service>>>;
-
 class CallQueue {
  public:
-  CallQueue(ProviderState& state, ConnectionDrainer& connections)
-      : state_(state), service_(state.keys), connections_(connections) {}
+  /// Serves KMS v2, and KMS v1 too with `kms_v1`. Borrows its arguments.
+  CallQueue(ProviderState& state, const KmsService& service, bool kms_v1, ConnectionDrainer& connections)
+      : state_(state), service_(service), kms_v1_(kms_v1), connections_(connections) {}
 
   /// Registers the service. Call it before the server is built, and start() after that.
   void add_to(grpc::ServerBuilder& builder);
@@ -66,9 +62,10 @@ class CallQueue {
   void run();
 
   ProviderState& state_;
-  const KmsService service_;
+  const KmsService& service_;
+  const bool kms_v1_;
   ConnectionDrainer& connections_;
-  RawService grpc_service_;
+  GrpcServices services_;
   grpc::AsyncGenericService unknown_methods_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::thread thread_;
@@ -78,7 +75,7 @@ class CallQueue {
   std::set<Call*> delayed_;
 
   std::uint64_t connections_seen_ = 0;
-  std::set<std::string> warned_of_;  ///< methods, a few at most
+  std::set<std::string> warned_of_;  ///< a few at most
   std::atomic<int> in_flight_ = 0;
   std::atomic<int> cut_off_ = 0;
 };

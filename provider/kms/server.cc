@@ -15,7 +15,7 @@
 namespace kms::provider {
 namespace {
 
-constexpr auto poll_interval = std::chrono::milliseconds(1);
+constexpr auto busy_poll_interval = std::chrono::milliseconds(1);
 
 bool is_abstract(int unix_socket) {
   sockaddr_un address{};
@@ -25,7 +25,8 @@ bool is_abstract(int unix_socket) {
 }
 
 /// None of the features that are switched off helps a Unix socket with small messages; without them a call
-/// costs 5-10 % less. The minimal stack does not decompress requests; kms/calls.cc does.
+/// costs 5-10 % less. The minimal stack neither inflates requests nor limits their size;
+/// kms/request_bytes.cc does.
 void set_channel_arguments(grpc::ServerBuilder& builder, Duration handshake_timeout) {
   builder.AddChannelArgument(GRPC_ARG_MINIMAL_STACK, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);  // clients may ping as often as they like
@@ -39,7 +40,8 @@ void set_channel_arguments(grpc::ServerBuilder& builder, Duration handshake_time
 
 }  // namespace
 
-Server::Server(ProviderState& state, Duration handshake_timeout) : calls_(state, drainer_) {
+Server::Server(ProviderState& state, const KmsService& service, bool kms_v1, Duration handshake_timeout)
+    : calls_(state, service, kms_v1, drainer_) {
   // Debian's Abseil looks for deadlocks at every lock, which costs 3-4 % of the CPU here.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::ServerBuilder builder;
@@ -81,7 +83,7 @@ int Server::drain(Duration grace) {
   calls_.close();
   // A client that is still connected has no call, or had its grace. Only calls that came this instant are
   // waited for, here: gRPC's own wait depends on the wall clock.
-  while (calls_.busy() && SteadyClock::now() < deadline) std::this_thread::sleep_for(poll_interval);
+  while (calls_.busy() && SteadyClock::now() < deadline) std::this_thread::sleep_for(busy_poll_interval);
   server_->Shutdown(std::chrono::system_clock::now());
   const int cut_off = calls_.finish();
   server_.reset();

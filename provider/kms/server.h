@@ -1,4 +1,4 @@
-// Server answers KMS v2 over gRPC on a listening socket.
+// Server answers KMS v2, and KMS v1 if wanted, over gRPC on a listening socket.
 //
 // Made, drained and destroyed by one thread (main). It owns two threads: the CallQueue's serves all calls,
 // the acceptor's accepts connections. It borrows the state and the listening socket, and does not care who
@@ -23,9 +23,9 @@ namespace kms::provider {
 
 class Server {
  public:
-  /// Serves no connection yet. A client that connects and does not speak HTTP/2 within `handshake_timeout`
-  /// (at least 1 ms) is disconnected. Throws Error.
-  Server(ProviderState& state, Duration handshake_timeout);
+  /// Serves no connection yet; borrows `state` and `service`. A client that connects and does not speak
+  /// HTTP/2 within `handshake_timeout` (at least 1 ms) is disconnected. Throws Error.
+  Server(ProviderState& state, const KmsService& service, bool kms_v1, Duration handshake_timeout);
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
   /// Drains without a grace period unless drain() was called.

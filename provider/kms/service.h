@@ -1,7 +1,7 @@
-// KmsService answers the three methods of KMS v2 in plain C++ types. It knows no gRPC.
+// KmsService answers the methods of KMS v2 and KMS v1 in plain C++ types. It knows no gRPC.
 //
-// Called from any thread; borrows the key ring. It keeps nothing of a call and never logs. Each Error has a
-// code (contract rule 32) and a text for the client, without secrets.
+// Called from any thread. An implementation keeps nothing of a call and never logs. Each Error has a code
+// (contract rule 32) and a text for the client, without secrets.
 #pragma once
 
 #include <map>
@@ -33,27 +33,39 @@ struct DecryptArguments {
   Bytes ciphertext;
   std::string_view key_id;
   Annotations annotations;
+  std::string_view uid = {};
+};
+
+/// KMS v1's Version.
+struct VersionAnswer {
+  std::string version;
+  std::string runtime_name;
+  std::string runtime_version;
 };
 
 class KmsService {
  public:
-  explicit KmsService(KeyRing& keys) : keys_(keys) {}
+  KmsService() = default;
+  KmsService(const KmsService&) = delete;
+  KmsService& operator=(const KmsService&) = delete;
+  virtual ~KmsService() = default;
 
-  /// Seals and opens a canary under the current key first: a provider that cannot do both is not healthy
-  /// (rule 17).
-  [[nodiscard]] Outcome<StatusAnswer> status() const;
+  [[nodiscard]] virtual Outcome<StatusAnswer> status() const = 0;
 
   /// Takes any plaintext and any uid but an empty one (rule 25). A fault asks for another version than the
   /// `current` one that Status shows (which breaks rule 14), or for a repeated nonce.
-  [[nodiscard]] Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, bool current = true,
-                                               Nonce nonce = Nonce::fresh) const;
+  [[nodiscard]] virtual Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext,
+                                                       bool current = true,
+                                                       Nonce nonce = Nonce::fresh) const = 0;
 
-  /// Needs no uid: ciphertext, key id and annotations are enough (rule 28). ErrorCode::not_found: a
-  /// well-formed key id of another seed or instance.
-  [[nodiscard]] Outcome<SecretBytes> decrypt(const DecryptArguments& arguments) const;
+  [[nodiscard]] virtual Outcome<SecretBytes> decrypt(const DecryptArguments& arguments) const = 0;
 
- private:
-  KeyRing& keys_;
+  [[nodiscard]] virtual VersionAnswer v1_version() const = 0;
+  [[nodiscard]] virtual Outcome<std::string> v1_encrypt(Bytes plaintext, bool current, Nonce nonce) const = 0;
+  [[nodiscard]] virtual Outcome<SecretBytes> v1_decrypt(Bytes cipher) const = 0;
+
+  /// The key id in a cipher of v1_encrypt(); empty if it has none.
+  [[nodiscard]] virtual std::string_view v1_key_id(std::string_view cipher) const = 0;
 };
 
 }  // namespace kms::provider

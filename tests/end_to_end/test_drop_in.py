@@ -1,7 +1,9 @@
 """The provider in the place of other plugins: their command lines start it as they are."""
 
 
+import json
 import socket
+import urllib.error
 import urllib.request
 
 import pytest
@@ -87,16 +89,95 @@ def test_the_log_level_comes_from_vaults_variable_unless_ours_is_set(endpoint, v
 def test_keys_of_other_mounts_and_namespaces_are_other_keys(endpoint, vault):
     seen = set()
     for changes in ({}, {"transit_mount": "other"}, {"vault_namespace": "admin/team"}, {"transit_key": "second"},
-                    {"transit_key": None, "transit_mount": None, "vault_key_path": "transit/keys/my-key"}):
+                    {"transit_key": None, "transit_mount": None, "vault_key_path": "other/keys/my-key"},
+                    {"transit_key": None, "transit_mount": None, "vault_key_path": "team/transit/keys/my-key"}):
         with start("--compat", "vault-kube-kms", *vault(**changes)), KmsClient(endpoint) as client:
             seen.add(client.status().key_id.split("/")[0])
-    assert seen == {"my-key", "other.my-key", "admin.team.my-key", "second", "transit.keys.my-key"}
+    assert seen == {"my-key", "other.my-key", "admin.team.my-key", "second", "team.transit.my-key"}
 
+
+def test_a_key_path_names_the_key_of_mount_and_key(endpoint, vault):
+    """The arguments of older and newer operators: what one encrypted the other decrypts."""
+    by_path = {"transit_mount": None, "transit_key": None, "vault_key_path": "k8s/keys/kek"}
+    with start("--compat", "vault-kube-kms", *vault(transit_mount="k8s", transit_key="kek")), KmsClient(endpoint) as client:
+        sealed = client.encrypt(SECRET)
+    with start("--compat", "vault-kube-kms", *vault(**by_path)), KmsClient(endpoint) as client:
+        assert client.status().key_id == sealed.key_id and client.decrypt(sealed) == SECRET
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return free.getsockname()[1]
+
+
+def get(port, path):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=DEADLINE) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_health_is_served_and_follows_status(endpoint, vault):
+    for _ in range(10):
+        port = free_port()
+        with Program(binary("mock-kms-provider"), "--compat", "vault-kube-kms", *vault(health_port=port)) as program:
+            if "Address already in use" in program.wait_for_line("health"):
+                continue
+            assert get(port, "/healthz") == get(port, "/readyz") == (200, "ok\n")
+            for fault, says in ((("unhealthy",), "healthz is not ok: the KMS reports an internal fault"),
+                                (("key-disabled",), "FAILED_PRECONDITION: key disabled"), (("hang",), "no answer")):
+                run_provider("fault", "add", *fault, "--name", "f", "--socket", endpoint, check=True)
+                code, text = get(port, "/readyz")
+                assert code == 503 and says in text and get(port, "/healthz")[0] == 503
+                run_provider("fault", "clear", "f", "--socket", endpoint, check=True)
+            assert get(port, "/readyz")[0] == 200 and get(port, "/other")[0] == 404
+            return
+    raise AssertionError("no port stayed free")
+
+
+def test_options_of_the_newer_line_start_it_and_unused_ones_are_named(endpoint, vault):
+    newer = ["--zap-log-level=debug", "--zap-encoder=json", "--zap-time-encoding=iso8601", "--zap-devel", "--vault-auth-namespace=admin"]
+    with Program(binary("mock-kms-provider"), "--compat", "vault-kube-kms", *vault(log_level=None), *newer) as program:
+        program.wait_for_line('"started"')
+        run_provider("fault", "add", "latency", "--latency", "1us", "--socket", endpoint, check=True)
+        run_provider("status", "--socket", endpoint, check=True)
+        unused = json.loads(program.wait_for_line("these options have no effect here"))
+        assert unused["options"] == "--vault-auth-namespace --zap-time-encoding --zap-devel"
+        assert json.loads(program.wait_for_line("a fault applies to a call"))["level"] == "debug"
+
+
+def test_the_secret_id_may_be_replaced_while_it_runs(endpoint, vault, secret_id):
+    with start("--compat", "vault-kube-kms", *vault()), KmsClient(endpoint) as client:
+        sealed = client.encrypt(SECRET)
+        secret_id.unlink()
+        assert client.decrypt(sealed) == SECRET
+        (secret_id.parent / "new").write_text("another\n")
+        (secret_id.parent / "new").rename(secret_id)
+        assert client.decrypt(sealed) == SECRET
+    with start("--compat", "vault-kube-kms", *vault()), KmsClient(endpoint) as client:
+        assert client.decrypt(sealed) == SECRET
+
+
+def test_metrics_have_the_documented_port_unless_it_is_in_use(endpoint, vault):
+    with Program(binary("mock-kms-provider"), "--compat", "vault-kube-kms", *vault(metrics_port=None)) as first:
+        line = first.wait_for_line("metrics")  # another program of this machine may have the port
+        assert ":8080/metrics" in line or "Address already in use" in line
+        with start("--compat", "vault-kube-kms", *vault(metrics_port=None, listen_address=endpoint + "2")) as second:
+            assert "Address already in use" in second.wait_for_line("there are no metrics")
+
+
+def test_variables_of_kubernetes_service_links_do_not_stop_it(endpoint, vault):
+    env = {f"VAULT_KUBE_KMS_{name}_PORT": "tcp://10.96.3.4:8080" for name in ("METRICS", "HEALTH")}
+    with start("--compat", "vault-kube-kms", *vault(metrics_port=None), env=env) as program:
+        assert "VAULT_KUBE_KMS_" in program.wait_for_line("enableServiceLinks: false")
 
 def test_vaults_metrics_port_is_honoured(endpoint, vault):
-    with Program(binary("mock-kms-provider"), "--compat", "vault-kube-kms", *vault(metrics_port="65536")) as program:
-        assert program.wait() == 2
-        assert "port is not a number up to 65535" in program.stderr[-1]
+    for option in ("metrics_port", "health_port"):
+        with Program(binary("mock-kms-provider"), "--compat", "vault-kube-kms", *vault(**{option: "65536"})) as program:
+            assert program.wait() == 2
+            assert "port is not a number up to 65535" in program.stderr[-1]
     with start("--compat", "vault-kube-kms", *vault(), "--metrics-addr", "127.0.0.1:0") as program:
         assert program.wait_for_line("serving metrics")
 
@@ -132,6 +213,10 @@ def test_the_credential_file_is_checked_as_vaults_plugin_does(directory, vault):
     ({"approle_secret_id_path": None}, "--approle-secret-id-path is missing"),
     ({"auth_method": "kubernetes"}, "knows approle only"),
     ({"log_level": "loud"}, "--log-level"),
+    ({"vault_key_path": "my-key"}, "--vault-key-path is not MOUNT/keys/KEY"),
+    ({"vault_key_path": "transit/keys/"}, "--vault-key-path is not MOUNT/keys/KEY"),
+    ({"zap_log_level": "loud"}, "--zap-log-level: there is no 'loud'"),
+    ({"zap_encoder": "xml"}, "--zap-encoder: there is no 'xml'"),
 ])
 def test_what_vaults_plugin_would_not_start_with_is_refused(vault, changes, says):
     assert says in refusal_of("--compat", "vault-kube-kms", *vault(**changes))

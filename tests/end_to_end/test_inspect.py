@@ -77,6 +77,7 @@ def test_both_schemes_of_the_api_server_are_opened(kind):
         "encryptedDataBytes": len(OBJECT) + 28 + (32 if kind.startswith("HKDF") else 0),
         "dekSource": {"decryptedBy": "the published test seed", "bytes": 32},
         "object": {"bytes": len(OBJECT), "sha256": hashlib.sha256(OBJECT).hexdigest(), "plaintext": ""},
+        "api": "KMS v2",
     }
 
 
@@ -286,9 +287,9 @@ def test_the_header_of_a_foreign_plugin_is_shown():
     (b"k8s\x00\x0a\x0c", [], 1, "the value is not encrypted: it is a Kubernetes object as protobuf"),
     (b'{"kind":"Secret"}', [], 1, "the value is not encrypted: it begins as JSON"),
     (base64.b64encode(b'{"kind":"Secret"}'), [], 1, "the value is not encrypted: it begins as JSON"),
-    (b"k8s:enc:kms:v1:old:\x00\x20", [], 1, "the value is encrypted by KMS v1; only values of KMS v2 can be inspected"),
-    (b"k8s:enc:aescbc:v1:key1:\x00", [], 1, "the value is encrypted by 'aescbc', not by KMS v2"),
-    (b"k8s:enc:secretbox:v1:key1:\x00", [], 1, "the value is encrypted by 'secretbox', not by KMS v2"),
+    (b"k8s:enc:kms:v1:old:\x00\x20", [], 2, "the value is damaged: it ends within its encrypted DEK"),
+    (b"k8s:enc:aescbc:v1:key1:\x00", [], 1, "the value is encrypted by 'aescbc', not by a KMS"),
+    (b"k8s:enc:secretbox:v1:key1:\x00", [], 1, "the value is encrypted by 'secretbox', not by a KMS"),
     (b"hello\x1b[2J", [], 2, "standard input: this is not a value from etcd: it begins with 'hello\\x1b[2J'; use: etcdctl get KEY --print-value-only"),
     (b"hello", ["--encoding", "raw"], 2, "this is not a value from etcd: it begins with 'hello'; use: etcdctl get KEY"),
     (b"", [], 2, "standard input: there is no value: nothing was read"),

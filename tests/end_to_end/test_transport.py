@@ -113,4 +113,23 @@ def test_a_request_that_does_not_parse_is_in_the_journal_and_keeps_the_last_plai
     assert [(call["method"], call["code"], call["requestBytes"]) for call in journal_of(endpoint)][1:] == [
         ("Encrypt", "INTERNAL", "3"), ("Decrypt", "INTERNAL", "3")]
     assert "uid good" in run_provider("journal", "--last", "--socket", endpoint, check=True).stdout
-    assert provider.wait_for_line("cannot be parsed")
+    assert provider.wait_for_line("refused a call: the request is not a v2.EncryptRequest")
+
+
+@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip])
+def test_a_request_that_is_too_large_is_refused_and_in_the_journal(provider, endpoint, compression):
+    with channel_to(endpoint, compression=compression) as channel:
+        stub = kms_v2_pb2_grpc.KeyManagementServiceStub(channel)
+        code, text = code_of(stub.Encrypt, v2.EncryptRequest(plaintext=bytes(5 << 20), uid="large"), timeout=20)
+        assert (code, text) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is larger than 4194304 bytes")
+        assert stub.Status(v2.StatusRequest(), timeout=5).healthz == "ok"
+    assert counts_of(endpoint)["Encrypt", "RESOURCE_EXHAUSTED"] == 1
+    assert [call["code"] for call in journal_of(endpoint)] == ["RESOURCE_EXHAUSTED", "OK"]
+    assert provider.wait_for_line("refused a call: the request is larger")
+
+
+def test_a_compression_that_the_provider_does_not_know_is_in_the_journal(provider, endpoint):
+    """The bytes of a frame of another scheme, as they arrive."""
+    with channel_to(endpoint) as channel:
+        code, _ = code_of(channel.unary_unary("/v2.KeyManagementService/Encrypt"), b"(\xb5/\xfd\x00", timeout=5)
+    assert code == grpc.StatusCode.INTERNAL and counts_of(endpoint) == {("Encrypt", "INTERNAL"): 1}

@@ -1,8 +1,8 @@
-// KmsService::decrypt(): whatever is asked, the only answer is the plaintext that was sealed.
+// AesService::decrypt(): whatever is asked, the only answer is the plaintext that was sealed.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "provider/keys/key_ring.h"
-#include "provider/kms/service.h"
+#include "provider/kms/aes_service.h"
 #include "tests/fuzz/input.h"
 
 namespace {
@@ -17,7 +17,7 @@ struct Plugin {
     sealed = *service.encrypt("uid", bytes_of(plaintext));
   }
   KeyRing keys;
-  KmsService service;
+  AesService service;
   EncryptAnswer sealed;
 };
 

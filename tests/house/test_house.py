@@ -62,6 +62,7 @@ SHORT_FILES = {  # each with its reason
     "provider/faults/effects.h": INTERFACE,
     "provider/faults/presets.h": INTERFACE,
     "provider/inspect/input.h": INTERFACE,
+    "provider/kms/request_bytes.h": INTERFACE,
     "supervisor/conformance/report.h": INTERFACE,
     "supervisor/main.cc": MAIN,
 }

@@ -21,9 +21,13 @@ constexpr KeyVersion some_versions[] = {1, 2, 3, 1000, std::numeric_limits<KeyVe
 
 TEST_CASE("a key id is read back from its text, and no other text is one") {
   const KeyId id{"kms-1.blue", 42, "0123abcd"};
-  CHECK(id.text() == "kms-1.blue/v42/0123abcd");
-  REQUIRE(KeyId::parse(id.text()));
-  CHECK(*KeyId::parse(id.text()) == id);
+  const KeyIdFormat format;
+  CHECK(format.write(id) == "kms-1.blue/v42/0123abcd");
+  REQUIRE(format.read(format.write(id)));
+  CHECK(*format.read(format.write(id)) == id);
+  CHECK(format.read(format.write(id), &id.instance));
+  const std::string other = "kms-1.red";
+  CHECK_FALSE(format.read(format.write(id), &other));
   for (const char* text : {"",
                            "/",
                            "//",
@@ -49,8 +53,39 @@ TEST_CASE("a key id is read back from its text, and no other text is one") {
                            " default/v1/0123abcd",
                            "default/v1/0123abcd\n"}) {
     CAPTURE(text);
-    CHECK_FALSE(KeyId::parse(text));
+    CHECK_FALSE(format.read(text));
   }
+}
+
+TEST_CASE("ids of any format are read back, and by a known instance without ambiguity") {
+  const std::string instance = "i-1";
+  for (const char* text : {"{version}", "{version}{check}", "{check}{version}", "a{instance}-{version}",
+                           "{instance}{version}", "{version}{instance}",
+                           "arn:aws:kms:{check}/{instance}/{version}", "x}{version}y", "\xC3\xA4{version}"}) {
+    CAPTURE(text);
+    const auto format = KeyIdFormat::parse(text);
+    REQUIRE(format);
+    for (const KeyVersion version : some_versions) {
+      const auto read = format->read(format->write({instance, version, "12345678"}), &instance);
+      REQUIRE(read);
+      CHECK(read->version == version);
+    }
+    CHECK_FALSE(format->read("default/v1/0123abcd", &instance));
+  }
+}
+
+TEST_CASE("a format without a version, or that breaks rule 13, is refused with the reason") {
+  const auto refusal = [](const std::string& text) {
+    const auto format = KeyIdFormat::parse(text);
+    return format ? std::string() : format.error().cause();
+  };
+  CHECK(refusal("") == "it does not contain {version}");
+  CHECK(refusal("key") == "it does not contain {version}");
+  CHECK(refusal("{version}{version}") == "it has {version} twice");
+  CHECK(refusal("{version}{seed}") == "it has a { that begins none of {instance}, {version}, {check}");
+  CHECK(refusal("{version}\xFF") == "it is not UTF-8");
+  CHECK(refusal(std::string(1014, 'x') + "{version}") == "");
+  CHECK(refusal(std::string(1015, 'x') + "{version}") == "its key ids can be longer than 1024 bytes");
 }
 
 TEST_CASE("an instance has a short plain name") {

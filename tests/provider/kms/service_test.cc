@@ -1,9 +1,8 @@
-#include "provider/kms/service.h"
-
 #include <doctest/doctest.h>
 
 #include "provider/keys/key_ring.h"
 #include "provider/keys/sealing.h"
+#include "provider/kms/aes_service.h"
 
 using namespace kms;
 using namespace kms::provider;
@@ -30,7 +29,7 @@ struct Provider {
   }
 
   KeyRing keys;
-  KmsService service{keys};
+  AesService service{keys};
 };
 
 SecretBytes another_seed() { return SecretBytes::copy_of(bytes_of(std::string(seed_size, 'x'))); }
