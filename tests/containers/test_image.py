@@ -15,7 +15,7 @@ from support.node import IMAGES, PLAY_DEADLINE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
-RUNTIME, BUILDER, FULL = (IMAGES[f"mock-kms-plugin-{target}"] for target in ("runtime", "builder", "full"))
+RUNTIME, BUILDER, FULL, STAND_IN = (IMAGES[f"mock-kms-plugin-{target}"] for target in ("runtime", "builder", "full", "vault-stand-in"))
 
 
 def inspect(node, image):
@@ -33,7 +33,7 @@ def test_the_runtime_image_is_small(node):
 @pytest.mark.parametrize("name", IMAGES.values())
 def test_an_image_says_what_it_is_and_of_which_commit(node, name):
     labels = inspect(node, name)["Labels"]
-    assert labels["org.opencontainers.image.title"] == {RUNTIME: "mock-kms-plugin runtime", BUILDER: "mock-kms-plugin builder", FULL: "mock-kms-plugin"}[name]
+    assert labels["org.opencontainers.image.title"] == {RUNTIME: "mock-kms-plugin runtime", BUILDER: "mock-kms-plugin builder", FULL: "mock-kms-plugin", STAND_IN: "mock-kms-plugin vault-stand-in"}[name]
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     assert labels["org.opencontainers.image.revision"] == commit
     assert labels["org.opencontainers.image.version"] in (ROOT / "common/cmake/Version.cmake").read_text()
@@ -43,7 +43,7 @@ def test_an_image_says_what_it_is_and_of_which_commit(node, name):
 
 @pytest.mark.parametrize("image", IMAGES.values())
 def test_no_image_runs_as_root_by_default(node, image):
-    assert inspect(node, image)["User"] == "65532:65532"
+    assert inspect(node, image)["User"] == ("65532:0" if image == STAND_IN else "65532:65532")
 
 
 @pytest.mark.parametrize("image,program", [(RUNTIME, "supervisor"), (BUILDER, "builder")])
