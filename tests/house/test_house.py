@@ -25,8 +25,7 @@ ARROWS = {
     "bench": {"common", "proto"},
 }
 
-MAX_FILES = 310
-MAX_LINES = 26_500
+MIN_MEAN = 100  # lines of a file; more files with fewer lines each would scatter the subjects
 MIN_LINES = 30  # of a file that is neither an interface nor a type that several directories need
 INTERFACE = "the interface of a longer .cc"
 MAIN = "only makes the command line, adds the commands and runs it"
@@ -74,9 +73,6 @@ SHORT_FILES = {  # each with its reason
     "supervisor/report/timeline.h": INTERFACE,
     "supervisor/report/page.h": INTERFACE,
 }
-
-
-pending = pytest.mark.skipif(not os.environ.get("KMS_HOUSE_ALL"), reason="the restructuring is under way; KMS_HOUSE_ALL=1 runs it")
 
 
 def directory_of(path):
@@ -168,13 +164,9 @@ def test_a_cycle_would_be_seen():
     assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
-def test_the_project_has_few_files():
-    assert len(production()) <= MAX_FILES
-
-
-@pending
-def test_the_project_stays_small():
-    assert sum(text_of(name).count("\n") for name in production()) <= MAX_LINES
+def test_a_file_has_the_size_of_a_subject():
+    sizes = [text_of(name).count("\n") for name in production()]
+    assert sum(sizes) / len(sizes) >= MIN_MEAN
 
 
 def test_every_short_file_has_a_reason():
