@@ -4,6 +4,8 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 
+#include <absl/strings/numbers.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -166,7 +168,14 @@ void LogHistory::add(std::string_view line) {
   event.set_instance(instance);
   event.set_kind(kind->kind);
   event.set_text(read->message);
-  for (auto& [key, value] : read->fields) (*event.mutable_details())[key] = value;
+  for (auto& [key, value] : read->fields) {
+    std::uint32_t pid = 0;
+    if (key == "pid" && absl::SimpleAtoi(value, &pid)) {
+      event.set_pid(pid);
+    } else if (key != "start") {  // a number of the log only
+      (*event.mutable_details())[key] = value;
+    }
+  }
 }
 
 void LogHistory::prepend_to(std::vector<Event>& events, std::vector<CallRecord>& journal) {

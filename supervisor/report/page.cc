@@ -224,7 +224,7 @@ std::string events(const Report& report, const Times& times) {
   for (const auto& entry : report.timeline()) {
     std::string text = escape(entry.text(), 600);
     const std::map<std::string, std::string> details(entry.details().begin(), entry.details().end());
-    std::string fields;
+    std::string fields = entry.pid() == 0 ? "" : "pid " + std::to_string(entry.pid());
     for (const auto& [name, value] : details)
       add(fields, {fields.empty() ? "" : " · ", escape(name, 60), " ", escape(value, 300)});
     if (!fields.empty()) add(text, {"<br><small>", fields, "</small>"});

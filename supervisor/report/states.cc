@@ -41,8 +41,7 @@ void StateTrack::enter(const std::string& kind, WallTime at, const std::string& 
 }
 
 void StateTrack::ended(const Event& event, WallTime at) {
-  if (!pid_.empty() && detail(event, "pid") != pid_ && detail(event, "pid") != "0")
-    return;  // it was not the active one
+  if (pid_ != 0 && event.pid() != 0 && event.pid() != pid_) return;  // it was not the active one
   const std::string cause = detail(event, "cause");
   if (cause == "the supervisor was asked to stop it")
     return enter(stopping_ ? "paused" : "stopped", at, cause);
@@ -79,16 +78,16 @@ void StateTrack::add(const Event& event) {
   switch (event.kind()) {
     case mock_kms::v1::LAUNCHED:
       if (event.text().find("to take over") != std::string::npos) return;
-      pid_ = detail(event, "pid");
+      pid_ = event.pid();
       stopping_ = false;
       if (spans_.empty() || !is_outage(spans_.back())) enter("starting", at, "");
       return;
     case mock_kms::v1::READY:
       if (event.text().find("to take over") != std::string::npos) return;
-      pid_ = detail(event, "pid");
+      pid_ = event.pid();
       return enter("serving", at, "");
     case mock_kms::v1::TAKEN_OVER:
-      pid_ = detail(event, "pid");
+      pid_ = event.pid();
       return;
     case mock_kms::v1::ENDED:
       return ended(event, at);

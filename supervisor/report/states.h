@@ -42,7 +42,7 @@ class StateTrack {
   void outage_over(const mock_kms::v1::Event& event, WallTime at);
 
   std::vector<StateSpan> spans_;
-  std::string pid_;        ///< of the active process
+  std::uint32_t pid_ = 0;  ///< of the active process; 0: not known
   bool stopping_ = false;  ///< somebody asked for a pause
 };
 

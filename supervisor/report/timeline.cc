@@ -351,8 +351,9 @@ void add_entries(Report& report, const PluginReport& plugin, const Source& sourc
     return entry;
   };
   for (const Event* event : source.events) {
-    *add(event->at(), mock_kms::v1::EventKind_Name(event->kind()), event->text()).mutable_details() =
-        event->details();
+    TimelineEntry& entry = add(event->at(), mock_kms::v1::EventKind_Name(event->kind()), event->text());
+    *entry.mutable_details() = event->details();
+    entry.set_pid(event->pid());
   }
   for (const CallRecord* call : source.journal) {
     if (!call->event().empty()) add(call->at(), kind_of_change(call->event()), call->event());

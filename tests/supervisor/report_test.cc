@@ -26,7 +26,13 @@ Event event(mock_kms::v1::EventKind kind, Duration after, const std::string& tex
   *made.mutable_at() = to_timestamp(start + std::chrono::duration_cast<WallTime::duration>(after));
   made.set_kind(kind);
   made.set_text(text);
-  made.mutable_details()->insert(details.begin(), details.end());
+  for (const auto& [key, value] : details) {
+    if (key == "pid") {
+      made.set_pid(static_cast<std::uint32_t>(std::stoul(value)));
+    } else {
+      (*made.mutable_details())[key] = value;
+    }
+  }
   return made;
 }
 
