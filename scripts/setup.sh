@@ -1,6 +1,6 @@
 # Sourced by the scripts here: finds missing packages and installs them.
 #
-# It checks each need as the build uses it (a command, a pkg-config module, a header, a file), so packages from other sources count too. It
+# It checks each need as the build uses it (a command, a pkg-config module, a header), so packages from other sources count too. It
 # installs only on Debian, as root or with sudo. Elsewhere it prints the missing packages.
 # shellcheck shell=bash disable=SC2034
 set -euo pipefail
@@ -28,9 +28,6 @@ test_needs=(
   command:nginx:nginx-light command:fcgiwrap:fcgiwrap command:sshd:openssh-server command:ssh:openssh-client
   command:pgrep:procps command:strace:strace command:shellcheck:shellcheck command:systemd-analyze:systemd
   command:clang-format:clang-format command:go:golang-go command:openssl:openssl command:npm:npm command:unzip:unzip
-  command:protoc-gen-go:golang-goprotobuf-dev command:protoc-gen-go-grpc:protoc-gen-go-grpc
-  file:/usr/share/gocode/src/google.golang.org/grpc/server.go:golang-google-grpc-dev
-  file:/usr/share/gocode/src/github.com/miekg/pkcs11/pkcs11.go:golang-github-miekg-pkcs11-dev
 )
 # To build images and to run pods on this machine.
 container_needs=(command:podman:podman command:runc:runc command:catatonit:catatonit command:debootstrap:debootstrap)
@@ -99,7 +96,6 @@ is_there() { # is_there KIND NAME
   case $1 in
     command) [ -x "$(PATH=$PATH:/usr/sbin:/sbin command -v "$2")" ] ;;
     module) pkg-config --exists "$2" 2>/dev/null ;;
-    file) [ -e "$2" ] ;;
     header) [ -e "/usr/include/$2" ] || [ -e "/usr/local/include/$2" ] ;;
     python) /usr/bin/python3 -c "import $2" 2>/dev/null ;;
   esac
