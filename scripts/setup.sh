@@ -1,6 +1,6 @@
 # Sourced by the scripts here: finds missing packages and installs them.
 #
-# It checks each need as the build uses it (a command, a pkg-config module, a header, a file), so packages from other sources count too. It
+# It checks each need as the build uses it (a command, a pkg-config module, a header), so packages from other sources count too. It
 # installs only on Debian and its derivatives, as root or with sudo. Elsewhere it prints the command that installs the packages.
 # shellcheck shell=bash disable=SC2034
 set -euo pipefail
@@ -23,8 +23,6 @@ test_needs=(
   python:grpc python:google.protobuf python:pytest python:cryptography python:yaml
   command:nginx command:fcgiwrap command:sshd command:ssh command:pgrep command:strace command:shellcheck command:systemd-analyze
   command:clang-format command:go command:openssl command:etcd command:npm command:unzip
-  command:protoc-gen-go command:protoc-gen-go-grpc file:/usr/share/gocode/src/google.golang.org/grpc/server.go
-  file:/usr/share/gocode/src/github.com/miekg/pkcs11/pkcs11.go
 )
 # To build images and to run pods on this machine.
 container_needs=(command:podman command:runc command:catatonit command:debootstrap)
@@ -92,7 +90,6 @@ is_there() { # is_there KIND NAME
   case $1 in
     command) [ -x "$(PATH=$PATH:/usr/sbin:/sbin command -v "$2")" ] ;;
     module) pkg-config --exists "$2" 2>/dev/null ;;
-    file) [ -e "$2" ] ;;
     header) [ -e "/usr/include/$2" ] || [ -e "/usr/local/include/$2" ] ;;
     python) /usr/bin/python3 -c "import $2" 2>/dev/null ;;
   esac

@@ -8,8 +8,6 @@ import time
 
 import pytest
 
-from support import upstream_mock as upstream_mock_repository
-from support.git_servers import GitHttp
 from support.kms_client import KmsClient
 from support.node import IMAGES, render, render_with
 from support.processes import DEADLINE, wait_for_exit
@@ -260,45 +258,6 @@ def test_a_seed_that_is_none_is_named_by_the_status(node):
         assert time.monotonic() < until, result.stdout
         time.sleep(0.2)
     assert result.returncode == 1
-
-
-@pytest.fixture
-def upstream_mock(node):
-    """A repository laid out like Kubernetes', on the node."""
-    return upstream_mock_repository.generate(node.root / "kubernetes")
-
-
-def test_the_upstream_mock_compiles_from_its_one_path_and_serves_with_a_key_of_the_seed(node, upstream_mock):
-    """The plugin of another repository in Go, with modules in vendor and its key in SoftHSM. All nodes of one seed have one key."""
-    documents = manifests("overlays/upstream-mock")
-    with GitHttp(upstream_mock.path.parent) as server:
-        set_variable(documents, "build-plugin", "BUILDER_REPO", server.url("kubernetes/.git"))
-        set_variable(documents, "build-plugin", "BUILDER_REF", "main")
-        apply(node, documents)
-        requested = server.requests()
-    status = node.status(SUPERVISOR)
-    assert status["answer"]["keyId"] == "kms-test" and status["binary"]["path"] == "/plugin/mock-kms-plugin"
-    assert status["binary"]["build"]["commit"] == upstream_mock.id("main")
-    assert {path["path"] for path in status["binary"]["build"]["paths"]} == {upstream_mock_repository.MOCK, upstream_mock_repository.KMS}
-    assert requested and "vendor" not in node.log(BUILD)
-    with client(node) as kms:
-        sealed = kms.encrypt(b"a secret")
-        assert kms.decrypt(sealed) == b"a secret"
-
-    # The plugin is killed, and then the pod goes with its token: the next one makes the same key.
-    kill(plugin_pid(node))
-    with client(node) as kms:
-        assert kms.decrypt(sealed) == b"a secret"
-    node.delete(POD)
-    set_variable(documents, "build-plugin", "BUILDER_REPO", server.url("kubernetes/.git"))  # gone: the commit comes from the cache
-    set_variable(documents, "build-plugin", "BUILDER_REF", upstream_mock.id("main"))
-    apply(node, documents)
-    node.status(SUPERVISOR)
-    with client(node) as kms:
-        assert kms.decrypt(sealed) == b"a secret"
-    assert "key_id kms-test" in node.exec(SUPERVISOR, "supervisor", "status").stdout
-    sealed_by_client = node.exec("-i", SUPERVISOR, "mock-kms-provider", "encrypt", input="any plugin").stdout
-    assert node.exec("-i", SUPERVISOR, "mock-kms-provider", "decrypt", input=sealed_by_client).stdout == "any plugin"
 
 
 def test_a_seed_that_is_none_ends_the_start_of_the_token(node):
