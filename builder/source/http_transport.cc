@@ -23,7 +23,7 @@ constexpr std::int64_t max_retry_after = 24 * 3600;
 constexpr long max_redirects = 7;
 constexpr std::string_view refs_of_service = "/info/refs?service=git-upload-pack";
 
-constexpr auto cut = "try again; check the network and a proxy";
+constexpr auto try_again = "try again; check the network and a proxy";
 
 struct KnownFailure {
   CURLcode code;
@@ -32,13 +32,13 @@ struct KnownFailure {
 };
 
 /// libcurl-errors(3).
-constexpr std::array known{
+constexpr std::array known_codes{
     KnownFailure{CURLE_COULDNT_RESOLVE_HOST, "check the host's name in --repo, and this machine's DNS", true},
-    KnownFailure{CURLE_RECV_ERROR, cut, true},
-    KnownFailure{CURLE_SEND_ERROR, cut, true},
-    KnownFailure{CURLE_GOT_NOTHING, cut, true},
-    KnownFailure{CURLE_PARTIAL_FILE, cut, true},
-    KnownFailure{CURLE_BAD_CONTENT_ENCODING, cut, true},
+    KnownFailure{CURLE_RECV_ERROR, try_again, true},
+    KnownFailure{CURLE_SEND_ERROR, try_again, true},
+    KnownFailure{CURLE_GOT_NOTHING, try_again, true},
+    KnownFailure{CURLE_PARTIAL_FILE, try_again, true},
+    KnownFailure{CURLE_BAD_CONTENT_ENCODING, try_again, true},
     KnownFailure{
         CURLE_PEER_FAILED_VERIFICATION,
         "give the certificate of the server's CA by --ca-file, the host's name as the certificate has "
@@ -369,14 +369,14 @@ FetchError HttpTransport::failure(CURLcode code) const {
     const Diagnosis diagnosis = diagnose(0, cause);
     return {{cause, diagnosis.next_step}, diagnosis.transient};
   }
-  const auto entry = std::ranges::find(known, code, &KnownFailure::code);
-  if (entry != known.end()) return {{text, entry->next_step}, entry->transient};
+  const auto entry = std::ranges::find(known_codes, code, &KnownFailure::code);
+  if (entry != known_codes.end()) return {{text, entry->next_step}, entry->transient};
   if (code == CURLE_SSL_CONNECT_ERROR) {
     // OpenSSL names its own errors; without one the connection was lost.
     const bool lost = text.find("error:") == std::string::npos;
     return {
-        {text,
-         lost ? cut : "check that the port in --repo speaks TLS, and which TLS versions the server allows"},
+        {text, lost ? try_again
+                    : "check that the port in --repo speaks TLS, and which TLS versions the server allows"},
         lost};
   }
   if (code == CURLE_UNSUPPORTED_PROTOCOL) {

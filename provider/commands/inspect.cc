@@ -358,7 +358,8 @@ Command inspect_command(CommandLine& line) {
                            "--etcd-cacert ca.crt --etcd-cert client.crt --etcd-key client.key",
                            "mock-kms-provider inspect value.b64 --key /registry/secrets/default/db "
                            "--expect-key-id default/v2/e1d6c1f0"});
-  CLI::Option* file = command.add_option("file,--file", options->file, "File with the value [standard input]");
+  CLI::Option* file =
+      command.add_option("file,--file", options->file, "File with the value [standard input]");
   command.add_option("--etcd", options->etcd, "HOST:PORT of an etcd to read the value from")->excludes(file);
   CLI::Option* prefix =
       command.add_option("--prefix", options->prefix,

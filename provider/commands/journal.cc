@@ -17,7 +17,7 @@ namespace {
 
 using mock_kms::v1::CallRecord;
 
-constexpr auto retry_interval = std::chrono::milliseconds(50);
+constexpr auto next_provider_interval = std::chrono::milliseconds(50);
 
 struct JournalOptions : ProviderOptions {
   bool follow = false;
@@ -88,7 +88,7 @@ std::vector<CallRecord> read_entries(ControlClient& client, const JournalOptions
 ControlClient next_provider(const JournalOptions& options) {
   std::fprintf(stderr,
                "mock-kms-provider: the provider ended, and its journal with it; waiting for the next one\n");
-  for (;; std::this_thread::sleep_for(retry_interval)) {
+  for (;; std::this_thread::sleep_for(next_provider_interval)) {
     try {
       ControlClient client(options);
       (void)client.call(mock_kms::v1::ListFaultsRequest(), &ControlClient::Stub::ListFaults);

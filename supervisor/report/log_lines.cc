@@ -1,10 +1,9 @@
 #include "supervisor/report/log_lines.h"
 
+#include <absl/strings/numbers.h>
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
-
-#include <absl/strings/numbers.h>
 
 #include <algorithm>
 #include <array>

@@ -81,17 +81,6 @@ def measured():
     return report
 
 
-@pytest.fixture(scope="module")
-def module_plane():
-    """One API server without encryption for several tests."""
-    made = processes.short_directory()
-    plane = ControlPlane(made)
-    plane.api.start()
-    yield plane
-    plane.close()
-    processes.remove(made)
-
-
 @pytest.fixture
 def job(plane):
     directory = processes.short_directory()

@@ -5,9 +5,6 @@ import signal
 import threading
 import time
 
-import pytest
-
-from support import processes
 from support.control_plane import IDENTITY, etcd_key, kms, until
 
 PREFIX = b"k8s:enc:kms:v2:"
@@ -201,21 +198,3 @@ def test_an_api_server_that_may_not_open_the_socket_names_it(plane, start_plugin
         assert plane.create("probe").ok
     finally:
         plane.api.stop(signal.SIGKILL)
-
-
-@pytest.mark.skipif("--kms-v1" not in processes.run_provider("serve", "--help").stdout, reason="this provider does not serve KMS v1")
-def test_kms_v1_encrypts_where_its_feature_gate_is_on(plane, start_plugin):
-    plugin = start_plugin("old", ["--kms-v1"])
-    v1 = kms("old", plugin.endpoint, version="v1")
-    v1["kms"]["cachesize"] = 10
-    plane.configure((["secrets"], [v1, IDENTITY]))
-    plane.api.options = ["--feature-gates=KMSv1=true"]
-    plane.api.start()
-    assert plane.create("probe").ok and plane.stored("probe").startswith(b"k8s:enc:kms:v1:old:")
-    plane.api.restart()
-    assert plane.read("probe") == "a secret"
-    # To v2 by the same plugin.
-    plane.configure((["secrets"], [{"kms": {**plugin.kms["kms"], "name": "new"}}, v1, IDENTITY]))
-    plane.api.restart()
-    assert plane.rewrite("probe").ok and plane.stored("probe").startswith(PREFIX + b"new:")
-    assert plane.read("probe") == "a secret"

@@ -184,10 +184,9 @@ def test_status_is_called_every_ten_seconds_after_a_failure(figures):
     between(figures["failing"][1:], 8, 14)
 
 
-def test_a_good_health_check_is_kept_for_20_seconds_and_a_bad_one_for_3(figures):
+def test_a_good_health_check_is_kept_for_20_seconds(figures):
     between([min(figures["asked"]), max(figures["asked"])], 0, 23)
     assert max(figures["asked"]) >= 15
-    between([min(figures["asked-failing"])], 2.9, 6)
 
 
 def test_the_lease_is_three_minutes(figures):
@@ -197,29 +196,3 @@ def test_the_lease_is_three_minutes(figures):
 def test_the_client_comes_back_after_an_outage(figures):
     for seconds in OUTAGES:
         assert figures[f"outage-{seconds}"] <= 125
-
-
-def test_a_changed_configuration_is_loaded_within_about_a_minute(plane, figures, measured):
-    """`figures` has ended, so the API server is restarted, now with reloads."""
-    plane.configure((["secrets"], [IDENTITY]))
-    plane.api.options = ["--encryption-provider-config-automatic-reload=true"]
-    plane.api.restart()
-    one = Lone(plane, 0, "reloaded")
-    try:
-        took = []
-        for providers, stored in [([kms("reloaded", one.endpoint), IDENTITY], True), ([IDENTITY, kms("reloaded", one.endpoint)], False)]:
-            plane.configure((["secrets"], providers))
-            begin, tries = time.monotonic(), [0]
-
-            def loaded():
-                tries[0] += 1
-                name = f"probe-{stored}-{tries[0]}".lower()
-                assert plane.create(name).ok
-                return plane.stored(name).startswith(b"k8s:enc:kms:v2:") == stored
-
-            until(loaded, 100, "the reload", pause=0.5)
-            took.append(round(time.monotonic() - begin, 1))
-        measured("reload", took)
-        between(took, 0, 75)
-    finally:
-        one.program.__exit__()

@@ -1,18 +1,14 @@
-"""The steps and manifests through kubectl against a real kube-apiserver. No kubelet runs, so no pod does."""
+"""The step cleanup through kubectl against a real kube-apiserver. No kubelet runs, so no pod does."""
 
-import signal
 import threading
 import time
 
 import pytest
-import yaml
 
 from support.control_plane import IDENTITY, until
-from support.steps import NAMESPACE, ROOT
+from support.steps import NAMESPACE
 
 PREFIX = b"k8s:enc:kms:v2:"
-IMAGES = {"KMS_PLUGIN_BUILDER_IMAGE": "registry.test/builder:1", "KMS_PLUGIN_RUNTIME_IMAGE": "registry.test/runtime:1"}
-OVERLAYS = sorted(path.parent.name for path in (ROOT / "manifests/overlays").glob("*/kustomization.yaml"))
 
 
 def make_namespace(plane, name=NAMESPACE):
@@ -164,116 +160,3 @@ def test_cleanup_names_a_resource_that_is_encrypted_too(plane, encrypted, job):
         code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_CLEANUP_TIMEOUT="60s", KMS_RESOURCES="secrets,configmaps")
     assert code == 0, output
     assert not plane.stored("map", "configmaps").startswith(PREFIX)
-
-
-def test_cleanup_removes_nothing_if_the_secrets_cannot_be_read(plane, encrypted, job):
-    """The configuration lost its kms provider: nothing can be decrypted any more, and the API server does not get ready."""
-    plane.configure((["secrets"], [IDENTITY]))
-    plane.api.restart(wait=False)
-    until(lambda: plane.api.request("GET", "/livez/ping").ok, 240, lambda: plane.api.program.stderr[-20:])
-    code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="20s")
-    assert code == 1 and "Nothing was removed" in output
-    found = namespace(plane)
-    assert found and "deletionTimestamp" not in found["metadata"]
-    plane.configure((["secrets"], [encrypted.kms, IDENTITY]))
-    plane.api.restart()
-    assert_all_readable(plane)
-
-
-def test_cleanup_without_decryption_warns_with_the_recovery(plane, encrypted, job):
-    with NamespaceController(plane):
-        code, output = job.run("cleanup", KMS_CLEANUP_TIMEOUT="60s")
-    assert code == 0, output
-    assert "WARNING: kube-apiserver has read or written objects under KMS v2" in output and "run the deploy step with the same seed" in output
-
-
-def test_cleanup_of_a_plugin_that_nothing_uses_does_not_warn(plane, job):
-    plane.api.start()
-    make_namespace(plane)
-    with NamespaceController(plane):
-        code, output = job.run("cleanup", KMS_CLEANUP_TIMEOUT="60s")
-    assert code == 0 and "WARNING" not in output and namespace(plane) is None
-
-
-def test_cleanup_names_what_keeps_the_namespace(plane, job):
-    plane.api.start()
-    make_namespace(plane)
-    code, output = job.run("cleanup", KMS_CLEANUP_TIMEOUT="3s")
-    assert code == 1 and f"namespace {NAMESPACE} is not gone within 3s" in output
-
-
-# --- configure
-
-
-def test_an_api_server_accepts_the_file_of_configure_and_the_migration_encrypts_all(plane, start_plugin, job):
-    plugin = start_plugin()
-    plane.api.start()
-    for i in range(10):
-        assert plane.create(f"secret-{i}").ok
-    (job.shared / "kms-plugin-socket-path").write_text(plugin.endpoint.removeprefix("unix://"))
-    code, output = job.run("configure")
-    assert code == 0 and "give it to kube-apiserver by --encryption-provider-config" in output
-    assert "KMS_MIGRATE is not true" in job.junit("configure")["rewrite of secrets"]
-    plane.configuration.write_text((job.shared / "kms-encryption-configuration.yaml").read_text())
-    plane.api.restart()
-    assert under_kms(plane) == []
-    # The API server is killed in the middle, and started again.
-    process = job.start("configure", KMS_MIGRATE="true")
-    plane.api.restart(signal.SIGKILL)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    assert job.junit("configure") == {"rewrite of secrets": "passed"}
-    assert len(under_kms(plane)) == 10
-    assert_all_readable(plane)
-
-
-# --- deploy and the manifests
-
-
-def make_node(plane, label="node-role.kubernetes.io/control-plane"):
-    assert plane.api.request("POST", "/api/v1/nodes", {"metadata": {"name": "node1", "labels": {label: ""}}}).ok
-
-
-def test_deploy_waits_for_a_namespace_that_is_being_removed(plane, job):
-    plane.api.start()
-    make_node(plane)
-    make_namespace(plane)
-    old = namespace(plane)["metadata"]["uid"]
-    assert plane.api.request("DELETE", f"/api/v1/namespaces/{NAMESPACE}").ok
-    code, output = job.run("deploy", **IMAGES, KMS_DEPLOY_TIMEOUT="3s")
-    assert code == 1 and f"namespace {NAMESPACE} is still being removed after 3s" in output
-    process = job.start("deploy", **IMAGES, KMS_DEPLOY_TIMEOUT="40s")
-    seen = [next(line for line in process.stdout if "waiting until namespace" in line)]
-    assert finalize(plane).ok
-    output = "".join(seen) + process.communicate(timeout=120)[0]
-    assert process.returncode == 1 and "waiting for node1: no pod yet" in output, output
-    found = namespace(plane)["metadata"]
-    assert found["uid"] != old and "deletionTimestamp" not in found
-    assert "Warning" not in output
-    daemonsets = plane.api.request("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets").body["items"]
-    assert [d["metadata"]["name"] for d in daemonsets] == ["mock-kms-plugin"]
-    assert "no pod runs on this node" in output
-
-
-def test_deploy_survives_an_api_server_that_is_killed(plane, job):
-    plane.api.start()
-    make_node(plane)
-    process = job.start("deploy", **IMAGES, KMS_DEPLOY_TIMEOUT="90s")
-    next(line for line in process.stdout if "deploying to namespace" in line)
-    plane.api.restart(signal.SIGKILL)
-    output, _ = process.communicate(timeout=300)
-    assert "trying again: " in output and "no pod yet" in output and process.returncode == 1, output
-    assert namespace(plane)
-
-
-@pytest.mark.parametrize("kustomization", ["base", *(f"overlays/{name}" for name in OVERLAYS)])
-def test_an_api_server_accepts_the_manifests_without_a_warning(module_plane, kustomization):
-    rendered = module_plane.kubectl("kustomize", ROOT / "manifests" / kustomization).stdout
-    spaces = {d["metadata"].get("namespace") for d in yaml.safe_load_all(rendered) if d} - {None}
-    for name in spaces:
-        if not module_plane.api.request("GET", f"/api/v1/namespaces/{name}").ok:
-            make_namespace(module_plane, name)
-            account = module_plane.api.request("POST", f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "default"}})
-            assert account.ok, account  # the controller manager would make it
-    result = module_plane.kubectl("apply", "--dry-run=server", "-f", "-", input=rendered)
-    assert "Warning" not in result.stderr, result.stderr

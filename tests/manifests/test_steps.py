@@ -44,7 +44,7 @@ class Job:
     def run(self, step, scenario, **variables):
         """The step with the variables of its job; those it leaves out have the ref's defaults."""
         environment = self.environment(step, scenario, **variables)
-        result = subprocess.run(["bash", file_of(step, "commands.sh")], env=environment, capture_output=True, text=True, timeout=120, cwd="/")
+        result = subprocess.run(["bash", file_of(step, "commands.sh")], env=environment, capture_output=True, text=True, timeout=300, cwd="/")
         assert "no test has seen this call" not in result.stdout + result.stderr
         return result
 
