@@ -11,7 +11,7 @@
 namespace kms::builder {
 namespace {
 
-constexpr int cancel_check_ms = 20;
+constexpr int wake_ms = 20;
 
 }  // namespace
 
@@ -49,7 +49,7 @@ int Socket::connect_to(const addrinfo& address) {
 bool Socket::wait(short events) const {
   pollfd entry{fd_.get(), events, 0};
   while (!meter_.cancelled) {
-    const int ready = ::poll(&entry, 1, cancel_check_ms);
+    const int ready = ::poll(&entry, 1, wake_ms);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
   }

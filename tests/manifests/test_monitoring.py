@@ -87,7 +87,7 @@ def scraped():
         for line in supervised.program.stderr:
             if found := re.search(r" (supervisor|mock-kms-provider): serving metrics url=http://([^/]+)/metrics", line):
                 targets[found[1]] = found[2]
-        config = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "rule_files": [str(directory / "rules.yaml")],
+        config = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"}, "rule_files": [str(directory / "rules.yaml")],
                   "scrape_configs": [{"job_name": name, "static_configs": [{"targets": [target], "labels": {
                       "namespace": "kms-plugin-test", "node": "master-0", "pod": "mock-kms-plugin-x", "endpoint": name, "app_kubernetes_io_instance": "mock-kms-plugin"}}]}
                       for name, target in targets.items()]}
