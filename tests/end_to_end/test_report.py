@@ -80,7 +80,8 @@ def make_history(nodes):
             kill(pid)
             one.healthy_after(pid)
         run_provider("rotate", "--socket", two.endpoint, check=True)
-        clients[2].decrypt(clients[2].encrypt(b"secret"))
+        with KmsClient(two.endpoint, timeout=DEADLINE) as client:
+            client.decrypt(client.encrypt(b"secret"))
         assert two.client("stop").returncode == 0
         assert two.client("start").returncode == 0
         for node in nodes:

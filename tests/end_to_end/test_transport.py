@@ -111,7 +111,7 @@ def test_a_request_that_does_not_parse_is_in_the_journal_and_keeps_the_last_plai
             code, text = code_of(channel.unary_unary(f"/v2.KeyManagementService/{method}"), b"\xff\xff\xff", timeout=5)
             assert (code, text) == (grpc.StatusCode.INTERNAL, f"the request is not a v2.{method}Request")
     assert [(call["method"], call["code"], call["requestBytes"]) for call in journal_of(endpoint)][1:] == [
-        ("Encrypt", "INTERNAL", "3"), ("Decrypt", "INTERNAL", "3")]
+        ("Encrypt", "INTERNAL", 3), ("Decrypt", "INTERNAL", 3)]
     assert "uid good" in run_provider("journal", "--last", "--socket", endpoint, check=True).stdout
     assert provider.wait_for_line("refused a call: the request is not a v2.EncryptRequest")
 
