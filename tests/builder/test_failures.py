@@ -16,7 +16,7 @@ def shop(workshop):
 
 def test_unknown_host(shop):
     line = shop.failure(repo="http://no-such-host.invalid/x.git")
-    assert line.startswith("builder: fetch: cannot reach http://no-such-host.invalid/x.git: failed to resolve address")
+    assert line.startswith("builder: fetch: cannot reach http://no-such-host.invalid/x.git: Could not resolve host: no-such-host.invalid; check the host's name in --repo")
     assert "; check the host's name" in line
 
 
@@ -43,7 +43,7 @@ def test_no_such_repository_here(shop):
 def test_authentication(shop):
     with GitHttp(shop.directory / "srv", users={"me": "right-one"}) as server:
         line = shop.failure(repo=server.url("source/.git"))
-        assert "cannot reach" in line and "asks for a user and a password" in line and "; give the right --user" in line
+        assert "cannot reach" in line and "asks for a user and a password" in line and "; give --user and --password-file" in line
         line = shop.failure(repo=server.url("source/.git", "me:wr%6Fng"))
         assert "refuses the user and password; give the right --user" in line
         assert "wr%6Fng" not in line and "wrong" not in line and "me:" not in line
