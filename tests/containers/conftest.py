@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from support import processes
-from support.node import Node, container_environment
+from support.node import TARGETS, Node, container_environment
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 def images():
     """The images of this checkout's commit, tagged `test`."""
     directory = processes.short_directory()
-    result = subprocess.run([ROOT / "scripts/image", "--engine=podman", "--tag=test", "runtime", "builder", "full", "builder-go"],
+    result = subprocess.run([ROOT / "scripts/image", "--engine=podman", "--tag=test", *TARGETS],
                             env=container_environment(directory), capture_output=True, text=True, timeout=1500)
     assert result.returncode == 0, result.stderr
     yield container_environment(directory)

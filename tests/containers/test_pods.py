@@ -258,10 +258,3 @@ def test_a_seed_that_is_none_is_named_by_the_status(node):
         assert time.monotonic() < until, result.stdout
         time.sleep(0.2)
     assert result.returncode == 1
-
-
-def test_a_seed_that_is_none_ends_the_start_of_the_token(node):
-    result = node.podman("run", "--rm", "--network=none", "--entrypoint", "sh", IMAGES["mock-kms-plugin-builder-go"], "-c",
-                         "echo none > /tmp/seed; echo '{\"tokenLabel\": \"t\", \"pin\": \"1\"}' > /tmp/c; "
-                         "exec /usr/libexec/mock-kms-plugin/softhsm-token /tmp/c /tmp/seed", check=False)
-    assert result.returncode == 1 and "holds neither 64 hexadecimal digits nor 32 bytes" in result.stderr

@@ -17,7 +17,7 @@ from support.processes import DEADLINE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAY_DEADLINE = 600  # seconds; a pod may compile
-TARGETS = ("runtime", "builder", "full", "vault-stand-in", "builder-go")
+TARGETS = ("runtime", "builder", "full", "vault-stand-in")
 IMAGES = {f"mock-kms-plugin-{target}": f"localhost/mock-kms-plugin-{target}:test" for target in TARGETS}
 
 
