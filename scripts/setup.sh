@@ -23,6 +23,7 @@ test_needs=(
   python:grpc python:google.protobuf python:pytest python:cryptography python:yaml
   command:nginx command:fcgiwrap command:sshd command:ssh command:pgrep command:strace command:shellcheck command:systemd-analyze
   command:clang-format command:go command:openssl command:etcd command:npm command:unzip
+  command:chromium command:java command:prometheus
 )
 # To build images and to run pods on this machine.
 container_needs=(command:podman command:runc command:catatonit command:debootstrap)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from support.kms_client import KmsClient
-from support.node import IMAGES, render, render_with
+from support.node import render, render_with
 from support.processes import DEADLINE, wait_for_exit
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
