@@ -101,7 +101,7 @@ def test_a_command_gives_up_in_time_on_a_provider_that_does_not_answer(provider,
 
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 def test_a_journal_that_is_followed_goes_on(provider, endpoint, clock, client, step):
-    follow = subprocess.Popen([binary("mock-kms-provider"), "journal", "--follow", "--socket", endpoint], stdout=subprocess.PIPE, text=True)
+    follow = subprocess.Popen([binary("mock-kms-provider"), "journal", "--follow", "--tail=9", "--socket", endpoint], stdout=subprocess.PIPE, text=True)
     try:
         client.encrypt(b"secret", uid="before")
         assert any("before" in line for line in iter(follow.stdout.readline, ""))
