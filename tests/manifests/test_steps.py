@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import subprocess
+import xml.etree.ElementTree as xml
 
 import pytest
 import yaml
