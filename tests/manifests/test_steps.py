@@ -323,14 +323,14 @@ def test_deploy_refuses_a_node_with_another_key(job):
 
 
 def test_deploy_of_another_seed_is_not_held_up_by_what_the_old_pods_encrypted(job):
-    result = job.run("deploy", {**HEALTHY, "seed": SEED, "reseeded": True, "rollout_after": 3}, KMS_SEED=SEED[::-1], KMS_DEPLOY_TIMEOUT="10s")
+    result = job.run("deploy", {**HEALTHY, "seed": SEED, "reseeded": True, "rollout_after": 3}, KMS_SEED=SEED[::-1], KMS_DEPLOY_TIMEOUT="60s")
     assert result.returncode == 0, result.stdout
     assert "waiting for the rollout" in result.stdout and "belongs to another seed" not in result.stdout
 
 
 def test_deploy_names_nodes_whose_key_versions_differ_once_the_rollout_is_done(job):
     scenario = {"nodes": {"master-0": {}, "master-1": {"key_id": "default/v4/0a0b0c0d"}}, "rollout_after": 1}
-    result = job.run("deploy", scenario, KMS_DEPLOY_TIMEOUT="10s")
+    result = job.run("deploy", scenario, KMS_DEPLOY_TIMEOUT="20s")
     assert result.returncode == 1
     assert "1 of 2 nodes have no healthy plugin: the nodes serve different keys" in result.stderr
     assert "its key is default/v4/0a0b0c0d, and that of another node default/v1/e23984db" in job.junit("deploy")["plugin on master-1"]
@@ -338,7 +338,7 @@ def test_deploy_names_nodes_whose_key_versions_differ_once_the_rollout_is_done(j
 
 
 def test_deploy_does_not_count_the_failures_of_a_build_that_succeeded_since(job):
-    result = job.run("deploy", {"nodes": {"master-0": {"rebuilt": 9, "slow": 3}}}, KMS_DEPLOY_TIMEOUT="10s")
+    result = job.run("deploy", {"nodes": {"master-0": {"rebuilt": 9, "slow": 3}}}, KMS_DEPLOY_TIMEOUT="60s")
     assert result.returncode == 0, result.stderr
 
 
