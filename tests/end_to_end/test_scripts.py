@@ -174,6 +174,10 @@ def test_a_foreground_run_ends_with_its_signal_and_leaves_nothing(checkout, numb
         client = KmsClient(socket, timeout=BUILD_DEADLINE)
         assert client.status().healthz == "ok"
         client.close()
+        until = time.monotonic() + BUILD_DEADLINE
+        while "export PATH=" not in output.read_text():
+            assert time.monotonic() < until, program.stderr
+            time.sleep(0.1)
         program.send(number)
         assert program.wait() in (128 + number, -number)
     text = output.read_text()
