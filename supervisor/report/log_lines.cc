@@ -27,7 +27,7 @@ struct Kind {
 };
 
 /// The beginnings of the events' texts (history/record.cc, instance/*.cc). The longer of two stands first.
-constexpr std::array<Kind, 19> kinds{{
+constexpr std::array<Kind, 20> kinds{{
     {"launched ", mock_kms::v1::LAUNCHED},
     {"the plugin is ready", mock_kms::v1::READY},
     {"a process is ready to take over", mock_kms::v1::READY},
@@ -39,6 +39,7 @@ constexpr std::array<Kind, 19> kinds{{
     {"the plugin is healthy again", mock_kms::v1::HEALTHY},
     {"the plugin answers slowly", mock_kms::v1::SLOW},
     {"the plugin names another key", mock_kms::v1::KEY_CHANGED},
+    {"the plugin went back to an earlier key", mock_kms::v1::KEY_CHANGED},
     {"asked to restart the plugin", mock_kms::v1::ASKED_TO_RESTART},
     {"asked to stop the plugin", mock_kms::v1::ASKED_TO_STOP},
     {"asked to start the plugin", mock_kms::v1::ASKED_TO_START},
@@ -116,7 +117,7 @@ std::string field(const LogLine& line, const std::string& name) {
   return found == line.fields.end() ? "" : found->second;
 }
 
-/// The provider's change in the journal's words; "" for any other line.
+/// The provider's change as the journal puts it; "" for any other line.
 std::string change_of(const LogLine& line) {
   if (line.message == "set a fault") return "fault " + field(line, "fault") + " is set";
   if (line.message == "cleared faults") return "all faults by command are cleared";

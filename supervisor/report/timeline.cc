@@ -1,5 +1,7 @@
 #include "supervisor/report/timeline.h"
 
+#include <absl/strings/str_split.h>
+
 #include <algorithm>
 #include <array>
 #include <set>
@@ -199,15 +201,10 @@ class FaultTrack {
     }
   }
 
+  /// `names` are those of a call's faults, joined by ", ".
   void met(const std::string& names, WallTime at) {
-    std::size_t begin = 0;
-    while (begin < names.size()) {
-      const std::size_t end = std::min(names.find(','), names.size());
-      const std::string name = names.substr(begin, end - begin);
-      if (!name.empty() && !open_.contains(name))
-        set(name, at, "first call that met it; it was set before, or at the start");
-      if (begin = end + 1; end == names.size()) break;
-      while (begin < names.size() && names[begin] == ' ') ++begin;
+    for (const std::string name : absl::StrSplit(names, ", ", absl::SkipEmpty())) {
+      if (!open_.contains(name)) set(name, at, "first call that met it; it was set before, or at the start");
     }
   }
 

@@ -160,6 +160,34 @@ TEST_CASE("the report merges nodes in the order of time") {
       "2 of 2 plugins are not healthy (a: no supervisor reported a status); no outage; "));
 }
 
+TEST_CASE("a call that met several faults shows each of them") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.events = served;
+  mock_kms::v1::CallRecord call;
+  *call.mutable_at() = to_timestamp(start + 2s);
+  call.set_method("Encrypt");
+  call.set_fault("slow, down, third");
+  pod.journal.push_back(call);
+  std::string names;
+  for (const auto& span : merge(evidence).plugins(0).faults()) names += span.kind() + " ";
+  CHECK(names == "down slow third ");
+}
+
+TEST_CASE("the log tells of a key change, also of one back to an earlier key") {
+  LogHistory history;
+  history.add(
+      R"(2026-11-30T02:00:00.123Z info    supervisor: the plugin names another key pid=3 from=a to=b)");
+  history.add(
+      R"(2026-11-30T02:00:01.123Z warning supervisor: the plugin went back to an earlier key, against rule 15 pid=3 from=b to=a)");
+  std::vector<Event> events;
+  std::vector<mock_kms::v1::CallRecord> journal;
+  history.prepend_to(events, journal);
+  REQUIRE(events.size() == 2);
+  for (const Event& one : events) CHECK(one.kind() == mock_kms::v1::KEY_CHANGED);
+  CHECK(events[1].details().at("to") == "a");
+}
+
 TEST_CASE("times that nobody can have seen do not stretch the axis") {
   Evidence evidence;
   PodEvidence& pod = evidence.pods.emplace_back();
