@@ -96,7 +96,7 @@ is_there() { # is_there KIND NAME
   esac
 }
 
-# What /etc/os-release says: the name for messages, and the package manager of the family.
+# Reads /etc/os-release: the name for messages, and the package manager of the family.
 distribution='this system' manager=
 read_distribution() {
   local ID='' ID_LIKE='' VERSION_ID='' PRETTY_NAME='' id

@@ -1,4 +1,4 @@
-// AesService::decrypt(): whatever is asked, the only answer is the plaintext that was sealed.
+// AesService::decrypt() takes any request and only ever answers with the plaintext that was encrypted.
 #include <fuzzer/FuzzedDataProvider.h>
 
 #include "provider/keys/key_ring.h"

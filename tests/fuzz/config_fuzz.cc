@@ -1,4 +1,4 @@
-// parse_config(): what is taken is complete, reads as the same again, and can be in effect.
+// parse_config() takes any text. An accepted file is complete, reads the same again, and can take effect.
 #include <google/protobuf/util/message_differencer.h>
 
 #include "common/text/protobuf.h"

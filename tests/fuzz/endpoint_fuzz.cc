@@ -1,4 +1,4 @@
-// Endpoint::parse(): what is taken is written as it is read, and fits an address of the kernel.
+// Endpoint::parse() takes any text. An accepted endpoint prints as it reads and fits a socket address.
 #include "common/net/endpoint.h"
 #include "tests/fuzz/input.h"
 

@@ -1,5 +1,5 @@
-// decode_input(), parse_etcd_value() and open_object(): a value is refused, of another kind, or whole; and
-// opens under the key that sealed it alone.
+// decode_input(), parse_etcd_value() and open_object() take any bytes. A value is refused, of another kind,
+// or complete, and it opens only under its own key.
 #include "provider/inspect/input.h"
 #include "provider/inspect/value.h"
 #include "tests/fuzz/input.h"

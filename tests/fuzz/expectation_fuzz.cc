@@ -1,4 +1,4 @@
-// Expectation::parse(): what is taken can be held against counters.
+// Expectation::parse() takes any text. An accepted expectation can be compared with counters.
 #include "provider/journal/expectation.h"
 #include "tests/fuzz/input.h"
 

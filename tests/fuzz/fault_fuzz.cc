@@ -1,4 +1,4 @@
-// read_fault() and complete_fault(): what is taken is complete, and says so when it is read again.
+// read_fault() and complete_fault() take any text. An accepted fault is complete, also when it is read again.
 #include <google/protobuf/util/message_differencer.h>
 
 #include "common/text/protobuf.h"

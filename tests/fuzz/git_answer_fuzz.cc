@@ -1,5 +1,5 @@
-// What a git server says: framing, greetings, refs, answers and packs read the same however the bytes are
-// cut, and what is none of them is an Error on one line.
+// The readers of a git server's answers take any bytes: packets, greetings, refs, answers and packs. They
+// read the same wherever the stream is cut, and refuse the rest by an Error on one line.
 #include <functional>
 #include <string>
 

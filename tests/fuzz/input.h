@@ -1,4 +1,4 @@
-// What libFuzzer hands over, and how a broken promise is told. Included by fuzz targets alone.
+// Turns libFuzzer's input into text and reports a broken promise. Only fuzz targets include it.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ inline void expect(bool holds, const char* promise) {
   std::abort();
 }
 
-/// What every refusal has: a cause, on one line.
+/// A refusal has a cause and is one line.
 inline void expect_good(const Error& failure) {
   expect(!failure.cause().empty(), "a failure names its cause");
   expect(failure.line().find('\n') == std::string::npos, "a failure is one line");

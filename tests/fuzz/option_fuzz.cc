@@ -1,4 +1,5 @@
-// The values of options: durations, HOST:PORT, socket modes. What is taken is written as it is read.
+// The parsers of options take any text: durations, HOST:PORT, socket modes. An accepted value prints as it
+// reads.
 #include "common/net/http_server.h"
 #include "common/net/unix_listener.h"
 #include "common/text/time.h"

@@ -1,4 +1,4 @@
-// parse_scenario() and ScenarioTimeline: what is taken runs in the order of time to its end.
+// parse_scenario() takes any text. An accepted scenario runs in the order of time to its end.
 #include "provider/config/config.h"
 #include "provider/config/scenario.h"
 #include "tests/fuzz/input.h"

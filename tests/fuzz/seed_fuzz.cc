@@ -1,4 +1,4 @@
-// parse_seed(): a seed has 32 bytes, whatever was in the file.
+// parse_seed() takes any bytes. A seed always has 32 bytes.
 #include "provider/keys/key_ring.h"
 #include "tests/fuzz/input.h"
 

@@ -1,5 +1,5 @@
-// What a commit may hold and what vouches for it: signatures, keys, lists of signers, and CMake's and Go's
-// files. All of it may be anything; what is refused is so on one line.
+// The readers of a commit's files take any text: signatures, keys, lists of signers, and CMake's and Go's
+// files. They refuse by an Error on one line.
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
 #include "builder/trust/signature.h"
