@@ -11,6 +11,7 @@
 
 #include "common/error.h"
 #include "common/text/escape.h"
+#include "common/text/lines.h"
 #include "supervisor/report/log_lines.h"
 
 namespace kms::supervisor::report {
@@ -29,7 +30,8 @@ constexpr std::array<std::string_view, 10> expected_files{
     "build-info.json",      "build-plugin.log",
     "supervisor.log",       "supervisor-previous.log",
 };
-constexpr std::string_view optional_file = "supervisor-previous.log";
+constexpr std::string_view previous_log = "supervisor-previous.log";  ///< exists only after a restart
+constexpr std::string_view build_log = "build-plugin.log";  ///< a plugin that is part of an image has none
 constexpr std::string_view cluster_file = "events.txt";
 
 bool is_evidence(const fs::path& path) {
@@ -73,16 +75,6 @@ std::string pax_path(const std::string& header) {
   return header.substr(start + 6, header.find('\n', start) - start - 6);
 }
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    lines.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
-
 /// Fields of a newer program are ignored.
 bool parse(const std::string& json, google::protobuf::Message& message) {
   google::protobuf::util::JsonParseOptions options;
@@ -108,7 +100,9 @@ class PodReader {
 
   void read(PodEvidence& pod) {
     for (const std::string_view name : expected_files) {
-      if (name != optional_file && content(name) == nullptr) problem(name, "is missing");
+      const bool optional =
+          name == previous_log || (name == build_log && content("build-info.json") != nullptr);
+      if (!optional && content(name) == nullptr) problem(name, "is missing");
     }
     read_document("status.json", pod.status);
     read_document("build-info.json", pod.build);

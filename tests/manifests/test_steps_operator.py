@@ -129,7 +129,18 @@ def test_cleanup_puts_back_what_was_there_and_removes_the_secret_at_the_end(job)
     assert patched(job) == [{"type": "aescbc"}] and job.junit("cleanup") == {"migration": "passed"}
     assert job.called("-n openshift-config delete secrets -l app=mock-kms-plugin") and not job.called("delete namespace")
     kept = job.artifacts / "kms-mock-plugin/openshift-kube-apiserver/kube-apiserver-master-0/vault-kms-plugin-1"
-    assert {path.name for path in kept.iterdir()} == {"status.json", "events.json", "journal.json", "counts.txt", "provider-metrics.txt"}
+    assert {path.name for path in kept.iterdir()} == {"status.json", "events.json", "journal.json", "counts.txt", "provider-metrics.txt",
+                                                      "supervisor-metrics.txt", "build-info.json", "supervisor.log"}
+
+
+def test_cleanup_makes_the_page_of_all_sidecars(job):
+    (job.shared / "kms-previous-encryption.json").write_text("{}")
+    result = job.run("cleanup", {**CLUSTER, "migration": ["DecryptionCompleted"]}, KMS_MODE="operator", KMS_DECRYPT_FIRST="true")
+    assert result.returncode == 0, result.stderr
+    page = (job.artifacts / "kms-mock-plugin-summary.html").read_text()
+    for name in NAMESPACES.values():
+        assert f"{name}-master-0" in page and f"{name}-master-1" in page
+    assert "build-plugin.log" not in page, "the image has the plugin, and no pod builds it"
 
 
 def test_cleanup_turns_encryption_off_if_there_was_none(job):

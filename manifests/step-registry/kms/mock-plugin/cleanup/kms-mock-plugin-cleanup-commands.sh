@@ -348,18 +348,31 @@ set_encryption() { # set_encryption JSON: replaces spec.encryption of apiserver/
 }
 # Puts back what was there before the configure step, in the operators' way.
 
-collect_sidecars() {
+log_of_sidecar() { # log_of_sidecar NAMESPACE/POD/CONTAINER [OPTION]
+  local namespace pod container
+  IFS=/ read -r namespace pod container <<<"$1"
+  timeout 60 "${client}" -n "${namespace}" logs "${pod}" -c "${container}" "${@:2}"
+}
+
+collect_sidecars() { # sets `sidecars`
   local namespace sidecar directory
+  sidecars=()
   deadline=$((SECONDS + 60))
   for namespace in $(sidecar_namespaces); do
     for sidecar in $(sidecars_in "${namespace}" 2>/dev/null || true); do
       [ "${sidecar##*/}" != '' ] || continue
+      sidecars+=("${sidecar}")
       directory=${evidence}/${sidecar}
+      keep "${directory}/supervisor.log" log_of_sidecar "${sidecar}"
+      log_of_sidecar "${sidecar}" --previous >"${directory}/supervisor-previous.log" 2>/dev/null </dev/null ||
+        rm -f "${directory}/supervisor-previous.log" # exists only after a restart
       keep "${directory}/status.json" in_sidecar "${sidecar}" supervisor status -o json
       keep "${directory}/events.json" in_sidecar "${sidecar}" supervisor events -o json
       keep "${directory}/journal.json" in_sidecar "${sidecar}" mock-kms-provider journal -o json
       keep "${directory}/counts.txt" in_sidecar "${sidecar}" mock-kms-provider journal --counts
       keep "${directory}/provider-metrics.txt" in_sidecar "${sidecar}" mock-kms-provider metrics
+      keep "${directory}/supervisor-metrics.txt" in_sidecar "${sidecar}" supervisor metrics
+      keep "${directory}/build-info.json" in_sidecar "${sidecar}" cat /usr/libexec/mock-kms-plugin/build-info.json
     done
   done
 }
@@ -377,8 +390,9 @@ wait_until_restored() { # wait_until_restored REASONS
 }
 
 clean_up_operator() {
-  local before='{}' answer reasons='DecryptionCompleted|EncryptionDisabled'
+  local sidecars before='{}' answer reasons='DecryptionCompleted|EncryptionDisabled'
   collect_sidecars
+  make_report in_sidecar ${sidecars[@]+"${sidecars[@]}"}
   if [ -s "$(previous_encryption)" ]; then before=$(<"$(previous_encryption)"); else
     say "configure left no kms-previous-encryption.json in SHARED_DIR; encryption is turned off"
   fi
@@ -449,20 +463,19 @@ collect() {
   done <<<"${table}"
 }
 
-# Makes one page of the evidence. Only the pods have `supervisor`, so one of them reads it as a tar archive; no pod needs a file of it.
-# The seed in objects.yaml stays here.
-make_report() {
-  local pod page=${ARTIFACT_DIR}/kms-mock-plugin-summary.html # Prow's Spyglass shows *-summary*.html as a page
+# Makes one page of the evidence. Only the containers have `supervisor`, so one of them reads it as a tar archive; none needs a file of
+# it. The seed in objects.yaml stays here.
+make_report() { # make_report RUN PLACE...: RUN is in_pod or in_sidecar
+  local run=$1 place page=${ARTIFACT_DIR}/kms-mock-plugin-summary.html # Prow's Spyglass shows *-summary*.html as a page
   deadline=$((SECONDS + 60))
   tar -c -C "${evidence}" --exclude=./objects.yaml . >"${scratch}/evidence.tar"
-  while read -r pod _; do
-    [ -n "${pod}" ] || continue
-    in_pod "${pod}" supervisor report - --output - <"${scratch}/evidence.tar" >"${scratch}/page" 2>/dev/null || continue
+  for place in "${@:2}"; do
+    "${run}" "${place}" supervisor report - --output - <"${scratch}/evidence.tar" >"${scratch}/page" 2>/dev/null || continue
     cp "${scratch}/page" "${page}"
     property report "${page#"${ARTIFACT_DIR}/"}"
     say "the report is ${page}"
     return
-  done <<<"$(pod_table app=mock-kms-plugin 2>/dev/null || true)"
+  done
   say "no report: no supervisor answers; make one with: supervisor report kms-mock-plugin --output report.html"
 }
 
@@ -578,7 +591,8 @@ if operator_mode; then
   exit 0
 fi
 collect
-make_report
+# shellcheck disable=SC2046 # one word per pod
+make_report in_pod $(pod_table app=mock-kms-plugin 2>/dev/null | awk '{ print $1 }' || true)
 
 if [ "${KMS_DECRYPT_FIRST}" = true ]; then
   if decrypt_first; then
