@@ -14,26 +14,19 @@
 #include <string>
 
 #include "common/error.h"
+#include "common/free.h"
 
 namespace kms::builder::git {
 
-template <auto free>
-struct Deleter {
-  template <class T>
-  void operator()(T* handle) const {
-    free(handle);
-  }
-};
-
-using Repository = std::unique_ptr<git_repository, Deleter<git_repository_free>>;
-using Database = std::unique_ptr<git_odb, Deleter<git_odb_free>>;
-using Remote = std::unique_ptr<git_remote, Deleter<git_remote_free>>;
-using Object = std::unique_ptr<git_object, Deleter<git_object_free>>;
-using Commit = std::unique_ptr<git_commit, Deleter<git_commit_free>>;
-using Tree = std::unique_ptr<git_tree, Deleter<git_tree_free>>;
-using TreeEntry = std::unique_ptr<git_tree_entry, Deleter<git_tree_entry_free>>;
-using Blob = std::unique_ptr<git_blob, Deleter<git_blob_free>>;
-using Reference = std::unique_ptr<git_reference, Deleter<git_reference_free>>;
+using Repository = std::unique_ptr<git_repository, Free<git_repository_free>>;
+using Database = std::unique_ptr<git_odb, Free<git_odb_free>>;
+using Remote = std::unique_ptr<git_remote, Free<git_remote_free>>;
+using Object = std::unique_ptr<git_object, Free<git_object_free>>;
+using Commit = std::unique_ptr<git_commit, Free<git_commit_free>>;
+using Tree = std::unique_ptr<git_tree, Free<git_tree_free>>;
+using TreeEntry = std::unique_ptr<git_tree_entry, Free<git_tree_entry_free>>;
+using Blob = std::unique_ptr<git_blob, Free<git_blob_free>>;
+using Reference = std::unique_ptr<git_reference, Free<git_reference_free>>;
 
 /// An error of libgit2. code() is one of git_error_code, kind() one of git_error_t.
 class GitError : public Error {

@@ -107,7 +107,7 @@ Outcome<> check_key(const std::filesystem::path& file) {
   if (!pem.starts_with("-----BEGIN ")) return no_key();
   if (pem.starts_with("-----BEGIN OPENSSH ")) return check_openssh_key(pem);
   if (pem.find("ENCRYPTED") != std::string::npos) return needs_passphrase();
-  const std::unique_ptr<BIO, openssl::Free<BIO_free_all>> input(
+  const std::unique_ptr<BIO, Free<BIO_free_all>> input(
       BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
   const openssl::Key key(PEM_read_bio_PrivateKey(input.get(), nullptr, nullptr, nullptr));
   ERR_clear_error();

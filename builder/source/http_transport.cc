@@ -54,7 +54,7 @@ constexpr std::array known_codes{
 
 /// Reads a part of a URL; "" if it is no URL.
 std::string part_of(const std::string& url, CURLUPart part) {
-  const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> parsed(curl_url(), curl_url_cleanup);
+  const std::unique_ptr<CURLU, Free<curl_url_cleanup>> parsed(curl_url());
   char* text = nullptr;
   if (curl_url_set(parsed.get(), CURLUPART_URL, url.c_str(), CURLU_URLENCODE) != CURLUE_OK ||
       curl_url_get(parsed.get(), part, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) {

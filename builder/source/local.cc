@@ -15,8 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using Config = std::unique_ptr<git_config, git::Deleter<git_config_free>>;
-using Status = std::unique_ptr<git_status_list, git::Deleter<git_status_list_free>>;
+using Config = std::unique_ptr<git_config, Free<git_config_free>>;
+using Status = std::unique_ptr<git_status_list, Free<git_status_list_free>>;
 
 std::vector<std::string> all_refs(git_repository* repository) {
   git_strarray list{};

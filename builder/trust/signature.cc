@@ -13,13 +13,13 @@ constexpr std::string_view git_namespace = "git";
 constexpr int max_tags = 10;  ///< tags of tags
 constexpr auto signing_hint = "have it signed, with gpg.format=ssh, by a key that --allowed-signers names";
 
-using RawObject = std::unique_ptr<git_odb_object, git::Deleter<git_odb_object_free>>;
+using RawObject = std::unique_ptr<git_odb_object, Free<git_odb_object_free>>;
 
 std::string_view content_of(git_odb_object* object) {
   return {static_cast<const char*>(git_odb_object_data(object)), git_odb_object_size(object)};
 }
 
-using Tag = std::unique_ptr<git_tag, git::Deleter<git_tag_free>>;
+using Tag = std::unique_ptr<git_tag, Free<git_tag_free>>;
 
 /// Null if the object is no tag or is missing.
 Tag find_tag(git_repository* objects, const git_oid& id) {

@@ -12,7 +12,6 @@
 namespace kms::builder {
 namespace {
 
-using openssl::Free;
 using openssl::Key;
 using openssl::KeyContext;
 using Parameters = std::unique_ptr<OSSL_PARAM, Free<OSSL_PARAM_free>>;

@@ -8,16 +8,9 @@
 #include <memory>
 #include <string>
 
-namespace kms::openssl {
+#include "common/free.h"
 
-/// Deleter for unique_ptr: Free<EVP_PKEY_free>.
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
+namespace kms::openssl {
 
 using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Free<EVP_CIPHER_CTX_free>>;
 using DigestContext = std::unique_ptr<EVP_MD_CTX, Free<EVP_MD_CTX_free>>;

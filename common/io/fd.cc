@@ -1,5 +1,7 @@
 #include "common/io/fd.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -7,6 +9,11 @@
 #include "common/error.h"
 
 namespace kms {
+
+void set_non_blocking(int fd) {
+  if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
+    throw_errno("make a descriptor non-blocking");
+}
 
 bool write_all(int fd, std::string_view data) {
   while (!data.empty()) {

@@ -43,6 +43,9 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+/// Throws Error.
+void set_non_blocking(int fd);
+
 /// Writes all of `data` to a blocking descriptor. On false, errno is that of write(2).
 [[nodiscard]] bool write_all(int fd, std::string_view data);
 

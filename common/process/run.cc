@@ -180,7 +180,7 @@ RunEnd run(Launch launch, const RunLimits& limits, const std::function<void(std:
   if (::pipe2(ends.data(), O_CLOEXEC) < 0) throw_errno("make a pipe");
   const UniqueFd reader(ends[0]);
   UniqueFd writer(ends[1]);
-  if (::fcntl(reader.get(), F_SETFL, O_NONBLOCK) < 0) throw_errno("prepare a pipe");
+  set_non_blocking(reader.get());
   launch.fds.resize(std::max<std::size_t>(launch.fds.size(), 3), -1);
   launch.fds[1] = launch.fds[2] = writer.get();
   launch.new_session = true;

@@ -254,20 +254,6 @@ EtcdClient etcd_client(const InspectOptions& options) {
   return EtcdClient(std::move(client));
 }
 
-std::string survey_text(const mock_kms::v1::SurveyReport& report) {
-  std::string text = "OBJECTS    ENCRYPTION  PROVIDER          KEY ID\n";
-  for (const auto& group : report.groups()) {
-    std::array<char, 64> start{};
-    std::snprintf(start.data(), start.size(), "%-10llu %-11s ",
-                  static_cast<unsigned long long>(group.objects()), group.encryption().c_str());
-    std::string provider = group.provider_name().empty() ? "-" : visible_text(group.provider_name());
-    provider.resize(std::max(provider.size(), std::size_t{17}), ' ');
-    text +=
-        start.data() + provider + " " + (group.key_id().empty() ? "-" : visible_text(group.key_id())) + "\n";
-  }
-  return text;
-}
-
 /// Shows on a terminal how far the survey is, ten times a second.
 class Progress {
  public:

@@ -74,8 +74,8 @@ EtcdClient::EtcdClient(Options options) : options_(std::move(options)) {
   if (options_.tls) {
     tunnel_.emplace(std::move(connection), options_.address.host, *options_.tls);
     connection = tunnel_->take_plain_end();
-  } else if (::fcntl(connection.get(), F_SETFL, ::fcntl(connection.get(), F_GETFL) | O_NONBLOCK) != 0) {
-    throw_errno("set a socket non-blocking");
+  } else {
+    set_non_blocking(connection.get());
   }
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(max_page_bytes);

@@ -18,10 +18,6 @@ namespace {
 
 constexpr std::size_t chunk = std::size_t{64} * 1024;
 
-void set_non_blocking(int fd) {
-  if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0) throw_errno("set a socket non-blocking");
-}
-
 }  // namespace
 
 TlsTunnel::TlsTunnel(UniqueFd connection, const std::string& host, const TlsFiles& files)

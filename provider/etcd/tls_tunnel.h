@@ -35,8 +35,8 @@ class TlsTunnel {
   [[nodiscard]] UniqueFd take_plain_end() { return std::move(plain_end_); }
 
  private:
-  using Context = std::unique_ptr<SSL_CTX, openssl::Free<SSL_CTX_free>>;
-  using Session = std::unique_ptr<SSL, openssl::Free<SSL_free>>;
+  using Context = std::unique_ptr<SSL_CTX, Free<SSL_CTX_free>>;
+  using Session = std::unique_ptr<SSL, Free<SSL_free>>;
 
   void load(const TlsFiles& files);
   void handshake(const std::string& host);

@@ -1,6 +1,8 @@
 #include "provider/inspect/survey.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <vector>
 
 #include "common/text/escape.h"
@@ -59,6 +61,20 @@ mock_kms::v1::SurveyReport Survey::report() const {
     std::tie(*group.mutable_encryption(), *group.mutable_provider_name(), *group.mutable_key_id()) = kind;
   }
   return report;
+}
+
+std::string survey_text(const mock_kms::v1::SurveyReport& report) {
+  std::string text = "OBJECTS    ENCRYPTION  PROVIDER          KEY ID\n";
+  for (const auto& group : report.groups()) {
+    std::array<char, 64> start{};
+    std::snprintf(start.data(), start.size(), "%-10llu %-11s ",
+                  static_cast<unsigned long long>(group.objects()), group.encryption().c_str());
+    std::string provider = group.provider_name().empty() ? "-" : visible_text(group.provider_name());
+    provider.resize(std::max(provider.size(), std::size_t{17}), ' ');
+    text +=
+        start.data() + provider + " " + (group.key_id().empty() ? "-" : visible_text(group.key_id())) + "\n";
+  }
+  return text;
 }
 
 }  // namespace kms::provider

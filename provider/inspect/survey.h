@@ -32,4 +32,7 @@ class Survey {
   std::uint64_t total_ = 0;
 };
 
+/// A table, a line per group.
+[[nodiscard]] std::string survey_text(const mock_kms::v1::SurveyReport& report);
+
 }  // namespace kms::provider

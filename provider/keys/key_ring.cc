@@ -61,8 +61,8 @@ Error cannot_read(const std::string& path) {
   return Error("cannot read seed file " + path + ": " + errno_text(errno));
 }
 
-using Kdf = std::unique_ptr<EVP_KDF, openssl::Free<EVP_KDF_free>>;
-using KdfContext = std::unique_ptr<EVP_KDF_CTX, openssl::Free<EVP_KDF_CTX_free>>;
+using Kdf = std::unique_ptr<EVP_KDF, Free<EVP_KDF_free>>;
+using KdfContext = std::unique_ptr<EVP_KDF_CTX, Free<EVP_KDF_CTX_free>>;
 
 /// OpenSSL's parameters are not const, but it only reads these. It refuses a null pointer even for no bytes.
 OSSL_PARAM octets(const char* name, Bytes bytes) {

@@ -83,7 +83,7 @@ class NoncePool {
 
 /// Fetched once: a fetch takes locks and more time than sealing 32 bytes.
 const EVP_CIPHER* cipher() {
-  static const std::unique_ptr<EVP_CIPHER, openssl::Free<EVP_CIPHER_free>> fetched(
+  static const std::unique_ptr<EVP_CIPHER, Free<EVP_CIPHER_free>> fetched(
       EVP_CIPHER_fetch(nullptr, "AES-256-GCM", nullptr));
   if (!fetched) openssl::throw_error("find AES-256-GCM");
   return fetched.get();

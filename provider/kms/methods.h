@@ -28,9 +28,23 @@ struct GrpcServices {
   KmsV1 kms_v1;
 };
 
-struct StatusMethod {
-  using Request = v2::StatusRequest;
-  using Response = v2::StatusResponse;
+/// The functions that most methods share.
+template <class RequestMessage, class ResponseMessage>
+struct MethodDefaults {
+  using Request = RequestMessage;
+  using Response = ResponseMessage;
+
+  static std::string_view uid(const Request&) { return ""; }
+  /// The key id by which faults select the call.
+  static std::string key_id(const KmsService&, const KeyRing& keys, const Request&) {
+    return keys.current()->id_text;
+  }
+  static std::string_view recorded_key_id(const KmsService&, const Request&, const Response&) { return ""; }
+  static void remember_plaintext(Journal&, bool, const Request&, const Response&) {}
+  static void wipe_secrets(Request&, Response&) {}
+};
+
+struct StatusMethod : MethodDefaults<v2::StatusRequest, v2::StatusResponse> {
   static constexpr const char* name = "Status";
   static constexpr auto service = &GrpcServices::kms_v2;
   static constexpr auto request = &GrpcServices::KmsV2::RequestStatus;
@@ -41,21 +55,12 @@ struct StatusMethod {
                           Response& response);
   static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request& request,
                              Response& response);
-  static std::string_view uid(const Request&) { return ""; }
-  /// The key id by which faults select the call.
-  static std::string key_id(const KmsService&, const KeyRing& keys, const Request&) {
-    return keys.current()->id_text;
-  }
   static std::string_view recorded_key_id(const KmsService&, const Request&, const Response& response) {
     return response.key_id();
   }
-  static void remember_plaintext(Journal&, bool, const Request&, const Response&) {}
-  static void wipe_secrets(Request&, Response&) {}
 };
 
-struct EncryptMethod {
-  using Request = v2::EncryptRequest;
-  using Response = v2::EncryptResponse;
+struct EncryptMethod : MethodDefaults<v2::EncryptRequest, v2::EncryptResponse> {
   static constexpr const char* name = "Encrypt";
   static constexpr auto service = &GrpcServices::kms_v2;
   static constexpr auto request = &GrpcServices::KmsV2::RequestEncrypt;
@@ -67,9 +72,6 @@ struct EncryptMethod {
   static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request& request,
                              Response& response);
   static std::string_view uid(const Request& request) { return request.uid(); }
-  static std::string key_id(const KmsService&, const KeyRing& keys, const Request&) {
-    return keys.current()->id_text;
-  }
   static std::string_view recorded_key_id(const KmsService&, const Request&, const Response& response) {
     return response.key_id();
   }
@@ -77,9 +79,7 @@ struct EncryptMethod {
   static void wipe_secrets(Request& request, Response&) { wipe(*request.mutable_plaintext()); }
 };
 
-struct DecryptMethod {
-  using Request = v2::DecryptRequest;
-  using Response = v2::DecryptResponse;
+struct DecryptMethod : MethodDefaults<v2::DecryptRequest, v2::DecryptResponse> {
   static constexpr const char* name = "Decrypt";
   static constexpr auto service = &GrpcServices::kms_v2;
   static constexpr auto request = &GrpcServices::KmsV2::RequestDecrypt;
@@ -101,9 +101,7 @@ struct DecryptMethod {
   static void wipe_secrets(Request&, Response& response) { wipe(*response.mutable_plaintext()); }
 };
 
-struct V1VersionMethod {
-  using Request = v1beta1::VersionRequest;
-  using Response = v1beta1::VersionResponse;
+struct V1VersionMethod : MethodDefaults<v1beta1::VersionRequest, v1beta1::VersionResponse> {
   static constexpr const char* name = "V1Version";
   static constexpr auto service = &GrpcServices::kms_v1;
   static constexpr auto request = &GrpcServices::KmsV1::RequestVersion;
@@ -114,18 +112,9 @@ struct V1VersionMethod {
                           Response& response);
   static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request& request,
                              Response& response);
-  static std::string_view uid(const Request&) { return ""; }
-  static std::string key_id(const KmsService&, const KeyRing& keys, const Request&) {
-    return keys.current()->id_text;
-  }
-  static std::string_view recorded_key_id(const KmsService&, const Request&, const Response&) { return ""; }
-  static void remember_plaintext(Journal&, bool, const Request&, const Response&) {}
-  static void wipe_secrets(Request&, Response&) {}
 };
 
-struct V1EncryptMethod {
-  using Request = v1beta1::EncryptRequest;
-  using Response = v1beta1::EncryptResponse;
+struct V1EncryptMethod : MethodDefaults<v1beta1::EncryptRequest, v1beta1::EncryptResponse> {
   static constexpr const char* name = "V1Encrypt";
   static constexpr auto service = &GrpcServices::kms_v1;
   static constexpr auto request = &GrpcServices::KmsV1::RequestEncrypt;
@@ -136,10 +125,6 @@ struct V1EncryptMethod {
                           Response& response);
   static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request& request,
                              Response& response);
-  static std::string_view uid(const Request&) { return ""; }
-  static std::string key_id(const KmsService&, const KeyRing& keys, const Request&) {
-    return keys.current()->id_text;
-  }
   static std::string_view recorded_key_id(const KmsService& service, const Request&,
                                           const Response& response) {
     return service.v1_key_id(response.cipher());
@@ -148,9 +133,7 @@ struct V1EncryptMethod {
   static void wipe_secrets(Request& request, Response&) { wipe(*request.mutable_plain()); }
 };
 
-struct V1DecryptMethod {
-  using Request = v1beta1::DecryptRequest;
-  using Response = v1beta1::DecryptResponse;
+struct V1DecryptMethod : MethodDefaults<v1beta1::DecryptRequest, v1beta1::DecryptResponse> {
   static constexpr const char* name = "V1Decrypt";
   static constexpr auto service = &GrpcServices::kms_v1;
   static constexpr auto request = &GrpcServices::KmsV1::RequestDecrypt;
@@ -161,7 +144,6 @@ struct V1DecryptMethod {
                           Response& response);
   static void distort_answer(KeyRing& keys, const FaultDecision& decision, const Request& request,
                              Response& response);
-  static std::string_view uid(const Request&) { return ""; }
   static std::string key_id(const KmsService& service, const KeyRing&, const Request& request) {
     return std::string(service.v1_key_id(request.cipher()));
   }

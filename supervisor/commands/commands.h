@@ -8,7 +8,6 @@
 
 #include "common/cli/command_line.h"
 #include "common/net/endpoint.h"
-#include "proto/supervisor_control.pb.h"
 
 namespace kms::supervisor {
 
@@ -30,11 +29,6 @@ void add_control_socket(CommandLine& line, std::string& control);
 
 /// Adds --instance. 0 means all instances.
 void add_instance(CLI::App& command, unsigned& instance);
-
-/// Adds to `status` what mock-kms-provider reports on its own control socket: its injected faults and the
-/// state of its --config. Other plugins have no such socket, and a hung one does not answer: then nothing is
-/// added. In status.cc.
-void add_plugin_report(mock_kms::v1::SupervisorStatus& status);
 
 /// Reads the value of --control-socket. Throws Error.
 [[nodiscard]] Endpoint control_endpoint(const std::string& control);

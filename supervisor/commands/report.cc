@@ -1,5 +1,4 @@
 // `supervisor report`: merges the evidence of all nodes into one HTML page, a text or JSON.
-#include <grpcpp/create_channel_posix.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,14 +7,12 @@
 #include <iostream>
 
 #include "common/cli/exit_code.h"
-#include "common/net/call_deadline.h"
-#include "common/net/unix_connection.h"
 #include "common/text/escape.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
-#include "proto/provider_control.grpc.pb.h"
 #include "supervisor/commands/commands.h"
 #include "supervisor/control/client.h"
+#include "supervisor/control/provider.h"
 #include "supervisor/report/page.h"
 #include "supervisor/report/timeline.h"
 
@@ -23,7 +20,6 @@ namespace kms::supervisor {
 namespace {
 
 constexpr Duration answer_timeout = std::chrono::seconds(5);
-constexpr auto provider_timeout = std::chrono::seconds(2);
 
 struct ReportOptions {
   OutputFormat format = OutputFormat::text;
@@ -39,29 +35,6 @@ void read_source(const std::string& source, report::Files& files) {
   report::read_tar(archive, files);
 }
 
-/// Asks mock-kms-provider for its journal and counters. Another plugin has none, and a hung one does not
-/// answer: then they are missing.
-void ask_provider(const std::string& control, report::PodEvidence& pod) {
-  const auto endpoint = Endpoint::parse(control);
-  if (!endpoint) return;
-  UniqueFd connection = connect_to(*endpoint);
-  if (!connection) return;
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  const auto stub = mock_kms::v1::ProviderControl::NewStub(
-      grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), arguments));
-  mock_kms::v1::JournalPage page;
-  grpc::ClientContext reading;
-  const CallDeadline reading_deadline(reading, provider_timeout);
-  if (!stub->ReadJournal(&reading, {}, &page).ok()) return;
-  for (auto& call : *page.mutable_calls()) pod.journal.push_back(std::move(call));
-  mock_kms::v1::CallCounts counts;
-  grpc::ClientContext counting;
-  const CallDeadline counting_deadline(counting, provider_timeout);
-  if (!stub->CountCalls(&counting, {}, &counts).ok()) return;
-  for (auto& count : *counts.mutable_counts()) pod.counts.push_back(std::move(count));
-}
-
 std::string this_node() {
   if (const char* name = std::getenv("NODE_NAME"); name != nullptr && *name != '\0') return utf8_text(name);
   std::array<char, 256> name{};
@@ -74,12 +47,12 @@ void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
   report::PodEvidence pod{this_node(), control.uri()};
   pod.status = client.status(answer_timeout).value();
   auto& first = pod.status->instances_size() == 0 ? *pod.status : *pod.status->mutable_instances(0);
-  if (pod.status->instances_size() == 0) add_plugin_report(*pod.status);
-  for (auto& instance : *pod.status->mutable_instances()) add_plugin_report(instance);
+  if (pod.status->instances_size() == 0) add_provider_report(*pod.status);
+  for (auto& instance : *pod.status->mutable_instances()) add_provider_report(instance);
   auto events = client.events(0, answer_timeout).value();
   for (auto& event : *events.mutable_events()) pod.events.push_back(std::move(event));
   report::read_metrics(client.metrics(answer_timeout).value(), pod);
-  ask_provider(first.plugin_control(), pod);
+  read_provider_calls(first.plugin_control(), pod.journal, pod.counts);
   evidence.pods.push_back(std::move(pod));
 }
 

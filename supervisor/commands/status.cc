@@ -1,6 +1,4 @@
 // `supervisor status`: asks a running supervisor, waits for health, follows it, prints.
-#include <grpcpp/create_channel_posix.h>
-#include <grpcpp/support/channel_arguments.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -13,13 +11,12 @@
 #include <thread>
 
 #include "common/cli/exit_code.h"
-#include "common/net/call_deadline.h"
-#include "common/net/unix_connection.h"
 #include "common/text/escape.h"
+#include "common/text/lines.h"
 #include "common/text/protobuf.h"
-#include "proto/provider_control.grpc.pb.h"
 #include "supervisor/commands/commands.h"
 #include "supervisor/control/client.h"
+#include "supervisor/control/provider.h"
 #include "supervisor/control/status_text.h"
 
 namespace kms::supervisor {
@@ -29,7 +26,6 @@ using mock_kms::v1::SupervisorStatus;
 using Clock = std::chrono::steady_clock;
 
 constexpr Duration answer_timeout = std::chrono::seconds(2);
-constexpr auto plugin_timeout = std::chrono::milliseconds(500);
 constexpr Duration wait_interval = std::chrono::milliseconds(50);
 constexpr Duration follow_interval = std::chrono::seconds(1);
 
@@ -47,8 +43,8 @@ struct StatusOptions {
 Outcome<SupervisorStatus> ask(const ControlClient& client, bool with_report = true) {
   auto status = client.status(answer_timeout);
   if (!status || !with_report) return status;
-  if (status->instances_size() == 0) add_plugin_report(*status);
-  for (auto& instance : *status->mutable_instances()) add_plugin_report(instance);
+  if (status->instances_size() == 0) add_provider_report(*status);
+  for (auto& instance : *status->mutable_instances()) add_provider_report(instance);
   return status;
 }
 
@@ -103,7 +99,7 @@ std::string text_of(const SupervisorStatus& status, const StatusOptions& options
 /// after its first take no column.
 std::string clipped(const std::string& text, std::size_t columns) {
   std::string clipped;
-  for (const std::string& line : lines_of(text)) {
+  for (const std::string_view line : lines_of(text)) {
     std::size_t column = 0;
     bool in_escape = false;
     for (const char c : line) {
@@ -197,27 +193,6 @@ int run(const Endpoint& control, const StatusOptions& options) {
 }
 
 }  // namespace
-
-void add_plugin_report(SupervisorStatus& status) {
-  const auto control = Endpoint::parse(status.plugin_control());
-  if (!control) return;
-  UniqueFd connection = connect_to(*control);
-  if (!connection) return;
-  const auto stub = mock_kms::v1::ProviderControl::NewStub(
-      grpc::CreateCustomInsecureChannelFromFd("provider", connection.release(), {}));
-  mock_kms::v1::FaultList list;
-  grpc::ClientContext faults;
-  const CallDeadline faults_deadline(faults, plugin_timeout);
-  if (!stub->ListFaults(&faults, {}, &list).ok()) return;
-  for (const auto& use : list.faults()) {
-    if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
-  }
-  mock_kms::v1::ConfigStatus config;
-  grpc::ClientContext configuration;
-  const CallDeadline configuration_deadline(configuration, plugin_timeout);
-  if (stub->ReadConfig(&configuration, {}, &config).ok() && !config.file().empty())
-    *status.mutable_plugin_config() = std::move(config);
-}
 
 Command status_command(CommandLine& line, const std::string& control) {
   const auto options = std::make_shared<StatusOptions>();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <sstream>
 
 #include "common/log/log.h"
 #include "common/text/escape.h"
@@ -277,13 +276,6 @@ SupervisorStatus summary_of(std::vector<SupervisorStatus> instances) {
     *whole.add_instances() = std::move(instance);
   }
   return whole;
-}
-
-std::vector<std::string> lines_of(const std::string& text) {
-  std::istringstream stream(text);
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(stream, line);) lines.push_back(std::move(line));
-  return lines;
 }
 
 std::string status_text(const SupervisorStatus& status, WallTime now, Colours colours) {

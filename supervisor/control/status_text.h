@@ -33,7 +33,4 @@ enum class Colours { none, ansi };
 [[nodiscard]] mock_kms::v1::SupervisorStatus summary_of(
     std::vector<mock_kms::v1::SupervisorStatus> instances);
 
-/// The lines of a text, without their line ends.
-[[nodiscard]] std::vector<std::string> lines_of(const std::string& text);
-
 }  // namespace kms::supervisor

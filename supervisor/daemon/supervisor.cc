@@ -9,6 +9,7 @@
 #include "common/cli/exit_code.h"
 #include "common/log/termination_message.h"
 #include "common/process/reaper.h"
+#include "common/text/lines.h"
 #include "common/text/protobuf.h"
 #include "supervisor/control/status_text.h"
 
@@ -138,10 +139,10 @@ void Supervisor::reload() {
 }
 
 void Supervisor::log_status() {
-  const auto text = std::make_shared<mock_kms::v1::SupervisorStatus>();
-  status(0, *text, [text] {
-    for (const std::string& line : lines_of(status_text(*text, std::chrono::system_clock::now())))
-      log::info("status: " + line);
+  const auto answer = std::make_shared<mock_kms::v1::SupervisorStatus>();
+  status(0, *answer, [answer] {
+    const std::string text = status_text(*answer, std::chrono::system_clock::now());
+    for (const std::string_view line : lines_of(text)) log::info("status: " + std::string(line));
   });
 }
 

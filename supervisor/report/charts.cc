@@ -99,7 +99,6 @@ class Track {
 std::string states_track(const PluginReport& plugin, const Axis& axis, const Times& times) {
   Track track(plugin, axis, times, state_height, "States");
   if (plugin.states().empty()) {
-    Span all;
     track.raw(
         "<rect class=\"unknown\" width=\"100%\" height=\"20\"/><text class=\"on\" paint-order=\"stroke\" "
         "x=\"6\" y=\"14\">no status "

@@ -132,20 +132,20 @@ std::string timeline_tables(const Report& report, const Times& times) {
 }
 
 std::string timeline(const Report& report, const Axis& axis, const Times& times) {
-  unsigned most = 1;
+  unsigned max_calls = 1;
   for (const PluginReport& plugin : report.plugins()) {
-    for (const auto& bucket : plugin.calls()) most = std::max(most, calls_in(bucket));
+    for (const auto& bucket : plugin.calls()) max_calls = std::max(max_calls, calls_in(bucket));
   }
   const auto bucket = from_proto(report.call_bucket());
-  const double rate = most / std::chrono::duration<double>(bucket).count();
+  const double rate = max_calls / std::chrono::duration<double>(bucket).count();
   std::string html =
       note("Times are UTC, " + times.days() + ". A bar of calls stands for " + human_duration(bucket) +
-           "; the highest one is " + std::to_string(most) + " calls, " +
+           "; the highest one is " + std::to_string(max_calls) + " calls, " +
            (rate < 10 ? std::to_string(rate).substr(0, 4) : std::to_string(static_cast<long long>(rate))) +
            " per second. Calls of Status include the supervisor's probes.") +
       legend() + axis.labels();
   for (const PluginReport& plugin : report.plugins())
-    html += lane(plugin, tracks(plugin, axis, times, bucket, most));
+    html += lane(plugin, tracks(plugin, axis, times, bucket, max_calls));
   return section("timeline", "Timeline", html + axis.labels() + timeline_tables(report, times));
 }
 

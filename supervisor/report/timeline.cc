@@ -203,7 +203,7 @@ class FaultTrack {
 
   /// `names` are those of a call's faults, joined by ", ".
   void met(const std::string& names, WallTime at) {
-    for (const std::string name : absl::StrSplit(names, ", ", absl::SkipEmpty())) {
+    for (const std::string& name : std::vector<std::string>(absl::StrSplit(names, ", ", absl::SkipEmpty()))) {
       if (!open_.contains(name)) set(name, at, "first call that met it; it was set before, or at the start");
     }
   }
