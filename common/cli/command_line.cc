@@ -146,6 +146,27 @@ std::string without_secrets(const std::string& argument) {
   return (has_scheme ? argument.substr(0, scheme) + "://" : "") + "...";
 }
 
+/// Prints the types of options as people read them.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    std::string text = CLI::Formatter::make_option_opts(option);
+    const std::string name = option->get_type_name();
+    if (!name.empty() && text.starts_with(" " + name)) text.replace(1, name.size(), reference::type_of(*option));
+    return text;
+  }
+};
+
+/// The chosen subcommands of a command, outermost first.
+void for_each_chosen(CLI::App& command, const std::vector<std::string>& arguments,
+                     const std::function<void(CLI::App&)>& visit) {
+  for (CLI::App* sub : command.get_subcommands({})) {
+    if (std::find(arguments.begin(), arguments.end(), sub->get_name()) == arguments.end()) continue;
+    visit(*sub);
+    for_each_chosen(*sub, arguments, visit);
+  }
+}
+
 Duration read_duration(const std::string& name, const std::string& text, Duration min) {
   const Outcome<Duration> parsed = parse_duration(text);
   if (!parsed) throw CLI::ValidationError(name, parsed.error().line());
@@ -159,6 +180,7 @@ Duration read_duration(const std::string& name, const std::string& text, Duratio
 CommandLine::CommandLine(std::string program, const std::string& purpose, std::string env_prefix)
     : program_(std::move(program)), env_prefix_(std::move(env_prefix)), app_(purpose, program_) {
   process::start_in_known_state();
+  app_.formatter(std::make_shared<HelpFormatter>());
   app_.set_help_flag("-h,--help", "Print this help and exit");
   app_.set_help_all_flag("--help-all", "Print the help of every command and exit");
   app_.set_version_flag("--version", program_ + " " + program_version, "Print the version and exit");
@@ -202,7 +224,7 @@ CLI::App& CommandLine::add_nested(CLI::App& parent, const std::string& name, con
   command.footer([&parent] {  // when it is printed the options have their environment variables
     std::string rows = "Options of '" + parent.get_name() + "', which work here too:\n";
     for (const CLI::Option* option : parent.get_options()) {
-      if (!is_about_program(*option)) rows += CLI::Formatter().make_option(option, false);
+      if (!is_about_program(*option)) rows += HelpFormatter().make_option(option, false);
     }
     return rows;
   });
@@ -262,10 +284,7 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
   add_environment(app_);
   // Only the chosen command reads its environment: commands may share the storage of options, and CLI11 would
   // let the variable of another command overwrite an option of this one.
-  for (CLI::App* sub : app_.get_subcommands({})) {
-    if (std::find(arguments.begin(), arguments.end(), sub->get_name()) != arguments.end())
-      add_environment(*sub);
-  }
+  for_each_chosen(app_, arguments, [this](CLI::App& chosen) { add_environment(chosen); });
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
   try {
     app_.parse(std::move(arguments));

@@ -91,7 +91,7 @@ std::string option_entry(const CLI::Option& option) {
   if (names.empty()) names.push_back(option.get_name(true));
   std::string text = ".TP\n\\fB" + roff(joined(names, ", ")) + "\\fR";
   if (option.get_items_expected_max() > 0 && !names_of(option).empty())
-    text += " \\fI" + roff(option.get_type_name()) + "\\fR";
+    text += " \\fI" + roff(type_of(option)) + "\\fR";
   text += "\n" + roff(option.get_description()) + ".";
   if (!option.get_default_str().empty()) text += " Default: " + roff(option.get_default_str()) + ".";
   if (option.get_required()) text += " Required.";
@@ -232,6 +232,12 @@ std::string fish(const CLI::App& program) {
 }
 
 }  // namespace
+
+std::string type_of(const CLI::Option& option) {
+  const std::string name = option.get_type_name();
+  const std::size_t colon = name.find(':');
+  return name.substr(colon == std::string::npos ? 0 : colon + 1);
+}
 
 std::string completion(const CLI::App& program, const std::string& shell) {
   return shell == "fish" ? fish(program) : posix_like(program, shell == "zsh");

@@ -1,5 +1,6 @@
 // `fault` makes the provider misbehave: fault add, fault list, fault clear.
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstdio>
 #include <limits>
@@ -98,11 +99,11 @@ const std::vector<Effect>& effects() {
        {"--per-second", "--burst"},
        set_rate_limit},
       {"healthz",
-       "Status answers with --text",
+       "Status answers with --text as its healthz",
        {"--text"},
        [](const auto& o, auto& f) { f.set_healthz(o.text); }},
       {"version",
-       "Status answers with --text",
+       "Status answers with --text as its version",
        {"--text"},
        [](const auto& o, auto& f) { f.set_version(o.text); }},
       {"goaway",
@@ -120,6 +121,29 @@ const std::vector<Effect>& effects() {
   return all;
 }
 
+/// In the order of the enum, from 1.
+constexpr std::array<const char*, Fault::Violation_ARRAYSIZE - 1> violation_meanings{
+    "Status and Encrypt name no key_id",
+    "the key_id has 1025 bytes",
+    "the key_id is not UTF-8",
+    "every other Status names the next key version",
+    "Encrypt is one key version ahead of Status",
+    "Encrypt answers with no ciphertext",
+    "the ciphertext has 1025 bytes",
+    "the ciphertext is the plaintext",
+    "the name of an annotation is no domain name",
+    "the annotations have more than 32 KiB",
+    "Decrypt returns a plaintext with one wrong bit",
+    "calls whose :authority is localhost fail with UNAUTHENTICATED",
+    "an annotation holds the plaintext",
+    "equal plaintexts give equal ciphertexts",
+    "Decrypt answers with 'garbage' instead of an error",
+};
+
+std::string violation_word(int number) {
+  return option_word(Fault::Violation_Name(static_cast<Fault::Violation>(number)));
+}
+
 const Effect* find_effect(const std::string& word) {
   const auto found = std::find_if(effects().begin(), effects().end(),
                                   [&](const Effect& effect) { return effect.word == word; });
@@ -127,7 +151,8 @@ const Effect* find_effect(const std::string& word) {
 }
 
 std::string help_row(const std::string& word, const std::string& help) {
-  return "  " + word + std::string(word.size() < 19 ? 19 - word.size() : 1, ' ') + help + "\n";
+  constexpr std::size_t width = 24;  // more than the longest word has
+  return "  " + word + std::string(width - word.size(), ' ') + help + "\n";
 }
 
 /// The words that `fault add` takes, for its help.
@@ -136,7 +161,7 @@ std::string words_help() {
   for (const Effect& effect : effects()) help += help_row(effect.word, effect.help);
   help += "Violations of the contract:\n";
   for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i) {
-    help += "  " + option_word(Fault::Violation_Name(static_cast<Fault::Violation>(i))) + "\n";
+    help += help_row(violation_word(i), violation_meanings.at(static_cast<std::size_t>(i) - 1));
   }
   help += "Presets:\n";
   for (const Preset& preset : presets()) help += help_row(preset.name, preset.meaning);
@@ -183,8 +208,7 @@ Fault read_other(const std::string& text) {
   if (text.starts_with('{') || fault.preset().empty() || is_known) return fault;
   std::vector<std::string> words;
   for (const Effect& effect : effects()) words.emplace_back(effect.word);
-  for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i)
-    words.push_back(option_word(Fault::Violation_Name(static_cast<Fault::Violation>(i))));
+  for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i) words.push_back(violation_word(i));
   for (const Preset& preset : presets()) words.push_back(preset.name);
   throw bad_fault("there is no effect, violation or preset '" + text + "'" + did_you_mean(text, words),
                   "'fault add --help' lists them");

@@ -46,6 +46,22 @@ def test_any_code_and_text_for_the_methods_patterns_and_counts_that_are_asked_fo
     assert [(use["matched"], use["applied"]) for use in listed] == [(2, 1)]
 
 
+def test_options_of_add_have_variables_and_the_option_wins(client, endpoint):
+    env = {**os.environ, "MOCK_KMS_NAME": "of-the-variable", "MOCK_KMS_METHOD": "decrypt", "MOCK_KMS_SOCKET": endpoint}
+    assert run_provider("fault", "add", "unavailable", env=env).stdout == "of-the-variable\n"
+    assert run_provider("fault", "add", "unavailable", "--name", "of-the-option", env=env).stdout == "of-the-option\n"
+    sealed = client.encrypt(SECRET)
+    assert code_of(client.decrypt, sealed)[0] == CODE.UNAVAILABLE
+
+
+def test_help_explains_each_word(endpoint):
+    """In columns: a word that is too long for its column would run into its text."""
+    text = run_provider("fault", "add", "--help").stdout
+    rows = re.findall(r"^  ([a-z][a-z0-9-]+)(.*)$", text[text.index("Effects:"):text.index("Examples:")], re.MULTILINE)
+    assert len(rows) > 40 and {"key-id-flapping", "kubernetes-mock-failed", "goaway"} <= {word for word, _ in rows}
+    assert all(re.match(r" +\S", rest) and len(word) + len(rest) - len(rest.lstrip()) == 24 for word, rest in rows), rows
+
+
 def test_latency_delays_the_calls_and_nothing_else_waits_for_them(client, fault):
     fault("add", "latency", "--latency", "2s", "--method", "encrypt")
     begun = time.monotonic()
