@@ -129,9 +129,11 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text
   url.user_ = percent_decoded(userinfo.substr(0, colon));
   url.path_ = percent_decoded(path.substr(0, extra));
   if (has_control_bytes(url.path_)) return Error("the repository's URL holds control characters", forms);
-  // libgit2 1.5 decodes no path of an ssh URL. scp's form has the path as it is, but no port.
-  if (kind == Kind::ssh && url.path_ != path.substr(0, extra) && host.find(':') == std::string_view::npos) {
-    url.location_ = (url.user_.empty() ? "" : url.user_ + "@") + std::string(host) + ":" + url.path_;
+  // libgit2 1.5 decodes no path of an ssh URL. scp's form has the path as it is; brackets enclose a port.
+  if (kind == Kind::ssh && url.path_ != path.substr(0, extra)) {
+    const std::string place = (url.user_.empty() ? "" : url.user_ + "@") + std::string(host);
+    const bool has_port = host.find(':', host.front() == '[' ? host.find(']') : 0) != std::string_view::npos;
+    url.location_ = (has_port ? "[" + place + "]" : place) + ":" + url.path_;
   }
   const std::string_view password = colon == std::string_view::npos ? "" : userinfo.substr(colon + 1);
   url.secrets_[0] = userinfo;

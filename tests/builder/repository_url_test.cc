@@ -53,9 +53,12 @@ TEST_CASE("user and password are decoded for the server") {
   CHECK(url.password() == "p/w");
 }
 
-TEST_CASE("the path is decoded for git and, without a port, for ssh") {
+TEST_CASE("the path is decoded for git and ssh") {
   CHECK(parsed("git://host:9418/a%20b").path() == "/a b");
   CHECK(parsed("ssh://git@host/a%20b").secret_location() == "git@host:/a b");
+  CHECK(parsed("ssh://git@host:22/a%20b").secret_location() == "[git@host:22]:/a b");
+  CHECK(parsed("ssh://[::1]/a%20b").secret_location() == "[::1]:/a b");
+  CHECK(parsed("ssh://me@[::1]:22/a%20b").secret_location() == "[me@[::1]:22]:/a b");
   CHECK(parsed("ssh://git@host/a%20b").display() == "ssh://host/a%20b");
   CHECK(parsed("ssh://git@host/a").secret_location() == "ssh://git@host/a");
   CHECK(refusal("git://host/a%0ab").find("control characters") != std::string::npos);

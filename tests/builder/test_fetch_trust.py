@@ -138,11 +138,17 @@ def test_an_ssh_key_that_cannot_be_used_is_refused_before_anything_is_done(shop,
     assert done.returncode == 2 and words in done.stderr
 
 
-def test_percent_signs_of_a_url_are_decoded(shop, git_daemon):
+@pytest.mark.parametrize("way", ["git", "ssh"])
+def test_percent_signs_of_a_url_are_decoded(shop, git_daemon, way):
     place = shop.source.path.parent / "with blank"
     place.mkdir()
     (place / "x.git").symlink_to(shop.source.path / ".git")
-    assert (shop.fetched(repo=git_daemon.url("with%20blank/x.git")).directory / "provider").exists()
+    if way == "git":
+        assert (shop.fetched(repo=git_daemon.url("with%20blank/x.git")).directory / "provider").exists()
+        return
+    with Sshd(shop.directory / "sshd", shop.directory) as server:
+        url = server.url(f"{place}/x.git").replace(" ", "%20")
+        assert (shop.fetched(repo=url).directory / "provider").exists()
 
 
 # --- pins ------------------------------------------------------------------------------------------------------------
