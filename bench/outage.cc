@@ -135,8 +135,8 @@ bool refused(const kms::Endpoint& endpoint) {
   return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0;
 }
 
-/// How long after `killed` the path refused connections: 0 if another process holds the socket when the
-/// killed one is dead; then it tries one connection only.
+/// The time after `killed` in which the path refused connections: 0 if another process holds the socket when
+/// the killed one is dead; then it tries one connection only.
 kms::Duration refusing(const kms::Endpoint& endpoint, const kms::UniqueFd& process, Clock::time_point killed,
                        kms::Duration idle_timeout) {
   pollfd death{process.get(), POLLIN, 0};

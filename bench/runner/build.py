@@ -24,7 +24,7 @@ KINDS = {
 
 
 def _cpu_seconds():
-    """Of all processes that were waited for."""
+    """CPU time of all processes that were waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -61,7 +61,7 @@ def measure(programs, _quick, rounds):
 
 
 def _own_share(run):
-    """What is left of the time without the tools', in percent."""
+    """The share of the time that is not the tools', in percent."""
     tools = run["phases_ms"].get("configure", 0) + run["phases_ms"].get("compile", 0)
     return 100 * (1 - tools / run["total_ms"])
 

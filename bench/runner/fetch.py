@@ -37,7 +37,7 @@ CLIENTS = {"builder fetch": _ours, "git sparse clone": _git}
 
 
 def _fetch(client, programs, url, directory, started=lambda command: command):
-    """How long it took, in ms; requires that the files are there. `started` gives a command as it is to be started."""
+    """Returns the time in ms and requires that the files are there. `started` changes a command before it starts."""
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "HOME": directory}
     with short_directory() as into:
         begin = time.monotonic()

@@ -34,7 +34,7 @@ def _commit(root):
 
 
 def facts(root):
-    """What a reader needs to judge a figure: hardware, kernel, versions, commit, day."""
+    """The facts that a reader needs to judge a figure: hardware, kernel, versions, commit, day."""
     release = platform.freedesktop_os_release()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     packages = ("libgrpc-dev", "libprotobuf-dev", "libssl-dev", "libgit2-dev", "runit", "s6", "supervisor")
@@ -74,7 +74,7 @@ def _busy_seconds():
 
 
 class OthersWatch:
-    """How much of the machine everyone else used while something was measured, as a share of all cores.
+    """The share of all cores that everyone else used while something was measured.
 
     Everything that was started meanwhile has to be waited for before the end.
     """

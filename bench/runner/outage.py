@@ -48,7 +48,7 @@ def render(raw):
 
 
 def _comparison(by_keeper):
-    """How many times less outage ours has than the best of the others, by the medians."""
+    """The best median outage of the others, divided by ours."""
     ours = {kind.name for kind in keepers.OURS}
     medians = {name: statistics.median(event["outage_ms"] for event in events) for name, events in by_keeper.items()}
     others = [median for name, median in medians.items() if name not in ours]

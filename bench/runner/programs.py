@@ -9,7 +9,7 @@ import time
 
 
 class Programs:
-    """Where the built programs are."""
+    """The directory of the built programs."""
 
     def __init__(self, directory):
         self.directory = pathlib.Path(directory).resolve()

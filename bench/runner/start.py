@@ -9,7 +9,7 @@ ROUNDS = 25
 
 
 def _commands(programs, directory):
-    """What is started, by name: the servers alone, then each keeper with the provider."""
+    """The commands to start, by name: the servers alone, then each keeper with the provider."""
     yield "plain gRPC C++ alone", f"unix://{directory}/e.sock", [
         programs.bench_echo_server, "--listen-addr", f"unix://{directory}/e.sock"]
     yield "mock-kms-provider alone", f"unix://{directory}/p.sock", [
@@ -20,7 +20,7 @@ def _commands(programs, directory):
 
 
 def _own_view(programs, directory):
-    """What the supervisor itself saw: from the launch of the plugin to its first good Status."""
+    """The time that the supervisor itself measured: from the launch of the plugin to its first good Status."""
     with keepers.Supervisor(programs, directory).started() as keeper:
         status = wait_for(keeper.status, "the supervisor's status")
     return float(status["probe"]["timeToReady"].rstrip("s")) * 1000

@@ -32,7 +32,7 @@
 
 namespace kms::builder {
 
-/// How often transient failures are tried again; diagnosis.h says which failures are transient.
+/// The retries of transient failures; diagnosis.h says which failures are transient.
 struct RetryPolicy {
   unsigned retries = 0;                          ///< after the first try
   Duration deadline = std::chrono::minutes(15);  ///< for all tries and waits together
@@ -62,7 +62,7 @@ struct Fetched {
   std::optional<Signature> signature{};  ///< if one was demanded
 };
 
-/// How far a fetch is. The fetching thread writes it, the watching thread reads it.
+/// The progress of a fetch. The fetching thread writes it, the watching thread reads it.
 struct FetchMeter {
   std::atomic<std::uint32_t> objects{0};
   std::atomic<std::uint32_t> objects_total{0};

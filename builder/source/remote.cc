@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t max_refs = std::size_t{16} * 1024 * 1024;  ///< bytes of a list of refs
 constexpr std::size_t some_refs = std::size_t{256} * 1024;       ///< for suggesting a name
 
-/// How directories are asked for.
+/// The ways to ask for directories.
 ///
 /// With a combined filter the server walks all directories below a wanted object. So the commit is asked for
 /// with its root alone. The depth of a wanted tree does not count the tree itself, that of a commit does

@@ -22,7 +22,7 @@ namespace {
 
 constexpr int backlog = 4096;
 
-/// How long to wait for another program's lock on the socket's directory. These programs hold it for
+/// The time to wait for another program's lock on the socket's directory. These programs hold it for
 /// microseconds.
 constexpr std::chrono::seconds lock_timeout{2};
 

@@ -60,7 +60,7 @@ std::string end_of(std::string prefix) {
   return prefix;
 }
 
-/// How many values of the last page's size fit into a page.
+/// The number of values of the last page's size that fit into a page.
 std::int64_t next_limit(const RangeResponse& page) {
   const auto count = static_cast<std::size_t>(std::max(page.kvs_size(), 1));
   const std::size_t each = std::max<std::size_t>(page.ByteSizeLong() / count, 1);

@@ -19,7 +19,7 @@ class Survey {
 
   [[nodiscard]] std::uint64_t total() const { return total_; }
 
-  /// How many are encrypted by a KMS, and under this key id unless it is empty.
+  /// The number that a KMS encrypted, and under this key id unless it is empty.
   [[nodiscard]] std::uint64_t as_expected(const std::string& key_id) const;
 
   /// The most frequent first.

@@ -19,7 +19,7 @@ class Expectation {
  public:
   [[nodiscard]] static Outcome<Expectation> parse(std::string_view text);
 
-  /// How far back it looks; empty: since the provider's start.
+  /// The time that it looks back; empty: since the provider's start.
   [[nodiscard]] std::optional<Duration> since() const { return since_; }
 
   /// The number of calls that it is about.

@@ -30,7 +30,7 @@ struct Key {
 
 class KeyRing {
  public:
-  /// How many keys are cached besides the current one; deriving one takes about 8 us.
+  /// The number of cached keys besides the current one; deriving one takes about 8 us.
   static constexpr std::size_t max_cached = 64;
 
   /// `seed` has 32 bytes, `instance` passes check_instance(), `current` is at least 1.

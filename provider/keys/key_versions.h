@@ -49,7 +49,7 @@ class StateFile {
 
 class KeyVersions {
  public:
-  /// How many versions the history keeps.
+  /// The number of versions that the history keeps.
   static constexpr std::size_t max_uses = 64;
 
   struct Rotation {

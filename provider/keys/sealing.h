@@ -18,7 +18,7 @@ namespace kms::provider {
 /// The format's number, as the annotation carries it.
 inline constexpr std::string_view seal_format = "1";
 
-/// How many bytes sealing adds to a plaintext.
+/// The number of bytes that sealing adds to a plaintext.
 inline constexpr std::size_t seal_overhead = 28;
 
 enum class Nonce {

@@ -20,7 +20,7 @@ class ServiceManager {
 
   [[nodiscard]] bool listens() const { return static_cast<bool>(socket_); }
 
-  /// How often to notify "WATCHDOG=1": half of the manager's time-out. Empty if it watches nothing.
+  /// The interval of "WATCHDOG=1": half of the manager's time-out. Empty if it watches nothing.
   [[nodiscard]] std::optional<Duration> watchdog_interval() const { return watchdog_interval_; }
 
   /// `state` is lines such as "READY=1".

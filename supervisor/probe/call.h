@@ -54,7 +54,7 @@ class CallQueue {
   std::thread thread_;
 };
 
-/// How a call ended. gRPC's status alone does not tell: an error may come from the plugin or from this side.
+/// The end of a call. gRPC's status alone does not tell: an error may come from the plugin or from this side.
 enum class CallEnd {
   answered,
   refused,      ///< the plugin answered with an error status

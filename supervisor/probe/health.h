@@ -39,7 +39,7 @@ class Health {
   /// The last answer took long.
   [[nodiscard]] bool slow() const { return slow_; }
 
-  /// How long the last answer took.
+  /// The time that the last answer took.
   [[nodiscard]] Duration latency() const { return latencies_.empty() ? Duration{0} : latencies_.back(); }
 
   /// The last good key_id, "" before the first.

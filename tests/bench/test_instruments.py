@@ -61,7 +61,7 @@ def test_no_promise_is_broken_while_many_clients_call_and_the_key_rotates(provid
                        "--window", f"{seconds}s", "--server-pid", str(provider.pid))
     assert seen["calls"] > clients and seen["rotations"] > seconds
     assert (seen["disagreements"], seen["wrong_plaintexts"], seen["failed"]) == (0, 0, 0)
-    # What is cached is bounded and there after a third; 4 MiB are far from what a leak of 100 bytes a call would be.
+    # The caches are bounded, and full after a third of the calls. A leak of 100 bytes a call would be far more than 4 MiB.
     assert seen["own_memory_kib_at_the_end"] - seen["own_memory_kib_after_a_third"] < 4096
 
 

@@ -44,7 +44,7 @@ class Repository {
     return kms::builder::check_out(fetched.objects.get(), fetched.commit, paths, out());
   }
 
-  /// What check_out() refuses `paths` with; also requires that nothing was written.
+  /// The error by which check_out() refuses `paths`; also requires that nothing was written.
   [[nodiscard]] std::string refusal(const std::vector<std::string>& paths) const {
     try {
       static_cast<void>(check_out(paths));

@@ -1,4 +1,4 @@
-"""What all of the builder's end-to-end tests stand on: the program under test, small projects and a workshop directory."""
+"""Fixtures of the builder's end-to-end tests: the program under test, small projects and a workshop directory."""
 import os
 import pathlib
 import re

@@ -28,7 +28,7 @@ def url(server, relay):
 
 
 def whole(shop, server):
-    """How many bytes a fetch takes, and what it gives."""
+    """Returns the number of bytes that a fetch takes, and its result."""
     with Relay(server.port) as relay:
         done = shop.fetched("--path", huge_repository.PLUGIN, repo=url(server, relay), into=shop.directory / "whole")
         return relay.received, sorted(p.read_bytes() for p in done.directory.rglob("*") if p.is_file())

@@ -1,4 +1,4 @@
-"""What lies between a client and a server: connections, redirects, passwords, proxies, certificates."""
+"""Everything between a client and a server: connections, redirects, passwords, proxies, certificates."""
 import email.utils
 import time
 

@@ -1,4 +1,4 @@
-"""Who may fetch, from whom, what, and how much: logins, pins and limits."""
+"""Logins, pins and limits of a fetch."""
 import subprocess
 
 import pytest

@@ -110,7 +110,7 @@ def mixed_chains(ids, offsets):
         "long chain", "long chain by ids", "mixed chains", "endless size", "no zlib", "no base"])
 def test_objects_that_are_not_what_they_say(workshop, objects, words):
     first, commit = source()
-    # What counts objects is what they are in: a bomb is two in one here.
+    # The pack counts objects. A bomb here is two objects in one entry.
     count = len(first) + sum(2 if one.startswith(stored(BLOB, BASE)) and len(one) > len(stored(BLOB, BASE)) else 1 for one in objects)
     line = attempt(workshop, pack(*first, *objects, count=count), commit, "--path", "x")
     assert words in line and line.startswith("builder: cannot fetch from git://"), line

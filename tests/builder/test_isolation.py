@@ -1,4 +1,4 @@
-"""What fetched code is kept from while it is compiled and proven. Each attack runs twice: isolated, where it must fail,
+"""The isolation of fetched code while it is compiled and proven. Each attack runs twice: isolated, where it must fail,
 and without isolation, where it must succeed: a test of a sandbox is worth what its control is worth."""
 import os
 import pathlib
@@ -12,7 +12,7 @@ from conftest import plugin
 from test_build import info_of, output_of
 
 LISTS = "cmake_minimum_required(VERSION 3.22)\nproject(plugin NONE)\n"
-# What configuring found out becomes the plugin's answer to --version.
+# The plugin prints the findings of the configuration as its --version.
 FINISH = """
 file(WRITE ${CMAKE_BINARY_DIR}/bin/mock-kms-provider "#!/bin/sh\\necho '${found}'\\n")
 file(CHMOD ${CMAKE_BINARY_DIR}/bin/mock-kms-provider PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
@@ -250,7 +250,7 @@ def test_directories_behind_links_can_be_built_in_and_shown(isolated):
 
 @pytest.mark.parametrize("directory, shown", [("bin", False), (".local/bin", False), ("tools/bin", True), (".", False)])
 def test_a_tool_in_a_home_does_not_show_the_home(isolated, directory, shown):
-    """What stands beside a tool's bin is shown where it can only be the tool's."""
+    """A directory beside a tool's bin is shown if it can only be the tool's."""
     bin = isolated.directory / directory
     bin.mkdir(parents=True, exist_ok=True)
     (bin / "c++").write_text('#!/bin/sh\nexec /usr/bin/c++ "$@"\n')

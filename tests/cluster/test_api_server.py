@@ -183,7 +183,7 @@ def test_all_resources_are_encrypted_and_a_cold_start_without_the_plugin_ends_wi
 
 
 def test_an_api_server_that_may_not_open_the_socket_names_it(plane, start_plugin):
-    """What troubleshooting says of a missing path and of a path that nobody serves."""
+    """A missing path, and a path that nobody serves, as troubleshooting.md describes them."""
     plugin = start_plugin()
     missing = f"unix://{plane.directory}/no-such-directory/kms.sock"
     plane.configure((["secrets"], [plugin.kms, IDENTITY]), (["configmaps"], [kms("missing", missing), IDENTITY]))

@@ -21,7 +21,7 @@ def namespace(plane, name=NAMESPACE):
 
 
 def finalize(plane, name=NAMESPACE):
-    """What the controller manager does once a namespace is empty."""
+    """Ends an empty namespace, as the controller manager does."""
     body = namespace(plane, name)
     body["spec"]["finalizers"] = []
     return plane.api.request("PUT", f"/api/v1/namespaces/{name}/finalize", body)

@@ -46,7 +46,7 @@ TEST_CASE("times are RFC 3339 in UTC with milliseconds") {
 
 namespace {
 
-/// What is written meanwhile, in place of stderr.
+/// The log lines that `write` makes, caught before stderr.
 std::vector<std::string> lines_of(kms::log::Format format, kms::log::Level least, void (*write)()) {
   std::vector<std::string> lines;
   kms::log::configure("tester", least, format);

@@ -30,7 +30,7 @@ ExitStatus wait_for(pid_t pid) {
   return ExitStatus::from_wait(status);
 }
 
-/// What the launched command wrote on its stdout.
+/// The launched command's output on stdout.
 std::string output_of(Launch launch) {
   std::array<int, 2> ends{};
   REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);

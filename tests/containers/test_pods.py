@@ -71,12 +71,12 @@ def test_the_daemonset_compiles_serves_survives_and_is_replayed(node):
         sealed = kms.encrypt(b"a secret")
         assert sealed.key_id == status["answer"]["keyId"] == kms.status().key_id
 
-    # What users type when something is wrong.
+    # Users type this when something is wrong.
     assert "kms.sock" in node.exec(SUPERVISOR, "ls", "-la", "/var/run/kmsplugin/").stdout
     assert "phase done phase=publish" in node.log(BUILD)
     assert node.exec(SUPERVISOR, "mock-kms-provider", "status").returncode == 0
 
-    # What a kubelet and the step that cleans up ask in it.
+    # A kubelet and the cleanup step run these in it.
     supervisor = container(documents, "supervisor")
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         node.exec(SUPERVISOR, *supervisor[probe]["exec"]["command"])
@@ -139,7 +139,7 @@ TINY = {
 
 
 def make_repository(directory):
-    """Of a plugin that compiles in a second, and serves nobody."""
+    """The repository of a plugin that compiles in a second and serves nobody."""
     for path, text in TINY.items():
         (directory / path).parent.mkdir(parents=True, exist_ok=True)
         (directory / path).write_text(text)

@@ -59,7 +59,7 @@ def examples(text):
 
 
 def matches(expected, output):
-    """Whether lines with "…" in them describe the output's lines."""
+    """True if lines with "…" in them describe the output's lines."""
     pattern = ""
     for line in expected:
         if line.strip() == "…":

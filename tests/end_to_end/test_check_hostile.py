@@ -33,7 +33,7 @@ SEVERAL_RULES_BROKEN = """
     server.wait_for_termination()
     """
 
-# What each method does stands in an argument: "hang", "large" or "die"; a real answer comes from no method.
+# An argument tells each method to "hang", to be "large" or to "die"; no method gives a real answer.
 HOSTILE = """
     import concurrent.futures, os, sys, threading, grpc
     def method(request, context):

@@ -171,7 +171,7 @@ for _ in range(int(sys.argv[2])):
 
 
 def greet_as(user, directory, times=1):
-    """How many bytes came back each time that the process of another user greeted the control socket."""
+    """The numbers of bytes that came back when the process of another user greeted the control socket."""
     asked = subprocess.run([PYTHON, "-c", ASK, f"{directory}/control.sock", str(times)], user=user, extra_groups=[],
                            capture_output=True, text=True, timeout=60)
     assert asked.returncode == 0, asked.stderr

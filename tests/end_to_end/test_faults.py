@@ -193,7 +193,7 @@ def test_rule_27_a_wrong_plaintext(client, fault):
 
 
 def connections(endpoint):
-    """Of every call so far, which connection it came on."""
+    """The connection of every call so far."""
     lines = run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()
     return [entry["connection"] for entry in map(json.loads, lines) if entry["method"]]
 

@@ -399,7 +399,7 @@ def test_a_link_to_a_socket_that_the_plugin_bound_itself_is_no_lost_socket(direc
 
 
 def test_a_plugin_that_answers_its_supervisor_and_accepts_nobody_is_ended(directory):
-    """What is handed down to the provider as `kms` is another socket than the one that clients come to."""
+    """The provider gets another socket as `kms` than the one that clients connect to."""
     plugin = script(directory, f"""
         import os, socket
         aside = socket.socket(socket.AF_UNIX)

@@ -1,4 +1,4 @@
-"""What the provider can prove about the calls it got: journal and expect, against a real process."""
+"""journal and expect, against a real process."""
 
 import contextlib
 import hashlib

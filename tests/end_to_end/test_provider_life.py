@@ -1,4 +1,4 @@
-"""How mock-kms-provider starts, stops and shares a machine. Rule numbers are those of the KMS v2 contract."""
+"""Start and stop of mock-kms-provider, and others on its machine. Rule numbers are those of the KMS v2 contract."""
 
 import contextlib
 import os
@@ -312,7 +312,7 @@ def test_a_stopped_reader_of_the_log_does_not_end_the_service(directory, endpoin
             provider.wait()
 
 
-# What a process of another user sees: "ok", or what became of its connection.
+# The connection as a process of another user sees it: "ok" or the failure.
 ASK = """
 import socket, sys
 with socket.socket(socket.AF_UNIX) as connection:

@@ -336,7 +336,7 @@ def needs(program):
 
 
 def browse(page):
-    """What headless Chromium sees on the page. REPORT_SCREENSHOTS names a directory that gets pictures."""
+    """Returns what headless Chromium sees on the page. REPORT_SCREENSHOTS names a directory that gets pictures."""
     playwright, axe = npm("playwright-core@1.65.1", "playwright-core"), npm("axe-core@4.14.1", "axe-core")
     result = subprocess.run(["node", ROOT / "tests/end_to_end/report_page.mjs", playwright, axe / "axe.min.js", page,
                              os.environ.get("REPORT_SCREENSHOTS", "")], capture_output=True, text=True, timeout=500)

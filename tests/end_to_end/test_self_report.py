@@ -1,4 +1,4 @@
-"""What mock-kms-provider says of itself, as `supervisor status` shows it: its --config and where it takes commands."""
+"""`supervisor status` shows what mock-kms-provider reports of itself: its --config and its control socket."""
 
 import socket
 

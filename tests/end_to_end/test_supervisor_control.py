@@ -1,4 +1,4 @@
-"""What the supervisor tells of a plugin, by its commands, as metrics and to a service manager, and whom it runs it as."""
+"""The supervisor's commands, metrics and messages to a service manager, and the plugin's user."""
 
 import contextlib
 import json

@@ -44,7 +44,7 @@ def test_compressed_requests_are_answered_and_in_the_journal(provider, endpoint,
 
 
 def stays_connected(channel, ask):
-    """Whether the connection stays while nothing but pings goes over it."""
+    """True if the connection stays while nothing but pings goes over it."""
     states = []
     channel.subscribe(states.append)
     ask()

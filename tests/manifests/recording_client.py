@@ -47,7 +47,7 @@ def not_found(what):
 
 
 def times(part):
-    """How often a call with this part was made before."""
+    """The number of earlier calls with this part."""
     return sum(part in call for call in before)
 
 
@@ -230,7 +230,7 @@ def etcd():
 
 
 def metrics():
-    """Of one API server. `kms_writes` names the resources that it still writes under KMS, `kms_reads` those that it finds stored so and
+    """The metrics of one API server. `kms_writes` names the resources that it still writes under KMS, `kms_reads` those that it finds stored so and
     does not write, because nothing changes; after `reads_end` rewrites it finds none any more."""
     server = words[words.index("--server") + 1].removeprefix("https://").partition(":")[0] if has("--server") else SCENARIO.get("servers", ["192.0.2.1"])[0]
     if server in SCENARIO.get("silent_servers", []):

@@ -1,4 +1,4 @@
-// What grows with the supervisor's life has an end: events and lines of output.
+// Events and lines of output are bounded, however long the supervisor lives.
 #include <doctest/doctest.h>
 
 #include "supervisor/history/history.h"

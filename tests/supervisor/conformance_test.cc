@@ -52,7 +52,7 @@ DecryptCall decrypt(const std::string& plaintext) {
   return answer("Decrypt", response);
 }
 
-/// What a survey sees of a plugin that keeps all rules.
+/// The survey of a plugin that keeps all rules.
 Observations good() {
   Observations seen;
   seen.timeout = 3s;

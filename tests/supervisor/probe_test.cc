@@ -68,7 +68,7 @@ class Fixture {
 
   const Endpoint& endpoint() { return endpoint_; }
 
-  /// What a deep probe that follows a good Status finds wrong; "" for nothing.
+  /// The finding of a deep probe that follows a good Status; "" if there is none.
   std::string deep_problem(Duration timeout = 3s) {
     std::mutex mutex;
     std::condition_variable arrived;

@@ -125,7 +125,7 @@ class World {
     return &chosen->second;
   }
 
-  /// What the world has in store next: the lifecycle's deadline, an exit, or a probe's end.
+  /// The next event of the world: the lifecycle's deadline, an exit, or a probe's end.
   void pass(Duration duration) {
     const Time end = now_ + duration;
     for (;;) {

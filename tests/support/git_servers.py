@@ -218,7 +218,7 @@ class ConnectProxy(_Accepting):
         return f"http://{userinfo + '@' if userinfo else ''}127.0.0.1:{self.port}"
 
     def _read_head(self, connection):
-        """What a request says, "" at the connection's end."""
+        """Reads a request; "" at the connection's end."""
         head = b""
         while b"\r\n\r\n" not in head:
             data = connection.recv(65536)

@@ -27,7 +27,7 @@ def _directories(count):
 
 
 class _Short:
-    """What is quick to make."""
+    """Short files, which are quick to make."""
 
     def name(self, number):
         return f"file{number}.go"

@@ -76,7 +76,7 @@ def code_of(call, *args, **kwargs):
 
 
 def outcomes_of(client, calls):
-    """What that many Status calls bring: the healthz of each, or its gRPC code."""
+    """Calls Status that many times; returns the healthz of each, or its gRPC code."""
     outcomes = []
     for _ in range(calls):
         try:

@@ -40,7 +40,7 @@ class Types:
         return self._models[model]
 
     def findings(self, value, model, path=""):
-        """What is wrong with an object, one line each."""
+        """The mistakes of an object, one line each."""
         if not isinstance(value, dict):
             return [f"{path}: is {type(value).__name__}, not an object"]
         fields = self.fields(model)

@@ -68,7 +68,7 @@ class Node:
         return result
 
     def host(self, path):
-        """Where the node's file lies on this machine."""
+        """The place of the node's file on this machine."""
         return self.root / path.lstrip("/")
 
     def apply(self, documents, workload=None):

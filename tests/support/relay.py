@@ -53,7 +53,7 @@ class Relay(_Accepting):
             back.join()
 
     def _replied(self, connection, data):
-        """Whether `data` is a request that is answered here. The server has had its head at most, and says nothing yet."""
+        """True if `data` is a request that is answered here. The server has only got its head, and is silent."""
         for word, reply in self._replies.items():
             if word in data:
                 connection.sendall(reply)

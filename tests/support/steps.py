@@ -17,7 +17,7 @@ def file_of(step, kind):
 
 
 def defaults(step):
-    """What the step registry would set: the defaults of the ref."""
+    """The defaults of the ref, which the step registry sets."""
     return {entry["name"]: entry["default"] for entry in yaml.safe_load(file_of(step, "ref.yaml").read_text())["ref"]["env"]}
 
 

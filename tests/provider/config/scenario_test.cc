@@ -19,7 +19,7 @@ mock_kms::v1::Scenario scenario(const std::string& steps) {
 
 struct TimelineFixture {
   explicit TimelineFixture(const std::string& steps) : timeline(scenario(steps), "node-1", "blue", now) {}
-  /// What is due now, such as "+1 -2": step 1 begins, step 2 ends.
+  /// The steps that are due now, such as "+1 -2": step 1 begins, step 2 ends.
   std::string due() {
     std::string text;
     while (const auto next = timeline.take_due(now)) {
