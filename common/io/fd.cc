@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
+#include <system_error>
 
 #include "common/error.h"
 
@@ -35,6 +37,24 @@ std::string read_at_most(int fd, std::size_t max, const std::filesystem::path& p
     content.append(part.data(), static_cast<std::size_t>(got));
   }
   return content;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view text) {
+  namespace fs = std::filesystem;
+  const auto fail = [&](const std::string& reason) {
+    throw Error("cannot write " + path.string() + ": " + reason,
+                "name a file in a directory that exists and has enough space");
+  };
+  std::error_code error;
+  const fs::path file = fs::is_symlink(path, error) ? fs::weakly_canonical(path, error) : path;
+  const bool is_device = fs::exists(file, error) && !fs::is_regular_file(file, error);
+  const std::string draft = file.string() + (is_device ? "" : ".new-" + std::to_string(::getpid()));
+  const UniqueFd fd(::open(draft.c_str(), O_WRONLY | O_CLOEXEC | (is_device ? 0 : O_CREAT | O_TRUNC), 0666));
+  if (!fd) fail(errno_text(errno));
+  if (write_all(fd.get(), text) && (is_device || ::rename(draft.c_str(), file.c_str()) == 0)) return;
+  const std::string reason = errno_text(errno);
+  if (!is_device) ::unlink(draft.c_str());
+  fail(reason);
 }
 
 }  // namespace kms

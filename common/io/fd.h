@@ -49,6 +49,10 @@ void set_non_blocking(int fd);
 /// Writes all of `data` to a blocking descriptor. On false, errno is that of write(2).
 [[nodiscard]] bool write_all(int fd, std::string_view data);
 
+/// Writes the whole file, or leaves the one that was there. A device or a pipe is written as it is. Throws
+/// Error.
+void write_file(const std::filesystem::path& path, std::string_view text);
+
 /// Reads `fd` to its end, but at most `max` + 1 bytes: a result larger than `max` means the file is too
 /// large. `path` names the file in errors. Throws Error.
 [[nodiscard]] std::string read_at_most(int fd, std::size_t max, const std::filesystem::path& path);

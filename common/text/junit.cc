@@ -1,7 +1,6 @@
 #include "common/text/junit.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "common/error.h"
 #include "common/text/escape.h"
@@ -63,12 +62,6 @@ std::string junit_report(std::string_view suite, const std::vector<JunitCase>& c
                        attribute("time", std::to_string(std::chrono::duration<double>(took).count())) + ">\n";
   for (const JunitCase& test : cases) report += element(test);
   return report + "</testsuite>\n";
-}
-
-void write_report(const std::string& file, const std::string& text) {
-  std::ofstream out(file, std::ios::binary);
-  out << text << std::flush;
-  if (!out) throw_errno("write " + file);
 }
 
 }  // namespace kms

@@ -21,7 +21,4 @@ struct JunitCase {
 [[nodiscard]] std::string junit_report(std::string_view suite, const std::vector<JunitCase>& cases,
                                        Duration took);
 
-/// Writes `text` to the file. Throws Error if it cannot.
-void write_report(const std::string& file, const std::string& text);
-
 }  // namespace kms

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "common/cli/exit_code.h"
+#include "common/io/fd.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -54,7 +55,7 @@ int run_expect(const ExpectOptions& options) {
                            std::to_string(count) + (count == 1 ? " call" : " calls");
   if (!options.junit.empty()) {
     const JunitCase test{"mock-kms-provider", options.text, holds ? "" : seen, ""};
-    write_report(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
+    write_file(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
   }
   if (!holds) throw Error(seen, "see 'mock-kms-provider journal'");
   std::printf("ok: %llu %s\n", static_cast<unsigned long long>(count), count == 1 ? "call" : "calls");

@@ -210,7 +210,7 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
     reply.set_kept(count([](const FaultUse&) { return true; }));
     if (reply.cleared() == 0 && reply.over() > 0) return grpc::Status::OK;
     if (reply.cleared() > 0) {
-      log::info("cleared faults", {{"count", reply.cleared()}});
+      log::info("cleared faults", {{"fault", name}, {"count", reply.cleared()}});
       state_.journal.note(name.empty() ? "all faults by command are cleared"
                                        : "fault " + name + " is cleared");
       return grpc::Status::OK;

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "common/cli/exit_code.h"
+#include "common/io/fd.h"
 #include "common/net/unix_connection.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
@@ -58,7 +59,7 @@ int run(const CheckOptions& options) {
   report.set_endpoint(endpoint.uri());
   for (const Endpoint& replica : replicas) report.add_replicas(replica.uri());
   if (!options.junit.empty())
-    write_report(options.junit, conformance::report_junit(report, Clock::now() - start, options.strict));
+    write_file(options.junit, conformance::report_junit(report, Clock::now() - start, options.strict));
   print(options.format == OutputFormat::json
             ? to_json(report, JsonLayout::document)
             : conformance::report_text(

@@ -5,8 +5,11 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <optional>
+#include <set>
 
 #include "common/cli/exit_code.h"
+#include "common/io/fd.h"
 #include "common/text/escape.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
@@ -29,16 +32,22 @@ struct ReportOptions {
 };
 
 void read_source(const std::string& source, report::Files& files) {
-  if (source == "-") return report::read_tar(std::cin, files);
+  if (source == "-") return report::read_tar(std::cin, "", files);
   if (!std::filesystem::is_regular_file(source)) return report::read_directory(source, files);
   std::ifstream archive(source, std::ios::binary);
-  report::read_tar(archive, files);
+  report::read_tar(archive, source, files);
 }
 
 std::string this_node() {
   if (const char* name = std::getenv("NODE_NAME"); name != nullptr && *name != '\0') return utf8_text(name);
   std::array<char, 256> name{};
   return ::gethostname(name.data(), name.size() - 1) == 0 ? utf8_text(name.data()) : "this machine";
+}
+
+void add_problem(report::Evidence& evidence, const std::string& place, const std::string& text) {
+  auto& problem = evidence.problems.emplace_back();
+  problem.set_file(place);
+  problem.set_text(text);
 }
 
 /// Throws Error if no supervisor answers.
@@ -52,17 +61,35 @@ void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
   auto events = client.events(0, answer_timeout).value();
   for (auto& event : *events.mutable_events()) pod.events.push_back(std::move(event));
   report::read_metrics(client.metrics(answer_timeout).value(), pod);
-  read_provider_calls(first.plugin_control(), pod.journal, pod.counts);
+  if (!first.plugin_control().empty() &&
+      !read_provider_calls(first.plugin_control(), pod.journal, pod.counts))
+    add_problem(evidence, first.plugin_control(),
+                "mock-kms-provider does not answer; its journal and counters are missing");
   evidence.pods.push_back(std::move(pod));
 }
 
-report::Evidence evidence_of(const ReportOptions& options, const std::string& control) {
+/// A supervisor that does not answer becomes a problem in the evidence. Throws Error if none answers.
+report::Evidence ask_all(const std::set<std::string>& sockets) {
   report::Evidence evidence;
-  if (options.live) {
-    for (const std::string& socket : options.sources.empty() ? std::vector{control} : options.sources) {
-      ask_supervisor(control_endpoint(socket), evidence);
+  std::optional<Error> failure;
+  for (const std::string& socket : sockets) {
+    const auto endpoint = Endpoint::parse(socket);
+    if (!endpoint) throw endpoint.error().within("--live").with(ErrorCode::invalid_input);
+    try {
+      ask_supervisor(*endpoint, evidence);
+    } catch (const Error& error) {
+      add_problem(evidence, socket, error.cause());
+      failure = error;
     }
-    return evidence;
+  }
+  if (evidence.pods.empty() && failure) throw *failure;
+  return evidence;
+}
+
+report::Evidence evidence_of(const ReportOptions& options, const std::string& control) {
+  if (options.live) {
+    return ask_all(options.sources.empty() ? std::set{control}
+                                           : std::set(options.sources.begin(), options.sources.end()));
   }
   if (options.sources.empty())
     throw Error("nothing names the evidence",
@@ -70,7 +97,7 @@ report::Evidence evidence_of(const ReportOptions& options, const std::string& co
                 ErrorCode::invalid_input);
   report::Files files;
   for (const std::string& source : options.sources) read_source(source, files);
-  evidence = report::evidence_of(files);
+  report::Evidence evidence = report::evidence_of(files);
   if (evidence.pods.empty())
     throw Error("there is no evidence in " + in_quotes(options.sources.front(), 300),
                 "name the directory that the cleanup step filled: it has NODE/POD/status.json",
@@ -84,7 +111,7 @@ int run(const ReportOptions& options, const std::string& control) {
     print(report::page(report));
     return exit_code::ok;
   }
-  if (!options.output.empty()) write_report(options.output, report::page(report));
+  if (!options.output.empty()) write_file(options.output, report::page(report));
   print(options.format == OutputFormat::json ? to_json(report, JsonLayout::document)
                                              : report::report_text(report));
   return exit_code::ok;
@@ -95,12 +122,12 @@ int run(const ReportOptions& options, const std::string& control) {
 Command report_command(CommandLine& line, const std::string& control) {
   const auto options = std::make_shared<ReportOptions>();
   CLI::App& app = line.add_subcommand(
-      "report", "Merge the evidence of all nodes into one timeline, as a page, a text or JSON",
+      "report", "Merge the evidence of all nodes into one timeline, as a page, text or JSON",
       {"supervisor report artifacts/kms-mock-plugin --output report.html",
        "supervisor report -o json artifacts/kms-mock-plugin",
        "supervisor report --live --output report.html"});
   app.add_option("EVIDENCE", options->sources,
-                 "Directories or tar archives with the evidence, - for a tar archive on stdin; with --live "
+                 "Directories or tar archives (not compressed) with the evidence, - for a tar archive on stdin; with --live "
                  "control sockets");
   add_format(app, options->format);
   app.add_option("--output", options->output,

@@ -53,15 +53,16 @@ void add_provider_report(mock_kms::v1::SupervisorStatus& status) {
     *status.mutable_plugin_config() = std::move(config);
 }
 
-void read_provider_calls(const std::string& control, std::vector<mock_kms::v1::CallRecord>& journal,
+bool read_provider_calls(const std::string& control, std::vector<mock_kms::v1::CallRecord>& journal,
                          std::vector<mock_kms::v1::CallCount>& counts) {
   const auto stub = connect(control);
   mock_kms::v1::JournalPage page;
-  if (!stub || !call(*stub, &ProviderControl::Stub::ReadJournal, calls_timeout, page)) return;
+  if (!stub || !call(*stub, &ProviderControl::Stub::ReadJournal, calls_timeout, page)) return false;
   for (auto& record : *page.mutable_calls()) journal.push_back(std::move(record));
   mock_kms::v1::CallCounts answer;
-  if (!call(*stub, &ProviderControl::Stub::CountCalls, calls_timeout, answer)) return;
+  if (!call(*stub, &ProviderControl::Stub::CountCalls, calls_timeout, answer)) return false;
   for (auto& count : *answer.mutable_counts()) counts.push_back(std::move(count));
+  return true;
 }
 
 }  // namespace kms::supervisor

@@ -106,7 +106,8 @@ std::string states_track(const PluginReport& plugin, const Axis& axis, const Tim
     return track.row("state");
   }
   const auto draw = [&](const Span& span) {
-    track.rect("s-" + span.kind(), span.from(), span.to(), 2, state_height - 4,
+    track.rect(span.kind() == "unknown" ? "unknown" : "s-" + span.kind(), span.from(), span.to(), 2,
+               state_height - 4,
                span.kind() + ", " + track.period(span.from(), span.to(), span.open()) +
                    (span.text().empty() ? "" : ": " + escape(span.text(), 160)));
   };
@@ -143,17 +144,26 @@ std::string keys_track(const PluginReport& plugin, const Axis& axis, const Times
   return track.row("key");
 }
 
-std::string faults_track(const PluginReport& plugin, const Axis& axis, const Times& times) {
-  if (plugin.faults().empty()) return "";
-  Track track(plugin, axis, times, key_height, "Injected faults");
-  for (const Span& fault : plugin.faults()) {
-    track.rect("fault", fault.from(), fault.to(), 1, key_height - 2,
-               "injected fault " + html_name(fault.kind()) + ", " +
-                   track.period(fault.from(), fault.to(), fault.open()) +
-                   (fault.text().empty() ? "" : ": " + escape(fault.text(), 300)));
-    track.text_in("on", fault, 12, html_name(fault.kind()));
+/// A row for each fault, so that those of the same time do not hide each other. The last row has the rest.
+std::string faults_tracks(const PluginReport& plugin, const Axis& axis, const Times& times) {
+  constexpr std::size_t max_rows = 6;
+  std::map<std::string, std::size_t> rows;
+  for (const Span& fault : plugin.faults())
+    rows.try_emplace(fault.kind(), std::min(rows.size(), max_rows - 1));
+  std::string html;
+  for (std::size_t row = 0; row < std::min(rows.size(), max_rows); ++row) {
+    Track track(plugin, axis, times, key_height, "Injected faults");
+    for (const Span& fault : plugin.faults()) {
+      if (rows.at(fault.kind()) != row) continue;
+      track.rect("fault", fault.from(), fault.to(), 1, key_height - 2,
+                 "injected fault " + html_name(fault.kind()) + ", " +
+                     track.period(fault.from(), fault.to(), fault.open()) +
+                     (fault.text().empty() ? "" : ": " + escape(fault.text(), 300)));
+      track.text_in("on", fault, 12, html_name(fault.kind()));
+    }
+    html += track.row(row == 0 ? "faults" : "");
   }
-  return track.row("faults");
+  return html;
 }
 
 std::string calls_track(const PluginReport& plugin, const Axis& axis, const Times& times,
@@ -262,21 +272,22 @@ std::vector<Axis::Tick> Axis::ticks() const {
   static constexpr std::array<std::chrono::seconds, 20> steps{
       1s, 2s, 5s, 10s, 15s, 30s, 1min, 2min, 5min, 10min, 15min, 30min, 1h, 2h, 3h, 6h, 12h, 24h, 48h, 168h};
   const auto covered = to_ - from_;
-  const auto* step =
+  const auto* fitting =
       std::find_if(steps.begin(), steps.end(), [&](auto one) { return one * 100 / widest_gap >= covered; });
-  if (step == steps.end()) return {};
+  // Such a span has a damaged clock in it.
+  const auto step = fitting != steps.end() ? *fitting : std::chrono::ceil<std::chrono::seconds>(covered / 8);
   std::vector<Tick> ticks;
   for (auto at = std::chrono::ceil<std::chrono::seconds>(from_); at <= to_; at += 1s) {
-    if (at.time_since_epoch() % *step != 0s) {
-      at += *step - at.time_since_epoch() % *step - 1s;
+    if (at.time_since_epoch() % step != 0s) {
+      at += step - at.time_since_epoch() % step - 1s;
       continue;
     }
     const std::string full = rfc3339(at);
     const std::string day = full.substr(5, 5);
     ticks.push_back({position(to_timestamp(at)),
-                     *step >= 12h ? day
-                                  : (covered > 24h ? day + " " : "") +
-                                        (*step < 1min ? full.substr(11, 8) : full.substr(11, 5))});
+                     step >= 12h ? (covered > 24h * 365 ? full.substr(0, 10) : day)
+                                 : (covered > 24h ? day + " " : "") +
+                                       (step < 1min ? full.substr(11, 8) : full.substr(11, 5))});
   }
   return ticks;
 }
@@ -303,7 +314,7 @@ std::string Axis::grid() const {
 std::string tracks(const PluginReport& plugin, const Axis& axis, const Times& times,
                    std::chrono::nanoseconds bucket, unsigned max_calls) {
   return states_track(plugin, axis, times) + keys_track(plugin, axis, times) +
-         faults_track(plugin, axis, times) + calls_track(plugin, axis, times, bucket, max_calls) +
+         faults_tracks(plugin, axis, times) + calls_track(plugin, axis, times, bucket, max_calls) +
          lease_track(plugin, axis, times);
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <set>
@@ -18,10 +19,13 @@ namespace kms::supervisor::report {
 namespace {
 
 namespace fs = std::filesystem;
+using mock_kms::v1::EvidenceProblem;
 
 constexpr std::size_t max_file = std::size_t{64} * 1024 * 1024;  ///< of a longer file the end is read
 constexpr std::size_t max_files = 10'000;
 constexpr std::size_t tar_block = 512;
+constexpr std::uint64_t max_name = std::uint64_t{1024} * 1024;  ///< of a long name's entry
+const std::string unreadable = "cannot be read: ";              ///< stands for the content of such a file
 
 constexpr std::array<std::string_view, 10> expected_files{
     "status.json",          "events.json",
@@ -40,18 +44,25 @@ bool is_evidence(const fs::path& path) {
          std::find(expected_files.begin(), expected_files.end(), name) != expected_files.end();
 }
 
-void add_file(Files& files, const fs::path& path, std::string content) {
-  if (files.size() >= max_files)
-    throw Error("there are more than " + std::to_string(max_files) + " files of evidence",
-                "name the directory of one job", ErrorCode::invalid_input);
-  files[path.lexically_normal().string()] = std::move(content);
+EvidenceProblem problem_of(const std::string& file, const std::string& text) {
+  EvidenceProblem problem;
+  problem.set_file(file);
+  problem.set_text(text);
+  return problem;
 }
 
-/// The file's last `max_file` bytes.
+void add_file(Files& files, const fs::path& path, std::string content) {
+  if (files.content.size() >= max_files)
+    throw Error("there are more than " + std::to_string(max_files) + " files of evidence",
+                "name the directory of one job", ErrorCode::invalid_input);
+  files.content[path.lexically_normal().string()] = std::move(content);
+}
+
+/// The file's last `max_file` bytes, or the reason why it cannot be read.
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   const auto size = static_cast<std::streamoff>(in.tellg());
-  if (!in || size < 0) return "cannot be read: " + errno_text(errno);
+  if (!in || size < 0) return unreadable + errno_text(errno);
   in.seekg(std::max<std::streamoff>(0, size - static_cast<std::streamoff>(max_file)));
   std::ostringstream content;
   content << in.rdbuf();
@@ -64,6 +75,15 @@ std::uint64_t octal(std::string_view field) {
     if (c >= '0' && c <= '7') value = value * 8 + static_cast<std::uint64_t>(c - '0');
   }
   return value;
+}
+
+/// By gzip, xz or zstd.
+bool is_compressed(std::string_view block) {
+  return block.starts_with("\x1F\x8B") ||
+         block.starts_with(
+             "\xFD"
+             "7zXZ") ||
+         block.starts_with("\x28\xB5\x2F\xFD");
 }
 
 std::string_view until_null(std::string_view field) { return field.substr(0, field.find('\0')); }
@@ -123,15 +143,15 @@ class PodReader {
   }
 
   void problem(std::string_view name, const std::string& text) {
-    auto& problem = evidence_.problems.emplace_back();
-    problem.set_file(place_ + "/" + std::string(name));
-    problem.set_text(text);
+    evidence_.problems.push_back(problem_of(place_ + "/" + std::string(name), text));
   }
 
   /// The first line says why: the step keeps a client's errors in the file.
   static std::string quoted_start(const std::string& text) {
     return text.empty() ? "is empty"
-                        : "cannot be read; it begins with " + in_quotes(text.substr(0, text.find('\n')), 160);
+           : text.starts_with(unreadable)
+               ? text
+               : "cannot be read; it begins with " + in_quotes(text.substr(0, text.find('\n')), 160);
   }
 
   template <class Message>
@@ -161,6 +181,7 @@ class PodReader {
       else if (!line.empty())
         ++damaged;
     }
+    const std::size_t lines = objects.size() + damaged;
     for (std::size_t i = 0; i < objects.size(); i += at_once) {
       const std::size_t end = std::min(objects.size(), i + at_once);
       damaged += read_objects<Page>({objects.begin() + static_cast<std::ptrdiff_t>(i),
@@ -169,7 +190,7 @@ class PodReader {
     }
     if (objects.empty() && damaged > 0) return problem(name, quoted_start(*text));
     if (damaged > 0)
-      problem(name, std::to_string(damaged) + " of its " + std::to_string(objects.size()) +
+      problem(name, std::to_string(damaged) + " of its " + std::to_string(lines) +
                         " lines are damaged and left out");
   }
 
@@ -205,7 +226,9 @@ class PodReader {
       else
         problem(name, quoted_start(*text));
     }
-    if (const std::string* text = content("counts.txt"); text != nullptr && pod.counts.empty()) {
+    const std::string* text = content("counts.txt");
+    if (text != nullptr && !text->starts_with("METHOD")) return problem("counts.txt", quoted_start(*text));
+    if (text != nullptr && pod.counts.empty()) {
       for (const std::string_view line : lines_of(*text)) {
         std::istringstream words{std::string(line)};
         mock_kms::v1::CallCount count;
@@ -219,12 +242,21 @@ class PodReader {
     }
   }
 
+  /// False if no line is one of a log.
+  static bool read_log(const std::string& text, LogHistory& history) {
+    const auto lines = lines_of(text);
+    for (const std::string_view line : lines) history.add(line);
+    return std::any_of(lines.begin(), lines.end(),
+                       [](std::string_view line) { return LogLine::parse(line).has_value(); });
+  }
+
   /// The logs reach further back than events and journal, which are bounded and end with their process.
   void read_logs(PodEvidence& pod) {
     LogHistory history;
     for (const std::string_view name : {"supervisor-previous.log", "supervisor.log"}) {
       if (const std::string* text = content(name)) {
-        for (const std::string_view line : lines_of(*text)) history.add(line);
+        const bool any = read_log(*text, history);
+        if (!any) problem(name, quoted_start(*text));
       }
     }
     history.prepend_to(pod.events, pod.journal);
@@ -245,42 +277,57 @@ class PodReader {
 void read_directory(const fs::path& directory, Files& files) {
   std::error_code error;
   const fs::path absolute = fs::canonical(directory, error);
-  fs::recursive_directory_iterator each(absolute, fs::directory_options::skip_permission_denied, error);
+  fs::recursive_directory_iterator each(absolute, fs::directory_options::follow_directory_symlink, error);
   if (error)
     throw Error("cannot read " + in_quotes(directory.string(), 300) + ": " + error.message(),
                 "name the directory that the cleanup step filled", ErrorCode::invalid_input);
-  for (; each != fs::recursive_directory_iterator(); each.increment(error)) {
+  std::set<fs::path> read{absolute};  // links may lead in a circle
+  while (each != fs::recursive_directory_iterator()) {
+    const fs::path path = each->path();
+    if (each->is_directory(error)) {
+      std::error_code failure;
+      const fs::path real = fs::canonical(path, failure);
+      if (!failure) (void)fs::directory_iterator(real, failure);
+      if (failure) files.problems.push_back(problem_of(path.string(), unreadable + failure.message()));
+      if (failure || !read.insert(real).second) each.disable_recursion_pending();
+    } else if (each->is_regular_file(error) && is_evidence(path)) {
+      add_file(files, path, read_file(path));
+    }
+    each.increment(error);
     if (error) break;
-    if (each->is_regular_file(error) && is_evidence(each->path()))
-      add_file(files, each->path(), read_file(each->path()));
   }
 }
 
-void read_tar(std::istream& archive, Files& files) {
+void read_tar(std::istream& archive, const std::string& place, Files& files) {
   std::array<char, tar_block> header{};
   std::string long_name;
   while (archive.read(header.data(), header.size())) {
     const std::string_view block(header.data(), header.size());
     if (block.find_first_not_of('\0') == std::string_view::npos) return;  // the end
+    if (is_compressed(block))
+      throw Error("the archive is compressed", "decompress it first, such as by gunzip or unxz",
+                  ErrorCode::invalid_input);
     if (block.substr(257, 5) != "ustar") break;
     const std::uint64_t size = octal(until_null(block.substr(124, 12)));
-    if (size > max_file)
-      throw Error("the archive holds a file of " + std::to_string(size) + " bytes", "leave it out",
-                  ErrorCode::invalid_input);
-    std::string content(size, '\0');
-    if (!archive.read(content.data(), static_cast<std::streamsize>(size))) break;
-    archive.ignore(static_cast<std::streamsize>((tar_block - size % tar_block) % tar_block));
     const char type = block[156];
+    const std::string prefix(until_null(block.substr(345, 155)));
+    const fs::path path =
+        long_name.empty() ? fs::path(prefix) / until_null(block.substr(0, 100)) : fs::path(long_name);
+    const bool is_name = type == 'L' || type == 'x';
+    const bool is_file = (type == '0' || type == '\0') && is_evidence(path);
+    if (is_name && size > max_name) break;
+    const std::uint64_t kept = is_name || is_file ? std::min<std::uint64_t>(size, max_file) : 0;
+    archive.ignore(static_cast<std::streamsize>(size - kept));
+    std::string content(kept, '\0');
+    if (!archive.read(content.data(), static_cast<std::streamsize>(kept))) break;
+    archive.ignore(static_cast<std::streamsize>((tar_block - size % tar_block) % tar_block));
     if (type == 'L') {
       long_name = until_null(content);
     } else if (type == 'x') {
       long_name = pax_path(content);
     } else {
-      const std::string prefix(until_null(block.substr(345, 155)));
-      fs::path path =
-          long_name.empty() ? fs::path(prefix) / until_null(block.substr(0, 100)) : fs::path(long_name);
       long_name.clear();
-      if ((type == '0' || type == '\0') && is_evidence(path)) add_file(files, path, std::move(content));
+      if (is_file) add_file(files, fs::path(place) / path, std::move(content));
     }
   }
   throw Error("the input is no tar archive, or it is cut off", "make one with: tar -c -C DIRECTORY .",
@@ -289,8 +336,9 @@ void read_tar(std::istream& archive, Files& files) {
 
 Evidence evidence_of(const Files& files) {
   Evidence evidence;
+  evidence.problems = files.problems;
   std::map<fs::path, std::map<std::string, const std::string*>> pods;
-  for (const auto& [path, content] : files) {
+  for (const auto& [path, content] : files.content) {
     const fs::path file(path);
     if (file.filename() == cluster_file) {
       for (const std::string_view line : lines_of(content))
@@ -318,6 +366,7 @@ void read_metrics(const std::string& text, PodEvidence& pod) {
     const std::string_view name = line.substr(0, brace);
     const std::string labels(line.substr(brace + 1, close - brace - 1));
     const double value = std::strtod(std::string(line.substr(close + 2)).c_str(), nullptr);
+    if (!std::isfinite(value) || value < 0) continue;
     const auto label = [&](const std::string& key) {
       const std::size_t at = ("," + labels).find("," + key + "=\"");
       return at == std::string::npos

@@ -34,15 +34,19 @@ struct Evidence {
   std::vector<std::string> cluster_events = {};
 };
 
-/// The content of the files by path.
-using Files = std::map<std::string, std::string>;
+/// What was read of the files.
+struct Files {
+  std::map<std::string, std::string> content = {};  ///< by path
+  std::vector<mock_kms::v1::EvidenceProblem> problems = {};
+};
 
-/// Adds the files of evidence below `directory`. Throws Error if it is no readable directory.
+/// Adds the files of evidence below `directory`, also behind links to directories. Throws Error if it is no
+/// readable directory.
 void read_directory(const std::filesystem::path& directory, Files& files);
 
-/// Adds the files of evidence in a tar archive (POSIX ustar, with GNU's and pax' long names). Throws Error if
-/// it is none.
-void read_tar(std::istream& archive, Files& files);
+/// Adds the files of evidence in a tar archive (POSIX ustar, with GNU's and pax' long names), below the path
+/// `place`. Throws Error if it is none.
+void read_tar(std::istream& archive, const std::string& place, Files& files);
 
 /// Each directory with a known file is the evidence of a pod; its last two names are those of node and pod.
 [[nodiscard]] Evidence evidence_of(const Files& files);

@@ -120,7 +120,10 @@ std::string field(const LogLine& line, const std::string& name) {
 /// The provider's change as the journal puts it; "" for any other line.
 std::string change_of(const LogLine& line) {
   if (line.message == "set a fault") return "fault " + field(line, "fault") + " is set";
-  if (line.message == "cleared faults") return "all faults by command are cleared";
+  if (line.message == "cleared faults")
+    return field(line, "fault").empty() ? "all faults by command are cleared"
+                                        : "fault " + field(line, "fault") + " is cleared";
+  if (line.message == "a fault is over") return "fault " + field(line, "fault") + " is over";
   if (line.message == "rotated the key")
     return "rotated the key from version " + field(line, "from") + " to " + field(line, "key_id");
   if (line.message == "applied the configuration")

@@ -17,7 +17,9 @@ using mock_kms::v1::Report;
 
 constexpr std::size_t max_cluster_events = 200;
 
-std::string code(const std::string& text) { return text.empty() ? "" : "<code>" + escape(text) + "</code>"; }
+std::string code(const std::string& text, std::size_t max = 2000) {
+  return text.empty() ? "" : "<code>" + escape(text, max) + "</code>";
+}
 std::string count_cell(std::uint64_t count) { return "<td class=\"num\">" + std::to_string(count) + "</td>"; }
 std::string row_header(const std::string& text) { return "<th scope=\"row\">" + escape(text) + "</th>"; }
 
@@ -76,7 +78,7 @@ std::string tiles(const Report& report) {
   tile(std::to_string(failed) + " of " + std::to_string(calls), "recorded calls failed");
   tile(std::to_string(keys.size()), keys.size() == 1 ? "key_id seen" : "key_ids seen");
   tile(std::to_string(faults.size()), faults.size() == 1 ? "fault injected" : "faults injected");
-  tile(lowest == max_duration ? "unknown" : human_duration(lowest), "lowest lease of 3m 00s");
+  tile(lowest == max_duration ? "unknown" : human_duration(lowest), "lowest lease (full: 3m 00s)");
   return html + "</ul>\n";
 }
 
@@ -91,7 +93,7 @@ std::string lane(const PluginReport& plugin, const std::string& drawn) {
   line(escape(plugin.pod(), 100));
   if (plugin.reported())
     line(std::to_string(plugin.restarts()) + (plugin.restarts() == 1 ? " restart" : " restarts"));
-  if (!plugin.key_id().empty()) line("key " + code(plugin.key_id()));
+  if (!plugin.key_id().empty()) line("key " + code(plugin.key_id(), 100));
   if (plugin.has_lease_left()) line("lease " + human_duration(from_proto(plugin.lease_left())));
   return "<div class=\"lane\"><div class=\"who\"><h3>" + escape(plugin.name(), 200) + "</h3>" + about +
          "</div><div>" + drawn + "</div></div>\n";
@@ -140,7 +142,7 @@ std::string timeline(const Report& report, const Axis& axis, const Times& times)
   const double rate = max_calls / std::chrono::duration<double>(bucket).count();
   std::string html =
       note("Times are UTC, " + times.days() + ". A bar of calls stands for " + human_duration(bucket) +
-           "; the highest one is " + std::to_string(max_calls) + " calls, " +
+           "; the highest one is " + std::to_string(max_calls) + (max_calls == 1 ? " call, " : " calls, ") +
            (rate < 10 ? std::to_string(rate).substr(0, 4) : std::to_string(static_cast<long long>(rate))) +
            " per second. Calls of Status include the supervisor's probes.") +
       legend() + axis.labels();
@@ -156,7 +158,7 @@ std::string outages(const Report& report, const Times& times) {
                human_duration(from_proto(one.length())) +
                    (one.open() ? " <span class=\"flag\">not over</span>" : ""),
                escape(one.cause(), 600)});
-  return section("outages", "Outages", table.empty() ? note("There was none.") : table.html());
+  return section("outages", "Outages", table.empty() ? note("No outage is recorded.") : table.html());
 }
 
 std::string failed_calls(const Report& report, const Times& times) {
@@ -170,7 +172,7 @@ std::string failed_calls(const Report& report, const Times& times) {
   return section(
       "failed", "Failed calls",
       note("Only calls that the journals still hold. A journal keeps the last 1000 entries of one process.") +
-          (table.empty() ? note("There was none.") : table.html()));
+          (table.empty() ? note("No failed call is recorded.") : table.html()));
 }
 
 std::string call_counts(const Report& report) {
@@ -189,8 +191,12 @@ std::string differences(const Report& report) {
   for (const PluginReport& plugin : report.plugins()) headers.push_back(escape(plugin.name(), 100));
   Table table("Differences between the plugins", headers);
   for (const auto& row : report.differences()) {
-    std::vector<std::string> cells{row_header(row.name()),
-                                   row.differs() ? "<span class=\"flag\">≠ differs</span>" : "same"};
+    const auto known = std::count_if(row.values().begin(), row.values().end(),
+                                     [](const std::string& value) { return !value.empty(); });
+    std::vector<std::string> cells{row_header(row.name()), row.differs()
+                                                               ? "<span class=\"flag\">≠ differs</span>"
+                                                           : known > 1 ? "same"
+                                                                       : "not compared"};
     for (const std::string& value : row.values()) cells.push_back(value.empty() ? "unknown" : code(value));
     table.row(cells);
   }
@@ -258,8 +264,18 @@ std::string evidence(const Report& report) {
                                    lines + "</pre></div>\n"));
 }
 
-void replace(std::string& text, const std::string& placeholder, const std::string& value) {
-  text.replace(text.find(placeholder), placeholder.size(), value);
+/// Puts the values in the place of their "{{NAME}}". A value is not searched again: it may hold anything.
+std::string filled(std::string_view skeleton, const std::map<std::string, std::string>& values) {
+  std::string html;
+  for (std::size_t at = 0; at < skeleton.size();) {
+    const std::size_t open = std::min(skeleton.find("{{", at), skeleton.size());
+    html += skeleton.substr(at, open - at);
+    const std::size_t close = skeleton.find("}}", open);
+    if (close == std::string_view::npos) return html.append(skeleton.substr(open));
+    html += values.at(std::string(skeleton.substr(open + 2, close - open - 2)));
+    at = close + 2;
+  }
+  return html;
 }
 
 }  // namespace
@@ -288,12 +304,10 @@ std::string page(const Report& report) {
           call_counts(report) + events(report, times) + evidence(report) +
           "</main>\n<footer>Made by <code>supervisor report</code>. Times are UTC; hover or focus a time or "
           "a mark for the local time.</footer>";
-  std::string html(page_html);
-  replace(html, "{{TITLE}}", title + ": " + escape(report.verdict(), 120));
-  replace(html, "{{DESCRIPTION}}", escape(report.verdict(), 300));
-  replace(html, "{{DEFS}}", axis.grid());
-  replace(html, "{{BODY}}", body);
-  return html;
+  return filled(page_html, {{"TITLE", title + ": " + escape(report.verdict(), 120)},
+                            {"DESCRIPTION", escape(report.verdict(), 300)},
+                            {"DEFS", axis.grid()},
+                            {"BODY", body}});
 }
 
 }  // namespace kms::supervisor::report

@@ -1,6 +1,7 @@
 #include "supervisor/report/states.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "common/text/protobuf.h"
 
@@ -14,11 +15,16 @@ std::string detail(const Event& event, const std::string& name) {
   return found == event.details().end() ? "" : found->second;
 }
 
-/// Reads human_duration()'s text, except for days.
+/// Reads human_duration()'s text, such as "1d 3h" or "2m 05s".
 Duration length_of(std::string text) {
   std::erase(text, ' ');
+  Duration days{0};
+  if (const std::size_t end = text.find('d'); end != std::string::npos) {
+    days = std::chrono::hours(24) * std::strtol(text.c_str(), nullptr, 10);
+    text.erase(0, end + 1);
+  }
   const auto length = parse_duration(text);
-  return length ? *length : Duration{0};
+  return days + (length ? *length : Duration{0});
 }
 
 std::string cause_of(const Event& event) {
@@ -40,8 +46,21 @@ void StateTrack::enter(const std::string& kind, WallTime at, const std::string& 
   spans_.push_back({kind, at, at, text});
 }
 
+/// A process of which only the beginning was recorded may have ended long before the next one was launched:
+/// its supervisor was killed.
+void StateTrack::launched(const Event& event, WallTime at) {
+  if (!spans_.empty() && (spans_.back().kind == "serving" || spans_.back().kind == "unhealthy")) {
+    enter("unknown", seen_at_, "a new process was launched; the end of the one before was not recorded");
+    process_ends_.push_back(at);
+  }
+  pid_ = event.pid();
+  stopping_ = false;
+  if (spans_.empty() || !is_outage(spans_.back())) enter("starting", at, "");
+}
+
 void StateTrack::ended(const Event& event, WallTime at) {
   if (pid_ != 0 && event.pid() != 0 && event.pid() != pid_) return;  // it was not the active one
+  process_ends_.push_back(at);
   const std::string cause = detail(event, "cause");
   if (cause == "the supervisor was asked to stop it")
     return enter(stopping_ ? "paused" : "stopped", at, cause);
@@ -53,6 +72,12 @@ void StateTrack::ended(const Event& event, WallTime at) {
 void StateTrack::outage_over(const Event& event, WallTime at) {
   const WallTime from =
       at - std::chrono::duration_cast<WallTime::duration>(length_of(detail(event, "outage")));
+  const bool began_before =
+      spans_.size() == 1 || (spans_.size() > 1 && !is_outage(spans_[spans_.size() - 2]));
+  if (began_before && spans_.back().kind == "serving" && spans_.back().from <= from) {
+    enter("outage", from, detail(event, "cause"));  // its beginning was not recorded
+    return enter("serving", at, "");
+  }
   enter("serving", at, "");
   const std::size_t serving = spans_.size() - 1;
   std::size_t first = serving;
@@ -75,19 +100,22 @@ void StateTrack::outage_over(const Event& event, WallTime at) {
 
 void StateTrack::add(const Event& event) {
   const WallTime at = from_proto(event.at());
+  handle(event, at);
+  seen_at_ = at;
+}
+
+void StateTrack::handle(const Event& event, WallTime at) {
   switch (event.kind()) {
     case mock_kms::v1::LAUNCHED:
       if (event.text().find("to take over") != std::string::npos) return;
-      pid_ = event.pid();
-      stopping_ = false;
-      if (spans_.empty() || !is_outage(spans_.back())) enter("starting", at, "");
-      return;
+      return launched(event, at);
     case mock_kms::v1::READY:
       if (event.text().find("to take over") != std::string::npos) return;
       pid_ = event.pid();
       return enter("serving", at, "");
     case mock_kms::v1::TAKEN_OVER:
       pid_ = event.pid();
+      process_ends_.push_back(at);
       return;
     case mock_kms::v1::ENDED:
       return ended(event, at);
@@ -111,7 +139,8 @@ void StateTrack::add(const Event& event) {
 
 void StateTrack::finish(WallTime end, const mock_kms::v1::SupervisorStatus* status) {
   if (status != nullptr) {
-    const WallTime since = from_proto(status->since());
+    const WallTime known_since = from_proto(status->since());
+    const WallTime since = plausible(known_since) ? known_since : end;
     const std::string now = spans_.empty() ? "" : spans_.back().kind;
     switch (status->state()) {
       case mock_kms::v1::SERVING:

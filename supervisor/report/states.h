@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/text/protobuf.h"
 #include "proto/report.pb.h"
 #include "proto/supervisor_control.pb.h"
 
@@ -14,8 +15,17 @@ namespace kms::supervisor::report {
 
 using WallTime = std::chrono::system_clock::time_point;
 
+inline constexpr auto earliest = WallTime(std::chrono::hours(24 * 365 * 30));  ///< about the year 2000
+inline constexpr auto latest = WallTime(std::chrono::hours(24 * 365 * 130));
+
+/// False for a damaged time.
+[[nodiscard]] inline bool plausible(WallTime at) { return earliest < at && at < latest; }
+[[nodiscard]] inline bool plausible(const google::protobuf::Timestamp& at) {
+  return plausible(from_proto(at));
+}
+
 struct StateSpan {
-  std::string kind;  ///< serving, starting, outage, unresponsive, unhealthy, paused, stopped
+  std::string kind;  ///< serving, starting, outage, unresponsive, unhealthy, paused, stopped, unknown
   WallTime from;
   WallTime to;
   std::string text;
@@ -36,12 +46,19 @@ class StateTrack {
 
   [[nodiscard]] const std::vector<StateSpan>& spans() const { return spans_; }
 
+  /// When the active process ended, or another one took over.
+  [[nodiscard]] const std::vector<WallTime>& process_ends() const { return process_ends_; }
+
  private:
+  void handle(const mock_kms::v1::Event& event, WallTime at);
   void enter(const std::string& kind, WallTime at, const std::string& text);
+  void launched(const mock_kms::v1::Event& event, WallTime at);
   void ended(const mock_kms::v1::Event& event, WallTime at);
   void outage_over(const mock_kms::v1::Event& event, WallTime at);
 
   std::vector<StateSpan> spans_;
+  std::vector<WallTime> process_ends_;
+  WallTime seen_at_;       ///< the last event
   std::uint32_t pid_ = 0;  ///< of the active process; 0: not known
   bool stopping_ = false;  ///< somebody asked for a pause
 };

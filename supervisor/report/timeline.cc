@@ -1,7 +1,5 @@
 #include "supervisor/report/timeline.h"
 
-#include <absl/strings/str_split.h>
-
 #include <algorithm>
 #include <array>
 #include <set>
@@ -9,6 +7,7 @@
 
 #include "common/text/protobuf.h"
 #include "supervisor/lifecycle/lifecycle.h"
+#include "supervisor/report/faults.h"
 #include "supervisor/report/states.h"
 #include "supervisor/report/verdict.h"
 
@@ -25,15 +24,6 @@ using mock_kms::v1::TimelineEntry;
 using namespace std::chrono_literals;
 
 constexpr int max_buckets = 120;
-constexpr auto earliest =
-    WallTime(std::chrono::hours(24 * 365 * 30));  ///< about 2000; before: a damaged time
-constexpr auto latest = WallTime(std::chrono::hours(24 * 365 * 130));
-
-bool plausible(const google::protobuf::Timestamp& at) {
-  const WallTime time = from_proto(at);
-  return earliest < time && time < latest;
-}
-
 /// The evidence of one plugin, before it is drawn on a common axis.
 struct Source {
   const PodEvidence* pod;
@@ -63,6 +53,9 @@ std::vector<Source> sources_of(const PodEvidence& pod) {
   std::set<unsigned> instances;
   if (pod.status) {
     for (const auto& one : pod.status->instances()) instances.insert(one.instance());
+  }
+  for (const Event& event : pod.events) {
+    if (event.instance() > 0) instances.insert(event.instance());
   }
   if (instances.empty()) instances.insert(0);
   std::vector<Source> sources;
@@ -105,7 +98,8 @@ void add_span(google::protobuf::RepeatedPtrField<Span>& spans, const std::string
   span.set_open(open);
 }
 
-/// The lease falls from 180 s whenever no good Status comes.
+/// The lease falls from 180 s whenever no good Status comes. Nothing is known of it while nothing was
+/// recorded.
 void add_lease(PluginReport& plugin, const std::vector<StateSpan>& spans) {
   const auto point = [&](WallTime at, Duration left) {
     auto& added = *plugin.add_lease();
@@ -113,40 +107,45 @@ void add_lease(PluginReport& plugin, const std::vector<StateSpan>& spans) {
     *added.mutable_left() = to_proto(left);
   };
   Duration lowest = write_lease;
-  std::optional<WallTime> good;  // the last good Status
+  bool is_known = false;  // the last good Status was recorded
+  bool ever = false;
+  WallTime good;  // the last good Status
   for (const StateSpan& span : spans) {
     if (span.kind == "serving") {
-      if (!good) point(span.from, write_lease);
-      if (good && *good < span.from) point(span.from, write_lease);
+      if (!is_known || good < span.from) point(span.from, write_lease);
+      is_known = ever = true;
       good = span.to;
       point(span.to, write_lease);
-    } else if (good) {
-      const Duration left = std::max<Duration>(write_lease - (span.to - *good), Duration{0});
+    } else if (span.kind == "unknown") {
+      is_known = false;
+    } else if (is_known) {
+      const Duration left = std::max<Duration>(write_lease - (span.to - good), Duration{0});
       if (left == Duration{0} && from_proto(plugin.lease(plugin.lease_size() - 1).left()) > Duration{0})
-        point(*good + std::chrono::duration_cast<WallTime::duration>(write_lease), Duration{0});
+        point(good + std::chrono::duration_cast<WallTime::duration>(write_lease), Duration{0});
       point(span.to, left);
       lowest = std::min(lowest, left);
     }
   }
-  if (good) *plugin.mutable_lowest_lease() = to_proto(lowest);
+  if (ever) *plugin.mutable_lowest_lease() = to_proto(lowest);
 }
 
-void add_states(PluginReport& plugin, const Source& source) {
+/// Returns the ends of the active process.
+std::vector<WallTime> add_states(PluginReport& plugin, const Source& source) {
   StateTrack track;
   for (const Event* event : source.events) track.add(*event);
   track.finish(source.end, source.status);
   for (const StateSpan& span : track.spans())
     add_span(*plugin.mutable_states(), span.kind, span.from, span.to, span.text, span.open);
   add_lease(plugin, track.spans());
+  return track.process_ends();
 }
 
-/// The word after `start`, up to ':' or the end; empty if the text begins otherwise.
-std::optional<std::string> name_after(const std::string& text, const std::string& start,
-                                      const std::string& until) {
-  const std::size_t at = text.find(start);
-  if (at == std::string::npos) return std::nullopt;
-  const std::size_t begin = at + start.size();
-  return text.substr(begin, text.find(until, begin) - begin);
+/// "b" of "rotated the key from version 1 to b".
+std::string key_of_rotation(const std::string& text) {
+  constexpr std::string_view before = " to ";
+  const std::size_t at = text.find(before);
+  if (at == std::string::npos) return "";
+  return text.substr(at + before.size(), text.find(' ', at + before.size()) - at - before.size());
 }
 
 /// Each good Status and Encrypt shows the current key. So do a rotation, and the supervisor where it sees
@@ -164,7 +163,7 @@ void add_keys(PluginReport& plugin, const Source& source) {
     if (call->code() == "OK" && (call->method() == "Status" || call->method() == "Encrypt"))
       seen.emplace_back(from_proto(call->at()), call->key_id());
     if (call->event().starts_with("rotated "))
-      seen.emplace_back(from_proto(call->at()), name_after(call->event(), " to ", " ").value_or(""));
+      seen.emplace_back(from_proto(call->at()), key_of_rotation(call->event()));
   }
   if (source.status != nullptr && !source.status->answer().key_id().empty()) {
     const auto& since = source.status->answer().key_id_since();
@@ -182,66 +181,12 @@ void add_keys(PluginReport& plugin, const Source& source) {
   }
 }
 
-/// Follows the faults that are set. Those by command end with their process.
-class FaultTrack {
- public:
-  explicit FaultTrack(PluginReport& plugin) : plugin_(plugin) {}
-
-  void change(const std::string& text, WallTime at) {
-    if (text.starts_with("fault ") && text.find(" is set") != std::string::npos) {
-      set(text.substr(6, text.find(" is set") - 6), at, text);
-    } else if (text.starts_with("fault ") && text.ends_with(" is cleared")) {
-      clear(text.substr(6, text.size() - 6 - 11), at);
-    } else if (text.starts_with("all faults ")) {
-      clear_all(at);
-    } else if (const auto set_name = name_after(text, "sets fault ", " ")) {
-      set(*set_name, at, text);
-    } else if (const auto cleared = name_after(text, "clears fault ", ",")) {
-      clear(*cleared, at);
-    }
-  }
-
-  /// `names` are those of a call's faults, joined by ", ".
-  void met(const std::string& names, WallTime at) {
-    for (const std::string& name : std::vector<std::string>(absl::StrSplit(names, ", ", absl::SkipEmpty()))) {
-      if (!open_.contains(name)) set(name, at, "first call that met it; it was set before, or at the start");
-    }
-  }
-
-  void clear_all(WallTime at) {
-    while (!open_.empty()) clear(open_.begin()->first, at);
-  }
-
-  void finish(WallTime end) {
-    for (const auto& [name, since] : open_)
-      add_span(*plugin_.mutable_faults(), name, since.first, end, since.second, true);
-  }
-
-  [[nodiscard]] bool is_open(const std::string& name) const { return open_.contains(name); }
-  void set(const std::string& name, WallTime at, const std::string& text) {
-    clear(name, at);
-    open_[name] = {at, text};
-  }
-
- private:
-  void clear(const std::string& name, WallTime at) {
-    const auto found = open_.find(name);
-    if (found == open_.end()) return;
-    add_span(*plugin_.mutable_faults(), name, found->second.first, at, found->second.second, false);
-    open_.erase(found);
-  }
-
-  PluginReport& plugin_;
-  std::map<std::string, std::pair<WallTime, std::string>> open_;
-};
-
-void add_faults(PluginReport& plugin, const Source& source) {
+/// `process_ends` are those of the active process.
+void add_faults(PluginReport& plugin, const Source& source, const std::vector<WallTime>& process_ends) {
   FaultTrack track(plugin);
-  auto event = source.events.begin();
+  auto end = process_ends.begin();
   const auto processes_ended_until = [&](WallTime at) {
-    for (; event != source.events.end() && from_proto((*event)->at()) <= at; ++event) {
-      if ((*event)->kind() == mock_kms::v1::ENDED) track.clear_all(from_proto((*event)->at()));
-    }
+    for (; end != process_ends.end() && *end <= at; ++end) track.process_ended(*end);
   };
   for (const CallRecord* call : source.journal) {
     const WallTime at = from_proto(call->at());
@@ -250,14 +195,7 @@ void add_faults(PluginReport& plugin, const Source& source) {
     if (!call->fault().empty()) track.met(call->fault(), at);
   }
   processes_ended_until(source.end);
-  if (source.status != nullptr) {
-    for (const std::string& name : source.status->injected_faults()) {
-      if (!track.is_open(name))
-        track.set(name, std::clamp(from_proto(source.status->started_at()), source.begin, source.end),
-                  "set when the evidence was taken");
-    }
-  }
-  track.finish(source.end);
+  track.finish(source.end, source.status);
 }
 
 /// The shortest usual length with which `max_buckets` cover the time.
@@ -357,17 +295,50 @@ void add_entries(Report& report, const PluginReport& plugin, const Source& sourc
   }
 }
 
-/// The node's name; with the pod if the node has several, with the instance if the pod has several.
+/// The node's name; with the pod if the node has several, with the instance if the pod has several. The same
+/// names of two directories get a number.
 std::vector<std::string> names_of(const std::vector<Source>& sources) {
   std::map<std::string, std::set<std::string>> pods;
   for (const Source& source : sources) pods[source.pod->node].insert(source.pod->pod);
   std::vector<std::string> names;
+  std::map<std::string, unsigned> uses;
   for (const Source& source : sources) {
     const PodEvidence& pod = *source.pod;
-    names.push_back(pod.node + (pods[pod.node].size() > 1 ? "/" + pod.pod : "") +
-                    (source.instance > 0 ? " [" + std::to_string(source.instance) + "]" : ""));
+    const std::string name = pod.node + (pods[pod.node].size() > 1 ? "/" + pod.pod : "") +
+                             (source.instance > 0 ? " [" + std::to_string(source.instance) + "]" : "");
+    const unsigned use = ++uses[name];
+    names.push_back(use == 1 ? name : name + " (" + std::to_string(use) + ")");
   }
   return names;
+}
+
+/// Times that cannot be, and a clock that was set back. Both make a report wrong without a sign.
+void add_clock_problems(Report& report, const PodEvidence& pod) {
+  const auto add = [&](const std::string& file, const std::string& text) {
+    auto& problem = *report.add_problems();
+    problem.set_file(pod.node + "/" + pod.pod + "/" + file);
+    problem.set_text(text);
+  };
+  std::size_t impossible = 0;
+  WallTime before = earliest;
+  Duration back{0};
+  for (const Event& event : pod.events) {
+    const WallTime at = from_proto(event.at());
+    if (!plausible(at)) {
+      ++impossible;
+      continue;
+    }
+    back = std::max<Duration>(back, before - at);
+    before = at;
+  }
+  for (const CallRecord& call : pod.journal) impossible += plausible(call.at()) ? 0 : 1;
+  if (impossible > 0)
+    add("events.json",
+        std::to_string(impossible) + (impossible == 1 ? " entry has an impossible time and is left out"
+                                                      : " entries have impossible times and are left out"));
+  if (back > 1s)
+    add("events.json", "the node's clock was set back by " + human_duration(back) +
+                           "; the times around it are not those of the other nodes");
 }
 
 }  // namespace
@@ -398,9 +369,9 @@ Report merge(const Evidence& evidence) {
     plugin.set_name(names[i]);
     add_facts(plugin, sources[i]);
     if (sources[i].end > earliest) {
-      add_states(plugin, sources[i]);
+      const std::vector<WallTime> process_ends = add_states(plugin, sources[i]);
       add_keys(plugin, sources[i]);
-      add_faults(plugin, sources[i]);
+      add_faults(plugin, sources[i], process_ends);
       add_calls(plugin, sources[i], bucket);
     }
     add_entries(report, plugin, sources[i]);
@@ -410,6 +381,7 @@ Report merge(const Evidence& evidence) {
       report.mutable_timeline()->begin(), report.mutable_timeline()->end(),
       [](const TimelineEntry& a, const TimelineEntry& b) { return from_proto(a.at()) < from_proto(b.at()); });
   for (const auto& problem : evidence.problems) *report.add_problems() = problem;
+  for (const PodEvidence& pod : evidence.pods) add_clock_problems(report, pod);
   for (const std::string& line : evidence.cluster_events) report.add_cluster_events(line);
   judge(report);
   return report;

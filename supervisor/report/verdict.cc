@@ -51,17 +51,20 @@ void add_outages(Report& report) {
                    });
 }
 
+/// Compares the nodes. Several instances on a node differ by design, so an instance is compared with the same
+/// instance of other nodes.
 void add_differences(Report& report) {
   const auto add = [&](const std::string& name,
                        const std::function<std::string(const PluginReport&)>& value) {
     auto& row = *report.add_differences();
     row.set_name(name);
-    std::set<std::string> known;
+    std::map<unsigned, std::set<std::string>> known;
     for (const PluginReport& plugin : report.plugins()) {
       row.add_values(value(plugin));
-      if (!row.values().rbegin()->empty()) known.insert(*row.values().rbegin());
+      if (!row.values().rbegin()->empty()) known[plugin.instance()].insert(*row.values().rbegin());
     }
-    row.set_differs(known.size() > 1);
+    row.set_differs(
+        std::any_of(known.begin(), known.end(), [](const auto& values) { return values.second.size() > 1; }));
   };
   add("key_id", [](const PluginReport& plugin) { return plugin.key_id(); });
   add("configuration (SHA-256)", [](const PluginReport& plugin) { return plugin.config_sha256(); });
@@ -94,7 +97,7 @@ std::string health_text(const Report& report) {
 }
 
 std::string outages_text(const Report& report) {
-  if (report.outages().empty()) return "no outage";
+  if (report.outages().empty()) return "no outage is recorded";
   const auto longest = std::max_element(report.outages().begin(), report.outages().end(),
                                         [](const OutageReport& a, const OutageReport& b) {
                                           return from_proto(a.length()) < from_proto(b.length());
@@ -105,6 +108,35 @@ std::string outages_text(const Report& report) {
               ? ""
               : ": " + shortened(longest->cause().substr(0, longest->cause().find("; ")))) +
          ")";
+}
+
+/// What else kept API servers from calling or writing; "" if nothing did.
+std::string other_trouble(const Report& report) {
+  std::map<std::string, Duration> lengths;
+  std::string without_lease;
+  std::string with_earlier_key;
+  const auto name = [](std::string& names, const PluginReport& plugin) {
+    names += (names.empty() ? "" : ", ") + plugin.name();
+  };
+  for (const PluginReport& plugin : report.plugins()) {
+    for (const auto& span : plugin.states())
+      lengths[span.kind()] += from_proto(span.to()) - from_proto(span.from());
+    if (plugin.has_lowest_lease() && from_proto(plugin.lowest_lease()) <= Duration{0})
+      name(without_lease, plugin);
+    std::set<std::string> keys;
+    for (const auto& key : plugin.keys()) keys.insert(key.kind());
+    if (static_cast<int>(keys.size()) < plugin.keys_size()) name(with_earlier_key, plugin);
+  }
+  std::string text;
+  for (const auto& [kind, words] : {std::pair{"unhealthy", "unhealthy for "},
+                                    {"paused", "paused for "},
+                                    {"stopped", "stopped for "},
+                                    {"unknown", "not recorded for "}}) {
+    if (lengths[kind] > Duration{0}) text += std::string("; ") + words + human_duration(lengths[kind]);
+  }
+  if (!without_lease.empty()) text += "; the API server's lease ran out on " + without_lease;
+  if (!with_earlier_key.empty()) text += "; an earlier key_id came back on " + with_earlier_key;
+  return text;
 }
 
 }  // namespace
@@ -152,22 +184,26 @@ void judge(Report& report) {
   for (const auto& row : report.differences()) {
     if (row.differs()) differing += (differing.empty() ? "" : ", ") + row.name();
   }
-  std::string text = health_text(report) + "; " + outages_text(report);
-  text += failed == 0 ? "; none of " + counted(calls, "recorded call") + " failed"
-                      : "; " + std::to_string(failed) + " of " + counted(calls, "recorded call") + " failed" +
-                            (on_purpose == 0 ? ""
-                             : on_purpose == failed
-                                 ? " by injected faults"
-                                 : ", " + std::to_string(on_purpose) + " of them by injected faults");
+  const std::string trouble = other_trouble(report);
+  std::string text = health_text(report) + "; " + outages_text(report) + trouble;
+  text +=
+      calls == 0 ? "; no call is recorded"
+      : failed == 0
+          ? "; none of " + counted(calls, "recorded call") + " failed"
+          : "; " + std::to_string(failed) + " of " + counted(calls, "recorded call") + " failed" +
+                (on_purpose == 0        ? ""
+                 : on_purpose == failed ? " by injected faults"
+                                        : ", " + std::to_string(on_purpose) + " of them by injected faults");
   if (!differing.empty()) text += "; the nodes differ in " + differing;
   if (!report.problems().empty())
-    text += "; " + counted(static_cast<std::uint64_t>(report.problems_size()), "file") +
-            " of the evidence could not be read in full";
+    text += "; " + counted(static_cast<std::uint64_t>(report.problems_size()), "file") + " of the evidence " +
+            (report.problems_size() == 1 ? "is" : "are") + " missing or damaged";
   report.set_verdict(text + ".");
   const bool all_healthy =
       report.plugins_size() > 0 && std::all_of(report.plugins().begin(), report.plugins().end(),
                                                [](const PluginReport& plugin) { return plugin.healthy(); });
-  const bool quiet = report.outages().empty() && failed == 0 && differing.empty() && !faults;
+  const bool quiet = report.outages().empty() && trouble.empty() && failed == 0 && differing.empty() &&
+                     !faults && report.problems().empty();
   report.set_severity(!all_healthy ? Report::BAD : quiet ? Report::GOOD : Report::WARNING);
 }
 

@@ -10,8 +10,8 @@ import re
 import subprocess
 
 import pytest
-from proto import (build_info_pb2, check_report_pb2, etcd_value_pb2, kms_v2_pb2, provider_config_pb2, provider_control_pb2, provider_faults_pb2,
-                   supervisor_control_pb2)
+from proto import (build_info_pb2, check_report_pb2, etcd_value_pb2, journal_summary_pb2, kms_v2_pb2, provider_config_pb2, provider_control_pb2,
+                   provider_faults_pb2, report_pb2, supervisor_control_pb2)
 
 from shell_session import ShellSession, examples, fences, matches, without_fences
 from support import processes
@@ -187,10 +187,16 @@ def test_every_environment_variable_that_is_named_exists():
     ("docs/supervisor.md", supervisor_control_pb2.SupervisorStatus),
     ("docs/declare.md", provider_control_pb2.ConfigStatus),
     ("docs/declare.md", provider_control_pb2.ScenarioStatus),
+    ("docs/declare.md", provider_config_pb2.ProviderConfig),
+    ("docs/declare.md", provider_config_pb2.Scenario),
+    ("docs/declare.md", provider_config_pb2.Scenario.Step),
     ("docs/check-a-plugin.md", check_report_pb2.CheckReport),
     ("docs/inspect-etcd.md", etcd_value_pb2.InspectReport),
+    ("docs/inspect-etcd.md", etcd_value_pb2.SurveyReport),
+    ("docs/report.md", report_pb2.Report),
     ("docs/prove-calls.md", provider_control_pb2.CallRecord),
     ("docs/prove-calls.md", provider_control_pb2.CallCounts),
+    ("docs/prove-calls.md", journal_summary_pb2.JournalSummary),
     ("docs/prove-calls.md", provider_control_pb2.LastPlaintextsReply),
     ("docs/inject-faults.md", provider_control_pb2.FaultList),
     ("docs/inject-faults.md", provider_control_pb2.AddFaultReply),

@@ -200,6 +200,9 @@ def test_live_asks_running_supervisors(directory):
         merged = json.loads(report("-o", "json", "--live", supervised.control).stdout)
         assert [f["kind"] for f in merged["plugins"][0]["faults"]] == ["live-fault"]
         assert merged["plugins"][0]["calls"] and merged["plugins"][0]["reported"]
+        nobody = f"unix://{directory}/none.sock"
+        partial = json.loads(report("-o", "json", "--live", supervised.control, nobody, supervised.control).stdout)
+        assert len(partial["plugins"]) == 1 and [p["file"] for p in partial["problems"]] == [nobody]
         result = supervised.client("report", "--live", "--output", "-")
         assert result.stdout.startswith("<!DOCTYPE html>"), result.stderr
     report("--live", f"unix://{directory}/none.sock", code=3)
@@ -234,6 +237,42 @@ def test_no_cut_of_a_file_is_fatal(copy, name):
             path.write_bytes(content[:max(0, length)])
             assert report(copy).stdout
         path.write_bytes(content)
+
+
+def test_logs_and_counters_that_are_errors_are_named(copy):
+    [pod] = copy.glob("master-0/*")
+    (pod / "supervisor.log").write_text("error: container supervisor not found\n")
+    (pod / "counts.txt").write_text("mock-kms-provider: no answer\n")
+    problems = {p["file"].split("/")[-1]: p["text"] for p in report_json(copy)["problems"]}
+    assert set(problems) == {"supervisor.log", "counts.txt"}
+    assert "container supervisor not found" in problems["supervisor.log"]
+
+
+def test_a_link_to_a_directory_is_followed_and_a_circle_ends(copy, tmp_path):
+    expected = report_json(copy)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for node in copy.iterdir():
+        (linked / node.name).symlink_to(node) if node.is_dir() else shutil.copy(node, linked)
+    (linked / "circle").symlink_to(linked)
+    assert report_json(linked)["plugins"] == expected["plugins"]
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_before(copy, tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("the page before")
+    small = ["sh", "-c", 'trap "" XFSZ; ulimit -f 4; exec "$@"', "sh"]
+    result = subprocess.run([*small, binary("supervisor"), "report", copy, "--output", page], capture_output=True, text=True)
+    assert result.returncode == 1 and re.search("cannot write .*: File too large; name a file", result.stderr), result.stderr
+    assert page.read_text() == "the page before" and [p.name for p in tmp_path.iterdir() if p.name.startswith("report")] == ["report.html"]
+    assert b"name a file in a directory" in report(copy, "--output", tmp_path / "none/report.html", code=1).stderr
+
+
+def test_two_archives_with_the_same_paths_are_two_plugins(copy, tmp_path):
+    for name in ("a.tar", "b.tar"):
+        (tmp_path / name).write_bytes(archive_of(copy))
+    names = [p["name"] for p in report_json(tmp_path / "a.tar", tmp_path / "b.tar")["plugins"]]
+    assert len(names) == 6 and len(set(names)) == 6
 
 
 def test_nothing_to_read_is_an_error_of_the_input(tmp_path):

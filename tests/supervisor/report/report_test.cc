@@ -157,7 +157,7 @@ TEST_CASE("the report merges nodes in the order of time") {
   CHECK(order == "a LAUNCHED b LAUNCHED a READY b READY b ROTATION a ROTATION ");
   CHECK(report.severity() == mock_kms::v1::Report::BAD);  // nobody reported a status
   CHECK(report_text(report).starts_with(
-      "2 of 2 plugins are not healthy (a: no supervisor reported a status); no outage; "));
+      "2 of 2 plugins are not healthy (a: no supervisor reported a status); no outage is recorded; "));
 }
 
 TEST_CASE("a call that met several faults shows each of them") {
@@ -230,7 +230,7 @@ TEST_CASE("a damaged archive is refused, and a hostile one writes nothing") {
   for (const std::string& bytes : {std::string(), std::string(511, 'x'), std::string(2048, 'x')}) {
     std::istringstream archive(bytes);
     Files files;
-    CHECK_THROWS_AS(read_tar(archive, files), Error);
+    CHECK_THROWS_AS(read_tar(archive, "", files), Error);
   }
   std::string block(512, '\0');
   block.replace(0, 25, "../../../node/status.json");
@@ -239,6 +239,173 @@ TEST_CASE("a damaged archive is refused, and a hostile one writes nothing") {
   block.replace(257, 5, "ustar");
   std::istringstream archive(block);
   Files files;
-  CHECK_THROWS_WITH_AS(read_tar(archive, files),
-                       doctest::Contains("the archive holds a file of 8589934591 bytes"), Error);
+  CHECK_THROWS_WITH_AS(read_tar(archive, "", files), doctest::Contains("it is cut off"), Error);
+  CHECK(files.content.empty());
+}
+
+TEST_CASE("a compressed archive is named as such") {
+  std::istringstream archive("\x1F\x8B" + std::string(1024, 'x'));
+  Files files;
+  CHECK_THROWS_WITH_AS(read_tar(archive, "", files), doctest::Contains("decompress it first"), Error);
+}
+
+TEST_CASE("a supervisor that was killed leaves a gap, and no serving plugin") {
+  const auto spans =
+      states_after(after_serving({event(mock_kms::v1::HEALTHY, 5s, "the plugin is healthy again"),
+                                  event(mock_kms::v1::LAUNCHED, 60s, "launched the plugin", {{"pid", "9"}}),
+                                  event(mock_kms::v1::READY, 61s, "the plugin is ready", {{"pid", "9"}})}),
+                   70s);
+  CHECK(kinds_of(spans) == "starting 0 serving 1000 unknown 5000 starting 60000 serving 61000 ");
+}
+
+TEST_CASE("an outage of days has its length") {
+  const auto spans = states_after(after_serving({event(mock_kms::v1::OUTAGE_OVER, 30h,
+                                                       "calls are answered again", {{"outage", "1d 3h"}})}),
+                                  31h);
+  REQUIRE(spans.size() == 4);
+  CHECK(spans[2].kind == "outage");
+  CHECK(spans[2].to - spans[2].from == 27h);
+}
+
+namespace {
+
+mock_kms::v1::CallRecord change(Duration after, const std::string& text) {
+  mock_kms::v1::CallRecord record;
+  *record.mutable_at() = to_timestamp(start + std::chrono::duration_cast<WallTime::duration>(after));
+  record.set_event(text);
+  return record;
+}
+
+/// "name FROM-TO" of each fault's span, in seconds; "+" if it is not over.
+std::string faults_after(const std::vector<mock_kms::v1::CallRecord>& journal,
+                         const std::vector<Event>& events = served) {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.events = events;
+  pod.events.push_back(event(mock_kms::v1::SLOW, 100s, ""));
+  pod.journal = journal;
+  const auto report = merge(evidence);
+  std::string text;
+  for (const auto& span : report.plugins(0).faults())
+    text += span.kind() + " " + std::to_string((from_proto(span.from()) - start) / 1s) + "-" +
+            std::to_string((from_proto(span.to()) - start) / 1s) + (span.open() ? "+ " : " ");
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("a fault ends by its time, by a command or with its scenario") {
+  CHECK(faults_after({change(2s, "fault a is set: {}"), change(4s, "fault a is over after 2s")}) == "a 2-4 ");
+  CHECK(faults_after({change(2s, "fault a is set: {}"), change(3s, "fault b is set: {}"),
+                      change(4s, "fault a is cleared")}) == "a 2-4 b 3-100+ ");
+  const auto sets = change(2s, "scenario s, step 1: sets fault of-scenario {\"hang\":{}}");
+  CHECK(faults_after({sets, change(3s, "fault a is set: {}"),
+                      change(4s, "all faults by command are cleared")}) == "a 3-4 of-scenario 2-100+ ");
+  CHECK(faults_after({sets, change(5s, "scenario s is stopped")}) == "of-scenario 2-5 ");
+  CHECK(faults_after({sets, change(5s, "scenario s ends its faults")}) == "of-scenario 2-5 ");
+  CHECK(faults_after({sets, change(5s, "scenario t begins")}) == "of-scenario 2-5 ");
+}
+
+TEST_CASE("the end of a standby ends no fault, that of the active process does") {
+  const auto with = [](std::vector<Event> more) { return after_serving(std::move(more)); };
+  const std::vector<mock_kms::v1::CallRecord> journal{change(2s, "fault a is set: {}")};
+  CHECK(faults_after(journal, with({event(mock_kms::v1::ENDED, 5s, "the plugin ended", {{"pid", "7"}})})) ==
+        "a 2-100+ ");
+  CHECK(faults_after(journal, with({event(mock_kms::v1::ENDED, 5s, "the plugin ended", {{"pid", "1"}})})) ==
+        "a 2-5 ");
+}
+
+TEST_CASE("a fault whose end was not recorded does not last until the end") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.events = served;
+  pod.journal = {change(2s, "fault a is set: {}")};
+  pod.status.emplace();
+  const auto report = merge(evidence);
+  REQUIRE(report.plugins(0).faults_size() == 1);
+  CHECK_FALSE(report.plugins(0).faults(0).open());
+  CHECK(report.plugins(0).faults(0).text().ends_with("its end was not recorded"));
+}
+
+TEST_CASE("the verdict names what else kept API servers from working") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.node = "a";
+  pod.pod = "p";
+  pod.events = after_serving({event(mock_kms::v1::UNHEALTHY, 10s, "the plugin answers, but healthz is bad"),
+                              event(mock_kms::v1::HEALTHY, 610s, "the plugin is healthy again")});
+  pod.status.emplace().set_healthy(true);
+  const auto report = merge(evidence);
+  CHECK(report.severity() == mock_kms::v1::Report::WARNING);
+  CHECK(report.verdict().find("; unhealthy for 10m 00s; the API server's lease ran out on a;") !=
+        std::string::npos);
+}
+
+TEST_CASE("a report without evidence of outages does not claim that all is good") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.status.emplace().set_healthy(true);
+  evidence.problems.emplace_back().set_text("is missing");
+  const auto report = merge(evidence);
+  CHECK(report.severity() == mock_kms::v1::Report::WARNING);
+  CHECK(report.verdict().find("1 file of the evidence is missing or damaged") != std::string::npos);
+}
+
+TEST_CASE("instances are compared with the same instance of other nodes, and are known by their events") {
+  Evidence evidence;
+  for (const std::string node : {"a", "b"}) {
+    PodEvidence& pod = evidence.pods.emplace_back();
+    pod.node = node;
+    for (unsigned instance : {1U, 2U}) {
+      for (Event one : served) {
+        one.set_instance(instance);
+        pod.events.push_back(one);
+      }
+    }
+  }
+  const auto report = merge(evidence);
+  CHECK(report.plugins_size() == 4);
+  CHECK(report.plugins(1).name() == "a [2]");
+  CHECK(report.timeline_size() == 8);
+  for (PodEvidence& pod : evidence.pods) {
+    for (unsigned instance : {1U, 2U}) {
+      if (!pod.status) pod.status.emplace();
+      auto& status = *pod.status->add_instances();
+      status.set_instance(instance);
+      status.mutable_answer()->set_key_id("key-of-" + std::to_string(instance));
+    }
+  }
+  CHECK_FALSE(merge(evidence).differences(0).differs());
+  evidence.pods[1].status->mutable_instances(0)->mutable_answer()->set_key_id("another");
+  CHECK(merge(evidence).differences(0).differs());
+}
+
+TEST_CASE("a text with a placeholder of the page stays a text") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.status.emplace().set_reason("{{BODY}} {{DEFS}}");
+  const std::string html = page(merge(evidence));
+  CHECK(html.find("</html>") == html.rfind("</html>"));
+  CHECK(html.find("<main") == html.rfind("<main"));
+}
+
+TEST_CASE("a clock that was set back, and impossible times, are named") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.events = after_serving({event(mock_kms::v1::SLOW, 7200s, ""), event(mock_kms::v1::SLOW, 3600s, "")});
+  pod.events.push_back(event(mock_kms::v1::SLOW, 0s, ""));
+  pod.events.back().mutable_at()->set_seconds(0);
+  const auto report = merge(evidence);
+  REQUIRE(report.problems_size() == 2);
+  CHECK(report.problems(0).text() == "1 entry has an impossible time and is left out");
+  CHECK(report.problems(1).text().starts_with("the node's clock was set back by 1h"));
+}
+
+TEST_CASE("counters that are no numbers are left out") {
+  PodEvidence pod;
+  read_metrics(
+      "kms_supervisor_ends_total{cause=\"a\"} NaN\nkms_supervisor_ends_total{cause=\"b\"} +Inf\n"
+      "kms_supervisor_ends_total{cause=\"c\"} 2\n",
+      pod);
+  CHECK(pod.ends == std::map<std::string, double>{{"c", 2.0}});
 }
