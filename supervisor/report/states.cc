@@ -9,6 +9,7 @@ namespace kms::supervisor::report {
 namespace {
 
 using mock_kms::v1::Event;
+using namespace std::chrono_literals;
 
 std::string detail(const Event& event, const std::string& name) {
   const auto found = event.details().find(name);
@@ -91,8 +92,12 @@ void StateTrack::outage_over(const Event& event, WallTime at) {
     spans_[serving + 1].from = at;
     return;
   }
-  // The text of the length is rounded, so a later begin is the exact one.
-  if (from < spans_[first].from && spans_[first].kind == "unresponsive") {
+  spans_[serving - 1].to = spans_[serving].from = std::max(spans_[serving].from, at);
+  // Events have whole milliseconds, and a short length has tenths. The text of a long one is rounded, so a
+  // later begin is the exact one.
+  const auto later = spans_[first].from - from;
+  const bool is_rounded = later <= 1ms && later >= -1ms;
+  if (is_rounded || (later > 0ms && spans_[first].kind == "unresponsive")) {
     spans_[first].from = first > 0 ? std::max(from, spans_[first - 1].from) : from;
     if (first > 0) spans_[first - 1].to = spans_[first].from;
   }

@@ -258,6 +258,18 @@ TEST_CASE("a supervisor that was killed leaves a gap, and no serving plugin") {
   CHECK(kinds_of(spans) == "starting 0 serving 1000 unknown 5000 starting 60000 serving 61000 ");
 }
 
+TEST_CASE("a short outage has the length that the supervisor measured") {
+  const auto spans = states_after(
+      after_serving({event(mock_kms::v1::ENDED, 10s, "the plugin ended", {{"pid", "1"}, {"cause", "killed"}}),
+                     event(mock_kms::v1::READY, 10s + 12ms, "the plugin is ready", {{"pid", "2"}}),
+                     event(mock_kms::v1::OUTAGE_OVER, 10s + 13ms, "calls are answered again",
+                           {{"outage", "12.6 ms"}})}),
+      20s);
+  REQUIRE(spans.size() == 4);
+  CHECK(spans[2].kind == "outage");
+  CHECK(spans[2].to - spans[2].from == 12600us);
+}
+
 TEST_CASE("an outage of days has its length") {
   const auto spans = states_after(after_serving({event(mock_kms::v1::OUTAGE_OVER, 30h,
                                                        "calls are answered again", {{"outage", "1d 3h"}})}),
