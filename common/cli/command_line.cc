@@ -152,7 +152,8 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text = CLI::Formatter::make_option_opts(option);
     const std::string name = option->get_type_name();
-    if (!name.empty() && text.starts_with(" " + name)) text.replace(1, name.size(), reference::type_of(*option));
+    if (!name.empty() && text.starts_with(" " + name))
+      text.replace(1, name.size(), reference::type_of(*option));
     return text;
   }
 };

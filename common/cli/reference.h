@@ -18,8 +18,8 @@ namespace kms::reference {
 [[nodiscard]] std::optional<std::string> write_manual(const CLI::App& program, const std::string& version,
                                                       const std::string& directory);
 
-/// The type of an option's value for people, such as "{text,json}" or "UINT in [1 - 1000]". CLI11 puts the C++
-/// type before it.
+/// The type of an option's value for people, such as "{text,json}" or "UINT in [1 - 1000]". CLI11 puts the
+/// C++ type before it.
 [[nodiscard]] std::string type_of(const CLI::Option& option);
 
 /// Calls `visit` for the program and each of its commands.

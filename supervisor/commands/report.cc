@@ -127,7 +127,8 @@ Command report_command(CommandLine& line, const std::string& control) {
        "supervisor report -o json artifacts/kms-mock-plugin",
        "supervisor report --live --output report.html"});
   app.add_option("EVIDENCE", options->sources,
-                 "Directories or tar archives (not compressed) with the evidence, - for a tar archive on stdin; with --live "
+                 "Directories or tar archives (not compressed) with the evidence, - for a tar archive on "
+                 "stdin; with --live "
                  "control sockets");
   add_format(app, options->format);
   app.add_option("--output", options->output,

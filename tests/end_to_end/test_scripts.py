@@ -484,6 +484,7 @@ esac
 ])
 def test_an_installation_that_cannot_succeed_is_one_line(quick, directory, size, installs, reason):
     clone, env = quick
+    had_policy = os.path.exists("/usr/sbin/policy-rc.d")  # images of containers may have one of their own
     (directory / "stubs/apt-get").write_text(APT.format(size=size))
     (directory / "stubs/apt-get").chmod(0o755)
     text = f"mount --bind /dev/null {shutil.which('protoc')} && exec scripts/build"
@@ -493,7 +494,7 @@ def test_an_installation_that_cannot_succeed_is_one_line(quick, directory, size,
     assert announced.startswith("scripts/build: installing protobuf-compiler")
     assert re.fullmatch(rf"scripts/build: cannot install protobuf-compiler[\w -]*: {reason}", failed)
     assert (directory / "stubs/installed").exists() == installs
-    assert not os.path.exists("/usr/sbin/policy-rc.d")
+    assert os.path.exists("/usr/sbin/policy-rc.d") == had_policy
 
 
 @pytest.mark.parametrize("program,text,reason", [

@@ -1,8 +1,9 @@
+#include "builder/cache/key.h"
+
 #include <doctest/doctest.h>
 
 #include <set>
 
-#include "builder/cache/key.h"
 #include "tests/support/temp_directory.h"
 
 using kms::builder::installed_libraries;

@@ -1,3 +1,5 @@
+#include "builder/cache/store.h"
+
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -5,7 +7,6 @@
 #include <fstream>
 #include <thread>
 
-#include "builder/cache/store.h"
 #include "tests/support/temp_directory.h"
 
 namespace {

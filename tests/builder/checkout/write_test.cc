@@ -1,8 +1,9 @@
+#include "builder/checkout/write.h"
+
 #include <doctest/doctest.h>
 
 #include <string>
 
-#include "builder/checkout/write.h"
 #include "builder/source/fetch.h"
 #include "builder/source/local.h"
 #include "common/process/run.h"

@@ -1,11 +1,12 @@
 // The search for what CMake's files name, in sources that are made to keep it busy.
+#include "builder/dependencies/resolve.h"
+
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <string>
 
-#include "builder/dependencies/resolve.h"
 #include "common/process/run.h"
 #include "tests/support/temp_directory.h"
 

@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "common/text/time.h"
+
+#include <doctest/doctest.h>
 
 using namespace std::chrono_literals;
 

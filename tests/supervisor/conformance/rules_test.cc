@@ -1,10 +1,11 @@
+#include "supervisor/conformance/rules.h"
+
 #include <doctest/doctest.h>
 
 #include <set>
 #include <string>
 
 #include "supervisor/conformance/report.h"
-#include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
 namespace {
