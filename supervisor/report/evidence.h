@@ -34,7 +34,7 @@ struct Evidence {
   std::vector<std::string> cluster_events = {};
 };
 
-/// What was read of the files.
+/// The files that were read.
 struct Files {
   std::map<std::string, std::string> content = {};  ///< by path
   std::vector<mock_kms::v1::EvidenceProblem> problems = {};

@@ -110,7 +110,7 @@ std::string outages_text(const Report& report) {
          ")";
 }
 
-/// What else kept API servers from calling or writing; "" if nothing did.
+/// Names the other times in which API servers could not call or write; "" if there were none.
 std::string other_trouble(const Report& report) {
   std::map<std::string, Duration> lengths;
   std::string without_lease;
