@@ -158,3 +158,9 @@ TEST_CASE("a login of a URL is taken out of a message, wherever the URL was give
   CHECK(kms::without_logins("https://me:p/w?x#@host a@b") == "https://***@host a@b");
   CHECK(kms::without_logins("no URL ://") == "no URL ://");
 }
+
+TEST_CASE("an abstract socket or a file with an @ is no login") {
+  CHECK(kms::without_logins("use unix:///path or unix:///@name") == "use unix:///path or unix:///@name");
+  CHECK(kms::without_logins("file:///a@b https://me:pw@host") == "file:///a@b https://***@host");
+  CHECK(kms::without_logins("no-unix://me:pw@host") == "no-unix://***@host");
+}
