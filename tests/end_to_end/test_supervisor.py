@@ -597,6 +597,12 @@ def test_json_logs_are_one_object_a_line(directory):
     (["restart", "--probe-interval=1s"], "unknown option '--probe-interval' (see 'supervisor restart --help')"),
     (["run", "--probe-interval=soon", "--", "true"], "such as 3s"),
     (["statsu"], "did you mean 'status'?"),
+    (["events", "--tail", "-1"], "--tail: '-1' is not a whole number from 0"),
+    (["logs", "--tail", "abc"], "--tail: 'abc' is not a whole number from 0"),
+    (["run", "--max-restarts=-1", "--", "true"], "--max-restarts: '-1' is not a whole number from 0"),
+    (["run", "--child-memory=-1", "--", "true"], "--child-memory: '-1' is negative"),
+    (["status", "--instance", "-1"], "--instance: '-1' is not a whole number from 0"),
+    (["status", "--control-socket", "foo"], "use unix:///absolute/path or unix:///@abstract-name"),
     (["status", "-o", "yaml"], "yaml"),
 ])
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, reason):
