@@ -277,6 +277,11 @@ CLI::App& CommandLine::add_nested(CLI::App& parent, const std::string& name, con
   CLI::App& command = *parent.add_subcommand(name, help);
   examples(command, lines);
   command.footer(more + command.get_footer());
+  show_options_of(parent, command);
+  return command;
+}
+
+void CommandLine::show_options_of(const CLI::App& parent, CLI::App& command) {
   command.footer([&parent] {  // when it is printed the options have their environment variables
     std::string rows = "Options of '" + parent.get_name() + "', which work here too:\n";
     for (const CLI::Option* option : parent.get_options()) {
@@ -284,7 +289,6 @@ CLI::App& CommandLine::add_nested(CLI::App& parent, const std::string& name, con
     }
     return rows;
   });
-  return command;
 }
 
 void CommandLine::accept_log_level(const std::string& word, const std::string& means) {
