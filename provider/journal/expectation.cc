@@ -34,21 +34,21 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
-constexpr std::array<const char*, 7> method_names{"Status",    "Encrypt",   "Decrypt", "V1Version",
-                                                  "V1Encrypt", "V1Decrypt", "Other"};
+constexpr std::array<const char*, 7> countable_methods{"Status",    "Encrypt",   "Decrypt", "V1Version",
+                                                       "V1Encrypt", "V1Decrypt", "Other"};
 
 /// "Decrypt" for "decrypt" in any case; empty for an unknown method.
 std::optional<std::string> method_named(const std::string& word) {
-  const auto* const found = std::find_if(method_names.begin(), method_names.end(), [&](const char* name) {
-    return enum_name(name) == enum_name(word);
-  });
-  if (found == method_names.end()) return std::nullopt;
+  const auto* const found =
+      std::find_if(countable_methods.begin(), countable_methods.end(),
+                   [&](const char* name) { return enum_name(name) == enum_name(word); });
+  if (found == countable_methods.end()) return std::nullopt;
   return *found;
 }
 
 std::string did_you_mean_method(const std::string& word) {
   std::vector<std::string> words{"all"};
-  for (const char* name : method_names) words.push_back(enum_word(name));
+  for (const char* name : countable_methods) words.push_back(enum_word(name));
   return did_you_mean(enum_word(word), words);
 }
 
