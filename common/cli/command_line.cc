@@ -197,7 +197,7 @@ void check_numbers(CLI::App& command) {
 }
 
 /// "a, b or c" of the names of commands.
-std::string listed(const std::vector<std::string>& names) {
+std::string alternatives(const std::vector<std::string>& names) {
   std::string text;
   for (std::size_t i = 0; i < names.size(); ++i)
     text += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
@@ -462,7 +462,7 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
   std::vector<std::string> commands;
   for (const CLI::App* sub : group->get_subcommands({})) commands.push_back(sub->get_name());
   if (rest.empty() && group == command && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
-    return "name a command: " + listed(commands) + see_help;
+    return "name a command: " + alternatives(commands) + see_help;
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) return conversion_text(error) + see_help;
   if (!about_words || rest.empty()) return error.what() + see_help;
   const std::string unknown = without_secrets(rest.front().substr(0, rest.front().find('=')));
