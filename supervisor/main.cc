@@ -13,7 +13,9 @@ int main(int argc, char** argv) {
   add_control_socket(line, control);
   for (const auto add : {run_command, status_command, events_command, logs_command, metrics_command,
                          report_command, restart_command, stop_command, start_command}) {
-    line.add(add(line, control));
+    const kms::Command command = add(line, control);
+    kms::CommandLine::show_options_of(line.app(), *command.app);
+    line.add(command);
   }
   line.add(check_command(line));
   return line.run(argc, argv);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
@@ -143,12 +144,20 @@ std::string without_secrets(const std::string& argument) {
   if (argument.find('@') == std::string::npos && argument.find("://") == std::string::npos) return argument;
   const std::size_t scheme = argument.find("://");
   const bool has_scheme = scheme < argument.find('@');
+  if (has_scheme && !can_hold_login(argument.substr(0, scheme))) return argument;
   return (has_scheme ? argument.substr(0, scheme) + "://" : "") + "...";
 }
 
-/// Prints the types of options as people read them.
+/// Prints the types of options as people read them, and with --help-all the options of nested commands too.
 class HelpFormatter : public CLI::Formatter {
  public:
+  std::string make_expanded(const CLI::App* command) const override {
+    std::string text = CLI::Formatter::make_expanded(command);
+    for (const CLI::App* nested : command->get_subcommands({}))
+      text += "\n" + command->get_name() + " " + make_expanded(nested);
+    return text;
+  }
+
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text = CLI::Formatter::make_option_opts(option);
     const std::string name = option->get_type_name();
@@ -158,6 +167,43 @@ class HelpFormatter : public CLI::Formatter {
   }
 };
 
+/// Refuses what is no number. CLI11 takes -1 as the largest unsigned number, and 010 as 8.
+void check_numbers(CLI::App& command) {
+  static const auto whole_number = [](const std::string& text) {
+    const bool is_number =
+        !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+    if (!is_number) throw CLI::ValidationError("'" + text + "' is not a whole number from 0");
+    std::uint64_t parsed = 0;
+    if (std::from_chars(text.data(), text.data() + text.size(), parsed).ec != std::errc{})
+      throw CLI::ValidationError("'" + text + "' is too large");
+    return text.substr(std::min(text.find_first_not_of('0'), text.size() - 1));
+  };
+  static const auto number = [](const std::string& text) {
+    double parsed = 0;
+    if (!CLI::detail::lexical_cast(text, parsed))
+      throw CLI::ValidationError("'" + text + "' is not a number");
+    return text;
+  };
+  static const auto size = [](const std::string& text) {
+    if (text.starts_with('-')) throw CLI::ValidationError("'" + text + "' is negative");
+    return text;
+  };
+  for (CLI::Option* option : command.get_options()) {
+    const std::string type = option->get_type_name();
+    if (type.starts_with("SIZE")) option->transform(size);
+    if (type.starts_with("UINT")) option->transform(whole_number);
+    if (type.starts_with("FLOAT")) option->transform(number);
+  }
+}
+
+/// "a, b or c" of the names of commands.
+std::string alternatives(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 == names.size() ? " or " : ", ") + names[i];
+  return text;
+}
+
 /// The chosen subcommands of a command, outermost first.
 void for_each_chosen(CLI::App& command, const std::vector<std::string>& arguments,
                      const std::function<void(CLI::App&)>& visit) {
@@ -166,6 +212,15 @@ void for_each_chosen(CLI::App& command, const std::vector<std::string>& argument
     visit(*sub);
     for_each_chosen(*sub, arguments, visit);
   }
+}
+
+/// CLI11 writes "Could not convert: --name = value". What is no number was refused before.
+std::string conversion_text(const CLI::ParseError& error) {
+  std::string text = error.what();
+  const std::size_t name = text.find(": ");
+  const std::size_t equals = text.find(" = ");
+  if (name == std::string::npos || equals == std::string::npos) return text;
+  return text.substr(name + 2, equals - name - 2) + ": '" + text.substr(equals + 3) + "' is too large";
 }
 
 Duration read_duration(const std::string& name, const std::string& text, Duration min) {
@@ -222,6 +277,11 @@ CLI::App& CommandLine::add_nested(CLI::App& parent, const std::string& name, con
   CLI::App& command = *parent.add_subcommand(name, help);
   examples(command, lines);
   command.footer(more + command.get_footer());
+  show_options_of(parent, command);
+  return command;
+}
+
+void CommandLine::show_options_of(const CLI::App& parent, CLI::App& command) {
   command.footer([&parent] {  // when it is printed the options have their environment variables
     std::string rows = "Options of '" + parent.get_name() + "', which work here too:\n";
     for (const CLI::Option* option : parent.get_options()) {
@@ -229,7 +289,6 @@ CLI::App& CommandLine::add_nested(CLI::App& parent, const std::string& name, con
     }
     return rows;
   });
-  return command;
 }
 
 void CommandLine::accept_log_level(const std::string& word, const std::string& means) {
@@ -285,7 +344,10 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
   add_environment(app_);
   // Only the chosen command reads its environment: commands may share the storage of options, and CLI11 would
   // let the variable of another command overwrite an option of this one.
-  for_each_chosen(app_, arguments, [this](CLI::App& chosen) { add_environment(chosen); });
+  for_each_chosen(app_, arguments, [this](CLI::App& chosen) {
+    add_environment(chosen);
+    check_numbers(chosen);
+  });
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
   try {
     app_.parse(std::move(arguments));
@@ -396,13 +458,16 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
                            dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
   std::vector<std::string> rest = app_.remaining(true);
   std::erase(rest, "--");
+  const CLI::App* const group = command->get_subcommands({}).empty() ? &app_ : command;
+  std::vector<std::string> commands;
+  for (const CLI::App* sub : group->get_subcommands({})) commands.push_back(sub->get_name());
+  if (rest.empty() && group == command && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
+    return "name a command: " + alternatives(commands) + see_help;
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) return conversion_text(error) + see_help;
   if (!about_words || rest.empty()) return error.what() + see_help;
   const std::string unknown = without_secrets(rest.front().substr(0, rest.front().find('=')));
-  if (!unknown.starts_with("-")) {
-    std::vector<std::string> commands;
-    for (const CLI::App* sub : app_.get_subcommands({})) commands.push_back(sub->get_name());
+  if (!unknown.starts_with("-"))
     return "unexpected argument '" + unknown + "'" + did_you_mean(unknown, commands) + see_help;
-  }
   return "unknown option '" + unknown + "'" + did_you_mean(unknown, options) + see_help;
 }
 

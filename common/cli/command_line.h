@@ -44,6 +44,9 @@ class CommandLine {
   static CLI::App& add_nested(CLI::App& parent, const std::string& name, const std::string& help,
                               const std::vector<std::string>& examples, const std::string& more = "");
 
+  /// Lists the options of `parent` at the end of `command`'s help too.
+  static void show_options_of(const CLI::App& parent, CLI::App& command);
+
   void add(Command command) { commands_.push_back(std::move(command)); }
 
   /// The command that runs if the first argument is missing or is an option other than --help and --version.

@@ -8,13 +8,16 @@
 
 #include <array>
 #include <atomic>
+#include <cctype>
 #include <chrono>
 #include <csignal>
 #include <cstring>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "common/error.h"
+#include "common/text/nearest.h"
 
 namespace kms::process {
 
@@ -22,6 +25,7 @@ namespace {
 
 constexpr auto stuck_after = std::chrono::seconds(3);
 constexpr auto end_timeout = std::chrono::seconds(5);
+constexpr int signals_end = 32;  // the real-time signals after it have no names
 
 std::atomic<int> end_event = -1;
 std::atomic<int> end_code = 0;
@@ -31,6 +35,12 @@ bool stop_is_pending() {
   sigset_t pending;
   return ::sigpending(&pending) == 0 &&
          (::sigismember(&pending, SIGTERM) == 1 || ::sigismember(&pending, SIGINT) == 1);
+}
+
+/// "SIGKILL" for "SIGKILL", "KILL", "sigkill" and "kill".
+std::string full_signal_name(std::string name) {
+  for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return name.starts_with("SIG") ? name : "SIG" + name;
 }
 
 [[noreturn]] void end(int code) {
@@ -60,12 +70,17 @@ std::string signal_name(int signal) {
 }
 
 std::optional<int> signal_number(const std::string& name) {
-  const std::string bare = name.starts_with("SIG") ? name.substr(3) : name;
-  for (int number = 1; number < 32; ++number) {
-    const char* abbreviation = ::sigabbrev_np(number);
-    if (abbreviation != nullptr && bare == abbreviation) return number;
+  const std::string full = full_signal_name(name);
+  for (int number = 1; number < signals_end; ++number) {
+    if (signal_name(number) == full) return number;
   }
   return std::nullopt;
+}
+
+std::string did_you_mean_signal(const std::string& name) {
+  std::vector<std::string> names;
+  for (int number = 1; number < signals_end; ++number) names.push_back(signal_name(number));
+  return did_you_mean(full_signal_name(name), names);
 }
 
 SignalFd::SignalFd(std::initializer_list<int> signals) {

@@ -14,8 +14,11 @@ namespace kms::process {
 /// "SIGTERM" for 15, "signal 64" for a signal without a name.
 [[nodiscard]] std::string signal_name(int signal);
 
-/// The number of "SIGKILL" or "KILL" on this machine, or nothing for an unknown name.
+/// The number of "SIGKILL", "KILL" or "kill" on this machine, or nothing for an unknown name.
 [[nodiscard]] std::optional<int> signal_number(const std::string& name);
+
+/// "; did you mean 'SIGKILL'?", or "" if no signal has a name like this one.
+[[nodiscard]] std::string did_you_mean_signal(const std::string& name);
 
 class SignalFd {
  public:

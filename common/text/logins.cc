@@ -1,14 +1,31 @@
 #include "common/text/logins.h"
 
 #include <algorithm>
-#include <string_view>
+#include <cctype>
 
 namespace kms {
+namespace {
+
+/// The scheme that ends at `end`, which is where its "://" begins.
+std::string_view scheme_before(std::string_view text, std::size_t end) {
+  std::size_t begin = end;
+  const auto is_of_scheme = [](char c) {  // RFC 3986
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '+' || c == '-' || c == '.';
+  };
+  while (begin > 0 && is_of_scheme(text[begin - 1])) --begin;
+  return text.substr(begin, end - begin);
+}
+
+}  // namespace
+
+bool can_hold_login(std::string_view scheme) { return scheme != "unix" && scheme != "file"; }
 
 std::string without_logins(std::string text) {
   constexpr std::string_view separator = "://";
   for (std::size_t at = 0; (at = text.find(separator, at)) != std::string::npos;) {
+    const bool is_path = !can_hold_login(scheme_before(text, at));
     at += separator.size();
+    if (is_path) continue;
     const std::size_t end = std::min(text.find_first_of(" \t\r\n", at), text.size());
     const std::size_t login = text.substr(at, end - at).rfind('@');
     if (login != std::string::npos) text.replace(at, login, "***");

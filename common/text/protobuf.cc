@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/text/escape.h"
+#include "common/text/nearest.h"
 
 namespace kms {
 namespace {
@@ -35,11 +36,16 @@ std::string base64(const std::string& bytes) {
 /// those as strings, so one kind of number would have two types.
 class JsonPrinter {
  public:
-  JsonPrinter(JsonLayout layout, bool unset_fields)
-      : indented_(layout == JsonLayout::document), unset_fields_(unset_fields) {}
+  JsonPrinter(JsonLayout layout, bool unset_fields, bool go_durations)
+      : indented_(layout == JsonLayout::document), unset_fields_(unset_fields), go_durations_(go_durations) {}
 
   void add(const Message& message) {
     const std::string& type = message.GetDescriptor()->full_name();
+    if (const auto* duration = dynamic_cast<const google::protobuf::Duration*>(&message);
+        duration != nullptr && go_durations_) {
+      text_ += json_string(go_duration(from_proto(*duration)));
+      return;
+    }
     if (type == "google.protobuf.Duration" || type == "google.protobuf.Timestamp") return add_leaf(message);
     open('{');
     const Reflection& fields = *message.GetReflection();
@@ -171,12 +177,13 @@ class JsonPrinter {
 
   bool indented_;
   bool unset_fields_;
+  bool go_durations_;
   std::string text_;
   std::vector<bool> is_empty_;  ///< for each open bracket
 };
 
-std::string print(const Message& message, JsonLayout layout, bool unset_fields) {
-  JsonPrinter printer(layout, unset_fields);
+std::string print(const Message& message, JsonLayout layout, bool unset_fields, bool go_durations = false) {
+  JsonPrinter printer(layout, unset_fields, go_durations);
   printer.add(message);
   return printer.take() + (layout == JsonLayout::document ? "\n" : "");
 }
@@ -207,6 +214,8 @@ std::string to_json(const Message& message, JsonLayout layout) { return print(me
 
 std::string to_short_json(const Message& message, JsonLayout layout) { return print(message, layout, false); }
 
+std::string to_user_json(const Message& message) { return print(message, JsonLayout::line, false, true); }
+
 Outcome<> from_json(const std::string& text, Message& message) {
   const auto status = json::JsonStringToMessage(text, &message);
   if (status.ok()) return {};
@@ -218,6 +227,22 @@ Outcome<> from_json(const std::string& text, Message& message) {
 std::string enum_name(std::string word) {
   for (char& c : word) c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   return word;
+}
+
+std::string enum_word(std::string name) {
+  for (char& c : name) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+std::string did_you_mean_value(const std::string& word, const google::protobuf::EnumDescriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.value_count(); ++i) {
+    if (!type.value(i)->name().ends_with("_UNSPECIFIED")) names.push_back(type.value(i)->name());
+  }
+  const bool is_upper_case =
+      std::any_of(word.begin(), word.end(), [](unsigned char c) { return std::isupper(c) != 0; });
+  const std::string near = nearest(enum_name(word), names);
+  return near.empty() ? "" : "; did you mean '" + (is_upper_case ? near : enum_word(near)) + "'?";
 }
 
 void make_fields_utf8(Message& message) {

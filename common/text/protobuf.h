@@ -10,8 +10,9 @@
 #include "common/text/time.h"
 
 namespace google::protobuf {
+class EnumDescriptor;
 class Message;
-}
+}  // namespace google::protobuf
 
 namespace kms {
 
@@ -27,11 +28,22 @@ enum class JsonLayout {
 [[nodiscard]] std::string to_short_json(const google::protobuf::Message& message,
                                         JsonLayout layout = JsonLayout::line);
 
+/// The same on one line with durations as options take them, "1m30s" for "90s". from_user_json() reads it.
+[[nodiscard]] std::string to_user_json(const google::protobuf::Message& message);
+
 /// Fills `message`. Refuses unknown fields. The Error's cause is one line.
 Outcome<> from_json(const std::string& text, google::protobuf::Message& message);
 
 /// The name of an enum's value for a word that people write: "KEY_ID_EMPTY" for "key-id-empty".
 [[nodiscard]] std::string enum_name(std::string word);
+
+/// "key-id-empty" for "KEY_ID_EMPTY".
+[[nodiscard]] std::string enum_word(std::string name);
+
+/// "; did you mean 'nearest'?" for a word that names no value of the enum; "" if none is near. The name is
+/// written as the word is: "key-id-empty" for "key-id-emty", "KEY_ID_EMPTY" for "KEY_ID_EMTY".
+[[nodiscard]] std::string did_you_mean_value(const std::string& word,
+                                             const google::protobuf::EnumDescriptor& type);
 
 /// Replaces bytes that are not UTF-8 in every string field, at any depth. Protobuf does not send such a
 /// field, and file names and a plugin's output may hold any byte.

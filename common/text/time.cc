@@ -39,6 +39,13 @@ std::string print(const char* format, Arguments... arguments) {
   return buffer.data();
 }
 
+/// "1.25" for 1250 ms in seconds. The unit is a power of ten.
+std::string decimal(Duration duration, Duration unit) {
+  std::string fraction = std::to_string((unit + duration % unit).count()).substr(1);
+  fraction.resize(fraction.find_last_not_of('0') + 1);
+  return std::to_string(duration / unit) + (fraction.empty() ? "" : "." + fraction);
+}
+
 }  // namespace
 
 Outcome<Duration> parse_duration(std::string_view text) {
@@ -60,14 +67,15 @@ Outcome<Duration> parse_duration(std::string_view text) {
 }
 
 std::string go_duration(Duration duration) {
-  static constexpr std::array<std::pair<std::string_view, Duration>, 6> units{
-      {{"h", 1h}, {"m", 1min}, {"s", 1s}, {"ms", 1ms}, {"us", 1us}, {"ns", 1ns}}};
   std::string text;
-  for (const auto& [name, length] : units) {
-    if (const auto count = duration / length; count > 0) text += std::to_string(count) + std::string(name);
-    duration %= length;
-  }
-  return text.empty() ? "0" : text;
+  if (duration >= 1h) text += std::to_string(duration / 1h) + "h";
+  duration %= 1h;
+  if (duration >= 1min) text += std::to_string(duration / 1min) + "m";
+  duration %= 1min;
+  if (duration == Duration{0}) return text.empty() ? "0" : text;
+  if (duration >= 1s || !text.empty()) return text + decimal(duration, 1s) + "s";
+  if (duration >= 1ms) return decimal(duration, 1ms) + "ms";
+  return duration >= 1us ? decimal(duration, 1us) + "us" : decimal(duration, 1ns) + "ns";
 }
 
 std::string human_duration(Duration duration) {

@@ -15,7 +15,7 @@ using Duration = std::chrono::nanoseconds;
 /// most 292 years. Source of the syntax: Go's time.ParseDuration, which the flags of the upstream plugin use.
 [[nodiscard]] Outcome<Duration> parse_duration(std::string_view text);
 
-/// The shortest text that parse_duration() reads back: "1s", "1m30s", "250ms".
+/// A short text that parse_duration() reads back: "1s", "1.2s", "1m30s", "250ms".
 [[nodiscard]] std::string go_duration(Duration duration);
 
 /// For people: "0.4 ms", "3.2 s", "4m 10s", "3h 05m", "2d 4h".

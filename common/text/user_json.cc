@@ -45,9 +45,8 @@ Outcome<int> read_enum(const Place& place, const EnumDescriptor& type) {
   if (!place.json.has_string_value()) return place.wrong("it is not a name");
   const std::string name = enum_name(place.json.string_value());
   if (const auto* value = type.FindValueByName(name)) return value->number();
-  std::vector<std::string> names;
-  for (int i = 0; i < type.value_count(); ++i) names.push_back(type.value(i)->name());
-  return place.wrong("unknown name '" + place.json.string_value() + "'" + did_you_mean(name, names));
+  return place.wrong("unknown name '" + place.json.string_value() + "'" +
+                     did_you_mean_value(place.json.string_value(), type));
 }
 
 Outcome<> read_duration(const Place& place, Message& message) {
@@ -120,12 +119,15 @@ Outcome<> read_field(const Place& place, Message& message, const FieldDescriptor
 
 const FieldDescriptor* find_field(const Descriptor& type, const std::string& name) {
   for (int i = 0; i < type.field_count(); ++i) {
-    if (type.field(i)->json_name() == name || type.field(i)->name() == name) return type.field(i);
+    if (type.field(i)->json_name() == name) return type.field(i);
   }
   return nullptr;
 }
 
+/// A name of the .proto file is not JSON's, though protobuf's own parser takes both: 'lasting' is 'for'.
 Error unknown_field(const Place& place, const Descriptor& type, const std::string& name) {
+  if (const auto* field = type.FindFieldByName(name))
+    return place.wrong("unknown field '" + name + "'; did you mean '" + field->json_name() + "'?");
   std::vector<std::string> known;
   for (int i = 0; i < type.field_count(); ++i) known.push_back(type.field(i)->json_name());
   return place.wrong("unknown field '" + name + "'" + did_you_mean(name, known));

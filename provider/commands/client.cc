@@ -133,6 +133,13 @@ void ControlClient::check(const grpc::Status& status) const {
       throw Error(status.error_message());
     case grpc::INVALID_ARGUMENT:
       throw Error(status.error_message(), "", ErrorCode::invalid_input);
+    case grpc::CANCELLED:
+    case grpc::UNAVAILABLE:
+      if (answered_) {
+        throw Error("the provider on " + endpoint_.uri() + " ended",
+                    "see its log for the cause, then run the command again", ErrorCode::unreachable);
+      }
+      [[fallthrough]];
     default:
       throw Error("no answer from the provider on " + endpoint_.uri() + ": " + describe(status), "",
                   ErrorCode::unreachable);

@@ -47,6 +47,18 @@ int run_config(const ConfigOptions& options) {
   return status.error().empty() ? exit_code::ok : exit_code::failed;
 }
 
+std::string counted(int count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
+/// "key version 2, 1 fault, no scenario".
+std::string content_of(const mock_kms::v1::ProviderConfig& config) {
+  return (config.key_version() == 0 ? "" : "key version " + std::to_string(config.key_version()) + ", ") +
+         counted(config.faults_size(), "fault") + ", " +
+         (config.has_scenario() ? "a scenario of " + counted(config.scenario().steps_size(), "step")
+                                : "no scenario");
+}
+
 /// Reads the file by the function that `serve --config` calls, so that both accept the same.
 int check_config(const ConfigOptions& options) {
   std::string digest;
@@ -61,8 +73,7 @@ int check_config(const ConfigOptions& options) {
   if (options.format == OutputFormat::json) {
     print(to_short_json(*config, JsonLayout::document));
   } else {
-    std::printf("good: %d faults, %d steps of a scenario\n", config->faults_size(),
-                config->scenario().steps_size());
+    std::printf("good: %s\n", content_of(*config).c_str());
   }
   return exit_code::ok;
 }

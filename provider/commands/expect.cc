@@ -16,14 +16,15 @@ namespace {
 constexpr auto recount_interval = std::chrono::milliseconds(50);
 
 const std::string what_to_expect =
-    "WHAT      status, encrypt, decrypt or all: the calls that ended, and those that a fault lets hang.\n"
+    "WHAT      status, encrypt, decrypt, other or all, of KMS v1 v1version, v1encrypt or v1decrypt:\n"
+    "          the calls that ended, and those that a fault lets hang. other: unknown methods.\n"
     "          After a dot only some of them: a gRPC code such as NOT_FOUND, HUNG (no answer),\n"
     "          or faulted (a fault applied)\n"
     "OPERATOR  == != < <= > >=\n"
     "TIME      start of the provider (the default), or a time back from now such as 30s\n";
 
 struct ExpectOptions : ProviderOptions {
-  std::string text;
+  std::vector<std::string> words;  ///< one; more if the quotes were forgotten
   Duration within{0};
   std::string junit;  ///< file; empty: no report
 };
@@ -42,7 +43,12 @@ std::uint64_t count_calls(ControlClient& client, const Expectation& expectation)
 
 int run_expect(const ExpectOptions& options) {
   using Clock = std::chrono::steady_clock;
-  const auto expectation = valid_input(Expectation::parse(options.text));
+  if (options.words.size() > 1) {
+    throw Error("unexpected argument '" + options.words[1] + "'",
+                "put the expectation in quotes, such as 'decrypt == 0'", ErrorCode::invalid_input);
+  }
+  const std::string& text = options.words.front();
+  const auto expectation = valid_input(Expectation::parse(text));
   ControlClient client(options);
   const auto begun = Clock::now();
   auto count = count_calls(client, expectation);
@@ -51,10 +57,10 @@ int run_expect(const ExpectOptions& options) {
     count = count_calls(client, expectation);
   }
   const bool holds = expectation.holds(count);
-  const std::string seen = "expected " + options.text + (count == 1 ? ", there was " : ", there were ") +
+  const std::string seen = "expected " + text + (count == 1 ? ", there was " : ", there were ") +
                            std::to_string(count) + (count == 1 ? " call" : " calls");
   if (!options.junit.empty()) {
-    const JunitCase test{"mock-kms-provider", options.text, holds ? "" : seen, ""};
+    const JunitCase test{"mock-kms-provider", text, holds ? "" : seen, ""};
     write_file(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
   }
   if (!holds) throw Error(seen, "see 'mock-kms-provider journal'");
@@ -73,7 +79,9 @@ Command expect_command(CommandLine& line) {
        "mock-kms-provider expect 'all.UNAVAILABLE < 3 since 1m30s' --junit report.xml"});
   command.footer([] { return what_to_expect; });
   add_provider_options(command, *options);
-  command.add_option("expectation", options->text, "WHAT OPERATOR NUMBER [since TIME], as below")->required();
+  command.add_option("expectation", options->words, "WHAT OPERATOR NUMBER [since TIME], as below")
+      ->option_text("TEXT REQUIRED")
+      ->required();
   add_duration(command, "--within", options->within, "Wait up to this long until it holds");
   command.add_option("--junit", options->junit, "File for a JUnit report");
   return {&command, [options] { return run_expect(*options); }};

@@ -1,7 +1,6 @@
 // `fault` makes the provider misbehave: fault add, fault list, fault clear.
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstdio>
 #include <limits>
 #include <optional>
@@ -18,7 +17,7 @@ namespace {
 
 using mock_kms::v1::Fault;
 
-/// Empty or 0 means not given, except for the probability.
+/// Empty or 0 means not given, except for the probability and --mib.
 struct FaultOptions : ProviderOptions {
   OutputFormat format = OutputFormat::text;
   std::string what;  ///< an effect, a violation, a preset or JSON
@@ -40,14 +39,8 @@ struct FaultOptions : ProviderOptions {
   std::uint32_t burst = 0;
   std::uint32_t exit_code = 0;
   std::string signal;
-  std::uint32_t mib = 0;
+  std::uint32_t mib = 1;
 };
-
-/// "key-id-empty" for "KEY_ID_EMPTY".
-std::string option_word(std::string name) {
-  for (char& c : name) c = c == '_' ? '-' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return name;
-}
 
 Error bad_fault(std::string cause, std::string next_step) {
   return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
@@ -56,22 +49,36 @@ Error bad_fault(std::string cause, std::string next_step) {
 void set_error(const FaultOptions& options, Fault& fault) {
   Fault::Code code = Fault::UNAVAILABLE;
   if (!options.code.empty() && !Fault::Code_Parse(enum_name(options.code), &code)) {
-    throw bad_fault("--code: gRPC has no code '" + options.code + "'", "write it as FAILED_PRECONDITION");
+    const std::string near = did_you_mean_value(enum_name(options.code), *Fault::Code_descriptor());
+    throw bad_fault("--code: gRPC has no code '" + options.code + "'" + near,
+                    near.empty() ? "write it as FAILED_PRECONDITION" : "");
   }
   fault.mutable_error()->set_code(code);
   fault.mutable_error()->set_message(options.text.empty() ? "an injected fault" : options.text);
 }
 
 void set_latency(const FaultOptions& options, Fault& fault) {
+  const bool is_random = options.latency_max > Duration{0};
+  if (options.latency <= Duration{0} && !is_random)
+    throw bad_fault("latency needs --latency or --latency-max", "");
+  if (options.long_tail && !is_random) throw bad_fault("--long-tail needs --latency-max", "");
+  if (is_random && options.latency_max < options.latency)
+    throw bad_fault("--latency-max is less than --latency", "");
   auto& latency = *fault.mutable_latency();
   *latency.mutable_min() = to_proto(options.latency);
-  if (options.latency_max > Duration{0}) *latency.mutable_max() = to_proto(options.latency_max);
+  if (is_random) *latency.mutable_max() = to_proto(options.latency_max);
   if (options.long_tail) latency.set_long_tail(true);
 }
 
 void set_rate_limit(const FaultOptions& options, Fault& fault) {
+  if (!(options.per_second > 0)) throw bad_fault("rate-limit needs --per-second above 0", "");
   fault.mutable_rate_limit()->set_per_second(options.per_second);
   fault.mutable_rate_limit()->set_burst(options.burst);
+}
+
+void set_memory_growth(const FaultOptions& options, Fault& fault) {
+  if (options.mib == 0) throw bad_fault("memory-growth needs --mib above 0", "");
+  fault.mutable_memory_growth()->set_mib_per_call(options.mib);
 }
 
 void set_crash(const FaultOptions& options, Fault& fault) {
@@ -113,10 +120,7 @@ const std::vector<Effect>& effects() {
       {"reset", "every connection is cut", {}, [](const auto&, auto& f) { f.set_drop(Fault::RESET); }},
       {"crash", "the process ends with --exit-code or by --signal", {"--exit-code", "--signal"}, set_crash},
       {"freeze", "the process stops until SIGCONT", {}, [](const auto&, auto& f) { f.mutable_freeze(); }},
-      {"memory-growth",
-       "each call takes --mib of memory, up to 1 GiB",
-       {"--mib"},
-       [](const auto& o, auto& f) { f.mutable_memory_growth()->set_mib_per_call(o.mib); }},
+      {"memory-growth", "each call takes --mib of memory, up to 1 GiB", {"--mib"}, set_memory_growth},
   };
   return all;
 }
@@ -141,12 +145,12 @@ constexpr std::array<const char*, Fault::Violation_ARRAYSIZE - 1> violation_mean
 };
 
 std::string violation_word(int number) {
-  return option_word(Fault::Violation_Name(static_cast<Fault::Violation>(number)));
+  return enum_word(Fault::Violation_Name(static_cast<Fault::Violation>(number)));
 }
 
 const Effect* find_effect(const std::string& word) {
   const auto found = std::find_if(effects().begin(), effects().end(),
-                                  [&](const Effect& effect) { return effect.word == word; });
+                                  [&](const Effect& effect) { return effect.word == enum_word(word); });
   return found == effects().end() ? nullptr : &*found;
 }
 
@@ -186,13 +190,28 @@ void set_selection(const FaultOptions& options, Fault& fault) {
   if (options.probability) fault.set_probability(*options.probability);
 }
 
-/// A parameter of another effect would silently change nothing.
-void refuse_other_parameters(const CLI::App& add, const std::string& what, const Effect* effect) {
+/// "'error', 'healthz' and 'version'" for --text.
+std::string effects_of(const std::string& option) {
+  std::vector<std::string> words;
+  for (const Effect& effect : effects()) {
+    if (std::count(effect.parameters.begin(), effect.parameters.end(), option) > 0)
+      words.push_back("'" + std::string(effect.word) + "'");
+  }
+  std::string text = words.front();
+  for (std::size_t i = 1; i < words.size(); ++i) text += (i + 1 == words.size() ? " and " : ", ") + words[i];
+  return text;
+}
+
+/// A parameter of another effect would silently change nothing. `fault` is what it is if it is no effect.
+void refuse_other_parameters(const CLI::App& add, const std::string& what, const Effect* effect,
+                             const Fault& fault) {
   for (const Effect& other : effects()) {
     for (const std::string& option : other.parameters) {
       const bool has_use =
           effect != nullptr && std::count(effect->parameters.begin(), effect->parameters.end(), option) > 0;
       if (has_use || add.get_option(option)->count() == 0) continue;
+      if (effect != nullptr || (!what.starts_with('{') && fault.has_violation()))
+        throw bad_fault(option + " belongs to " + effects_of(option), "");
       throw bad_fault(
           option + " has no effect on '" + what + "'",
           R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"max": "9s"}}')");
@@ -203,26 +222,23 @@ void refuse_other_parameters(const CLI::App& add, const std::string& what, const
 /// Reads what is not an effect. The Error names the nearest effect, violation or preset.
 Fault read_other(const std::string& text) {
   Fault fault = valid_input(read_fault(text));
-  const bool is_known = std::any_of(presets().begin(), presets().end(),
-                                    [&](const Preset& preset) { return preset.name == fault.preset(); });
-  if (text.starts_with('{') || fault.preset().empty() || is_known) return fault;
+  if (text.starts_with('{') || fault.preset().empty() || preset_named(fault.preset()) != nullptr)
+    return fault;
   std::vector<std::string> words;
   for (const Effect& effect : effects()) words.emplace_back(effect.word);
   for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i) words.push_back(violation_word(i));
   for (const Preset& preset : presets()) words.push_back(preset.name);
-  throw bad_fault("there is no effect, violation or preset '" + text + "'" + did_you_mean(text, words),
-                  "'fault add --help' lists them");
+  throw bad_fault(
+      "there is no effect, violation or preset '" + text + "'" + did_you_mean(enum_word(text), words),
+      "'fault add --help' lists them");
 }
 
 int run_add(const FaultOptions& options, const CLI::App& add) {
   const Effect* effect = find_effect(options.what);
-  refuse_other_parameters(add, options.what, effect);
   Fault fault;
-  if (effect != nullptr) {
-    effect->set(options, fault);
-  } else {
-    fault = read_other(options.what);
-  }
+  if (effect == nullptr) fault = read_other(options.what);
+  refuse_other_parameters(add, options.what, effect, fault);
+  if (effect != nullptr) effect->set(options, fault);
   set_selection(options, fault);
   const auto reply = ControlClient(options).call(fault, &ControlClient::Stub::AddFault);
   if (options.format == OutputFormat::json) {
@@ -241,10 +257,10 @@ void print_fault(const mock_kms::v1::FaultUse& use) {
                                                 : "set";
   Fault shown = use.fault();
   shown.clear_name();
-  const std::string origin = option_word(mock_kms::v1::FaultUse::Origin_Name(use.origin()));
+  const std::string origin = enum_word(mock_kms::v1::FaultUse::Origin_Name(use.origin()));
   std::printf("%-24s %-9s %-10s %8llu %8llu  %s\n", use.fault().name().c_str(), origin.c_str(), state.c_str(),
               static_cast<unsigned long long>(use.matched()), static_cast<unsigned long long>(use.applied()),
-              to_short_json(shown).c_str());
+              to_user_json(shown).c_str());
 }
 
 int run_list(const FaultOptions& options) {
@@ -269,7 +285,11 @@ int run_clear(const FaultOptions& options) {
   }
   std::printf("cleared %u", reply.cleared());
   if (reply.over() > 0) std::printf("; %u %s over already", reply.over(), reply.over() == 1 ? "was" : "were");
-  if (reply.kept() > 0) std::printf("; %u of --config or a scenario stay", reply.kept());
+  if (reply.kept() > 0) {
+    std::printf(reply.kept() == 1 ? "; %u stays: end it by 'scenario stop' or in the file of --config"
+                                  : "; %u stay: end them by 'scenario stop' or in the file of --config",
+                reply.kept());
+  }
   std::printf("\n");
   return exit_code::ok;
 }
@@ -303,9 +323,9 @@ void add_parameters(CLI::App& add, FaultOptions& options) {
   add.add_flag("--long-tail", options.long_tail, "latency: mostly near the minimum, rarely near the maximum");
   add.add_option("--per-second", options.per_second, "rate-limit: calls that pass per second");
   add.add_option("--burst", options.burst, "rate-limit: calls that pass at once [1]");
-  add.add_option("--exit-code", options.exit_code, "crash: the exit code")->check(CLI::Range(0, 255));
-  add.add_option("--signal", options.signal, "crash: the signal, such as SIGKILL");
-  add.add_option("--mib", options.mib, "memory-growth: MiB that each call takes");
+  add.add_option("--exit-code", options.exit_code, "crash: the exit code [0]")->check(CLI::Range(0, 255));
+  add.add_option("--signal", options.signal, "crash: the signal, such as SIGKILL [none]");
+  add.add_option("--mib", options.mib, "memory-growth: MiB that each call takes [1]");
 }
 
 }  // namespace

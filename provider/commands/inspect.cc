@@ -353,7 +353,7 @@ Command inspect_command(CommandLine& line) {
   command.add_option("--etcd-cacert", options->tls.ca_file,
                      "Certificate of etcd's authority; TLS from then on");
   command.add_option("--etcd-cert", options->tls.cert_file, "Client certificate for etcd");
-  command.add_option("--etcd-key", options->tls.key_file, "Its key");
+  command.add_option("--etcd-key", options->tls.key_file, "Key of --etcd-cert");
   add_choice<Encoding>(command, "--encoding", options->encoding, "Encoding of the value; auto detects it",
                        {{"auto", Encoding::automatic},
                         {"raw", Encoding::raw},

@@ -202,23 +202,30 @@ Command journal_command(CommandLine& line) {
   CLI::Option* follow = command.add_flag(
       "--follow", options->follow,
       "Print new entries as they come, also of a provider that replaces this one, until interrupted");
-  command
-      .add_option("--method", options->methods, "Print only calls of status, encrypt or decrypt; repeatable")
-      ->check(CLI::IsMember({"status", "encrypt", "decrypt"}, CLI::ignore_case))
-      ->allow_extra_args(false);
-  command.add_flag("--no-status", options->no_status,
-                   "Leave out the calls of Status, such as a supervisor's probes");
-  add_duration(command, "--since", options->since, "Print only entries of this time back from now");
-  command.add_option("--tail", options->tail, "Print only the last N entries [all; with --follow: none]");
-  command.add_flag("--counts", options->counts, "Number of calls by method and code, since the start")
-      ->excludes(follow);
-  command
-      .add_flag("--summary", options->summary,
-                "The calls that the journal holds: number, p50 and p99 by method and code, and a sparkline")
-      ->excludes(follow);
-  command.add_flag("--last", options->last, "Digests of the last plaintexts of Encrypt and Decrypt")
-      ->excludes(follow);
-  command.add_flag("--reveal", options->reveal, "The same with the plaintexts, in hex")->excludes(follow);
+  CLI::Option* method = command
+                            .add_option("--method", options->methods,
+                                        "Print only calls of status, encrypt or decrypt; repeatable")
+                            ->check(CLI::IsMember({"status", "encrypt", "decrypt"}, CLI::ignore_case))
+                            ->allow_extra_args(false);
+  CLI::Option* no_status = command.add_flag("--no-status", options->no_status,
+                                            "Leave out the calls of Status, such as a supervisor's probes");
+  CLI::Option* since =
+      add_duration(command, "--since", options->since, "Print only entries of this time back from now");
+  CLI::Option* tail =
+      command.add_option("--tail", options->tail, "Print only the last N entries [all; with --follow: none]");
+  CLI::Option* counts =
+      command.add_flag("--counts", options->counts, "Number of calls by method and code, since the start");
+  CLI::Option* summary = command.add_flag(
+      "--summary", options->summary,
+      "The calls that the journal holds: number, p50 and p99 by method and code, and a sparkline");
+  CLI::Option* last =
+      command.add_flag("--last", options->last, "Digests of the last plaintexts of Encrypt and Decrypt");
+  CLI::Option* reveal = command.add_flag("--reveal", options->reveal, "The same with the plaintexts, in hex");
+  for (CLI::Option* view : {counts, summary, last, reveal}) {
+    for (CLI::Option* filter : {follow, method, no_status, since, tail}) view->excludes(filter);
+  }
+  counts->excludes(summary)->excludes(last)->excludes(reveal);
+  summary->excludes(last)->excludes(reveal);
   add_format(command, options->format);
   return {&command, [options] { return run_journal(*options); }};
 }

@@ -37,9 +37,8 @@ std::string lower_case(std::string text) {
 /// "rotate {}" or "fault step-2 {...}", and why it failed.
 std::string action_text(const StepStatus& step) {
   const auto& action = step.step().action();
-  const std::string text = action.has_rotate()
-                               ? "rotate " + to_short_json(action.rotate())
-                               : "fault " + step.fault() + " " + to_short_json(action.fault());
+  const std::string text = action.has_rotate() ? "rotate " + to_user_json(action.rotate())
+                                               : "fault " + step.fault() + " " + to_user_json(action.fault());
   return step.error().empty() ? text : text + "  error: " + step.error();
 }
 
@@ -115,11 +114,24 @@ Scenario read_scenario(const std::string& file) {
   return *std::move(scenario);
 }
 
+/// The scenario's rotations, as `rotate` warns of its own.
+void warn_of_lost_rotations(const ScenarioStatus& status) {
+  const bool rotates = std::any_of(status.steps().begin(), status.steps().end(), [](const StepStatus& step) {
+    return step.step().action().has_rotate() && step.state() != StepStatus::ELSEWHERE;
+  });
+  if (!rotates || status.stored()) return;
+  std::fprintf(
+      stderr,
+      "mock-kms-provider: the scenario's rotations are lost when the provider restarts; start it with "
+      "--state-dir to keep them\n");
+}
+
 /// With --wait it fails if a step failed or the scenario was stopped.
 int run_scenario(const ScenarioOptions& options) {
   const Scenario scenario = read_scenario(options.file);
   ControlClient client(options);
   auto status = client.call(scenario, &ControlClient::Stub::RunScenario);
+  warn_of_lost_rotations(status);
   if (options.wait) status = follow(client, std::move(status), options.format);
   print_scenario(status, options.format);
   return !options.wait || succeeded(status) ? exit_code::ok : exit_code::failed;

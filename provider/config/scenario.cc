@@ -108,11 +108,14 @@ ScenarioStatus ScenarioRunner::run(const Scenario& scenario, bool from_file) {
 
 bool ScenarioRunner::end_scenario() {
   if (!timeline_ || std::exchange(has_ended_, true)) return false;
-  const bool running = timeline_->next().has_value();
+  const ScenarioStatus before = timeline_->status(Clock::now());
   timeline_->stop(Clock::now());
-  const auto cleared = state_.faults.clear("", FaultUse::SCENARIO);
-  if (running) report("is stopped");
-  if (!running && cleared > 0) report("ends its faults");
+  state_.faults.clear("", FaultUse::SCENARIO);
+  for (int i = 0; i < before.steps_size(); ++i) {
+    if (before.steps(i).state() == StepStatus::ACTIVE)
+      report_step("clears fault " + before.steps(i).fault(), static_cast<std::size_t>(i));
+  }
+  if (before.state() == ScenarioStatus::RUNNING) report("is stopped");
   return true;
 }
 
@@ -135,6 +138,7 @@ ScenarioStatus ScenarioRunner::status_now() const {
   if (!timeline_) return {};
   ScenarioStatus status = timeline_->status(Clock::now());
   status.set_from_file(from_file_);
+  status.set_stored(state_.versions.stored());
   *status.mutable_begun() = to_timestamp(begun_);
   return status;
 }
@@ -167,7 +171,7 @@ void ScenarioRunner::execute(const ScenarioTimeline::Due& due) {
   if (action.has_rotate()) return rotate(due.step, action.rotate());
   if (due.begins) {
     state_.faults.add(action.fault(), FaultUse::SCENARIO, due.at);
-    report_step("sets fault " + action.fault().name() + " " + to_short_json(action.fault()), due.step);
+    report_step("sets fault " + action.fault().name() + " " + to_user_json(action.fault()), due.step);
   } else {
     state_.faults.clear(action.fault().name(), FaultUse::SCENARIO);
     report_step("clears fault " + action.fault().name(), due.step);

@@ -187,7 +187,7 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
       return invalid_argument(
           "a running provider has passed its start, so it cannot start late; use serve --fault");
     }
-    const std::string json = to_short_json(*complete);
+    const std::string json = to_user_json(*complete);
     state_.note_ended_faults();
     reply = state_.faults.add(*std::move(complete));
     log::info("set a fault", {{"fault", reply.name()}, {"applies_here", reply.applies_here()}});

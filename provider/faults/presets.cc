@@ -23,14 +23,8 @@ Error no_preset(const std::string& name) {
     names.push_back(preset.name);
     list += (list.empty() ? "" : ", ") + preset.name;
   }
-  const std::string near = did_you_mean(name, names);
+  const std::string near = did_you_mean(enum_word(name), names);
   return {"there is no preset '" + name + "'" + near, near.empty() ? "the presets are: " + list : ""};
-}
-
-const Preset* preset_named(const std::string& name) {
-  const auto found = std::find_if(presets().begin(), presets().end(),
-                                  [&](const Preset& preset) { return preset.name == name; });
-  return found == presets().end() ? nullptr : &*found;
 }
 
 Error not_a_fault(const std::string& why) {
@@ -97,7 +91,8 @@ Outcome<> check_effect(const Fault& fault) {
     case Fault::kCrash:
       if (fault.crash().exit_code() > 255) return not_a_fault("an exit code is at most 255");
       if (!fault.crash().signal().empty() && !process::signal_number(fault.crash().signal())) {
-        return not_a_fault("there is no signal '" + fault.crash().signal() + "'");
+        return not_a_fault("there is no signal '" + fault.crash().signal() + "'" +
+                           process::did_you_mean_signal(fault.crash().signal()));
       }
       return {};
     case Fault::kMemoryGrowth:
@@ -167,11 +162,17 @@ const std::vector<Preset>& presets() {
   return all;
 }
 
+const Preset* preset_named(const std::string& name) {
+  const auto found = std::find_if(presets().begin(), presets().end(),
+                                  [&](const Preset& preset) { return preset.name == enum_word(name); });
+  return found == presets().end() ? nullptr : &*found;
+}
+
 Outcome<Fault> complete_fault(const Fault& fault) {
   if (const auto checked = check_durations(fault); !checked) return checked.error();
   Fault whole;
+  const Preset* preset = preset_named(fault.preset());
   if (!fault.preset().empty()) {
-    const Preset* preset = preset_named(fault.preset());
     if (preset == nullptr) return no_preset(fault.preset());
     if (const auto read = from_json(preset->json, whole); !read) {
       throw read.error().within("preset " + preset->name);
@@ -179,6 +180,7 @@ Outcome<Fault> complete_fault(const Fault& fault) {
     make_room(fault, whole);
   }
   whole.MergeFrom(fault);
+  if (preset != nullptr) whole.set_preset(preset->name);
   if (const auto checked = check_fault(whole); !checked) return checked.error();
   return whole;
 }

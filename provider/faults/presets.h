@@ -17,6 +17,9 @@ struct Preset {
 
 [[nodiscard]] const std::vector<Preset>& presets();
 
+/// The preset of this name, written in any case; nullptr if there is none.
+[[nodiscard]] const Preset* preset_named(const std::string& name);
+
 /// Fills the preset's fields in and checks all values. A complete fault has exactly one effect.
 [[nodiscard]] Outcome<mock_kms::v1::Fault> complete_fault(const mock_kms::v1::Fault& fault);
 

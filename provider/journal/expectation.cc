@@ -5,6 +5,7 @@
 #include <charconv>
 #include <vector>
 
+#include "common/text/nearest.h"
 #include "common/text/protobuf.h"
 #include "proto/provider_faults.pb.h"
 
@@ -33,14 +34,28 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
+constexpr std::array<const char*, 7> countable_methods{"Status",    "Encrypt",   "Decrypt", "V1Version",
+                                                       "V1Encrypt", "V1Decrypt", "Other"};
+
 /// "Decrypt" for "decrypt" in any case; empty for an unknown method.
 std::optional<std::string> method_named(const std::string& word) {
-  constexpr std::array<const char*, 7> names{"Status",    "Encrypt",   "Decrypt", "V1Version",
-                                             "V1Encrypt", "V1Decrypt", "Other"};
-  const auto* const found = std::find_if(
-      names.begin(), names.end(), [&](const char* name) { return enum_name(name) == enum_name(word); });
-  if (found == names.end()) return std::nullopt;
+  const auto* const found =
+      std::find_if(countable_methods.begin(), countable_methods.end(),
+                   [&](const char* name) { return enum_name(name) == enum_name(word); });
+  if (found == countable_methods.end()) return std::nullopt;
   return *found;
+}
+
+std::string did_you_mean_method(const std::string& word) {
+  std::vector<std::string> words{"all"};
+  for (const char* name : countable_methods) words.push_back(enum_word(name));
+  return did_you_mean(enum_word(word), words);
+}
+
+/// Beside gRPC's codes.
+std::string did_you_mean_code(const std::string& word) {
+  const std::string near = did_you_mean(enum_word(word), {"faulted", "hung"});
+  return near.empty() ? did_you_mean_value(enum_name(word), *mock_kms::v1::Fault::Code_descriptor()) : near;
 }
 
 }  // namespace
@@ -62,8 +77,8 @@ Outcome<Expectation> Expectation::parse(std::string_view text) {
     return bad(text, "'" + words[2] + "' is not a number of calls");
   }
   if (words.size() == 3) return expectation;
-  if (words[3] != "since") return bad(text, "'" + words[3] + "' is not 'since'");
-  if (words[4] == "start") return expectation;
+  if (enum_name(words[3]) != "SINCE") return bad(text, "'" + words[3] + "' is not 'since'");
+  if (enum_name(words[4]) == "START") return expectation;
   const auto since = parse_duration(words[4]);
   if (!since) return bad(text, since.error().cause());
   expectation.since_ = *since;
@@ -78,7 +93,8 @@ Outcome<> Expectation::parse_calls(std::string_view text, const std::string& wor
     if (!method)
       return bad(text, "'" + what +
                            "' is not status, encrypt, decrypt, v1version, v1encrypt, v1decrypt, other "
-                           "or all");
+                           "or all" +
+                           did_you_mean_method(what));
     method_ = *method;
   }
   if (dot == std::string::npos) return {};
@@ -87,7 +103,7 @@ Outcome<> Expectation::parse_calls(std::string_view text, const std::string& wor
   if (faulted_) return {};
   mock_kms::v1::Fault::Code parsed{};
   if (code != "HUNG" && !mock_kms::v1::Fault::Code_Parse(code, &parsed)) {
-    return bad(text, "gRPC has no code '" + word.substr(dot + 1) + "'");
+    return bad(text, "gRPC has no code '" + word.substr(dot + 1) + "'" + did_you_mean_code(code));
   }
   code_ = code;
   return {};

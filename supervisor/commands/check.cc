@@ -33,16 +33,38 @@ Endpoint parse_endpoint(const std::string& text) {
   return *std::move(endpoint);
 }
 
-/// Throws Error with the next step if nothing can be surveyed at the endpoint.
-void require_listener(const Endpoint& endpoint) {
+/// The KMS sockets of the mock-kms-providers that answer, each beside its control socket. Other plugins
+/// cannot be told from other servers.
+std::string answering_providers() {
+  constexpr std::string_view ending = ".control";
+  std::string text;
+  for (const Endpoint& control : listening_sockets("mock-kms-provider", ending)) {
+    const std::string uri = control.uri();
+    if (uri.ends_with(ending))
+      text += (text.empty() ? "; one answers on " : ", ") + uri.substr(0, uri.size() - ending.size());
+  }
+  return text;
+}
+
+/// Throws Error with the next step if nothing can be surveyed at the endpoint, which `argument` named.
+void require_listener(const Endpoint& endpoint, const std::string& argument) {
   if (connect_to(endpoint)) return;
   const int error = errno;
-  const std::string next_step = error == EACCES ? "run as the plugin's user or as root"
-                                : error == ECONNREFUSED
-                                    ? "the plugin that made this socket is dead; start it again"
-                                    : "start the plugin first, or name its socket";
-  throw Error("cannot connect to " + endpoint.uri() + ": " + errno_text(error), next_step,
+  const std::string cause =
+      error == ECONNREFUSED ? " (the plugin that made this socket is dead)" : std::string();
+  const std::string next_step = error == EACCES
+                                    ? "run as the plugin's user or as root"
+                                    : "start the plugin, or name another " + argument + answering_providers();
+  throw Error("cannot connect to " + endpoint.uri() + ": " + errno_text(error) + cause, next_step,
               ErrorCode::unreachable);
+}
+
+void print_report(mock_kms::v1::CheckReport report, const CheckOptions& options) {
+  if (options.format == OutputFormat::text)
+    return print(conformance::report_text(
+        report, options.quiet ? conformance::Rows::not_passed : conformance::Rows::all));
+  if (options.quiet) conformance::remove_passed(report);
+  print(to_json(report, JsonLayout::document));
 }
 
 /// Exits with 1 if the plugin breaks a MUST, or with --strict any rule.
@@ -51,24 +73,21 @@ int run(const CheckOptions& options) {
   const Endpoint endpoint = parse_endpoint(options.endpoint);
   std::vector<Endpoint> replicas;
   for (const std::string& replica : options.replicas) replicas.push_back(parse_endpoint(replica));
-  require_listener(endpoint);
-  for (const Endpoint& replica : replicas) require_listener(replica);
+  require_listener(endpoint, "ENDPOINT");
+  for (const Endpoint& replica : replicas) require_listener(replica, "--replica");
 
   const conformance::Observations seen = conformance::survey(endpoint, replicas, options.limits);
   auto report = conformance::report_on(seen);
+  if (options.strict) conformance::judge_strictly(report);
   report.set_endpoint(endpoint.uri());
   for (const Endpoint& replica : replicas) report.add_replicas(replica.uri());
   if (!options.junit.empty())
     write_file(options.junit, conformance::report_junit(report, Clock::now() - start, options.strict));
-  print(options.format == OutputFormat::json
-            ? to_json(report, JsonLayout::document)
-            : conformance::report_text(
-                  report, options.quiet ? conformance::Rows::not_passed : conformance::Rows::all));
+  print_report(report, options);
   if (seen.out_of_time)
     throw Error("the check did not finish within " + go_duration(options.limits.deadline),
                 "give it a longer --deadline");
-  const bool good = options.strict ? conformance::conforms_strictly(report) : report.conforms();
-  return good ? exit_code::ok : exit_code::failed;
+  return report.conforms() ? exit_code::ok : exit_code::failed;
 }
 
 }  // namespace
@@ -90,7 +109,7 @@ Command check_command(CommandLine& line) {
                std::chrono::milliseconds(1));
   add_format(app, options->format);
   app.add_option("--junit", options->junit, "File for a JUnit report");
-  app.add_flag("--strict", options->strict, "Fail if a SHOULD is broken, too");
+  app.add_flag("--strict", options->strict, "A plugin that breaks a SHOULD does not conform, too");
   app.add_flag("--quiet", options->quiet, "Print only the rules that did not pass");
   return {&app, [options] { return run(*options); }};
 }

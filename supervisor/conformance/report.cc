@@ -96,16 +96,26 @@ std::string report_text(const CheckReport& report, Rows rows) {
   for (const RuleResult& result : report.results()) {
     if (rows == Rows::all || result.verdict() != RuleResult::PASS) text += row(result);
   }
-  text += "\n" + report.endpoint() + (report.conforms() ? " conforms: " : " DOES NOT CONFORM: ") +
-          std::to_string(count(report, RuleResult::PASS)) + " pass, " +
+  const bool only_strictly = !report.conforms() && count_broken(report, RuleResult::MUST) == 0;
+  const std::string verdict = report.conforms() ? " conforms: "
+                              : only_strictly   ? " DOES NOT CONFORM (--strict): "
+                                                : " DOES NOT CONFORM: ";
+  text += "\n" + report.endpoint() + verdict + std::to_string(count(report, RuleResult::PASS)) + " pass, " +
           broken_text(report, RuleResult::MUST) + " and " + broken_text(report, RuleResult::SHOULD) +
           " fail, " + std::to_string(count(report, RuleResult::NOT_APPLICABLE)) + " not applicable, " +
           std::to_string(count(report, RuleResult::NOT_VISIBLE)) + " not visible from outside\n";
   return text;
 }
 
-bool conforms_strictly(const CheckReport& report) {
-  return report.conforms() && count_broken(report, RuleResult::SHOULD) == 0;
+void judge_strictly(CheckReport& report) {
+  report.set_conforms(report.conforms() && count_broken(report, RuleResult::SHOULD) == 0);
+}
+
+void remove_passed(CheckReport& report) {
+  auto& results = *report.mutable_results();
+  results.erase(std::remove_if(results.begin(), results.end(),
+                               [](const RuleResult& result) { return result.verdict() == RuleResult::PASS; }),
+                results.end());
 }
 
 std::string report_junit(const CheckReport& report, Duration took, bool strict) {

@@ -17,8 +17,11 @@ enum class Rows { all, not_passed };
 /// A row for each rule, and a summary line that names the broken rules.
 [[nodiscard]] std::string report_text(const mock_kms::v1::CheckReport& report, Rows rows = Rows::all);
 
-/// True if no SHOULD is broken either.
-[[nodiscard]] bool conforms_strictly(const mock_kms::v1::CheckReport& report);
+/// A broken SHOULD means that the plugin does not conform, too.
+void judge_strictly(mock_kms::v1::CheckReport& report);
+
+/// Leaves only the results of the rules that did not pass.
+void remove_passed(mock_kms::v1::CheckReport& report);
 
 /// A test case for each rule. A broken MUST is a failure, and with `strict` a broken SHOULD too. Otherwise a
 /// broken SHOULD is skipped, as is a rule that could not be judged. The attribute `type` tells them apart:

@@ -38,12 +38,11 @@ std::string other_supervisors() {
 /// errno of connect(2) names the cause better than gRPC, which reports each as "failed to connect".
 Error ControlClient::cannot_connect(int error) const {
   if (!others_) others_ = other_supervisors();
-  const std::string next_step =
-      error == EACCES ? "run as the supervisor's user or as root"
-      : error == ECONNREFUSED
-          ? "the supervisor that made this socket is dead; start it again"
-          : "start one with 'supervisor run', or name its socket with --control-socket or "
-            "SUPERVISOR_CONTROL_SOCKET";
+  const std::string name_it = ", or name its socket with --control-socket or SUPERVISOR_CONTROL_SOCKET";
+  const std::string next_step = error == EACCES ? "run as the supervisor's user or as root"
+                                : error == ECONNREFUSED
+                                    ? "the supervisor that made this socket is dead; start it again" + name_it
+                                    : "start one with 'supervisor run'" + name_it;
   return {"cannot reach a supervisor on " + control_.uri() + ": " + errno_text(error), next_step + *others_,
           ErrorCode::unreachable};
 }

@@ -136,26 +136,31 @@ void Record::probed(pid_t pid, Health& health, const ProbeResult& result, bool a
            {{"pid", pid}, {"took", human_duration(health.latency())}});
 }
 
-/// Another process must name a key twice: the first answer of a process that takes over may be from before it
-/// read the version that a rotation stored.
+/// Other processes must name a key twice in a row: the first answer of a process that takes over may be from
+/// before it read the version that a rotation stored. Both answers need not be of one process: each may end
+/// before its second one.
 void Record::note_key(pid_t pid, const std::string& key_id) {
   const bool is_first = keys_.empty();
   if (!is_first && keys_.front() == key_id) {
     key_pid_ = pid;
+    next_key_.clear();
     return;
   }
   const bool other_process = !is_first && pid != key_pid_;
-  if (other_process && std::exchange(next_key_, {pid, key_id}) != std::pair(pid, key_id)) return;
+  if (other_process && std::exchange(next_key_, key_id) != key_id) return;
+  next_key_.clear();
   key_pid_ = pid;
   const bool back = std::erase(keys_, key_id) > 0;
   keys_.push_front(key_id);
   if (keys_.size() > kept_keys) keys_.pop_back();
   if (is_first) return;
   const std::string text =
-      !back           ? "the plugin names another key"
-      : other_process ? "the plugin went back to an earlier key when it was restarted, against rule 15; "
-                        "start mock-kms-provider with --state-dir to keep a rotation"
-                      : "the plugin went back to an earlier key, against rule 15";
+      !back ? "the plugin names another key"
+      : other_process
+          ? "the plugin went back to an earlier key when it was restarted, against rule 15; "
+            "start mock-kms-provider with --state-dir to keep a rotation"
+          : "the plugin went back to an earlier key, against rule 15; rotate to one that was never "
+            "current, such as by 'mock-kms-provider rotate --to VERSION'";
   report(mock_kms::v1::KEY_CHANGED, back ? Level::warning : Level::info, text,
          {{"pid", pid}, {"from", keys_.size() > 1 ? keys_[1] : ""}, {"to", key_id}});
 }

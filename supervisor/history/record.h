@@ -105,10 +105,10 @@ class Record {
   unsigned active_processes_ = 0;
   std::optional<WallTime> next_start_;
   std::string paused_by_;
-  std::optional<Time> good_at_;             ///< the last good Status
-  std::deque<std::string> keys_;            ///< key ids that active processes named, the current one first
-  pid_t key_pid_ = 0;                       ///< the process that named the current one
-  std::pair<pid_t, std::string> next_key_;  ///< of another process, if named only once so far
+  std::optional<Time> good_at_;   ///< the last good Status
+  std::deque<std::string> keys_;  ///< key ids that active processes named, the current one first
+  pid_t key_pid_ = 0;             ///< the process that named the current one
+  std::string next_key_;          ///< another one, if another process named it and only once so far
   std::optional<Outage> outage_;
   std::optional<PastOutage> last_outage_;  ///< its process may not have been reaped yet
   std::deque<mock_kms::v1::Exit> exits_;   ///< newest first

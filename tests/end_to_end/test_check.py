@@ -104,6 +104,10 @@ def test_a_broken_should_fails_the_check_with_strict_only_and_is_told_from_what_
     assert loose.returncode == 0 and strict.returncode == 1
     for done in loose, strict:
         assert "0 MUST and 1 SHOULD (rule 15) fail" in done.stdout
+    assert f"{endpoint} conforms: " in loose.stdout and f"{endpoint} DOES NOT CONFORM (--strict): " in strict.stdout
+    as_json = json.loads(check(endpoint, f"--timeout={PATIENT}", "--strict", "--quiet", "-o", "json").stdout)
+    assert as_json["conforms"] is False
+    assert {result["verdict"] for result in as_json["results"]} == {"FAIL", "NOT_VISIBLE"}
     verdicts = {line.split()[2] for line in strict.stdout.splitlines() if " SHOULD  " in line or " MUST  " in line}
     assert verdicts == {"FAIL", "not"}  # "not visible"
     cases = ElementTree.parse(f"{directory}/loose.xml").getroot()
@@ -204,6 +208,14 @@ def test_nothing_that_listens_is_exit_code_3(directory, endpoint, made):
     assert done.returncode == 3
     assert done.stderr.startswith(f"supervisor: cannot connect to {endpoint}: ") and done.stderr.count("\n") == 1
     assert not done.stdout and not (directory / "report.xml").exists()
+
+
+def test_the_sockets_that_answer_are_named_for_one_that_does_not(start_provider, directory, endpoint):
+    start_provider(endpoint)
+    for arguments, names in (([f"unix://{directory}/none"], "ENDPOINT"), ([endpoint, f"--replica=unix://{directory}/none"], "--replica")):
+        done = check(*arguments)
+        assert done.returncode == 3
+        assert f"start the plugin, or name another {names}; one answers on " in done.stderr and endpoint in done.stderr
 
 
 def test_bad_usage_is_exit_code_2(directory, endpoint):

@@ -143,7 +143,9 @@ def test_a_provider_does_not_start_with_a_bad_file(directory, endpoint, text):
 def test_a_file_can_be_checked_without_a_provider(directory):
     (directory / "good.json").write_text('{"keyVersion": 2, "faults": [{"preset": "slow"}]}')
     done = run_provider("config", "--check", directory / "good.json")
-    assert (done.returncode, done.stdout) == (0, "good: 1 faults, 0 steps of a scenario\n")
+    assert (done.returncode, done.stdout) == (0, "good: key version 2, 1 fault, no scenario\n")
+    (directory / "steps.json").write_text('{"scenario": {"steps": [{"do": {"rotate": {}}}]}}')
+    assert run_provider("config", "--check", directory / "steps.json").stdout == "good: 0 faults, a scenario of 1 step\n"
     done = run_provider("config", "--check", directory / "good.json", "-o", "json")
     assert json.loads(done.stdout)["faults"][0]["latency"]["max"] == "4s"  # with what the preset fills in
 
@@ -173,7 +175,7 @@ def test_what_is_declared_is_not_cleared_by_command_and_what_is_commanded_not_by
         file.write_text(json.dumps({"keyVersion": 2, "faults": [{"name": "declared", "healthz": "declared anew"}]}))
         program.wait_for_line("applied the configuration", start=mark)
         assert client.status().healthz == "commanded"
-        assert run_provider("fault", "clear", "--socket", endpoint).stdout == "cleared 1; 1 of --config or a scenario stay\n"
+        assert run_provider("fault", "clear", "--socket", endpoint).stdout == "cleared 1; 1 stays: end it by 'scenario stop' or in the file of --config\n"
         assert client.status().healthz == "declared anew"
 
 
@@ -238,6 +240,51 @@ def test_each_step_is_a_line_as_it_begins_and_ends(start_provider, directory, en
         assert run.wait() == 0
         run.process.stdout.close()
     assert "600ms  step 2 ends\nlines finished, " in followed.stdout
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["without --state-dir", "with --state-dir"])
+def test_a_scenario_warns_of_rotations_that_a_restart_loses(start_provider, directory, endpoint, kept):
+    start_provider(endpoint, *(["--state-dir", directory / "state"] if kept else []))
+    for step, rotates in (('{"rotate": {}}', True), ('{"fault": {"hang": {}}}', False)):
+        done = run_provider("scenario", "run", "-", "--socket", endpoint, input='{"steps": [{"at": "10s", "do": %s}]}' % step)
+        assert done.returncode == 0
+        assert ("start it with --state-dir to keep them" in done.stderr) == (rotates and not kept)
+
+
+def test_a_scenario_that_is_waited_for_names_the_end_of_its_provider(start_provider, endpoint):
+    provider = start_provider(endpoint)
+    with Program(binary("mock-kms-provider"), "scenario", "run", "-", "--wait", "--socket", endpoint, stdin=subprocess.PIPE,
+                 stdout=subprocess.PIPE) as waiting:
+        waiting.process.stdin.write('{"steps": [{"do": {"fault": {"healthz": "x"}}}, {"at": "60s", "do": {"rotate": {}}}]}')
+        waiting.process.stdin.close()
+        assert "begins" in waiting.process.stdout.readline()
+        provider.send(signal.SIGKILL)
+        assert waiting.wait() == 3
+        assert waiting.stderr[-1].endswith(" ended; see its log for the cause, then run the command again")
+
+
+def test_the_end_of_a_scenario_names_each_fault_that_it_clears(start_provider, endpoint):
+    start_provider(endpoint)
+    for at in ("0s", "60s"):  # the scenario is finished, or stopped
+        steps = [{"do": {"fault": {"name": "one", "healthz": "x"}}}, {"do": {"fault": {"name": "two", "version": "x"}}}, {"at": at, "do": {"rotate": {}}}]
+        assert run_provider("scenario", "run", "-", "--socket", endpoint, input=json.dumps({"steps": steps})).returncode == 0
+        assert run_provider("scenario", "stop", "--socket", endpoint).returncode == 0
+        shown = run_provider("journal", "-o", "json", "--socket", endpoint).stdout.splitlines()
+        events = [json.loads(line)["event"] for line in shown]
+        last = events[-3:-1] if at == "60s" else events[-2:]
+        assert last == ["scenario, step 1: clears fault one", "scenario, step 2: clears fault two"], events
+
+
+def test_durations_are_printed_as_options_take_them(start_provider, endpoint):
+    start_provider(endpoint)
+    added = run_provider("fault", "add", "latency", "--latency", "300ms", "--for", "1m30s", "--socket", endpoint)
+    assert added.returncode == 0
+    for command in (["fault", "list"], ["journal"]):
+        shown = run_provider(*command, "--socket", endpoint).stdout
+        assert '"for":"1m30s"' in shown and '"min":"300ms"' in shown
+    step = '{"steps": [{"at": "1.2s", "until": "1h", "do": {"fault": {"hang": {}, "for": "90s"}}}]}'
+    shown = run_provider("scenario", "run", "-", "--socket", endpoint, input=step).stdout
+    assert "  1.2s        1h  fault step-1 " in shown and '"for":"1m30s"' in shown
 
 
 def test_a_scenario_that_is_waited_for_and_replaced_fails(start_provider, endpoint):

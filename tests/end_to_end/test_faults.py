@@ -287,12 +287,21 @@ def test_the_same_seed_gives_the_same_outcome(start_provider, directory):
         (["add", '{"preset": "unavailble"}'], "did you mean 'unavailable'?"),
         (["add", "hang", "--every", "0"], "--every"),
         (["add", "hang", "--first", "0"], "--first"),
-        (["add", "error", "--code", "NOPE"], "gRPC has no code 'NOPE'"),
+        (["add", "error", "--code", "NOPE"], "gRPC has no code 'NOPE'; write it as FAILED_PRECONDITION"),
+        (["add", "error", "--code", "NOTFOUND"], "gRPC has no code 'NOTFOUND'; did you mean 'NOT_FOUND'?"),
         (["add", "hang", "--method", "rotate"], "there is no method 'rotate'"),
         (["add", "hang", "--probability", "2"], "--probability"),
-        (["add", "latency"], "the latency is 0"),
+        (["add", "latency"], "latency needs --latency or --latency-max"),
+        (["add", "latency", "--latency", "1s", "--long-tail"], "--long-tail needs --latency-max"),
+        (["add", "latency", "--latency", "2s", "--latency-max", "1s"], "--latency-max is less than --latency"),
+        (["add", "rate-limit"], "rate-limit needs --per-second above 0"),
+        (["add", "memory-growth", "--mib", "0"], "memory-growth needs --mib above 0"),
+        (["add", "crash", "--signal", "SIGKIL"], "there is no signal 'SIGKIL'; did you mean 'SIGKILL'?"),
+        (["add", '{"hang": {}, "lasting": "1ms"}'], "unknown field 'lasting'; did you mean 'for'?"),
+        (["add", "error", "--latency", "1s"], "--latency belongs to 'latency'"),
+        (["add", "key-id-empty", "--text", "x"], "--text belongs to 'error', 'healthz' and 'version'"),
         (["add", "slow", "--latency", "100ms"], "--latency has no effect on 'slow'; a preset is changed by JSON"),
-        (["add", "hang", "--text", "x"], "--text has no effect on 'hang'"),
+        (["add", "hang", "--text", "x"], "--text belongs to 'error', 'healthz' and 'version'"),
         (["add", "down-at-start"], "serve --fault"),
         (["add", "{"], "this is not a fault"),
     ],
@@ -303,6 +312,14 @@ def test_bad_faults_are_refused_with_the_reason(provider, endpoint, args, says):
     assert says in done.stderr and done.stderr.count("\n") == 1
     started = run_provider("--fault", "no-such", "--listen-addr", endpoint)
     assert started.returncode == 2 and "--fault: there is no preset" in started.stderr
+
+
+def test_words_and_signals_are_taken_in_any_case(provider, endpoint):
+    for words in (["Flaky"], ["Key_ID_Empty"], ["ERROR"], ["Memory-Growth"], ["crash", "--signal", "kill"], ["crash", "--signal", "sigKill"]):
+        done = run_provider("fault", "add", *words, "--method", "version", "--socket", endpoint)
+        assert (done.returncode, done.stderr) == (0, ""), words
+    assert done.stdout == "fault-6\n"
+    assert re.search(r"^flaky-1 .*\"preset\":\"flaky\"", run_provider("fault", "list", "--socket", endpoint).stdout, re.M)
 
 
 def test_the_end_of_a_fault_is_an_event_and_clear_does_not_count_it(start_provider, endpoint, fault):

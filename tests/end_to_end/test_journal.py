@@ -112,6 +112,25 @@ def test_the_journal_is_filtered_by_method_time_and_number(client, ask):
     assert ask("journal", "--method", "rotate").returncode == 2
 
 
+@pytest.mark.parametrize("options", [
+    ["--counts", "--no-status"], ["--counts", "--summary"], ["--counts", "--last"], ["--counts", "--since", "10s"], ["--summary", "--since", "10s"],
+    ["--summary", "--tail", "1"], ["--last", "--method", "encrypt"], ["--reveal", "--tail", "1"], ["--summary", "--reveal"], ["--last", "--follow"],
+], ids=" ".join)
+def test_options_of_the_journal_that_have_no_effect_together_are_refused(ask, options):
+    done = ask("journal", *options)
+    assert done.returncode == 2 and "excludes" in done.stderr and done.stdout == ""
+
+
+def test_an_expectation_without_quotes_names_them(ask):
+    done = ask("expect", "encrypt", ">=", "1")
+    assert done.returncode == 2 and "unexpected argument '>='; put the expectation in quotes, such as 'decrypt == 0'" in done.stderr
+
+
+def test_the_help_of_expect_lists_every_method():
+    shown = run_provider("expect", "--help").stdout
+    assert all(word in shown for word in ("v1version", "v1encrypt", "v1decrypt", "other"))
+
+
 def test_a_suite_can_compare_the_seed(client, ask):
     sealed = client.encrypt(SECRET, uid="e")
     client.decrypt(sealed, uid="d")

@@ -115,10 +115,24 @@ def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, st
         (["--socket-owner", "no-such-user-here"], "--socket-owner: no such user"),
         (["--instance", "a/b"], "--instance: "),
         (["--key-version", "0"], "--key-version: "),
-        (["--key-version", "-1"], "--key-version = -1"),
-        (["--key-version", "4294967296"], "--key-version = "),
+        (["--key-version", "-1"], "--key-version: '-1' is not a whole number from 0"),
+        (["--key-version", "4294967296"], "--key-version: '4294967296' is too large"),
+        (["--random-seed", "-1"], "--random-seed: '-1' is not a whole number from 0"),
+        (["--random-seed", "99999999999999999999"], "--random-seed: '99999999999999999999' is too large"),
+        (["journal", "--tail", "-1"], "--tail: '-1' is not a whole number from 0"),
+        (["journal", "--tail", "abc"], "--tail: 'abc' is not a whole number from 0"),
+        (["rotate", "--to", "-1"], "--to: '-1' is not a whole number from 0"),
+        (["fault", "add", "error", "--first", "-1"], "--first: '-1' is not a whole number from 0"),
+        (["fault", "add", "crash", "--exit-code", "-1"], "--exit-code: '-1' is not a whole number from 0"),
+        (["fault", "add", "throttled", "--per-second", "abc"], "--per-second: 'abc' is not a number"),
+        (["fault", "lst"], "did you mean 'list'?"),
+        (["scenario", "chek", "x"], "did you mean 'check'?"),
+        (["fault"], "name a command: add, list or clear"),
+        (["scenario"], "name a command: run, status, stop or check"),
         (["--seed-file", "/nonexistent"], "cannot read seed file /nonexistent: No such file"),
         (["encrypt", "--socket", "localhost:1"], "--socket: endpoint 'localhost:1'"),
+        (["status", "--socket", "foo"], "use unix:///absolute/path or unix:///@abstract-name"),
+        (["status", "unix:///@other"], "unexpected argument 'unix:///@other'"),
         (["status", "-o", "yaml"], "--format: "),
     ],
 )
@@ -148,6 +162,12 @@ def test_flags_can_stand_in_the_environment(endpoint):
     env = {"MOCK_KMS_LISTEN_ADDR": endpoint, "MOCK_KMS_INSTANCE": "blue"}
     with Program(binary("mock-kms-provider"), "serve", env=env) as program:
         program.wait_for_line("key_id=blue/v1/")
+
+
+def test_help_of_all_commands_has_the_options_of_nested_ones():
+    shown = run("--help-all").stdout.decode()
+    assert "\nfault add\n" in shown and "--per-second" in shown
+    assert "\nscenario run\n" in shown and "--wait" in shown
 
 
 def test_help_shows_examples():

@@ -63,7 +63,15 @@ def test_without_a_supervisor_status_exits_3_and_names_the_next_step(directory):
     left_behind.bind(f"{directory}/c.sock")
     left_behind.close()
     result = ask()
-    assert result.returncode == 3 and "is dead; start it again" in result.stderr
+    assert result.returncode == 3
+    assert "is dead; start it again, or name its socket with --control-socket or SUPERVISOR_CONTROL_SOCKET" in result.stderr
+
+
+def test_the_help_of_commands_that_ask_the_supervisor_has_the_option_that_names_its_socket():
+    for command in ("run", "status", "events", "logs", "metrics", "report", "restart", "stop", "start", "check"):
+        shown = subprocess.run([binary("supervisor"), command, "--help"], capture_output=True, text=True, check=True).stdout
+        assert ("\n  --control-socket " in shown) == (command != "check"), command
+        assert "Examples:" in shown
 
 
 def test_status_waits_for_a_supervisor_that_comes_later(directory):
@@ -597,6 +605,12 @@ def test_json_logs_are_one_object_a_line(directory):
     (["restart", "--probe-interval=1s"], "unknown option '--probe-interval' (see 'supervisor restart --help')"),
     (["run", "--probe-interval=soon", "--", "true"], "such as 3s"),
     (["statsu"], "did you mean 'status'?"),
+    (["events", "--tail", "-1"], "--tail: '-1' is not a whole number from 0"),
+    (["logs", "--tail", "abc"], "--tail: 'abc' is not a whole number from 0"),
+    (["run", "--max-restarts=-1", "--", "true"], "--max-restarts: '-1' is not a whole number from 0"),
+    (["run", "--child-memory=-1", "--", "true"], "--child-memory: '-1' is negative"),
+    (["status", "--instance", "-1"], "--instance: '-1' is not a whole number from 0"),
+    (["status", "--control-socket", "foo"], "use unix:///absolute/path or unix:///@abstract-name"),
     (["status", "-o", "yaml"], "yaml"),
 ])
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, reason):

@@ -144,6 +144,36 @@ TEST_CASE("a bad option, value or command is a usage error, help and version are
   CHECK(Program().parse({"--version"}) == 0);
 }
 
+TEST_CASE("an unsigned option takes whole numbers only, in decimal") {
+  const auto parse = [](const std::string& text, std::optional<unsigned>& count) {
+    kms::CommandLine line("tool", "Does things.", "TOOL_");
+    line.app().add_subcommand("list", "List")->add_option("--tail", count);
+    const std::vector<const char*> arguments{"tool", "list", "--tail", text.c_str()};
+    return line.parse(static_cast<int>(arguments.size()), arguments.data());
+  };
+  std::optional<unsigned> count;
+  for (const char* wrong :
+       {"-1", "+1", "abc", "1x", "1.5", "0x10", " 1", "4294967296", "99999999999999999999"}) {
+    CAPTURE(wrong);
+    CHECK(parse(wrong, count) == 2);
+  }
+  CHECK_FALSE(parse("4294967295", count));
+  CHECK(count == 4294967295);
+  CHECK_FALSE(parse("010", count));
+  CHECK(count == 10U);
+  CHECK_FALSE(parse("0", count));
+  CHECK(count == 0U);
+}
+
+TEST_CASE("an unsigned option is checked in the environment too") {
+  const Variable variable("TOOL_TAIL", "-1");
+  kms::CommandLine line("tool", "Does things.", "TOOL_");
+  unsigned count = 0;
+  line.app().add_subcommand("list", "List")->add_option("--tail", count);
+  const std::vector<const char*> arguments{"tool", "list"};
+  CHECK(line.parse(2, arguments.data()) == 2);
+}
+
 TEST_CASE("the nearest name is suggested only where it is near") {
   const std::vector<std::string> names{"--listen-addr", "--timeout", "--seed-file"};
   CHECK(kms::nearest("--lisen-addr", names) == "--listen-addr");
@@ -157,4 +187,10 @@ TEST_CASE("a login of a URL is taken out of a message, wherever the URL was give
   CHECK(kms::without_logins("ssh://a:b@c@host, http://host/x") == "ssh://***@host, http://host/x");
   CHECK(kms::without_logins("https://me:p/w?x#@host a@b") == "https://***@host a@b");
   CHECK(kms::without_logins("no URL ://") == "no URL ://");
+}
+
+TEST_CASE("an abstract socket or a file with an @ is no login") {
+  CHECK(kms::without_logins("use unix:///path or unix:///@name") == "use unix:///path or unix:///@name");
+  CHECK(kms::without_logins("file:///a@b https://me:pw@host") == "file:///a@b https://***@host");
+  CHECK(kms::without_logins("no-unix://me:pw@host") == "no-unix://***@host");
 }

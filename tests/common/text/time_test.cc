@@ -30,7 +30,8 @@ TEST_CASE("what is no duration is refused with what to write instead") {
 }
 
 TEST_CASE("durations are written as they are read") {
-  for (const char* text : {"0", "1s", "1m30s", "250ms", "1h", "2us3ns"})
+  for (const char* text :
+       {"0", "1s", "1m30s", "250ms", "1h", "2.003us", "1.2s", "1m0.5s", "1h30m", "7ns", "1.05ms"})
     CHECK(kms::go_duration(parsed(text)) == text);
 }
 

@@ -49,7 +49,11 @@ TEST_CASE("JSON that people write names the place of a mistake in the words of t
   CHECK(why(R"({"faults": [{"hang": {}}, {"latency": {"minimum": "1s"}}]})") ==
         "faults[1].latency: unknown field 'minimum'");
   CHECK(why(R"({"faults": [{"hang": {}, "methods": ["encript"]}]})") ==
-        "faults[0].methods[0]: unknown name 'encript'; did you mean 'ENCRYPT'?");
+        "faults[0].methods[0]: unknown name 'encript'; did you mean 'encrypt'?");
+  CHECK(why(R"({"faults": [{"violation": "key-id-emty"}]})") ==
+        "faults[0].violation: unknown name 'key-id-emty'; did you mean 'key-id-empty'?");
+  CHECK(why(R"({"faults": [{"violation": "KEY_ID_EMTY"}]})") ==
+        "faults[0].violation: unknown name 'KEY_ID_EMTY'; did you mean 'KEY_ID_EMPTY'?");
   CHECK(why(R"({"faults": [{"hang": {}, "methods": "encrypt"}]})") ==
         "faults[0].methods: it is not a list in [ ]");
   CHECK(why(R"({"faults": [{"hang": {}, "error": {}}]})") ==
@@ -63,11 +67,36 @@ TEST_CASE("JSON that people write names the place of a mistake in the words of t
   CHECK(why(R"([])") == "it is not an object in { }");
 }
 
+TEST_CASE("a field has its documented name only, and the name in the .proto file leads to it") {
+  const auto why = [](const std::string& text) {
+    const auto parsed = parse_config(text);
+    return parsed.ok() ? "" : parsed.error().cause();
+  };
+  CHECK(why(R"({"scenario": {"steps": [{"at": "0s", "action": {"rotate": {}}}]}})") ==
+        "scenario.steps[0]: unknown field 'action'; did you mean 'do'?");
+  CHECK(why(R"({"faults": [{"hang": {}, "lasting": "1ms"}]})") ==
+        "faults[0]: unknown field 'lasting'; did you mean 'for'?");
+  CHECK(why(R"({"faults": [{"rate_limit": {"perSecond": 1}}]})") ==
+        "faults[0]: unknown field 'rate_limit'; did you mean 'rateLimit'?");
+}
+
+TEST_CASE("a preset and a signal are read in any case, and a wrong signal names the nearest one") {
+  const auto parsed = parse_config(R"({"faults": [{"preset": "Flaky"}, {"preset": "KEY_DISABLED"}]})");
+  REQUIRE_MESSAGE(parsed.ok(), parsed.error().line());
+  CHECK(parsed->faults(0).preset() == "flaky");
+  CHECK(parsed->faults(1).preset() == "key-disabled");
+  CHECK(
+      parse_config(R"({"faults": [{"crash": {"signal": "sigkill"}}, {"crash": {"signal": "kill"}}]})").ok());
+  const auto wrong = parse_config(R"({"faults": [{"crash": {"signal": "sigkil"}}]})");
+  REQUIRE_FALSE(wrong.ok());
+  CHECK(wrong.error().cause().ends_with("there is no signal 'sigkil'; did you mean 'SIGKILL'?"));
+}
+
 TEST_CASE("names are read in any case and durations as options have them") {
   const auto parsed = parse_config(R"({
     "faults": [{"methods": ["encrypt", "Decrypt"], "for": "1m30s", "error": {"code": "not-found"}},
                {"violation": "key-id-empty", "after": "250ms", "probability": null},
-               {"drop": "goaway", "key_id": "a*"}],
+               {"drop": "goaway", "keyId": "a*"}],
     "scenario": {"steps": [{"at": "0s", "do": {"rotate": {"force": true}}},
                            {"at": "1h", "do": {"fault": {"latency": {"min": "1.5s", "longTail": false}}}}]}
   })");

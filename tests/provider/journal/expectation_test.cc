@@ -63,6 +63,14 @@ TEST_CASE("an expectation looks back to the start or for a time") {
   CHECK(!parsed("all == 3").since());
   CHECK(!parsed("  all  == 3 since   start ").since());
   CHECK(*parsed("all == 3 since 1m30s").since() == 90s);
+  CHECK(!parsed("all == 3 SINCE Start").since());
+}
+
+TEST_CASE("a misspelled word of an expectation names the nearest one") {
+  const auto why = [](std::string_view text) { return Expectation::parse(text).error().cause(); };
+  CHECK(why("encryp >= 1").ends_with("; did you mean 'encrypt'?"));
+  CHECK(why("encrypt.UNAVAILBLE >= 1").ends_with("; did you mean 'UNAVAILABLE'?"));
+  CHECK(why("encrypt.faultd > 0").ends_with("; did you mean 'faulted'?"));
 }
 
 TEST_CASE("what is no expectation is refused with the reason") {

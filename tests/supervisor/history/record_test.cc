@@ -91,6 +91,41 @@ TEST_CASE("each change of the key_id is an event, across processes too, and a st
   CHECK(changes[1].details().at("to") == "v6");
 }
 
+TEST_CASE("a step back is reported though no process lives for two answers") {
+  Recorded recorded;
+  Health first(0s), second(0s), third(0s);
+  recorded.answers(7, first, "v50");
+  recorded.answers(8, second, "v1");
+  CHECK(recorded.events(mock_kms::v1::KEY_CHANGED).empty());
+  recorded.answers(9, third, "v1");
+  REQUIRE(recorded.events(mock_kms::v1::KEY_CHANGED).size() == 1);
+  CHECK(recorded.events(mock_kms::v1::KEY_CHANGED)[0].details().at("to") == "v1");
+}
+
+TEST_CASE("one late answer of each of two processes that take over is no change of the key") {
+  Recorded recorded;
+  Health first(0s), second(0s), third(0s);
+  recorded.answers(7, first, "v2");
+  recorded.answers(8, second, "v1");
+  recorded.answers(8, second, "v2");
+  recorded.answers(9, third, "v1");
+  recorded.answers(9, third, "v2");
+  CHECK(recorded.events(mock_kms::v1::KEY_CHANGED).empty());
+}
+
+TEST_CASE("a rotation to a key that was lost names the next step") {
+  Recorded recorded;
+  Health first(0s), second(0s);
+  recorded.answers(7, first, "v1");
+  recorded.answers(7, first, "v2");
+  recorded.answers(8, second, "v1");
+  recorded.answers(8, second, "v1");
+  recorded.answers(8, second, "v2");
+  const auto changes = recorded.events(mock_kms::v1::KEY_CHANGED);
+  REQUIRE(changes.size() == 3);
+  CHECK(changes[2].text().find("against rule 15; rotate to one that was never current") != std::string::npos);
+}
+
 TEST_CASE("a standby that has not yet read the stored version makes no event") {
   Recorded recorded;
   Health active(0s), standby(0s);
