@@ -2,6 +2,7 @@
 
 #include <grpcpp/create_channel_posix.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "common/io/fd.h"
@@ -14,7 +15,8 @@ namespace kms::provider {
 namespace {
 
 constexpr auto retry_interval = std::chrono::milliseconds(20);
-constexpr auto authority = "localhost";  // the API server's
+constexpr Duration takeover_time = std::chrono::seconds(1);  ///< more than a provider needs to take over
+constexpr auto authority = "localhost";                      // the API server's
 
 /// The KMS sockets of the providers that answer, each beside its control socket.
 std::string other_providers() {
@@ -42,16 +44,19 @@ std::shared_ptr<grpc::Channel> channel_over(UniqueFd connection) {
   return grpc::CreateCustomInsecureChannelFromFd(authority, connection.release(), arguments);
 }
 
+bool answers(const std::string& kms_socket) {
+  const auto endpoint = Endpoint::parse(kms_socket);
+  return endpoint.ok() && connect_to(*endpoint);
+}
+
 /// A provider that takes over has no control socket for a moment, while the KMS socket always has a listener.
 /// Returns an empty descriptor and sets errno if there is no provider.
 UniqueFd connect_in_time(const Endpoint& control, const std::string& kms_socket, Duration timeout) {
-  const auto until = SteadyClock::now() + timeout;
-  const auto kms = Endpoint::parse(kms_socket);
+  const auto until = SteadyClock::now() + std::min(timeout, takeover_time);
   for (;;) {
     UniqueFd connection = connect_to(control);
     const int error = errno;
-    const bool may_come =
-        !connection && (error == ENOENT || error == ECONNREFUSED) && kms.ok() && connect_to(*kms);
+    const bool may_come = !connection && (error == ENOENT || error == ECONNREFUSED) && answers(kms_socket);
     if (!may_come || SteadyClock::now() + retry_interval > until) {
       errno = error;
       return connection;
@@ -109,8 +114,12 @@ void ControlClient::connect() {
   UniqueFd connection = connect_in_time(endpoint_, options_.socket, options_.timeout);
   if (!connection) {
     const int error = errno;
+    const bool is_other = error != EACCES && answers(options_.socket);
     throw Error("cannot reach a provider on " + endpoint_.uri() + ": " + errno_text(error),
-                next_step_after(error), ErrorCode::unreachable);
+                is_other ? "a plugin answers on " + options_.socket +
+                               ": it is not mock-kms-provider, or name its --control-socket"
+                         : next_step_after(error),
+                ErrorCode::unreachable);
   }
   stub_ = std::make_unique<Stub>(channel_over(std::move(connection)));
 }

@@ -33,7 +33,7 @@ std::uint64_t count_calls(ControlClient& client, const Expectation& expectation)
   mock_kms::v1::CountCallsRequest request;
   if (const auto since = expectation.since()) *request.mutable_since() = to_proto(*since);
   const auto counts = client.call(request, &ControlClient::Stub::CountCalls);
-  if (counts.incomplete()) {
+  if (counts.incomplete() || (counts.status_incomplete() && expectation.counts_good_status())) {
     throw Error(
         "the journal holds the last 1000 calls and does not reach back " + go_duration(*expectation.since()),
         "use 'since start' or a shorter time", ErrorCode::invalid_input);

@@ -119,6 +119,10 @@ std::uint64_t Expectation::count(const mock_kms::v1::CallCounts& counts) const {
   return sum;
 }
 
+bool Expectation::counts_good_status() const {
+  return (method_.empty() || method_ == "Status") && (code_.empty() || code_ == "OK") && !faulted_;
+}
+
 bool Expectation::holds(std::uint64_t count) const {
   if (operator_ == "==") return count == number_;
   if (operator_ == "!=") return count != number_;

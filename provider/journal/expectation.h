@@ -25,6 +25,9 @@ class Expectation {
   /// The number of calls that it is about.
   [[nodiscard]] std::uint64_t count(const mock_kms::v1::CallCounts& counts) const;
 
+  /// True if good calls of Status are among those that it is about.
+  [[nodiscard]] bool counts_good_status() const;
+
   [[nodiscard]] bool holds(std::uint64_t count) const;
 
  private:

@@ -38,16 +38,34 @@ google::protobuf::Timestamp wall_time(Journal::Clock::time_point time) {
 }  // namespace
 
 /// Reuses the oldest entry. Entries are in the order of their ends, so a later one may have come earlier.
-Journal::Entry& Journal::next_entry() {
-  Entry& entry = ring_[total_++ % max_calls];
-  if (total_ > max_calls && entry.event.empty()) latest_forgotten_ = std::max(latest_forgotten_, entry.came);
+Journal::Entry& Journal::Ring::next() {
+  Entry& entry = entries[total++ % max_calls];
+  if (total > max_calls && entry.event.empty()) latest_forgotten = std::max(latest_forgotten, entry.came);
   return entry;
+}
+
+Journal::Entry& Journal::next_entry(Ring& ring) {
+  Entry& entry = ring.next();
+  entry.number = ++last_number_;
+  return entry;
+}
+
+std::vector<const Journal::Entry*> Journal::entries_after(std::uint64_t after) const {
+  std::vector<const Entry*> found;
+  for (const Ring* ring : {&good_statuses_, &others_}) {
+    for (const Entry& entry : ring->entries) {
+      if (entry.number > after) found.push_back(&entry);
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const Entry* a, const Entry* b) { return a->number < b->number; });
+  return found;
 }
 
 void Journal::add(const Call& call) {
   const auto now = Clock::now();
   const std::lock_guard lock(mutex_);
-  Entry& entry = next_entry();
+  const bool is_good_status = call.method == Method::status && call.code == 0 && call.fault.empty();
+  Entry& entry = next_entry(is_good_status ? good_statuses_ : others_);
   entry.method = call.method;
   entry.code = call.code >= 0 && call.code <= hung ? call.code : 2;  // UNKNOWN
   assign_text(entry.uid, call.uid);
@@ -89,8 +107,10 @@ std::vector<Journal::Latencies> Journal::latencies() const {
 
 void Journal::note(std::string_view event, Clock::time_point at) {
   const std::lock_guard lock(mutex_);
-  Entry& entry = next_entry();
+  Entry& entry = next_entry(others_);
+  const std::uint64_t number = entry.number;
   entry = {};
+  entry.number = number;
   entry.came = at;
   assign_text(entry.event, event, max_event);
 }
@@ -108,10 +128,10 @@ void Journal::remember(Method method, std::string_view uid, Bytes plaintext) {
 
 void Journal::read(std::uint64_t after, mock_kms::v1::JournalPage& page) const {
   const std::lock_guard lock(mutex_);
-  for (std::uint64_t number = std::max(after + 1, oldest()); number <= total_; ++number) {
+  for (const Entry* entry : entries_after(after)) {
     auto& to = *page.add_calls();
-    to.set_number(number);
-    write(entry(number), to);
+    to.set_number(entry->number);
+    write(*entry, to);
   }
 }
 
@@ -157,15 +177,15 @@ void Journal::count_all(mock_kms::v1::CallCounts& counts, bool zeros) const {
 void Journal::count_since(Clock::time_point since, mock_kms::v1::CallCounts& counts) const {
   const std::lock_guard lock(mutex_);
   Counts found{};
-  for (std::uint64_t number = oldest(); number <= total_; ++number) {
-    const Entry& one = entry(number);
-    if (one.came < since || !one.event.empty()) continue;
-    Count& count = found[static_cast<std::size_t>(one.method)][static_cast<std::size_t>(one.code)];
+  for (const Entry* one : entries_after(0)) {
+    if (one->came < since || !one->event.empty()) continue;
+    Count& count = found[static_cast<std::size_t>(one->method)][static_cast<std::size_t>(one->code)];
     ++count.calls;
-    if (!one.fault.empty()) ++count.faulted;
+    if (!one->fault.empty()) ++count.faulted;
   }
   write(found, counts);
-  counts.set_incomplete(total_ > max_calls && latest_forgotten_ >= since);
+  counts.set_incomplete(others_.has_forgotten(since));
+  counts.set_status_incomplete(good_statuses_.has_forgotten(since));
 }
 
 void Journal::last_plaintexts(bool reveal, mock_kms::v1::LastPlaintextsReply& reply) const {

@@ -1,8 +1,9 @@
 // Journal remembers the last calls and the changes of the provider between them, and counts all calls.
 //
-// Called from any thread. Memory is bounded: `max_calls` entries, with texts cut at `max_text`. Entries never
-// hold a plaintext. Beside them it keeps the last plaintext of Encrypt and of Decrypt until the next one, and
-// then wipes it.
+// Called from any thread. Memory is bounded: `max_calls` good calls of Status and `max_calls` other entries,
+// with texts cut at `max_text`. So the probes of a supervisor do not push other calls out. Entries never hold
+// a plaintext. Beside them it keeps the last plaintext of Encrypt and of Decrypt until the next one, and then
+// wipes it.
 #pragma once
 
 #include <array>
@@ -85,9 +86,21 @@ class Journal {
     int code = 0;
     std::string uid, key_id, fault, path, event;  ///< an event has only its time beside it
     std::size_t request_bytes = 0, response_bytes = 0;
+    std::uint64_t number = 0;  ///< from 1, counted over both rings; 0: not used yet
     std::uint64_t connection = 0;
     Clock::time_point came;
     Duration latency{0};
+  };
+  /// Keeps the last `max_calls` entries.
+  struct Ring {
+    std::vector<Entry> entries = std::vector<Entry>(max_calls);
+    std::uint64_t total = 0;
+    Clock::time_point latest_forgotten;  ///< the latest arrival of a call that left the ring
+
+    [[nodiscard]] Entry& next();
+    [[nodiscard]] bool has_forgotten(Clock::time_point since) const {
+      return total > max_calls && latest_forgotten >= since;
+    }
   };
   struct Count {
     std::uint64_t calls = 0, faulted = 0;
@@ -103,16 +116,16 @@ class Journal {
   [[nodiscard]] static std::size_t index_of(Method method, int code) {
     return static_cast<std::size_t>(method) * (hung + 1) + static_cast<std::size_t>(code);
   }
-  [[nodiscard]] Entry& next_entry();
+  [[nodiscard]] Entry& next_entry(Ring& ring);
+  /// The entries of both rings with a number above `after`, oldest first.
+  [[nodiscard]] std::vector<const Entry*> entries_after(std::uint64_t after) const;
   static void write(const Counts& from, mock_kms::v1::CallCounts& to, bool zeros = false);
   static void write(const Entry& from, mock_kms::v1::CallRecord& to);
-  [[nodiscard]] std::uint64_t oldest() const { return total_ > max_calls ? total_ - max_calls + 1 : 1; }
-  [[nodiscard]] const Entry& entry(std::uint64_t number) const { return ring_[(number - 1) % max_calls]; }
 
   mutable std::mutex mutex_;  ///< guards all below
-  std::vector<Entry> ring_ = std::vector<Entry>(max_calls);
-  std::uint64_t total_ = 0;             ///< entries so far; the last one's number
-  Clock::time_point latest_forgotten_;  ///< the latest arrival of a call that left the ring
+  Ring good_statuses_;
+  Ring others_;
+  std::uint64_t last_number_ = 0;
   Counts counts_{};
   std::vector<LatencyHistogram> latencies_;  ///< by method and code; empty if not measured
   std::array<Remembered, 3> remembered_;     ///< by method

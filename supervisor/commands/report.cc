@@ -16,6 +16,7 @@
 #include "supervisor/commands/commands.h"
 #include "supervisor/control/client.h"
 #include "supervisor/control/provider.h"
+#include "supervisor/report/log_lines.h"
 #include "supervisor/report/page.h"
 #include "supervisor/report/timeline.h"
 
@@ -60,11 +61,15 @@ void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
   for (auto& instance : *pod.status->mutable_instances()) add_provider_report(instance);
   auto events = client.events(0, answer_timeout).value();
   for (auto& event : *events.mutable_events()) pod.events.push_back(std::move(event));
+  report::LogHistory history;
+  const auto output = client.output(0, answer_timeout).value();
+  for (const auto& line : output.lines()) history.add(line.text());
   report::read_metrics(client.metrics(answer_timeout).value(), pod);
   if (!first.plugin_control().empty() &&
       !read_provider_calls(first.plugin_control(), pod.journal, pod.counts))
     add_problem(evidence, first.plugin_control(),
                 "mock-kms-provider does not answer; its journal and counters are missing");
+  history.prepend_to(pod.events, pod.journal);
   evidence.pods.push_back(std::move(pod));
 }
 

@@ -139,6 +139,15 @@ std::string other_trouble(const Report& report) {
   return text;
 }
 
+/// Of the last process of each plugin. A journal may have forgotten some.
+std::uint64_t failures_counted(const Report& report) {
+  std::uint64_t failures = 0;
+  for (const PluginReport& plugin : report.plugins()) {
+    for (const auto& count : plugin.counts()) failures += count.code() == "OK" ? 0 : count.calls();
+  }
+  return failures;
+}
+
 }  // namespace
 
 void add_failed_calls(Report& report, const std::string& plugin,
@@ -194,6 +203,9 @@ void judge(Report& report) {
                 (on_purpose == 0        ? ""
                  : on_purpose == failed ? " by injected faults"
                                         : ", " + std::to_string(on_purpose) + " of them by injected faults");
+  if (const auto counted_failures = failures_counted(report); counted_failures > failed)
+    text += "; the counters have " + counted(counted_failures, "failed call");
+  if (faults && on_purpose == 0) text += "; faults were injected";
   if (!differing.empty()) text += "; the nodes differ in " + differing;
   if (!report.problems().empty())
     text += "; " + counted(static_cast<std::uint64_t>(report.problems_size()), "file") + " of the evidence " +
@@ -202,8 +214,9 @@ void judge(Report& report) {
   const bool all_healthy =
       report.plugins_size() > 0 && std::all_of(report.plugins().begin(), report.plugins().end(),
                                                [](const PluginReport& plugin) { return plugin.healthy(); });
-  const bool quiet = report.outages().empty() && trouble.empty() && failed == 0 && differing.empty() &&
-                     !faults && report.problems().empty();
+  const bool quiet = report.outages().empty() && trouble.empty() && failed == 0 &&
+                     failures_counted(report) == 0 && differing.empty() && !faults &&
+                     report.problems().empty();
   report.set_severity(!all_healthy ? Report::BAD : quiet ? Report::GOOD : Report::WARNING);
 }
 
