@@ -208,6 +208,20 @@ void clean_message(Message& message, const Reflection& fields, const FieldDescri
   }
 }
 
+/// "line 3, column 14: " of an error in `text`. Protobuf quotes the bytes around it and puts a ^ below. The
+/// quoted bytes may be a secret.
+std::string place_of(std::string_view quoted, std::string_view text) {
+  const std::size_t last_line = quoted.rfind('\n');
+  const std::size_t mark = quoted.rfind('^');
+  if (last_line == std::string_view::npos || mark == std::string_view::npos) return "";
+  const std::string_view around = quoted.substr(0, last_line);
+  const std::size_t begin = around.empty() ? text.size() : text.find(around);
+  if (begin == std::string_view::npos) return "";
+  const std::string_view before = text.substr(0, begin + mark - (last_line + 1));
+  return "line " + std::to_string(1 + std::count(before.begin(), before.end(), '\n')) + ", column " +
+         std::to_string(before.size() - (before.rfind('\n') + 1) + 1) + ": ";
+}
+
 }  // namespace
 
 std::string to_json(const Message& message, JsonLayout layout) { return print(message, layout, true); }
@@ -219,9 +233,10 @@ std::string to_user_json(const Message& message) { return print(message, JsonLay
 Outcome<> from_json(const std::string& text, Message& message) {
   const auto status = json::JsonStringToMessage(text, &message);
   if (status.ok()) return {};
-  // The lines after the first show the place in the text, which may be a secret.
-  const std::string_view cause(status.message().data(), status.message().size());
-  return Error(std::string(cause.substr(0, cause.find('\n'))), "", ErrorCode::invalid_input);
+  const std::string_view message_text(status.message().data(), status.message().size());
+  const std::size_t end = std::min(message_text.find('\n'), message_text.size());
+  const std::string place = place_of(message_text.substr(std::min(end + 1, message_text.size())), text);
+  return Error(place + std::string(message_text.substr(0, end)), "", ErrorCode::invalid_input);
 }
 
 std::string enum_name(std::string word) {

@@ -31,7 +31,8 @@ std::optional<std::string> subject(const std::string& text, const std::string& v
 void FaultTrack::change(const std::string& text, WallTime at) {
   if (const auto name = subject(text, " is set")) return set(*name, at, text, Origin::command);
   if (const auto name = subject(text, " is cleared")) return clear(*name, at);
-  if (const auto name = subject(text, " is over")) return clear(*name, at);
+  if (const auto name = subject(text, " is over"))
+    return end_by_time(*name, at, name_after(text, " after ", " "));
   if (text.starts_with("all faults ")) return clear_all(Origin::command, at);
   if (!text.starts_with("scenario")) return;
   if (const auto name = name_after(text, "sets fault ", " ")) return set(*name, at, text, Origin::scenario);
@@ -77,6 +78,15 @@ void FaultTrack::clear(const std::string& name, WallTime at) {
   if (found == set_.end()) return;
   add_span(name, found->second, at, false);
   set_.erase(found);
+}
+
+/// The provider notices the end at its next call. `lasted` tells when it was.
+void FaultTrack::end_by_time(const std::string& name, WallTime noticed,
+                             const std::optional<std::string>& lasted) {
+  const auto found = set_.find(name);
+  const auto length = parse_duration(lasted.value_or(""));
+  if (found == set_.end() || !length) return clear(name, noticed);
+  clear(name, std::min(noticed, found->second.at + std::chrono::duration_cast<WallTime::duration>(*length)));
 }
 
 void FaultTrack::clear_all(Origin origin, WallTime at) {

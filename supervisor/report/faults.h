@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "proto/report.pb.h"
@@ -37,6 +38,7 @@ class FaultTrack {
 
   void set(const std::string& name, WallTime at, const std::string& text, Origin origin);
   void clear(const std::string& name, WallTime at);
+  void end_by_time(const std::string& name, WallTime noticed, const std::optional<std::string>& lasted);
   void clear_all(Origin origin, WallTime at);
   void add_span(const std::string& name, const Set& fault, WallTime to, bool open);
 

@@ -123,7 +123,8 @@ std::string change_of(const LogLine& line) {
   if (line.message == "cleared faults")
     return field(line, "fault").empty() ? "all faults by command are cleared"
                                         : "fault " + field(line, "fault") + " is cleared";
-  if (line.message == "a fault is over") return "fault " + field(line, "fault") + " is over";
+  if (line.message == "a fault is over")
+    return "fault " + field(line, "fault") + " is over after " + field(line, "lasted");
   if (line.message == "rotated the key")
     return "rotated the key from version " + field(line, "from") + " to " + field(line, "key_id");
   if (line.message == "applied the configuration")

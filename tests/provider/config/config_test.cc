@@ -31,6 +31,9 @@ TEST_CASE("a configuration that makes no sense is refused with the place and the
     return parsed.ok() ? "" : parsed.error().cause();
   };
   CHECK(why("").starts_with("it is not JSON: "));
+  CHECK(why("{\n \"keyVersion\": 3,\n \"faults\": [1 2]\n}") ==
+        "it is not JSON: line 3, column 15: Expected , or ] after array value.");
+  CHECK(why("{\n").starts_with("it is not JSON: line 2, column 1: "));
   CHECK(why(R"({"keyVersions": 1})") == "unknown field 'keyVersions'; did you mean 'keyVersion'?");
   CHECK(why(R"({"faults": [{"hang": {}}, {"preset": "nope"}]})") == "faults[1]: there is no preset 'nope'");
   CHECK(why(R"({"faults": [{"name": "a", "hang": {}}, {"name": "a", "hang": {}}]})") ==

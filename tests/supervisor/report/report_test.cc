@@ -310,6 +310,7 @@ TEST_CASE("a fault ends by its time, by a command or with its scenario") {
   CHECK(faults_after({change(2s, "fault a is set: {}"), change(4s, "fault a is over after 2s")}) == "a 2-4 ");
   CHECK(faults_after({change(2s, "fault a is set: {}"), change(3s, "fault b is set: {}"),
                       change(4s, "fault a is cleared")}) == "a 2-4 b 3-100+ ");
+  CHECK(faults_after({change(2s, "fault a is set: {}"), change(9s, "fault a is over after 1s")}) == "a 2-3 ");
   const auto sets = change(2s, "scenario s, step 1: sets fault of-scenario {\"hang\":{}}");
   CHECK(faults_after({sets, change(3s, "fault a is set: {}"),
                       change(4s, "all faults by command are cleared")}) == "a 3-4 of-scenario 2-100+ ");
