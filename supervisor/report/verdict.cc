@@ -139,7 +139,7 @@ std::string other_trouble(const Report& report) {
   return text;
 }
 
-/// Of the last process of each plugin. A journal may have forgotten some.
+/// Counts the failed calls of the last process of each plugin. A journal may have forgotten some.
 std::uint64_t failures_counted(const Report& report) {
   std::uint64_t failures = 0;
   for (const PluginReport& plugin : report.plugins()) {
