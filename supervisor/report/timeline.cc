@@ -171,6 +171,9 @@ void add_keys(PluginReport& plugin, const Source& source) {
   }
   std::stable_sort(seen.begin(), seen.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::erase_if(seen, [](const auto& one) { return one.second.empty(); });
+  // The supervisor reports each change, so the first key that is known is that of the beginning.
+  if (!seen.empty() && !source.events.empty())
+    seen.front().first = std::min(seen.front().first, source.begin);
   const auto changes = std::unique(seen.begin(), seen.end(),
                                    [](const auto& a, const auto& b) { return a.second == b.second; });
   seen.erase(changes, seen.end());

@@ -306,6 +306,18 @@ std::string faults_after(const std::vector<mock_kms::v1::CallRecord>& journal,
 
 }  // namespace
 
+TEST_CASE("a key that only the last process named is that of the beginning, unless a change was reported") {
+  Evidence evidence;
+  PodEvidence& pod = evidence.pods.emplace_back();
+  pod.events = served;
+  pod.status.emplace().mutable_answer()->set_key_id("v1");
+  *pod.status->mutable_answer()->mutable_key_id_since() = to_timestamp(start + 50s);
+  pod.events.push_back(event(mock_kms::v1::SLOW, 60s, ""));
+  const auto report = merge(evidence);
+  REQUIRE(report.plugins(0).keys_size() == 1);
+  CHECK(from_proto(report.plugins(0).keys(0).from()) == start);
+}
+
 TEST_CASE("a fault ends by its time, by a command or with its scenario") {
   CHECK(faults_after({change(2s, "fault a is set: {}"), change(4s, "fault a is over after 2s")}) == "a 2-4 ");
   CHECK(faults_after({change(2s, "fault a is set: {}"), change(3s, "fault b is set: {}"),
