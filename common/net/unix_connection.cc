@@ -104,6 +104,17 @@ std::string describe_peer(int connected_fd) {
   return "pid " + std::to_string(peer.pid) + (name.empty() ? "" : " (" + name + ")");
 }
 
+std::string answering_providers() {
+  constexpr std::string_view ending = ".control";
+  std::string text;
+  for (const Endpoint& control : listening_sockets("mock-kms-provider", ending)) {
+    const std::string uri = control.uri();
+    if (uri.ends_with(ending))
+      text += (text.empty() ? "; one answers on " : ", ") + uri.substr(0, uri.size() - ending.size());
+  }
+  return text;
+}
+
 bool peer_is_self_or_root(int connected_fd) {
   ucred peer{};
   socklen_t size = sizeof peer;

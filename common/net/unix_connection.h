@@ -34,6 +34,11 @@ inline constexpr auto draft_prefix = ".kms-";
 /// path or abstract name contains `part`, sorted.
 [[nodiscard]] std::vector<Endpoint> listening_sockets(std::string_view program, std::string_view part);
 
+/// "; one answers on unix:///a.sock, unix:///b.sock" for the next step of an error: the KMS sockets of the
+/// mock-kms-providers that answer, each beside its control socket. "" if none does. Other plugins cannot be
+/// told from other servers.
+[[nodiscard]] std::string answering_providers();
+
 /// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
 [[nodiscard]] bool peer_is_self_or_root(int connected_fd);
 

@@ -18,23 +18,11 @@ constexpr auto retry_interval = std::chrono::milliseconds(20);
 constexpr Duration takeover_time = std::chrono::seconds(1);  ///< more than a provider needs to take over
 constexpr auto authority = "localhost";                      // the API server's
 
-/// The KMS sockets of the providers that answer, each beside its control socket.
-std::string other_providers() {
-  constexpr std::string_view ending = ".control";
-  std::string text;
-  for (const Endpoint& control : listening_sockets("mock-kms-provider", ending)) {
-    const std::string uri = control.uri();
-    if (uri.ends_with(ending))
-      text += (text.empty() ? "; one answers on " : ", ") + uri.substr(0, uri.size() - ending.size());
-  }
-  return text;
-}
-
 std::string next_step_after(int connect_error) {
   if (connect_error == EACCES) return "run as the provider's user or as root";
   return "start one with 'mock-kms-provider serve', or name its socket with --socket, MOCK_KMS_SOCKET or "
          "--control-socket" +
-         other_providers();
+         answering_providers();
 }
 
 /// The answer of a plugin may be larger than gRPC's default of 4 MiB.
@@ -91,7 +79,7 @@ std::shared_ptr<grpc::Channel> PluginClient::connect() const {
   throw Error("cannot connect to " + options_.socket + ": " + errno_text(error),
               error == EACCES ? "run as the plugin's user or as root"
                               : "start a plugin there, or name its socket with --socket or MOCK_KMS_SOCKET" +
-                                    other_providers(),
+                                    answering_providers(),
               ErrorCode::unreachable);
 }
 
@@ -116,8 +104,9 @@ void ControlClient::connect() {
     const int error = errno;
     const bool is_other = error != EACCES && answers(options_.socket);
     throw Error("cannot reach a provider on " + endpoint_.uri() + ": " + errno_text(error),
-                is_other ? "a plugin answers on " + options_.socket +
-                               ": it is not mock-kms-provider, or name its --control-socket"
+                is_other ? "the plugin on " + options_.socket +
+                               " is not mock-kms-provider, or has another control socket: name it with "
+                               "--control-socket"
                          : next_step_after(error),
                 ErrorCode::unreachable);
   }

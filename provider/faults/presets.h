@@ -17,7 +17,7 @@ struct Preset {
 
 [[nodiscard]] const std::vector<Preset>& presets();
 
-/// The preset of this name, written in any case; nullptr if there is none.
+/// Finds a preset by its name in any case. nullptr: no preset has the name.
 [[nodiscard]] const Preset* preset_named(const std::string& name);
 
 /// Fills the preset's fields in and checks all values. A complete fault has exactly one effect.

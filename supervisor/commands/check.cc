@@ -33,19 +33,6 @@ Endpoint parse_endpoint(const std::string& text) {
   return *std::move(endpoint);
 }
 
-/// The KMS sockets of the mock-kms-providers that answer, each beside its control socket. Other plugins
-/// cannot be told from other servers.
-std::string answering_providers() {
-  constexpr std::string_view ending = ".control";
-  std::string text;
-  for (const Endpoint& control : listening_sockets("mock-kms-provider", ending)) {
-    const std::string uri = control.uri();
-    if (uri.ends_with(ending))
-      text += (text.empty() ? "; one answers on " : ", ") + uri.substr(0, uri.size() - ending.size());
-  }
-  return text;
-}
-
 /// Throws Error with the next step if nothing can be surveyed at the endpoint, which `argument` named.
 void require_listener(const Endpoint& endpoint, const std::string& argument) {
   if (connect_to(endpoint)) return;

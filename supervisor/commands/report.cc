@@ -11,7 +11,6 @@
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
 #include "common/text/escape.h"
-#include "common/text/junit.h"
 #include "common/text/protobuf.h"
 #include "supervisor/commands/commands.h"
 #include "supervisor/control/client.h"
@@ -45,12 +44,6 @@ std::string this_node() {
   return ::gethostname(name.data(), name.size() - 1) == 0 ? utf8_text(name.data()) : "this machine";
 }
 
-void add_problem(report::Evidence& evidence, const std::string& place, const std::string& text) {
-  auto& problem = evidence.problems.emplace_back();
-  problem.set_file(place);
-  problem.set_text(text);
-}
-
 /// Throws Error if no supervisor answers.
 void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
   const ControlClient client(control, 0);
@@ -67,8 +60,8 @@ void ask_supervisor(const Endpoint& control, report::Evidence& evidence) {
   report::read_metrics(client.metrics(answer_timeout).value(), pod);
   if (!first.plugin_control().empty() &&
       !read_provider_calls(first.plugin_control(), pod.journal, pod.counts))
-    add_problem(evidence, first.plugin_control(),
-                "mock-kms-provider does not answer; its journal and counters are missing");
+    evidence.problems.push_back(report::problem_of(
+        first.plugin_control(), "mock-kms-provider does not answer; its journal and counters are missing"));
   history.prepend_to(pod.events, pod.journal);
   evidence.pods.push_back(std::move(pod));
 }
@@ -83,7 +76,7 @@ report::Evidence ask_all(const std::set<std::string>& sockets) {
     try {
       ask_supervisor(*endpoint, evidence);
     } catch (const Error& error) {
-      add_problem(evidence, socket, error.cause());
+      evidence.problems.push_back(report::problem_of(socket, error.cause()));
       failure = error;
     }
   }
@@ -133,8 +126,7 @@ Command report_command(CommandLine& line, const std::string& control) {
        "supervisor report --live --output report.html"});
   app.add_option("EVIDENCE", options->sources,
                  "Directories or tar archives (not compressed) with the evidence, - for a tar archive on "
-                 "stdin; with --live "
-                 "control sockets");
+                 "stdin; with --live control sockets");
   add_format(app, options->format);
   app.add_option("--output", options->output,
                  "File for the HTML page; - writes the page to stdout instead of the text");

@@ -145,7 +145,7 @@ std::string keys_track(const PluginReport& plugin, const Axis& axis, const Times
 }
 
 /// A row for each fault, so that those of the same time do not hide each other. The last row has the rest.
-std::string faults_tracks(const PluginReport& plugin, const Axis& axis, const Times& times) {
+std::string fault_tracks(const PluginReport& plugin, const Axis& axis, const Times& times) {
   constexpr std::size_t max_rows = 6;
   std::map<std::string, std::size_t> rows;
   for (const Span& fault : plugin.faults())
@@ -314,7 +314,7 @@ std::string Axis::grid() const {
 std::string tracks(const PluginReport& plugin, const Axis& axis, const Times& times,
                    std::chrono::nanoseconds bucket, unsigned max_calls) {
   return states_track(plugin, axis, times) + keys_track(plugin, axis, times) +
-         faults_tracks(plugin, axis, times) + calls_track(plugin, axis, times, bucket, max_calls) +
+         fault_tracks(plugin, axis, times) + calls_track(plugin, axis, times, bucket, max_calls) +
          lease_track(plugin, axis, times);
 }
 

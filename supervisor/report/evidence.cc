@@ -44,13 +44,6 @@ bool is_evidence(const fs::path& path) {
          std::find(expected_files.begin(), expected_files.end(), name) != expected_files.end();
 }
 
-EvidenceProblem problem_of(const std::string& file, const std::string& text) {
-  EvidenceProblem problem;
-  problem.set_file(file);
-  problem.set_text(text);
-  return problem;
-}
-
 void add_file(Files& files, const fs::path& path, std::string content) {
   if (files.content.size() >= max_files)
     throw Error("there are more than " + std::to_string(max_files) + " files of evidence",
@@ -273,6 +266,13 @@ class PodReader {
 };
 
 }  // namespace
+
+EvidenceProblem problem_of(const std::string& file, const std::string& text) {
+  EvidenceProblem problem;
+  problem.set_file(file);
+  problem.set_text(text);
+  return problem;
+}
 
 void read_directory(const fs::path& directory, Files& files) {
   std::error_code error;

@@ -28,6 +28,8 @@ struct PodEvidence {
   std::string build_failure = {};  ///< the builder's last line if nothing was built
 };
 
+[[nodiscard]] mock_kms::v1::EvidenceProblem problem_of(const std::string& file, const std::string& text);
+
 struct Evidence {
   std::vector<PodEvidence> pods = {};
   std::vector<mock_kms::v1::EvidenceProblem> problems = {};
@@ -45,7 +47,7 @@ struct Files {
 void read_directory(const std::filesystem::path& directory, Files& files);
 
 /// Adds the files of evidence in a tar archive (POSIX ustar, with GNU's and pax' long names), below the path
-/// `place`. Throws Error if it is none.
+/// `place`. Throws Error if the input is no such archive.
 void read_tar(std::istream& archive, const std::string& place, Files& files);
 
 /// Each directory with a known file is the evidence of a pod; its last two names are those of node and pod.

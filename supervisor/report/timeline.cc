@@ -318,9 +318,7 @@ std::vector<std::string> names_of(const std::vector<Source>& sources) {
 /// Times that cannot be, and a clock that was set back. Both make a report wrong without a sign.
 void add_clock_problems(Report& report, const PodEvidence& pod) {
   const auto add = [&](const std::string& file, const std::string& text) {
-    auto& problem = *report.add_problems();
-    problem.set_file(pod.node + "/" + pod.pod + "/" + file);
-    problem.set_text(text);
+    *report.add_problems() = problem_of(pod.node + "/" + pod.pod + "/" + file, text);
   };
   std::size_t impossible = 0;
   WallTime before = earliest;

@@ -68,7 +68,7 @@ class Fixture {
 
   const Endpoint& endpoint() { return endpoint_; }
 
-  /// The finding of a deep probe that follows a good Status; "" if there is none.
+  /// Makes a deep probe after a good Status. Returns its failure, or "" after a good one.
   std::string deep_problem(Duration timeout = 3s) {
     std::mutex mutex;
     std::condition_variable arrived;
