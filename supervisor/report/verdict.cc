@@ -139,13 +139,36 @@ std::string other_trouble(const Report& report) {
   return text;
 }
 
-/// Counts the failed calls of the last process of each plugin. A journal may have forgotten some.
-std::uint64_t failures_counted(const Report& report) {
-  std::uint64_t failures = 0;
+struct CallTotals {
+  std::uint64_t recorded = 0;  ///< in the journals, as are the next two
+  std::uint64_t failed = 0;
+  std::uint64_t on_purpose = 0;        ///< of these, by injected faults
+  std::uint64_t counted_failures = 0;  ///< of each plugin's last process; a journal may have forgotten some
+};
+
+CallTotals totals_of(const Report& report) {
+  CallTotals totals;
   for (const PluginReport& plugin : report.plugins()) {
-    for (const auto& count : plugin.counts()) failures += count.code() == "OK" ? 0 : count.calls();
+    for (const auto& bucket : plugin.calls())
+      totals.recorded += bucket.status() + bucket.encrypt() + bucket.decrypt() + bucket.other();
+    for (const auto& count : plugin.counts())
+      totals.counted_failures += count.code() == "OK" ? 0 : count.calls();
   }
-  return failures;
+  for (const auto& group : report.failed_calls()) {
+    totals.failed += group.calls();
+    if (!group.fault().empty()) totals.on_purpose += group.calls();
+  }
+  return totals;
+}
+
+std::string recorded_text(const CallTotals& totals) {
+  if (totals.recorded == 0) return "no call is recorded";
+  if (totals.failed == 0) return "none of " + counted(totals.recorded, "recorded call") + " failed";
+  const std::string text =
+      std::to_string(totals.failed) + " of " + counted(totals.recorded, "recorded call") + " failed";
+  if (totals.on_purpose == 0) return text;
+  if (totals.on_purpose == totals.failed) return text + " by injected faults";
+  return text + ", " + std::to_string(totals.on_purpose) + " of them by injected faults";
 }
 
 }  // namespace
@@ -176,36 +199,19 @@ void judge(Report& report) {
   add_differences(report);
   std::stable_sort(report.mutable_failed_calls()->begin(), report.mutable_failed_calls()->end(),
                    [](const auto& a, const auto& b) { return a.calls() > b.calls(); });
-  std::uint64_t calls = 0;
-  std::uint64_t failed = 0;
-  std::uint64_t on_purpose = 0;
-  bool faults = false;
-  for (const PluginReport& plugin : report.plugins()) {
-    for (const auto& bucket : plugin.calls())
-      calls += bucket.status() + bucket.encrypt() + bucket.decrypt() + bucket.other();
-    faults |= plugin.faults_size() > 0;
-  }
-  for (const auto& group : report.failed_calls()) {
-    failed += group.calls();
-    if (!group.fault().empty()) on_purpose += group.calls();
-  }
+  const CallTotals totals = totals_of(report);
+  const bool faults = std::any_of(report.plugins().begin(), report.plugins().end(),
+                                  [](const PluginReport& plugin) { return plugin.faults_size() > 0; });
   std::string differing;
   for (const auto& row : report.differences()) {
     if (row.differs()) differing += (differing.empty() ? "" : ", ") + row.name();
   }
   const std::string trouble = other_trouble(report);
   std::string text = health_text(report) + "; " + outages_text(report) + trouble;
-  text +=
-      calls == 0 ? "; no call is recorded"
-      : failed == 0
-          ? "; none of " + counted(calls, "recorded call") + " failed"
-          : "; " + std::to_string(failed) + " of " + counted(calls, "recorded call") + " failed" +
-                (on_purpose == 0        ? ""
-                 : on_purpose == failed ? " by injected faults"
-                                        : ", " + std::to_string(on_purpose) + " of them by injected faults");
-  if (const auto counted_failures = failures_counted(report); counted_failures > failed)
-    text += "; the counters have " + counted(counted_failures, "failed call");
-  if (faults && on_purpose == 0) text += "; faults were injected";
+  text += "; " + recorded_text(totals);
+  if (totals.counted_failures > totals.failed)
+    text += "; the counters have " + counted(totals.counted_failures, "failed call");
+  if (faults && totals.on_purpose == 0) text += "; faults were injected";
   if (!differing.empty()) text += "; the nodes differ in " + differing;
   if (!report.problems().empty())
     text += "; " + counted(static_cast<std::uint64_t>(report.problems_size()), "file") + " of the evidence " +
@@ -214,8 +220,8 @@ void judge(Report& report) {
   const bool all_healthy =
       report.plugins_size() > 0 && std::all_of(report.plugins().begin(), report.plugins().end(),
                                                [](const PluginReport& plugin) { return plugin.healthy(); });
-  const bool quiet = report.outages().empty() && trouble.empty() && failed == 0 &&
-                     failures_counted(report) == 0 && differing.empty() && !faults &&
+  const bool quiet = report.outages().empty() && trouble.empty() && totals.failed == 0 &&
+                     totals.counted_failures == 0 && differing.empty() && !faults &&
                      report.problems().empty();
   report.set_severity(!all_healthy ? Report::BAD : quiet ? Report::GOOD : Report::WARNING);
 }

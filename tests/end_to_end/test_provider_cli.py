@@ -2,7 +2,9 @@
 
 import json
 import signal
+import socket
 import subprocess
+import time
 
 import pytest
 
@@ -181,3 +183,13 @@ def test_log_lines_are_json_when_asked(endpoint):
     with Program(binary("mock-kms-provider"), "--listen-addr", endpoint, "--log-format=json") as provider:
         line = json.loads(provider.wait_for_line('"message":"started"'))
         assert line["endpoint"] == endpoint and line["program"] == "mock-kms-provider"
+
+
+def test_a_plugin_without_a_control_socket_is_told_apart_within_a_second(directory):
+    with socket.socket(socket.AF_UNIX) as plugin:
+        plugin.bind(f"{directory}/kms.sock")
+        plugin.listen()
+        begun = time.monotonic()
+        result = run("rotate", "--socket", f"unix://{directory}/kms.sock")
+        assert result.returncode == 3 and "is not mock-kms-provider, or has another control socket" in one_line(result)
+        assert time.monotonic() - begun < 5, "the time-out of 5 s is not used up"
