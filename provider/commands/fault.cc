@@ -251,10 +251,7 @@ int run_add(const FaultOptions& options, const CLI::App& add) {
 }
 
 void print_fault(const mock_kms::v1::FaultUse& use) {
-  const std::string state = !use.applies_here() ? "elsewhere"
-                            : use.replaced()    ? "replaced"
-                            : use.over()        ? "over"
-                                                : "set";
+  const std::string state = enum_word(mock_kms::v1::FaultUse::State_Name(use.state()));
   Fault shown = use.fault();
   shown.clear_name();
   const std::string origin = enum_word(mock_kms::v1::FaultUse::Origin_Name(use.origin()));
@@ -298,7 +295,9 @@ const CLI::Range at_least_one(1U, std::numeric_limits<std::uint32_t>::max());
 
 void add_selection_options(CLI::App& add, FaultOptions& options) {
   add.add_option("--method", options.methods,
-                 "Only these calls: status, encrypt, decrypt, version (of KMS v1) or all; repeatable")
+                 "Only these calls: status, encrypt, decrypt, version (of KMS v1) or all; repeatable or "
+                 "separated by commas")
+      ->delimiter(',')
       ->allow_extra_args(false);
   add.add_option("--key-id", *options.selection.mutable_key_id(),
                  "Only calls whose key id matches this pattern of * and ?");

@@ -145,7 +145,7 @@ Outcome<SecretBytes> decrypt_by_seed(const InspectOptions& options, const EtcdVa
 InspectReport header_of(const EtcdValue& value, const std::string& etcd_key) {
   InspectReport report;
   report.set_etcd_key(utf8_text(etcd_key));
-  report.set_provider_name(utf8_text(value.provider_name));
+  report.set_provider(utf8_text(value.provider_name));
   report.set_key_id(utf8_text(key_id_of(value)));
   report.set_api(value.is_v1 ? "KMS v1" : "KMS v2");
   *report.mutable_annotations() = value.object.annotations();
@@ -229,7 +229,7 @@ std::string report_text(const InspectReport& report, bool reveal) {
   std::string text;
   if (!report.etcd_key().empty()) text += row("etcd key", visible_text(report.etcd_key()));
   text += row("provider",
-              visible_text(report.provider_name()) + (report.api() == "KMS v2" ? "" : ", " + report.api()));
+              visible_text(report.provider()) + (report.api() == "KMS v2" ? "" : ", " + report.api()));
   text += row("key_id", report.key_id().empty() ? "none" : visible_text(report.key_id()));
   text += annotation_rows(report);
   text += row("stored", "DEK source of " + count_of(report.encrypted_dek_source_bytes()) + " (" +

@@ -204,8 +204,10 @@ Command journal_command(CommandLine& line) {
       "Print new entries as they come, also of a provider that replaces this one, until interrupted");
   CLI::Option* method = command
                             .add_option("--method", options->methods,
-                                        "Print only calls of status, encrypt or decrypt; repeatable")
+                                        "Print only calls of status, encrypt or decrypt; repeatable or "
+                                        "separated by commas")
                             ->check(CLI::IsMember({"status", "encrypt", "decrypt"}, CLI::ignore_case))
+                            ->delimiter(',')
                             ->allow_extra_args(false);
   CLI::Option* no_status = command.add_flag("--no-status", options->no_status,
                                             "Leave out the calls of Status, such as a supervisor's probes");

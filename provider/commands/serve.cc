@@ -217,7 +217,7 @@ bool set_faults(const Setup& setup, Faults& faults, const process::SignalFd& sto
   Duration late{0};
   const auto set = faults.list();
   for (const FaultUse& use : set.faults()) {
-    if (use.applies_here() && !use.replaced()) late = std::max(late, from_proto(use.fault().late_start()));
+    if (use.state() == FaultUse::SET) late = std::max(late, from_proto(use.fault().late_start()));
   }
   if (late <= Duration{0}) return true;
   log::warning("a fault delays the start", {{"by", human_duration(late)}});

@@ -204,8 +204,9 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
             return (name.empty() || use.fault().name() == name) && selected(use);
           }));
     };
-    reply.set_over(
-        count([](const FaultUse& use) { return use.over() && use.origin() == FaultUse::COMMAND; }));
+    reply.set_over(count([](const FaultUse& use) {
+      return use.state() == FaultUse::OVER && use.origin() == FaultUse::COMMAND;
+    }));
     reply.set_cleared(state_.faults.clear(name) - reply.over());
     reply.set_kept(count([](const FaultUse&) { return true; }));
     if (reply.cleared() == 0 && reply.over() > 0) return grpc::Status::OK;

@@ -129,6 +129,13 @@ void FaultPlan::mark_replaced() {
   }
 }
 
+mock_kms::v1::FaultUse::State FaultPlan::state_of(const ActiveFault& active, Time now) {
+  using mock_kms::v1::FaultUse;
+  if (!active.applies_here) return FaultUse::ELSEWHERE;
+  if (active.replaced) return FaultUse::REPLACED;
+  return end_of(active).value_or(Time::max()) <= now ? FaultUse::OVER : FaultUse::SET;
+}
+
 mock_kms::v1::FaultList FaultPlan::list(Time now) const {
   mock_kms::v1::FaultList list;
   for (const ActiveFault& active : faults_) {
@@ -136,10 +143,8 @@ mock_kms::v1::FaultList FaultPlan::list(Time now) const {
     *use.mutable_fault() = active.fault;
     use.set_matched(active.matched);
     use.set_applied(active.applied);
-    use.set_applies_here(active.applies_here);
+    use.set_state(state_of(active, now));
     use.set_origin(active.origin);
-    use.set_replaced(active.replaced);
-    use.set_over(end_of(active).value_or(Time::max()) <= now);
   }
   return list;
 }

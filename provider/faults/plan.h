@@ -97,6 +97,7 @@ class FaultPlan {
   [[nodiscard]] bool has(std::string_view name) const;
   void mark_replaced();
   [[nodiscard]] static std::optional<Time> end_of(const ActiveFault& active);
+  [[nodiscard]] static mock_kms::v1::FaultUse::State state_of(const ActiveFault& active, Time now);
   [[nodiscard]] static bool in_time(const ActiveFault& active, Time now);
   [[nodiscard]] bool hits(const ActiveFault& active) const;
   [[nodiscard]] double chance(const ActiveFault& active, std::uint64_t purpose) const;

@@ -58,7 +58,7 @@ mock_kms::v1::SurveyReport Survey::report() const {
   for (const auto& [count, kind] : rows) {
     auto& group = *report.add_groups();
     group.set_objects(count);
-    std::tie(*group.mutable_encryption(), *group.mutable_provider_name(), *group.mutable_key_id()) = kind;
+    std::tie(*group.mutable_encryption(), *group.mutable_provider(), *group.mutable_key_id()) = kind;
   }
   return report;
 }
@@ -69,7 +69,7 @@ std::string survey_text(const mock_kms::v1::SurveyReport& report) {
     std::array<char, 64> start{};
     std::snprintf(start.data(), start.size(), "%-10llu %-11s ",
                   static_cast<unsigned long long>(group.objects()), group.encryption().c_str());
-    std::string provider = group.provider_name().empty() ? "-" : visible_text(group.provider_name());
+    std::string provider = group.provider().empty() ? "-" : visible_text(group.provider());
     provider.resize(std::max(provider.size(), std::size_t{17}), ' ');
     text +=
         start.data() + provider + " " + (group.key_id().empty() ? "-" : visible_text(group.key_id())) + "\n";

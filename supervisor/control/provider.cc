@@ -46,7 +46,7 @@ void add_provider_report(mock_kms::v1::SupervisorStatus& status) {
   mock_kms::v1::FaultList list;
   if (!stub || !call(*stub, &ProviderControl::Stub::ListFaults, report_timeout, list)) return;
   for (const auto& use : list.faults()) {
-    if (use.applies_here() && !use.over()) status.add_injected_faults(use.fault().name());
+    if (use.state() == mock_kms::v1::FaultUse::SET) status.add_injected_faults(use.fault().name());
   }
   mock_kms::v1::ConfigStatus config;
   if (call(*stub, &ProviderControl::Stub::ReadConfig, report_timeout, config) && !config.file().empty())

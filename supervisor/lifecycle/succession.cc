@@ -79,6 +79,14 @@ void Lifecycle::Transition::on(const Ending&, const RestartRequested&) {
   self.restart_again_ |= self.successor_.has_value();
 }
 
+/// The old process is probed once more at once: a rotation that ends with it is reported then, also if it
+/// happened after the last probe.
+void Lifecycle::Transition::on(Serving state, const RestartRequested&) {
+  state.probe.next = now;
+  enter(state);
+  replace(state.launched, true, state.unresponsive);
+}
+
 void Lifecycle::Transition::replace(Time launched, bool was_ready, unsigned unresponsive) {
   if (std::exchange(self.restart_requested_, true)) {
     self.restart_again_ = true;

@@ -86,9 +86,7 @@ struct Lifecycle::Transition {
   void on(const Starting& state, const RestartRequested&) {
     replace(state.launched, false, state.unresponsive);
   }
-  void on(const Serving& state, const RestartRequested&) {
-    replace(state.launched, true, state.unresponsive);
-  }
+  void on(Serving state, const RestartRequested&);
   void on(const Ending&, const RestartRequested&);
   void on(const Stopping&, const RestartRequested&) { restart_done("the plugin is being stopped"); }
   void on(const Paused&, const RestartRequested&) { restart_done("the plugin is paused; start it instead"); }

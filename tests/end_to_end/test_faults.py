@@ -72,6 +72,12 @@ def test_latency_delays_the_calls_and_nothing_else_waits_for_them(client, fault)
     assert time.monotonic() - begun >= 2
 
 
+def test_methods_are_separated_by_commas_too(client, fault):
+    fault("add", "unavailable", "--method", "status,encrypt")
+    assert code_of(client.status)[0] == code_of(client.encrypt, SECRET)[0] == CODE.UNAVAILABLE
+    assert json.loads(fault("list", "-o", "json"))["faults"][0]["fault"]["methods"] == ["STATUS", "ENCRYPT"]
+
+
 def test_a_call_that_hangs_ends_at_the_clients_deadline_and_not_before(client, fault, endpoint, provider):
     fault("add", "network-partition", "--method", "status")
     begun = time.monotonic()

@@ -72,7 +72,7 @@ def test_both_schemes_of_the_api_server_are_opened(kind):
     value, key_id = stored_value(TYPE.DekSourceType.Value(kind))
     report = report_of(value, "--key", KEY, "--expect-key-id", key_id)
     assert report == {
-        "etcdKey": KEY, "providerName": "mock-kms", "keyId": key_id, "annotations": {"format.mock-kms.test": "MQ=="},
+        "etcdKey": KEY, "provider": "mock-kms", "keyId": key_id, "annotations": {"format.mock-kms.test": "MQ=="},
         "dekSourceType": kind, "encryptedDekSourceBytes": 60,
         "encryptedDataBytes": len(OBJECT) + 28 + (32 if kind.startswith("HKDF") else 0),
         "dekSource": {"decryptedBy": "the published test seed", "bytes": 32},

@@ -104,7 +104,7 @@ def test_the_journal_is_filtered_by_method_time_and_number(client, ask):
 
     assert methods() == ["Status", "Encrypt", "Decrypt", ""]
     assert methods("--method", "decrypt") == ["Decrypt"]
-    assert methods("--method", "Status", "--method", "encrypt") == ["Status", "Encrypt"]
+    assert methods("--method", "Status", "--method", "encrypt") == methods("--method", "status,encrypt") == ["Status", "Encrypt"]
     assert methods("--no-status") == ["Encrypt", "Decrypt", ""]
     assert methods("--tail", "2") == ["Decrypt", ""]
     assert methods("--no-status", "--tail", "3", "--since", "1h") == ["Encrypt", "Decrypt", ""]

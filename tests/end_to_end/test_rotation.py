@@ -75,6 +75,15 @@ def test_events_name_a_rotation_that_a_restart_lost(directory, endpoint, kept):
         assert kept or "--state-dir" in steps_back[0]
 
 
+def test_events_name_a_rotation_that_a_restart_lost_before_the_next_probe(directory, endpoint):
+    command = [binary("mock-kms-provider"), "--listen-addr", endpoint]
+    with Supervised(directory, command, socket_uri=endpoint, options=["--probe-interval=2s"]) as supervised:
+        supervised.healthy()
+        assert rotate(endpoint).returncode == 0
+        assert supervised.client("restart").returncode == 0
+        supervised.program.wait_for_line("against rule 15")
+
+
 def test_rules_13_14_15_status_and_encrypt_change_at_one_instant_under_load(start_provider, endpoint):
     """No call that begins after another has ended may see an older version than that one saw."""
     start_provider(endpoint)

@@ -10,6 +10,7 @@ namespace kms::provider {
 namespace {
 
 using mock_kms::v1::Fault;
+using mock_kms::v1::FaultUse;
 using namespace std::chrono_literals;
 
 Fault complete(const std::string& text) {
@@ -58,10 +59,10 @@ TEST_CASE("a fault begins and ends at its time") {
   CHECK(planned.calls(1) == "x");
   planned.now += 3s - 1ns;
   CHECK(planned.calls(1) == "x");
-  CHECK(!planned.plan.list(planned.now).faults(0).over());
+  CHECK(planned.plan.list(planned.now).faults(0).state() == FaultUse::SET);
   planned.now += 1ns;
   CHECK(planned.calls(1) == ".");
-  CHECK(planned.plan.list(planned.now).faults(0).over());
+  CHECK(planned.plan.list(planned.now).faults(0).state() == FaultUse::OVER);
 }
 
 TEST_CASE("patterns of key id and uid") {
@@ -77,7 +78,7 @@ TEST_CASE("faults of another node or instance are kept and do nothing") {
     PlanFixture planned(text);
     CHECK(!planned.plan.any());
     CHECK(planned.calls(1) == ".");
-    CHECK(!planned.plan.list(planned.now).faults(0).applies_here());
+    CHECK(planned.plan.list(planned.now).faults(0).state() == FaultUse::ELSEWHERE);
   }
   PlanFixture both(R"({"node": "node-?", "instance": "b*", "hang": {}})");
   CHECK(both.plan.any());
@@ -268,7 +269,7 @@ TEST_CASE("a command's fault stands in for one of the file of the same name unti
   plan.declare({named("a", R"({"hang": {}})")}, now, FaultUse::FILE);
   plan.add(named("a", R"({"healthz": "h"})"), now);
   CHECK(!plan.decide({Fault::STATUS, "", ""}, now).hang);
-  CHECK(plan.list(now).faults(1).replaced());
+  CHECK(plan.list(now).faults(1).state() == FaultUse::REPLACED);
   CHECK(plan.clear("") == 1);
   CHECK(plan.decide({Fault::STATUS, "", ""}, now).hang);
 }

@@ -1,6 +1,7 @@
 // Planned restarts, standbys and pauses: more than one process at a time.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "lifecycle_bench.h"
@@ -25,6 +26,17 @@ TEST_CASE("a planned restart starts the new process first, and the old one goes 
   const Actions gone = bench.send(Exited{1, killed_by_kill});
   CHECK(all<ReportEnd>(gone)[0].cause == EndCause::replaced);
   CHECK(all<Launch>(gone).empty());
+}
+
+TEST_CASE("a planned restart probes the old process once more at once, for a rotation that ends with it") {
+  Bench bench;
+  bench.lifecycle.allow_overlap(true);
+  bench.serve();
+  (void)bench.pass(10ms);
+  (void)bench.send(RestartRequested{});
+  const auto probes = all<StartProbe>(bench.pass(0ms));
+  CHECK(std::count_if(probes.begin(), probes.end(),
+                      [](const StartProbe& probe) { return probe.generation == 1; }) == 1);
 }
 
 TEST_CASE("an old process that does not go is killed after the stop grace") {
