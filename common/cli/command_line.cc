@@ -468,6 +468,11 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
   const std::string unknown = without_secrets(rest.front().substr(0, rest.front().find('=')));
   if (!unknown.starts_with("-"))
     return "unexpected argument '" + unknown + "'" + did_you_mean(unknown, commands) + see_help;
+  for (const CLI::App* sub : app_.get_subcommands({})) {
+    if (sub != command && std::find(rest.begin(), rest.end(), sub->get_name()) != rest.end())
+      return "unknown option '" + unknown + "' before the command; put the options of '" + sub->get_name() +
+             "' after it (see '" + program_ + " " + sub->get_name() + " --help')";
+  }
   return "unknown option '" + unknown + "'" + did_you_mean(unknown, options) + see_help;
 }
 

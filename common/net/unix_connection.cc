@@ -75,6 +75,14 @@ std::vector<Endpoint> listening_sockets(std::string_view program, std::string_vi
 
 UniqueFd connect_to(const Endpoint& endpoint) { return connected(unconnected_socket(), endpoint); }
 
+std::string connect_error_text(const Endpoint& endpoint, int error) {
+  std::error_code unreadable;
+  const bool is_other = error == ECONNREFUSED && !endpoint.abstract() &&
+                        std::filesystem::exists(endpoint.name(), unreadable) &&
+                        !std::filesystem::is_socket(endpoint.name(), unreadable);
+  return is_other ? "it is not a socket" : errno_text(error);
+}
+
 UniqueFd connect_by_name(const Endpoint& endpoint) {
   UniqueFd fd = unconnected_socket();
   const sockaddr unnamed{AF_UNIX, {}};
@@ -109,8 +117,9 @@ std::string answering_providers() {
   std::string text;
   for (const Endpoint& control : listening_sockets("mock-kms-provider", ending)) {
     const std::string uri = control.uri();
-    if (uri.ends_with(ending))
-      text += (text.empty() ? "; one answers on " : ", ") + uri.substr(0, uri.size() - ending.size());
+    if (!uri.ends_with(ending)) continue;
+    const auto beside = Endpoint::parse(uri.substr(0, uri.size() - ending.size()));
+    if (beside && connect_to(*beside)) text += (text.empty() ? "; one answers on " : ", ") + beside->uri();
   }
   return text;
 }

@@ -16,7 +16,11 @@ namespace kms {
 /// EPROTOTYPE if it is live but not a stream socket.
 [[nodiscard]] UniqueFd connect_to(const Endpoint& endpoint);
 
-/// The same with a name at this end, chosen by the kernel (unix(7), "Autobind feature"). The other end can
+/// The cause that connect_to() left in errno as `error`. connect(2) says of a plain file that nobody listens
+/// there; this says that it is no socket.
+[[nodiscard]] std::string connect_error_text(const Endpoint& endpoint, int error);
+
+/// As connect_to() with a name at this end, chosen by the kernel (unix(7), "Autobind feature"). The other end can
 /// tell its connections apart by it.
 [[nodiscard]] UniqueFd connect_by_name(const Endpoint& endpoint);
 
@@ -34,8 +38,8 @@ inline constexpr auto draft_prefix = ".kms-";
 /// path or abstract name contains `part`, sorted.
 [[nodiscard]] std::vector<Endpoint> listening_sockets(std::string_view program, std::string_view part);
 
-/// "; one answers on unix:///a.sock, unix:///b.sock" for the next step of an error: the KMS sockets of the
-/// mock-kms-providers that answer, each beside its control socket. "" if none does. Other plugins cannot be
+/// "; one answers on unix:///a.sock, unix:///b.sock" for the next step of an error: the sockets that answer
+/// beside the control socket of a mock-kms-provider. "" if none does. Other plugins cannot be
 /// told from other servers.
 [[nodiscard]] std::string answering_providers();
 

@@ -56,13 +56,16 @@ Outcome<Duration> parse_duration(std::string_view text) {
     double number = 0;
     const auto [end, error] =
         std::from_chars(rest.data(), rest.data() + rest.size(), number, std::chars_format::fixed);
-    if (error != std::errc{} || number < 0 || !std::isfinite(number)) return not_a_duration(text);
+    if (error == std::errc{} && std::signbit(number))
+      return Error("'" + std::string(text) + "' is negative", "give a duration from 0");
+    if (error != std::errc{} || !std::isfinite(number)) return not_a_duration(text);
     rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
     const auto unit = take_unit(rest);
     if (!unit) return not_a_duration(text);
     total += number * static_cast<double>(unit->count());
   }
-  if (total >= static_cast<double>(std::numeric_limits<Duration::rep>::max())) return not_a_duration(text);
+  if (total >= static_cast<double>(std::numeric_limits<Duration::rep>::max()))
+    return Error("'" + std::string(text) + "' is too long", "the maximum is 292 years");
   return Duration{static_cast<Duration::rep>(std::llround(total))};
 }
 

@@ -42,7 +42,7 @@ struct Place {
 Outcome<> read_message(const Place& place, Message& message);
 
 Outcome<int> read_enum(const Place& place, const EnumDescriptor& type) {
-  if (!place.json.has_string_value()) return place.wrong("it is not a name");
+  if (!place.json.has_string_value()) return place.wrong("it is not a name in quotes");
   const std::string name = enum_name(place.json.string_value());
   if (const auto* value = type.FindValueByName(name)) return value->number();
   return place.wrong("unknown name '" + place.json.string_value() + "'" +

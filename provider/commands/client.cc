@@ -32,9 +32,24 @@ std::shared_ptr<grpc::Channel> channel_over(UniqueFd connection) {
   return grpc::CreateCustomInsecureChannelFromFd(authority, connection.release(), arguments);
 }
 
-bool answers(const std::string& kms_socket) {
+/// Empty if nobody listens.
+std::optional<std::string> holder_of(const std::string& kms_socket) {
   const auto endpoint = Endpoint::parse(kms_socket);
-  return endpoint.ok() && connect_to(*endpoint);
+  return endpoint.ok() ? live_holder(*endpoint) : std::nullopt;
+}
+
+/// A supervisor holds the socket of its plugin, also while the plugin is paused, starts or hangs.
+bool is_supervisor(const std::optional<std::string>& holder) {
+  return holder && holder->ends_with("(supervisor)");
+}
+
+/// `kms_socket` has a listener, and no control socket beside it.
+std::string next_step_beside(const std::string& kms_socket, const std::string& holder) {
+  if (is_supervisor(holder))
+    return "a supervisor holds " + kms_socket +
+           ": its plugin is paused, is starting, or is not mock-kms-provider; see 'supervisor status'";
+  return "the plugin on " + kms_socket +
+         " is not mock-kms-provider, or has another control socket: name it with --control-socket";
 }
 
 /// A provider that takes over has no control socket for a moment, while the KMS socket always has a listener.
@@ -44,7 +59,7 @@ UniqueFd connect_in_time(const Endpoint& control, const std::string& kms_socket,
   for (;;) {
     UniqueFd connection = connect_to(control);
     const int error = errno;
-    const bool may_come = !connection && (error == ENOENT || error == ECONNREFUSED) && answers(kms_socket);
+    const bool may_come = !connection && (error == ENOENT || error == ECONNREFUSED) && holder_of(kms_socket);
     if (!may_come || SteadyClock::now() + retry_interval > until) {
       errno = error;
       return connection;
@@ -76,7 +91,7 @@ std::shared_ptr<grpc::Channel> PluginClient::connect() const {
     return channel_over(std::move(connection));
   }
   const int error = errno;
-  throw Error("cannot connect to " + options_.socket + ": " + errno_text(error),
+  throw Error("cannot connect to " + options_.socket + ": " + connect_error_text(*endpoint, error),
               error == EACCES ? "run as the plugin's user or as root"
                               : "start a plugin there, or name its socket with --socket or MOCK_KMS_SOCKET" +
                                     answering_providers(),
@@ -88,7 +103,15 @@ void PluginClient::check(const char* name, const grpc::Status& status, const Cal
   if (deadline.ended(status)) {
     throw Error(std::string(name) + ": no answer on " + options_.socket + " within " +
                     human_duration(options_.timeout),
-                "", ErrorCode::unreachable);
+                is_supervisor(holder_of(options_.socket))
+                    ? "see 'supervisor status'"
+                    : "look at the plugin's log, or wait longer with --timeout",
+                ErrorCode::unreachable);
+  }
+  if (status.error_code() == grpc::UNIMPLEMENTED) {
+    throw Error(std::string(name) + ": " + visible_text(describe(status)),
+                holder_of(options_.socket).value_or("nobody") +
+                    " listens there; if that is no KMS plugin, name another socket with --socket");
   }
   throw Error(std::string(name) + ": " + visible_text(describe(status)));
 }
@@ -102,12 +125,9 @@ void ControlClient::connect() {
   UniqueFd connection = connect_in_time(endpoint_, options_.socket, options_.timeout);
   if (!connection) {
     const int error = errno;
-    const bool is_other = error != EACCES && answers(options_.socket);
-    throw Error("cannot reach a provider on " + endpoint_.uri() + ": " + errno_text(error),
-                is_other ? "the plugin on " + options_.socket +
-                               " is not mock-kms-provider, or has another control socket: name it with "
-                               "--control-socket"
-                         : next_step_after(error),
+    const auto holder = error != EACCES ? holder_of(options_.socket) : std::nullopt;
+    throw Error("cannot reach a provider on " + endpoint_.uri() + ": " + connect_error_text(endpoint_, error),
+                holder ? next_step_beside(options_.socket, *holder) : next_step_after(error),
                 ErrorCode::unreachable);
   }
   stub_ = std::make_unique<Stub>(channel_over(std::move(connection)));
@@ -137,11 +157,17 @@ void ControlClient::check(const grpc::Status& status) const {
         throw Error("the provider on " + endpoint_.uri() + " ended",
                     "see its log for the cause, then run the command again", ErrorCode::unreachable);
       }
-      [[fallthrough]];
-    default:
-      throw Error("no answer from the provider on " + endpoint_.uri() + ": " + describe(status), "",
+      break;
+    case grpc::UNIMPLEMENTED:
+      throw Error("the socket " + endpoint_.uri() + " is not a provider's control socket; " +
+                      live_holder(endpoint_).value_or("nobody") + " listens there",
+                  "name it with --control-socket, or the KMS socket beside it with --socket",
                   ErrorCode::unreachable);
+    default:
+      break;
   }
+  throw Error("no answer from the provider on " + endpoint_.uri() + ": " + describe(status),
+              "look at its log, or wait longer with --timeout", ErrorCode::unreachable);
 }
 
 }  // namespace kms::provider

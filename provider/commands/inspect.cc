@@ -214,8 +214,8 @@ std::string annotation_rows(const InspectReport& report) {
 
 std::string object_rows(const InspectReport& report, bool reveal) {
   if (!report.has_object()) {
-    return row("object", report.etcd_key().empty() ? "not decrypted: its key in etcd is not known, see --key"
-                                                   : "not decrypted");
+    const bool needs_key = report.has_dek_source() && report.etcd_key().empty();
+    return row("object", needs_key ? "not decrypted: its key in etcd is not known, see --key" : "not decrypted");
   }
   const auto& object = report.object();
   std::string rows = row("object", count_of(object.bytes()) + ", sha256 " + object.sha256());
@@ -243,8 +243,11 @@ std::string report_text(const InspectReport& report, bool reveal) {
 }
 
 EtcdClient etcd_client(const InspectOptions& options) {
+  if (options.etcd.find("://") != std::string::npos)
+    throw bad_input("--etcd takes HOST:PORT, such as 127.0.0.1:2379, and no URL; --etcd-cacert asks for TLS");
   const auto address = TcpAddress::parse(options.etcd);
-  if (!address) throw address.error().within("--etcd").with(ErrorCode::invalid_input);
+  if (!address)
+    throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input).within("--etcd");
   if (options.tls.cert_file.empty() != options.tls.key_file.empty()) {
     throw bad_input("--etcd-cert and --etcd-key go together");
   }
@@ -323,6 +326,7 @@ int run_inspect(const InspectOptions& options) {
   }
   InspectReport report = header_of(value, etcd_key);
   const auto decrypted = decrypt(options, value, etcd_key, report);
+  if (!decrypted) report.set_problem(utf8_text(decrypted.error().line()));
   std::optional<WipeAtEnd> wiping;
   if (report.object().has_plaintext()) wiping.emplace(*report.mutable_object()->mutable_plaintext());
   std::string text = options.format == OutputFormat::json ? to_json(report, JsonLayout::document)

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
+#include <map>
 #include <thread>
 
 #include "common/cli/exit_code.h"
@@ -73,16 +74,21 @@ Outcome<std::string> read_standard_input() {
   return text;
 }
 
-bool succeeded(const ScenarioStatus& status) {
-  return status.state() != ScenarioStatus::STOPPED &&
-         std::none_of(status.steps().begin(), status.steps().end(),
-                      [](const StepStatus& step) { return step.state() == StepStatus::FAILED; });
+/// Throws Error if the scenario was stopped or a step failed.
+void require_success(const ScenarioStatus& status) {
+  if (status.state() == ScenarioStatus::STOPPED) throw Error("the scenario was stopped before its end");
+  for (int i = 0; i < status.steps_size(); ++i) {
+    const StepStatus& step = status.steps(i);
+    if (step.state() == StepStatus::FAILED)
+      throw Error("step " + std::to_string(i + 1) + " failed: " + step.error());
+  }
 }
 
 /// Prints a line as a step begins and as it ends, at its own time however late it is seen.
 void print_changes(const ScenarioStatus& before, const ScenarioStatus& now) {
-  const auto line = [](const google::protobuf::Duration& at, int number, const std::string& text) {
-    print(go_duration(from_proto(at)) + "  step " + std::to_string(number) + " " + text + "\n");
+  std::multimap<Duration, std::string> lines;
+  const auto line = [&](const google::protobuf::Duration& at, int number, const std::string& text) {
+    lines.emplace(from_proto(at), "step " + std::to_string(number) + " " + text);
   };
   for (int i = 0; i < now.steps_size(); ++i) {
     const StepStatus& step = now.steps(i);
@@ -93,6 +99,7 @@ void print_changes(const ScenarioStatus& before, const ScenarioStatus& now) {
            (step.state() == StepStatus::FAILED ? "fails: " : "begins: ") + action_text(step));
     if (step.state() == StepStatus::DONE && step.step().has_until()) line(step.step().until(), i + 1, "ends");
   }
+  for (const auto& [at, text] : lines) print(go_duration(at) + "  " + text + "\n");
 }
 
 /// Returns the status at the scenario's end. Throws Error if another scenario replaces it.
@@ -110,8 +117,12 @@ ScenarioStatus follow(ControlClient& client, ScenarioStatus status, OutputFormat
 Scenario read_scenario(const std::string& file) {
   const auto text = file == "-" ? read_standard_input() : read_text_file(file);
   auto scenario = !text ? text.error() : parse_scenario(*text);
-  if (!scenario) throw scenario.error().within(file).with(ErrorCode::invalid_input);
-  return *std::move(scenario);
+  if (scenario) return *std::move(scenario);
+  const Error error = scenario.error().within(file);
+  const auto config = text ? parse_config(*text) : Outcome<mock_kms::v1::ProviderConfig>(error);
+  if (config && config->ByteSizeLong() > 0)
+    throw Error(error.cause(), "this is a file of --config: use 'config --check'", ErrorCode::invalid_input);
+  throw error.with(ErrorCode::invalid_input);
 }
 
 /// The scenario's rotations, as `rotate` warns of its own.
@@ -126,7 +137,6 @@ void warn_of_lost_rotations(const ScenarioStatus& status) {
       "--state-dir to keep them\n");
 }
 
-/// With --wait it fails if a step failed or the scenario was stopped.
 int run_scenario(const ScenarioOptions& options) {
   const Scenario scenario = read_scenario(options.file);
   ControlClient client(options);
@@ -134,7 +144,8 @@ int run_scenario(const ScenarioOptions& options) {
   warn_of_lost_rotations(status);
   if (options.wait) status = follow(client, std::move(status), options.format);
   print_scenario(status, options.format);
-  return !options.wait || succeeded(status) ? exit_code::ok : exit_code::failed;
+  if (options.wait) require_success(status);
+  return exit_code::ok;
 }
 
 int show_scenario(const ScenarioOptions& options) {
@@ -142,6 +153,7 @@ int show_scenario(const ScenarioOptions& options) {
   auto status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);
   if (options.follow) status = follow(client, std::move(status), options.format);
   print_scenario(status, options.format);
+  if (options.follow) require_success(status);
   return exit_code::ok;
 }
 

@@ -50,6 +50,11 @@ StateFile::StateFile(const std::filesystem::path& directory, std::string instanc
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     throw_errno("create the state directory " + directory.string(), "choose another --state-dir");
   }
+  std::error_code unreadable;
+  if (!std::filesystem::is_directory(directory, unreadable)) {
+    throw Error("cannot use " + directory.string() + " as the state directory: it is not a directory",
+                "choose another --state-dir");
+  }
   if (::access(directory.c_str(), W_OK | X_OK) != 0) {
     throw_errno("write to the state directory " + directory.string(), "choose another --state-dir");
   }

@@ -37,12 +37,14 @@ Endpoint parse_endpoint(const std::string& text) {
 void require_listener(const Endpoint& endpoint, const std::string& argument) {
   if (connect_to(endpoint)) return;
   const int error = errno;
-  const std::string cause =
-      error == ECONNREFUSED ? " (the plugin that made this socket is dead)" : std::string();
+  const std::string problem = connect_error_text(endpoint, error);
+  const std::string cause = problem == errno_text(ECONNREFUSED)
+                                ? " (the plugin that made this socket is dead)"
+                                : std::string();
   const std::string next_step = error == EACCES
                                     ? "run as the plugin's user or as root"
                                     : "start the plugin, or name another " + argument + answering_providers();
-  throw Error("cannot connect to " + endpoint.uri() + ": " + errno_text(error) + cause, next_step,
+  throw Error("cannot connect to " + endpoint.uri() + ": " + problem + cause, next_step,
               ErrorCode::unreachable);
 }
 
@@ -74,6 +76,11 @@ int run(const CheckOptions& options) {
   if (seen.out_of_time)
     throw Error("the check did not finish within " + go_duration(options.limits.deadline),
                 "give it a longer --deadline");
+  const bool is_kms = seen.statuses.empty() || !seen.statuses.front().cause.starts_with("UNIMPLEMENTED");
+  if (!is_kms)
+    throw Error("Status is not implemented there; " + live_holder(endpoint).value_or("nobody") +
+                    " listens on " + endpoint.uri(),
+                "if that is no KMS plugin, name the plugin's socket");
   return report.conforms() ? exit_code::ok : exit_code::failed;
 }
 

@@ -63,7 +63,8 @@ bool good(const SupervisorStatus& status, const StatusOptions& options) {
 SupervisorStatus ask_and_wait(const ControlClient& client, const StatusOptions& options) {
   const auto until = Clock::now() + options.wait.value_or(Duration{0});
   for (;; std::this_thread::sleep_for(wait_interval)) {
-    auto status = ask(client, !options.live && !options.ready);
+    const bool is_probe = (options.live || options.ready) && options.format == OutputFormat::text;
+    auto status = ask(client, !is_probe);
     const bool is_final = status ? good(*status, options) : status.error().code() == ErrorCode::invalid_input;
     if (is_final || Clock::now() + wait_interval > until) return *std::move(status);
   }
@@ -133,14 +134,15 @@ class Screen {
   std::size_t rows_ = 0;
 };
 
-/// Prints one JSON document a line, one a second. Errors go to stderr.
+/// Prints one JSON document a line, one a second. Errors go to stderr, the same one once.
 [[noreturn]] void follow_as_json(const ControlClient& client) {
+  std::string last_error;
   for (;; std::this_thread::sleep_for(follow_interval)) {
-    if (const auto status = ask(client)) {
-      print(to_json(*status, JsonLayout::line) + "\n");
-    } else {
-      std::fprintf(stderr, "supervisor: %s\n", status.error().what());
-    }
+    const auto status = ask(client);
+    if (status) print(to_json(*status, JsonLayout::line) + "\n");
+    const std::string error = status ? "" : status.error().what();
+    if (!error.empty() && error != last_error) std::fprintf(stderr, "supervisor: %s\n", error.c_str());
+    last_error = error;
   }
 }
 
@@ -210,6 +212,7 @@ Command status_command(CommandLine& line, const std::string& control) {
   live->excludes(wait)->excludes(ready);
   app.add_flag("--follow,--watch", options->follow, "Keep showing the status until interrupted")
       ->excludes(wait)
+      ->excludes(ready)
       ->excludes(live);
   return {&app, [&control, options] { return run(control_endpoint(control), *options); }};
 }

@@ -40,10 +40,18 @@ Error ControlClient::cannot_connect(int error) const {
   if (!others_) others_ = other_supervisors();
   const std::string name_it = ", or name its socket with --control-socket or SUPERVISOR_CONTROL_SOCKET";
   const std::string next_step = error == EACCES ? "run as the supervisor's user or as root"
-                                : error == ECONNREFUSED
+                                : connect_error_text(control_, error) == errno_text(ECONNREFUSED)
                                     ? "the supervisor that made this socket is dead; start it again" + name_it
                                     : "start one with 'supervisor run'" + name_it;
-  return {"cannot reach a supervisor on " + control_.uri() + ": " + errno_text(error), next_step + *others_,
+  return {"cannot reach a supervisor on " + control_.uri() + ": " + connect_error_text(control_, error), next_step + *others_,
+          ErrorCode::unreachable};
+}
+
+Error ControlClient::not_a_supervisor() const {
+  if (!others_) others_ = other_supervisors();
+  return {"the socket " + control_.uri() + " is not a supervisor's; " +
+              live_holder(control_).value_or("nobody") + " listens there",
+          "name the supervisor's with --control-socket or SUPERVISOR_CONTROL_SOCKET" + *others_,
           ErrorCode::unreachable};
 }
 
@@ -66,6 +74,8 @@ Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const C
       return Error(status.error_message(), "'supervisor status' lists them", ErrorCode::invalid_input);
     case grpc::StatusCode::FAILED_PRECONDITION:
       return Error(status.error_message(), "see 'supervisor status'");
+    case grpc::StatusCode::UNIMPLEMENTED:
+      return not_a_supervisor();
     default:
       return no_answer(control_, describe(status));
   }

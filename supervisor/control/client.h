@@ -46,6 +46,7 @@ class ControlClient {
                                                                   Answer*)) const;
 
   [[nodiscard]] Error cannot_connect(int error) const;
+  [[nodiscard]] Error not_a_supervisor() const;
 
   Endpoint control_;
   unsigned instance_;

@@ -172,7 +172,8 @@ std::string rows_of(const SupervisorStatus& status, WallTime now) {
   if (status.has_deep_probe()) {
     text += deep_row(status.deep_probe(), now);
   } else if (status.has_answer() && status.answer().error().empty()) {
-    text += row("encrypt", "not checked (enable with --deep-probe-every)");
+    text += row("encrypt", status.deep_probe_every() > 0 ? "not checked yet"
+                                                         : "not checked (enable with --deep-probe-every)");
   }
   if (status.injected_faults_size() > 0) text += fault_row(status.injected_faults());
   if (status.has_plugin_config()) text += config_rows(status.plugin_config(), now);

@@ -204,13 +204,14 @@ void Record::ended(const ReportEnd& end, const ProcessEnd& process, bool active,
   for (const std::string& line : process.last_lines) exit.add_last_lines(line);
   exit.set_injected(was_injected(end.cause, process.last_lines));
   exit.set_asked_for(was_requested(end.cause));
+  const std::string cause = exit.cause() + (exit.injected() ? "; mock-kms-provider did it on purpose" : "");
   if (active && process.answered && end.cause != EndCause::stop_requested)
-    outage_began(process.pid, now, exit.cause());
+    outage_began(process.pid, now, cause);
   if (end.restart_in) next_start_ = std::chrono::system_clock::now() + *end.restart_in;
   report(mock_kms::v1::ENDED, was_requested(end.cause) ? Level::info : Level::error, "the plugin ended",
          {{"pid", exit.pid()},
           {"status", exit.status()},
-          {"cause", exit.cause()},
+          {"cause", cause},
           {"lived", human_duration(end.lived)},
           {"next", next_text(end.restart_in)}});
   metrics_.ended(instance_, end.cause, out_of_memory);
@@ -222,6 +223,10 @@ void Record::ended(const ReportEnd& end, const ProcessEnd& process, bool active,
 
 void Record::not_restarted(const std::string& problem) {
   report(mock_kms::v1::NOT_RESTARTED, Level::warning, "nothing was restarted: " + problem, {});
+}
+
+void Record::not_started(const std::string& problem) {
+  report(mock_kms::v1::NOT_STARTED, Level::warning, "nothing was started: " + problem, {});
 }
 
 /// An outage lasts until a process is ready again, whatever happens in between.

@@ -59,6 +59,7 @@ class Record {
   void promoted(pid_t pid, bool ready, Time now);
   void ended(const ReportEnd& end, const ProcessEnd& process, bool active, Time now);
   void not_restarted(const std::string& problem);
+  void not_started(const std::string& problem);
   void paused_by(std::string requester) { paused_by_ = std::move(requester); }
 
   /// Called after every event. A pause ends an outage that nobody waits for any more.

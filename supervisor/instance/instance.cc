@@ -287,8 +287,10 @@ void Instance::execute(ControlCommand command, const std::string& requester, Con
       record_.report(mock_kms::v1::ASKED_TO_START, log::Level::info, "asked to start the plugin",
                      {{"by", requester}});
       if (!std::holds_alternative<Paused>(lifecycle_.state())) {
-        return done(Error(ended() ? "the plugin has ended for good; start the supervisor again"
-                                  : "the plugin is not paused"));
+        const std::string problem = ended() ? "the plugin has ended for good; start the supervisor again"
+                                            : "the plugin is not paused";
+        record_.not_started(problem);
+        return done(Error(problem));
       }
       dispatch(ResumeRequested{});
       record_.paused_by("");
@@ -311,6 +313,7 @@ void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
   for (const std::string& word : config_.plugin.command) status.add_command(word);
   socket_.fill(status);
   status.set_plugin_control(config_.control);
+  status.set_deep_probe_every(config_.deep_probe_every);
   if (const auto& successor = lifecycle_.successor()) {
     const PluginProcess* waiting = process(successor->generation);
     status.mutable_standby()->set_pid(waiting == nullptr ? 0 : static_cast<std::uint32_t>(waiting->pid()));

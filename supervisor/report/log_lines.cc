@@ -27,7 +27,7 @@ struct Kind {
 };
 
 /// The beginnings of the events' texts (history/record.cc, instance/*.cc). The longer of two stands first.
-constexpr std::array<Kind, 20> kinds{{
+constexpr std::array<Kind, 21> kinds{{
     {"launched ", mock_kms::v1::LAUNCHED},
     {"the plugin is ready", mock_kms::v1::READY},
     {"a process is ready to take over", mock_kms::v1::READY},
@@ -44,6 +44,7 @@ constexpr std::array<Kind, 20> kinds{{
     {"asked to stop the plugin", mock_kms::v1::ASKED_TO_STOP},
     {"asked to start the plugin", mock_kms::v1::ASKED_TO_START},
     {"nothing was restarted: ", mock_kms::v1::NOT_RESTARTED},
+    {"nothing was started: ", mock_kms::v1::NOT_STARTED},
     {"bound the socket anew", mock_kms::v1::SOCKET_BOUND},
     {"another binary was published", mock_kms::v1::BINARY_CHANGED},
     {"asked to stop", mock_kms::v1::SUPERVISOR},

@@ -77,8 +77,16 @@ def test_both_schemes_of_the_api_server_are_opened(kind):
         "encryptedDataBytes": len(OBJECT) + 28 + (32 if kind.startswith("HKDF") else 0),
         "dekSource": {"decryptedBy": "the published test seed", "bytes": 32},
         "object": {"bytes": len(OBJECT), "sha256": hashlib.sha256(OBJECT).hexdigest()},
-        "api": "KMS v2",
+        "api": "KMS v2", "problem": "",
     }
+
+
+def test_json_tells_why_the_value_is_not_the_expected_one():
+    value, key_id = stored_value()
+    done = inspect(value, "--key", KEY, "--expect-key-id", "default/v9/00000000", "-o", "json")
+    assert done.returncode == 1 and json.loads(done.stdout)["problem"] == "key_id is not the expected default/v9/00000000"
+    text = inspect(value, "--header-only", "--expect-key-id", key_id)
+    assert text.returncode == 0 and b"see --key" not in text.stdout
 
 
 def test_the_plaintext_shows_only_when_it_is_revealed():
