@@ -230,11 +230,11 @@ int run(const CLI::App& command, const BuildOptions& options) {
 
 Command build_command(CommandLine& line) {
   const auto options = std::make_shared<BuildOptions>();
-  CLI::App& command =
-      line.add_subcommand("build", "Fetch directories of a git repository, compile and publish them (the default)",
-                          {"builder build --output /plugin/mock-kms-provider",
-                           "builder build --repo https://git.example.org/plugin.git --ref v1.2.0 -o json",
-                           "builder build --profile openshift --output /plugin/"});
+  CLI::App& command = line.add_subcommand(
+      "build", "Fetch directories of a git repository, compile and publish them (the default)",
+      {"builder build --output /plugin/mock-kms-provider",
+       "builder build --repo https://git.example.org/plugin.git --ref v1.2.0 -o json",
+       "builder build --profile openshift --output /plugin/"});
   options->source.paths = profiles().front().paths;
   add_source_options(command, options->source,
                      "Directory or file to fetch, repeatable; the first one is compiled");

@@ -215,7 +215,8 @@ std::string annotation_rows(const InspectReport& report) {
 std::string object_rows(const InspectReport& report, bool reveal) {
   if (!report.has_object()) {
     const bool needs_key = report.has_dek_source() && report.etcd_key().empty();
-    return row("object", needs_key ? "not decrypted: its key in etcd is not known, see --key" : "not decrypted");
+    return row("object",
+               needs_key ? "not decrypted: its key in etcd is not known, see --key" : "not decrypted");
   }
   const auto& object = report.object();
   std::string rows = row("object", count_of(object.bytes()) + ", sha256 " + object.sha256());
@@ -247,7 +248,8 @@ EtcdClient etcd_client(const InspectOptions& options) {
     throw bad_input("--etcd takes HOST:PORT, such as 127.0.0.1:2379, and no URL; --etcd-cacert asks for TLS");
   const auto address = TcpAddress::parse(options.etcd);
   if (!address)
-    throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input).within("--etcd");
+    throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input)
+        .within("--etcd");
   if (options.tls.cert_file.empty() != options.tls.key_file.empty()) {
     throw bad_input("--etcd-cert and --etcd-key go together");
   }

@@ -72,7 +72,8 @@ Outcome<> check_effect(const Fault& fault) {
     case Fault::EFFECT_NOT_SET:
       return not_a_fault("it has no effect");
     case Fault::kError:
-      if (fault.error().code() == Fault::OK) return not_a_fault("the error has no code, or OK; name one such as UNAVAILABLE");
+      if (fault.error().code() == Fault::OK)
+        return not_a_fault("the error has no code, or OK; name one such as UNAVAILABLE");
       if (!Fault::Code_IsValid(fault.error().code())) return not_a_fault("gRPC has no such code");
       return {};
     case Fault::kLatency:

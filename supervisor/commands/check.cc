@@ -38,9 +38,8 @@ void require_listener(const Endpoint& endpoint, const std::string& argument) {
   if (connect_to(endpoint)) return;
   const int error = errno;
   const std::string problem = connect_error_text(endpoint, error);
-  const std::string cause = problem == errno_text(ECONNREFUSED)
-                                ? " (the plugin that made this socket is dead)"
-                                : std::string();
+  const std::string cause =
+      problem == errno_text(ECONNREFUSED) ? " (the plugin that made this socket is dead)" : std::string();
   const std::string next_step = error == EACCES
                                     ? "run as the plugin's user or as root"
                                     : "start the plugin, or name another " + argument + answering_providers();

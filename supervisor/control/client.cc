@@ -43,8 +43,8 @@ Error ControlClient::cannot_connect(int error) const {
                                 : connect_error_text(control_, error) == errno_text(ECONNREFUSED)
                                     ? "the supervisor that made this socket is dead; start it again" + name_it
                                     : "start one with 'supervisor run'" + name_it;
-  return {"cannot reach a supervisor on " + control_.uri() + ": " + connect_error_text(control_, error), next_step + *others_,
-          ErrorCode::unreachable};
+  return {"cannot reach a supervisor on " + control_.uri() + ": " + connect_error_text(control_, error),
+          next_step + *others_, ErrorCode::unreachable};
 }
 
 Error ControlClient::not_a_supervisor() const {

@@ -20,13 +20,18 @@ TEST_CASE("durations are read as Go writes them") {
 }
 
 TEST_CASE("what is no duration is refused with what to write instead") {
-  for (const char* text :
-       {"", "3", "s", "-1s", "+1s", "1 s", "1d", "1s2", "nan s", "inf", "99999999999h", "1e3s"}) {
+  for (const char* text : {"", "3", "s", "+1s", "1 s", "1d", "1s2", "nan s", "inf", "1e3s"}) {
     CAPTURE(text);
     const auto outcome = kms::parse_duration(text);
     REQUIRE(!outcome);
     CHECK(outcome.error().line().find("such as 3s") != std::string::npos);
   }
+}
+
+TEST_CASE("a duration that is negative or too long is called so") {
+  CHECK(kms::parse_duration("-1s").error().cause() == "'-1s' is negative");
+  CHECK(kms::parse_duration("1m-1s").error().cause() == "'1m-1s' is negative");
+  CHECK(kms::parse_duration("99999999999h").error().cause() == "'99999999999h' is too long");
 }
 
 TEST_CASE("durations are written as they are read") {
