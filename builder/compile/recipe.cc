@@ -87,22 +87,42 @@ fs::path workspace_of(const Recipe& recipe, const BuildDirs& dirs) {
   }
 }
 
+/// True if `go work vendor` wrote modules.txt, which its first line says. go ignores a vendor/ of the other
+/// kind (modulesTextIsForWorkspace in cmd/go/internal/modload/init.go).
+bool made_for_workspace(std::string_view modules) {
+  const std::string_view line = modules.substr(0, modules.find('\n'));
+  return line.starts_with("## ") && line.find("workspace") != std::string_view::npos;
+}
+
+/// True if this go compiles vendored workspaces. Older ones take the only module of a workspace as one
+/// without it (https://go.dev/doc/go1.22#go-command).
+bool vendors_workspaces(const Toolchain& tools) {
+  constexpr std::string_view before = "go version go";
+  const std::size_t at = tools.compiler_version.find(before);
+  return at == std::string::npos ||
+         go_minor_version("go " + tools.compiler_version.substr(at + before.size())) >= 22;
+}
+
 /// True if go compiles the modules in vendor/: since Go 1.14 those of a module, since 1.22 those of a
 /// workspace (https://go.dev/ref/mod#vendoring).
-bool is_vendored(const fs::path& workspace, const BuildDirs& dirs) {
-  const fs::path file = workspace.empty() ? dirs.project / "go.mod" : workspace;
-  return fs::is_regular_file(file.parent_path() / "vendor" / "modules.txt") &&
-         go_minor_version(text_of(file)) >= (workspace.empty() ? 14 : 22);
+bool is_vendored(const fs::path& workspace, const BuildDirs& dirs, const Toolchain& tools) {
+  const bool by_workspace = !workspace.empty() && vendors_workspaces(tools);
+  if (!workspace.empty() && !by_workspace && text_of(workspace).find('(') != std::string::npos)
+    return false;  // a block: several modules
+  const fs::path file = by_workspace ? workspace : dirs.project / "go.mod";
+  const fs::path modules = file.parent_path() / "vendor" / "modules.txt";
+  return fs::is_regular_file(modules) && made_for_workspace(text_of(modules)) == by_workspace &&
+         go_minor_version(text_of(file)) >= (by_workspace ? 22 : 14);
 }
 
 /// vendor/ holds all modules: a download could only put others in their place.
-bool downloads(const Recipe& recipe, const BuildDirs& dirs) {
-  return recipe.download_modules && !is_vendored(workspace_of(recipe, dirs), dirs);
+bool downloads(const Recipe& recipe, const BuildDirs& dirs, const Toolchain& tools) {
+  return recipe.download_modules && !is_vendored(workspace_of(recipe, dirs), dirs, tools);
 }
 
 std::vector<BuildStep> go_steps(const Recipe& recipe, const BuildDirs& dirs, const Toolchain& tools) {
   std::vector<BuildStep> steps;
-  if (downloads(recipe, dirs))
+  if (downloads(recipe, dirs, tools))
     steps.push_back({"modules",
                      "download the modules of " + project_name(dirs),
                      {tools.driver, "mod", "download"},
@@ -112,17 +132,17 @@ std::vector<BuildStep> go_steps(const Recipe& recipe, const BuildDirs& dirs, con
   return steps;
 }
 
-std::vector<std::string> go_environment(const Recipe& recipe, const BuildDirs& dirs) {
+std::vector<std::string> go_environment(const Recipe& recipe, const BuildDirs& dirs, const Toolchain& tools) {
   const fs::path workspace = workspace_of(recipe, dirs);
   std::vector<std::string> result{"GOCACHE=" + (dirs.build / "go-cache").string(),
                                   "GOPATH=" + (dirs.build / "go").string(), "GOENV=off", "GOTOOLCHAIN=local",
                                   "CGO_ENABLED=0"};
   // Names the workspace: go would also find one above the checkout.
   result.push_back("GOWORK=" + (workspace.empty() ? "off" : workspace.string()));
-  if (!downloads(recipe, dirs)) result = joined(result, {"GOPROXY=off", "GOSUMDB=off"});
+  if (!downloads(recipe, dirs, tools)) result = joined(result, {"GOPROXY=off", "GOSUMDB=off"});
   // -mod=mod lets go complete go.sum. go refuses it in a workspace, and would ignore vendor/.
   // -modcacherw lets the work area be removed.
-  const bool plain = !workspace.empty() || is_vendored(workspace, dirs);
+  const bool plain = !workspace.empty() || is_vendored(workspace, dirs, tools);
   result.emplace_back(plain ? "GOFLAGS=-modcacherw" : "GOFLAGS=-mod=mod -modcacherw");
   return result;
 }
@@ -166,7 +186,7 @@ std::vector<std::string> build_environment(const Recipe& recipe, const BuildDirs
                                   "SOURCE_DATE_EPOCH=" + std::string(source_date)};
   add_own(ccache_settings, result);
   if (network) add_own(proxy_settings, result);
-  if (recipe.system == BuildSystem::go) result = joined(result, go_environment(recipe, dirs));
+  if (recipe.system == BuildSystem::go) result = joined(result, go_environment(recipe, dirs, tools));
   if (recipe.system == BuildSystem::make || recipe.system == BuildSystem::command)
     result = joined(result, compiler_environment(dirs, tools));
   for (const std::string& entry : recipe.environment) {
@@ -214,6 +234,12 @@ unsigned go_minor_version(std::string_view text) {
   unsigned minor = assumed;
   std::from_chars(text.data() + directive.size(), text.data() + text.size(), minor);
   return minor;
+}
+
+bool ignores_vendor_for_workspace(const Recipe& recipe, const BuildDirs& dirs, const Toolchain& tools) {
+  const fs::path workspace = workspace_of(recipe, dirs);
+  return recipe.system == BuildSystem::go && !workspace.empty() && !is_vendored(workspace, dirs, tools) &&
+         is_vendored("", dirs, tools);
 }
 
 std::string project_name(const BuildDirs& dirs) {

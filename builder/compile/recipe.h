@@ -60,6 +60,10 @@ struct BuildStep {
 /// N of the line `go 1.N` in go.mod or go.work; 16 if there is none, as go has it.
 [[nodiscard]] unsigned go_minor_version(std::string_view text);
 
+/// True if go takes modules from elsewhere although the project has a vendor/, because a go.work is in force.
+[[nodiscard]] bool ignores_vendor_for_workspace(const Recipe& recipe, const BuildDirs& dirs,
+                                                const Toolchain& tools);
+
 /// Refuses directories whose names the build system takes apart: CMake a list at ';', go its GOPATH at ':'.
 Outcome<> check_names(const Recipe& recipe, const BuildDirs& dirs);
 

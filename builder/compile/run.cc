@@ -49,7 +49,19 @@ std::string limit_hint(const CompilerOutput& output, const process::ExitStatus& 
   return "";
 }
 
-std::string hint_for(const CompilerOutput& output, const StepContext& context,
+/// The next step if go lacks a module; "" if it lacks none.
+std::string module_hint(const CompilerOutput& output, const BuildStep& step, const StepContext& context) {
+  const bool refused = output.mentions("module lookup disabled by GOPROXY=off");
+  if ((refused || step.phase == "modules") &&
+      ignores_vendor_for_workspace(context.recipe, context.dirs, context.tools))
+    return "go ignores vendor/, because go.work does not belong to it: give --env GOWORK=off, or make it by "
+           "'go "
+           "work vendor'";
+  return refused ? "give --modules download, or the modules' directory by --input and --env GOMODCACHE=..."
+                 : "";
+}
+
+std::string hint_for(const CompilerOutput& output, const BuildStep& step, const StepContext& context,
                      const process::ExitStatus& status) {
   const std::string& target = context.recipe.target;
   if (output.mentions("unknown target '" + target + "'") ||  // ninja, make
@@ -60,8 +72,7 @@ std::string hint_for(const CompilerOutput& output, const StepContext& context,
   if (const std::string hint = limit_hint(output, status); !hint.empty()) return hint;
   if (!context.unfetched_link.empty())
     return context.unfetched_link + ", which was not fetched: give it by --path too";
-  if (output.mentions("module lookup disabled by GOPROXY=off"))
-    return "give --modules download, or the modules' directory by --input and --env GOMODCACHE=...";
+  if (const std::string hint = module_hint(output, step, context); !hint.empty()) return hint;
   if (mentions_any(output, {"(find_package)", "cannot find "}))
     return "install the -dev package of what is missing";
   return "the lines above are the tool's own; fix the source, or give another --ref";
@@ -118,7 +129,7 @@ void run_step(const BuildStep& step, const StepContext& context, const Interrupt
   const std::string tool = fs::path(step.command.front()).filename().string();
   throw CompileError(
       {"cannot " + step.description + ": " + (quoted.empty() ? tool + " " + status->text() : quoted),
-       hint_for(output, context, *status)},
+       hint_for(output, step, context, *status)},
       output.failure_lines(shown_lines));
 }
 

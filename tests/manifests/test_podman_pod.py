@@ -73,6 +73,11 @@ def test_a_template_becomes_a_pod_whose_volumes_are_directories_of_the_root(root
     assert pod["spec"]["hostNetwork"] is True and "priorityClassName" not in pod["spec"]
 
 
+def test_every_user_can_write_to_an_emptydir_as_below_a_kubelet(root):
+    pod_of(translate(root, DAEMONSET))
+    assert (root / "volumes/plugin/scratch").stat().st_mode & 0o777 == 0o777
+
+
 def test_an_annotation_becomes_the_file_that_the_downward_api_would_make(root):
     pod_of(translate(root, DAEMONSET))
     assert (root / "volumes/plugin/seed/seed").read_text() == "abc"
