@@ -309,6 +309,7 @@ int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begu
                     const std::string& line) { lines->write(line); });
   const process::SignalFd stop{SIGTERM, SIGINT};
   const process::SignalFd hang_up{SIGHUP};
+  process::end_if_stuck(stop);  // last: its thread must not take a signal of the others
   warn_about(options);
   ProviderState state(
       {std::move(setup.seed), options.instance, setup.key_id_format,
