@@ -1,7 +1,7 @@
 // LossyWriter writes lines to a descriptor and drops those that nobody reads.
 //
-// Called by one thread at a time. A line waits for the reader for 20 ms at most, and not at all if the one before
-// was dropped. A long line may be cut. The caller ignores SIGPIPE.
+// Called by one thread at a time. A line waits for the reader for 20 ms at most, and not at all if the one
+// before was dropped. A long line may be cut. The caller ignores SIGPIPE.
 #pragma once
 
 #include <cstdint>

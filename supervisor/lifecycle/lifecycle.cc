@@ -249,7 +249,8 @@ void Lifecycle::Transition::on(Serving state, const ProbeFailed&) {
   probe_ended(state.probe, self.policy_.probe_interval, now);
   ++state.unresponsive;
   enter(state);
-  if (state.unresponsive >= self.policy_.failure_threshold) end(state.launched, state.since, EndCause::unresponsive);
+  if (state.unresponsive >= self.policy_.failure_threshold)
+    end(state.launched, state.since, EndCause::unresponsive);
 }
 
 void Lifecycle::Transition::on(Stopping state, const Exited&) {

@@ -33,7 +33,7 @@ inline constexpr Duration write_lease = std::chrono::seconds(180);
 struct RestartDelayPolicy {
   Duration initial = std::chrono::milliseconds(100);  ///< before the second restart, without jitter
   Duration cap = std::chrono::seconds(10);            ///< far below write_lease
-  Duration stable_after = std::chrono::seconds(1);  ///< serving for this long resets the delay
+  Duration stable_after = std::chrono::seconds(1);    ///< serving for this long resets the delay
 };
 
 /// The wait before the next start: none after a first death, then a Backoff.

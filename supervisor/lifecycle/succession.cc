@@ -79,8 +79,7 @@ void Lifecycle::Transition::on(const Ending&, const RestartRequested&) {
   self.restart_again_ |= self.successor_.has_value();
 }
 
-void Lifecycle::Transition::replace(Time launched, std::optional<Time> serving_since,
-                                    unsigned unresponsive) {
+void Lifecycle::Transition::replace(Time launched, std::optional<Time> serving_since, unsigned unresponsive) {
   if (std::exchange(self.restart_requested_, true)) {
     self.restart_again_ = true;
     return;
