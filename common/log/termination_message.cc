@@ -1,8 +1,11 @@
 #include "common/log/termination_message.h"
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 
+#include "common/error.h"
+#include "common/log/log.h"
 #include "common/text/escape.h"
 
 namespace kms {
@@ -20,7 +23,13 @@ std::string termination_text(std::string_view text, std::size_t max) {
 
 void write_termination_message(const std::string& file, std::string_view text) {
   std::error_code none;
-  if (std::filesystem::is_regular_file(file, none)) std::ofstream(file) << termination_text(text);
+  if (!std::filesystem::is_regular_file(file, none)) return;
+  errno = 0;
+  std::ofstream written(file);
+  written << termination_text(text) << std::flush;
+  if (!written) {
+    log::warning("cannot write the termination message", {{"file", file}, {"cause", errno_text(errno)}});
+  }
 }
 
 }  // namespace kms

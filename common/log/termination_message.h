@@ -14,7 +14,7 @@ inline constexpr std::size_t max_termination_message = 4096;
 /// characters.
 [[nodiscard]] std::string termination_text(std::string_view text, std::size_t max = max_termination_message);
 
-/// Writes the termination_text() to `file`, if that is a regular file.
+/// Writes the termination_text() to `file`, if that is a regular file. Logs a failure, such as a full disk.
 void write_termination_message(const std::string& file, std::string_view text);
 
 }  // namespace kms

@@ -45,7 +45,8 @@ std::string full_signal_name(std::string name) {
 
 [[noreturn]] void end(int code) {
   constexpr std::string_view line = "the program is stuck and ends now\n";
-  (void)!::write(STDERR_FILENO, line.data(), line.size());
+  pollfd writable{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&writable, 1, 0) == 1) (void)!::write(STDERR_FILENO, line.data(), line.size());
   ::_exit(code);
 }
 

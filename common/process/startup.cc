@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -59,6 +60,12 @@ void raise_open_files() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// Every timer may be late by the slack (prctl(2)), which systemd's TimerSlackNSec= sets.
+void end_timers_in_time() {
+  constexpr unsigned long kernels_default = 50'000;  // nanoseconds
+  ::prctl(PR_SET_TIMERSLACK, kernels_default);
+}
+
 /// glibc reserves 64 MiB of addresses for the heap of each thread, which leaves no room for the threads'
 /// stacks.
 void share_the_heap_in_a_small_address_space() {
@@ -73,6 +80,7 @@ void share_the_heap_in_a_small_address_space() {
   reset_signals();
   repair_umask();
   raise_open_files();
+  end_timers_in_time();
   share_the_heap_in_a_small_address_space();
 }
 
@@ -82,7 +90,10 @@ void require_room() {
                 "raise the hard limit (ulimit -Hn) to " + std::to_string(min_open_files) + " or more");
   }
   // The trial costs milliseconds.
-  if (!below(RLIMIT_AS, small_address_space) && !below(RLIMIT_NPROC, few_processes)) return;
+  if (!below(RLIMIT_AS, small_address_space) && !below(RLIMIT_DATA, small_address_space) &&
+      !below(RLIMIT_NPROC, few_processes)) {
+    return;
+  }
   constexpr std::size_t wanted = 14;  // as many as a supervisor or a provider has, or a few more
   std::latch all_started(1);
   std::vector<std::jthread> threads;
@@ -92,7 +103,7 @@ void require_room() {
   } catch (const std::exception& error) {
     release();
     throw Error("cannot start " + std::to_string(wanted) + " threads: " + error.what(),
-                "raise the limits of address space and processes (ulimit -v, ulimit -u)");
+                "raise the limits of memory and processes (ulimit -v, ulimit -d, ulimit -u)");
   }
   release();
 }

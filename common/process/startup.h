@@ -11,7 +11,8 @@ namespace kms::process {
 /// ignored ones: an ignored SIGCHLD hides how children end. SIGHUP, SIGINT and SIGQUIT stay ignored, for
 /// nohup(1) and background jobs. SIGXFSZ is ignored, so that a full log file is an error of write(2). It
 /// removes the owner's own bits from the umask. It raises a very small soft limit of open files, as far as
-/// the hard limit permits. Where the address space is limited, all threads share one heap.
+/// the hard limit permits. It resets the timer slack, which would delay every deadline. Where the address
+/// space is limited, all threads share one heap.
 void start_in_known_state();
 
 /// Throws Error unless the limits allow as many threads and open files as a gRPC server needs. gRPC itself

@@ -1,6 +1,7 @@
 // `serve`: checks its options, serves KMS v2 and drains at the end. The default command.
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +12,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
+#include "common/log/lossy_writer.h"
 #include "common/net/http_server.h"
 #include "common/process/signals.h"
 #include "common/process/startup.h"
@@ -301,9 +303,13 @@ std::unique_ptr<KmsService> make_service(const ServeOptions& options, KeyRing& k
 /// Serves until SIGTERM or SIGINT and drains. `begun` is when the process started, for the log.
 int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begun) {
   process::require_room();
-  std::signal(SIGPIPE, SIG_IGN);  // a reader of the log that ends must not end the service
+  // A reader of the log that ends or stops must not end or stop the service.
+  std::signal(SIGPIPE, SIG_IGN);
+  log::redirect([lines = std::make_shared<log::LossyWriter>(STDERR_FILENO, "mock-kms-provider")](
+                    const std::string& line) { lines->write(line); });
   const process::SignalFd stop{SIGTERM, SIGINT};
   const process::SignalFd hang_up{SIGHUP};
+  process::end_if_stuck(stop);  // last: its thread must not take a signal of the others
   warn_about(options);
   ProviderState state(
       {std::move(setup.seed), options.instance, setup.key_id_format,

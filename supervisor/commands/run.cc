@@ -92,7 +92,7 @@ void add_restart_options(CLI::App& run, RunOptions& options) {
                at_least_one);
   add_duration(run, "--backoff-max", policy.restart_delay.cap, "Maximum wait before a restart", at_least_one);
   add_duration(run, "--stable-after", policy.restart_delay.stable_after,
-               "Lifetime of a process after which the back-off starts again");
+               "Time of service after which the back-off starts again");
   run.add_flag("--watch-binary", options.watch_binary,
                "Restart without an outage when a new binary and its build-info.json are published");
   run.add_option("--max-restarts", policy.max_restarts,

@@ -317,7 +317,7 @@ void Instance::fill(mock_kms::v1::SupervisorStatus& status) const {
   if (const auto& successor = lifecycle_.successor()) {
     const PluginProcess* waiting = process(successor->generation);
     status.mutable_standby()->set_pid(waiting == nullptr ? 0 : static_cast<std::uint32_t>(waiting->pid()));
-    status.mutable_standby()->set_ready(successor->ready);
+    status.mutable_standby()->set_ready(successor->ready_since.has_value());
   }
 }
 

@@ -70,7 +70,7 @@ Deadline Lifecycle::next_deadline() const {
       },
       state_);
   if (successor_) {
-    next = earlier(next, successor_->ready
+    next = earlier(next, successor_->ready_since
                              ? due(successor_->process.probe)
                              : due(successor_->process, policy_.startup_timeout, restart_requested_));
   }
@@ -100,15 +100,15 @@ void Lifecycle::Transition::start_probe_if_due(Generation generation, ProbeSched
 
 /// A ready successor takes over at once and the process is killed. Otherwise, and if the supervisor is about
 /// to give up, TERM comes first and KILL follows at kill_at.
-void Lifecycle::Transition::end(Time launched, bool was_ready, EndCause cause) {
+void Lifecycle::Transition::end(Time launched, std::optional<Time> serving_since, EndCause cause) {
   actions.emplace_back(ReportUnresponsive{self.active_, cause});
-  if (self.successor_ && self.successor_->ready && !too_many_deaths()) {
+  if (self.successor_ && self.successor_->ready_since && !too_many_deaths()) {
     drain_active(launched, cause, SIGKILL, Duration{0});
-    promote(self.restart_delay_.next(was_ready, now - launched));
+    promote(self.restart_delay_.next(length_since(serving_since)));
     return;
   }
   actions.emplace_back(SendSignal{self.active_, SIGTERM});
-  enter(Ending{launched, was_ready, cause, now + self.policy_.hang_grace});
+  enter(Ending{launched, serving_since, cause, now + self.policy_.hang_grace});
 }
 
 void Lifecycle::Transition::kill_if_due(Generation generation, Time kill_at, bool& killed) {
@@ -119,7 +119,7 @@ void Lifecycle::Transition::kill_if_due(Generation generation, Time kill_at, boo
 
 /// The active process is gone. Its successor takes over, or a new process follows, at once or after a delay.
 /// If a successor takes over, the delay holds up the start of the next successor instead.
-void Lifecycle::Transition::restart(Time launched, bool was_ready, EndCause cause) {
+void Lifecycle::Transition::restart(Time launched, std::optional<Time> serving_since, EndCause cause) {
   if (cause != EndCause::replaced && too_many_deaths()) {
     actions.emplace_back(ReportEnd{self.active_, cause, now - launched, std::nullopt});
     enter(Stopping{launched, now, false, true, true});
@@ -128,7 +128,7 @@ void Lifecycle::Transition::restart(Time launched, bool was_ready, EndCause caus
     return;
   }
   const Duration wait =
-      cause == EndCause::replaced ? Duration{0} : self.restart_delay_.next(was_ready, now - launched);
+      cause == EndCause::replaced ? Duration{0} : self.restart_delay_.next(length_since(serving_since));
   if (self.successor_) {
     actions.emplace_back(ReportEnd{self.active_, cause, now - launched, Duration{0}});
     promote(wait);
@@ -137,6 +137,10 @@ void Lifecycle::Transition::restart(Time launched, bool was_ready, EndCause caus
   actions.emplace_back(ReportEnd{self.active_, cause, now - launched, wait});
   enter(BackingOff{now + wait});
   if (wait == Duration{0}) launch();
+}
+
+std::optional<Duration> Lifecycle::Transition::length_since(std::optional<Time> start) const {
+  return start ? std::optional<Duration>(now - *start) : std::nullopt;
 }
 
 /// Counts this death. True if it is one too many within the window.
@@ -187,7 +191,7 @@ void Lifecycle::Transition::on(BackingOff state, const TimePassed&) {
 void Lifecycle::Transition::on(Starting state, const TimePassed&) {
   const bool may_go_on = state.answered && !self.policy_.restart_on_unhealthy;
   if (!may_go_on && now >= state.launched + self.policy_.startup_timeout) {
-    end(state.launched, false, state.answered ? EndCause::unhealthy : EndCause::never_ready);
+    end(state.launched, std::nullopt, state.answered ? EndCause::unhealthy : EndCause::never_ready);
     return;
   }
   start_probe_if_due(self.active_, state.probe);
@@ -218,7 +222,7 @@ void Lifecycle::Transition::on(Starting state, const Answered& event) {
   enter(state);
   if (!event.good) return;
   actions.emplace_back(ReportReady{self.active_, now - state.launched});
-  enter(Serving{state.launched, state.probe});
+  enter(Serving{state.launched, now, state.probe});
   if (self.restart_requested_ && !self.successor_) restart_done("");
 }
 
@@ -228,7 +232,7 @@ void Lifecycle::Transition::on(Serving state, const Answered& event) {
   state.unhealthy = event.good ? 0 : state.unhealthy + 1;
   enter(state);
   if (self.policy_.restart_on_unhealthy && state.unhealthy >= self.policy_.failure_threshold)
-    end(state.launched, true, EndCause::unhealthy);
+    end(state.launched, state.since, EndCause::unhealthy);
 }
 
 // Before the first answer only the start-up time-out counts, not unanswered probes.
@@ -238,14 +242,15 @@ void Lifecycle::Transition::on(Starting state, const ProbeFailed&) {
   if (state.answered) ++state.unresponsive;
   enter(state);
   if (state.unresponsive >= self.policy_.failure_threshold)
-    end(state.launched, false, EndCause::unresponsive);
+    end(state.launched, std::nullopt, EndCause::unresponsive);
 }
 
 void Lifecycle::Transition::on(Serving state, const ProbeFailed&) {
   probe_ended(state.probe, self.policy_.probe_interval, now);
   ++state.unresponsive;
   enter(state);
-  if (state.unresponsive >= self.policy_.failure_threshold) end(state.launched, true, EndCause::unresponsive);
+  if (state.unresponsive >= self.policy_.failure_threshold)
+    end(state.launched, state.since, EndCause::unresponsive);
 }
 
 void Lifecycle::Transition::on(Stopping state, const Exited&) {
@@ -258,7 +263,7 @@ void Lifecycle::Transition::on(Stopping state, const Exited&) {
 /// A command that cannot be started the first time is a mistake: the supervisor reports it and ends.
 void Lifecycle::Transition::on(const Starting& state, const LaunchFailed& event) {
   if (event.generation > 1) {
-    restart(state.launched, false, EndCause::launch_failed);
+    restart(state.launched, std::nullopt, EndCause::launch_failed);
     return;
   }
   actions.emplace_back(ReportEnd{self.active_, EndCause::launch_failed, now - state.launched, std::nullopt});

@@ -33,7 +33,7 @@ inline constexpr Duration write_lease = std::chrono::seconds(180);
 struct RestartDelayPolicy {
   Duration initial = std::chrono::milliseconds(100);  ///< before the second restart, without jitter
   Duration cap = std::chrono::seconds(10);            ///< far below write_lease
-  Duration stable_after = std::chrono::seconds(1);  ///< a ready process that lives this long resets the delay
+  Duration stable_after = std::chrono::seconds(1);    ///< serving for this long resets the delay
 };
 
 /// The wait before the next start: none after a first death, then a Backoff.
@@ -42,8 +42,9 @@ class RestartDelay {
   RestartDelay(const RestartDelayPolicy& policy, std::uint32_t seed)
       : stable_after_(policy.stable_after), backoff_(policy.initial, policy.cap, seed) {}
 
-  [[nodiscard]] Duration next(bool was_ready, Duration lived) {
-    if (was_ready && lived >= stable_after_) {
+  /// `served` is empty if the process never got ready. A standby's wait is no service.
+  [[nodiscard]] Duration next(std::optional<Duration> served) {
+    if (served && *served >= stable_after_) {
       first_ = true;
       backoff_.reset();
     }
@@ -89,13 +90,14 @@ struct Starting {
 };
 struct Serving {
   Time launched;
+  Time since;  ///< ready and active
   ProbeSchedule probe;
   unsigned unresponsive = 0;  ///< unanswered probes in a row
   unsigned unhealthy = 0;     ///< bad answers in a row
 };
 struct Ending {
   Time launched;
-  bool was_ready;
+  std::optional<Time> serving_since;  ///< empty: it never got ready
   EndCause cause;
   Time kill_at;
   bool killed = false;
@@ -115,7 +117,7 @@ using State = std::variant<BackingOff, Starting, Serving, Ending, Stopping, Paus
 struct Successor {
   Generation generation;
   Starting process;
-  bool ready = false;
+  std::optional<Time> ready_since = std::nullopt;
 };
 
 /// A process that was asked to end and whose place is taken.

@@ -31,11 +31,11 @@ void Lifecycle::Transition::promote(Duration refill_wait) {
   self.active_ = next.generation;
   actions.emplace_back(ReportPromoted{next.generation});
   actions.emplace_back(Activate{next.generation});
-  if (!next.ready) {
+  if (!next.ready_since) {
     enter(next.process);
     return;
   }
-  enter(Serving{next.process.launched, next.process.probe, next.process.unresponsive});
+  enter(Serving{next.process.launched, now, next.process.probe, next.process.unresponsive});
   if (self.restart_requested_) restart_done("");
 }
 
@@ -59,8 +59,8 @@ void Lifecycle::Transition::drain_successor(EndCause cause, int signal) {
 }
 
 /// The active process stays. A standby is tried again after a delay of its own.
-void Lifecycle::Transition::successor_failed(const std::string& how, Time launched, bool was_ready) {
-  self.successor_at_ = now + self.successor_delay_.next(was_ready, now - launched);
+void Lifecycle::Transition::successor_failed(const std::string& how, std::optional<Time> ready_since) {
+  self.successor_at_ = now + self.successor_delay_.next(length_since(ready_since));
   if (self.restart_requested_) restart_done("the new process " + how + "; the old one stays");
 }
 
@@ -84,10 +84,10 @@ void Lifecycle::Transition::on(const Ending&, const RestartRequested&) {
 void Lifecycle::Transition::on(Serving state, const RestartRequested&) {
   state.probe.next = now;
   enter(state);
-  replace(state.launched, true, state.unresponsive);
+  replace(state.launched, state.since, state.unresponsive);
 }
 
-void Lifecycle::Transition::replace(Time launched, bool was_ready, unsigned unresponsive) {
+void Lifecycle::Transition::replace(Time launched, std::optional<Time> serving_since, unsigned unresponsive) {
   if (std::exchange(self.restart_requested_, true)) {
     self.restart_again_ = true;
     return;
@@ -98,7 +98,7 @@ void Lifecycle::Transition::replace(Time launched, bool was_ready, unsigned unre
     return;
   }
   actions.emplace_back(SendSignal{self.active_, SIGTERM});
-  enter(Ending{launched, was_ready, EndCause::replaced, now + grace_of_replaced(unresponsive)});
+  enter(Ending{launched, serving_since, EndCause::replaced, now + grace_of_replaced(unresponsive)});
 }
 
 void Lifecycle::Transition::restart_done(const std::string& problem) {
@@ -117,12 +117,11 @@ void Lifecycle::Transition::give_up_restart() {
 
 void Lifecycle::Transition::on_successor(const TimePassed&) {
   Starting& process = self.successor_->process;
-  const bool may_go_on = self.successor_->ready || (process.answered && !self.restart_requested_);
+  const bool may_go_on = self.successor_->ready_since || (process.answered && !self.restart_requested_);
   if (!may_go_on && now >= process.launched + self.policy_.startup_timeout) {
-    const Time launched = process.launched;
     actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::never_ready});
     drain_successor(EndCause::never_ready, SIGKILL);
-    successor_failed("did not get ready in time", launched, false);
+    successor_failed("did not get ready in time", std::nullopt);
     return;
   }
   start_probe_if_due(self.successor_->generation, process.probe);
@@ -133,8 +132,8 @@ void Lifecycle::Transition::on_successor(const Answered& event) {
   probe_ended(process.probe, event.good ? self.policy_.probe_interval : starting_probe_interval, now);
   process.answered = true;
   process.unresponsive = 0;
-  if (!event.good || self.successor_->ready) return;
-  self.successor_->ready = true;
+  if (!event.good || self.successor_->ready_since) return;
+  self.successor_->ready_since = now;
   actions.emplace_back(ReportReady{self.successor_->generation, now - process.launched});
   if (!self.restart_requested_) return;
   if (const auto* starting = std::get_if<Starting>(&self.state_)) {
@@ -151,11 +150,10 @@ void Lifecycle::Transition::on_successor(const ProbeFailed&) {
   Starting& process = self.successor_->process;
   probe_ended(process.probe, process.answered ? self.policy_.probe_interval : starting_probe_interval, now);
   if (!process.answered || ++process.unresponsive < self.policy_.failure_threshold) return;
-  const Time launched = process.launched;
-  const bool ready = self.successor_->ready;
+  const std::optional<Time> ready_since = self.successor_->ready_since;
   actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::unresponsive});
   drain_successor(EndCause::unresponsive, SIGKILL);
-  successor_failed("became unresponsive", launched, ready);
+  successor_failed("became unresponsive", ready_since);
 }
 
 void Lifecycle::Transition::on_successor(const Exited& event) {
@@ -163,14 +161,13 @@ void Lifecycle::Transition::on_successor(const Exited& event) {
   self.successor_.reset();
   actions.emplace_back(
       ReportEnd{gone.generation, EndCause::exited, now - gone.process.launched, std::nullopt});
-  successor_failed(event.status.text(), gone.process.launched, gone.ready);
+  successor_failed(event.status.text(), gone.ready_since);
 }
 
 void Lifecycle::Transition::on_successor(const LaunchFailed& event) {
-  const Time launched = self.successor_->process.launched;
   actions.emplace_back(ReportEnd{event.generation, EndCause::launch_failed, Duration{0}, std::nullopt});
   self.successor_.reset();
-  successor_failed("was not started: " + event.cause, launched, false);
+  successor_failed("was not started: " + event.cause, std::nullopt);
 }
 
 void Lifecycle::Transition::on_draining(Draining& draining, const Exited&) {

@@ -54,9 +54,9 @@ struct Lifecycle::Transition {
   void on(Serving state, const ProbeFailed&);
   void on(const OneOf<BackingOff, Ending, Stopping, Paused, Stopped> auto&, const ProbeFailed&) {}
 
-  void on(const Starting& state, const Exited&) { restart(state.launched, false, EndCause::exited); }
-  void on(const Serving& state, const Exited&) { restart(state.launched, true, EndCause::exited); }
-  void on(const Ending& state, const Exited&) { restart(state.launched, state.was_ready, state.cause); }
+  void on(const Starting& state, const Exited&) { restart(state.launched, std::nullopt, EndCause::exited); }
+  void on(const Serving& state, const Exited&) { restart(state.launched, state.since, EndCause::exited); }
+  void on(const Ending& state, const Exited&) { restart(state.launched, state.serving_since, state.cause); }
   void on(Stopping state, const Exited&);
   void on(const OneOf<BackingOff, Paused, Stopped> auto&, const Exited&) {}
 
@@ -84,7 +84,7 @@ struct Lifecycle::Transition {
 
   void on(const BackingOff&, const RestartRequested&);
   void on(const Starting& state, const RestartRequested&) {
-    replace(state.launched, false, state.unresponsive);
+    replace(state.launched, std::nullopt, state.unresponsive);
   }
   void on(Serving state, const RestartRequested&);
   void on(const Ending&, const RestartRequested&);
@@ -96,9 +96,10 @@ struct Lifecycle::Transition {
   void enter(State state) { self.state_ = state; }
   void launch();
   void start_probe_if_due(Generation generation, ProbeSchedule& probe);
-  void end(Time launched, bool was_ready, EndCause cause);
+  void end(Time launched, std::optional<Time> serving_since, EndCause cause);
   void kill_if_due(Generation generation, Time kill_at, bool& killed);
-  void restart(Time launched, bool was_ready, EndCause cause);
+  void restart(Time launched, std::optional<Time> serving_since, EndCause cause);
+  [[nodiscard]] std::optional<Duration> length_since(std::optional<Time> start) const;
   [[nodiscard]] bool too_many_deaths();
   void stop(Time launched, int signal, bool pause);
   void stop_without_process(bool pause);
@@ -106,7 +107,7 @@ struct Lifecycle::Transition {
   void finish_if_all_gone();
 
   // Steps of a planned restart.
-  void replace(Time launched, bool was_ready, unsigned unresponsive);
+  void replace(Time launched, std::optional<Time> serving_since, unsigned unresponsive);
   void restart_done(const std::string& problem);
   void give_up_restart();
 
@@ -115,7 +116,7 @@ struct Lifecycle::Transition {
   void promote(Duration refill_wait);
   void drain_active(Time launched, EndCause cause, int signal, Duration grace);
   void drain_successor(EndCause cause, int signal);
-  void successor_failed(const std::string& how, Time launched, bool was_ready);
+  void successor_failed(const std::string& how, std::optional<Time> ready_since);
   [[nodiscard]] Duration grace_of_replaced(unsigned unresponsive) const;
   void on_successor(const TimePassed&);
   void on_successor(const Answered& event);

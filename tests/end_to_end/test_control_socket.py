@@ -87,9 +87,12 @@ def test_a_liveness_probe_does_not_wait_for_a_hung_plugin(directory):
     with Supervised(directory, options=["--probe-timeout=20s"]) as supervised:
         pid = supervised.healthy()["pid"]
         os.kill(pid, signal.SIGSTOP)
-        begun = time.monotonic()
-        assert supervised.status_run("--live").returncode == 0
-        assert time.monotonic() - begun < 0.45  # a report of the plugin's is waited for 0.5 s
+        seconds = []
+        for _ in range(5):  # on a busy machine one start takes as long
+            begun = time.monotonic()
+            assert supervised.status_run("--live").returncode == 0
+            seconds.append(time.monotonic() - begun)
+        assert min(seconds) < 0.45  # a report of the plugin's is waited for 0.5 s
 
 
 @pytest.mark.parametrize("name", ["my-supervisor.sock", "supervisor-" + "x" * 60 + ".sock", "@abstract-supervisor"], ids=["path", "long path", "abstract"])

@@ -2,11 +2,14 @@
 
 import json
 import os
+import pathlib
 import signal
 import subprocess
+import sys
 
 import pytest
 
+from support.clock import can_preload
 from support.kms_client import KmsClient
 from support.processes import DEADLINE, SANITIZED, Program, binary
 
@@ -17,6 +20,13 @@ def shell(setup):
     return ["sh", "-c", setup + '; exec "$@"', "sh"]
 
 
+LATE_TIMERS = """
+import ctypes, os, sys
+PR_SET_TIMERSLACK, an_hour = 29, ctypes.c_ulong(3600 * 10**9)
+ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, an_hour)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
 ODDITIES = {
     "SIGCHLD is ignored": ["env", "--ignore-signal=CHLD"],
     "many signals are ignored": ["env", f"--ignore-signal={NAMES}"],
@@ -25,6 +35,7 @@ ODDITIES = {
     "all standard streams are closed": shell("exec 0<&- 1>&- 2>&-"),
     "the umask forbids everything": shell("umask 0777"),
     "few descriptors may be open": shell("ulimit -Sn 16"),
+    "timers may be late by an hour": [sys.executable, "-c", LATE_TIMERS],
     "the working directory is gone": shell('mkdir "$ODD" && cd "$ODD" && rmdir "$ODD"'),
 }
 
@@ -118,16 +129,29 @@ def test_a_log_that_has_reached_its_size_limit_ends_nothing(directory):
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow memory is beyond any limit")
 @pytest.mark.parametrize("kibibytes", [30_000, 50_000, 70_000, 90_000, 110_000, 130_000, 150_000, 200_000])
 @pytest.mark.parametrize("supervised", [False, True], ids=["provider", "supervisor"])
-def test_a_small_address_space_is_refused_by_name_or_suffices(directory, kibibytes, supervised):
+@pytest.mark.parametrize("limit", ["v", "d"], ids=["address space", "data"])
+def test_little_memory_is_refused_by_name_or_suffices(directory, limit, kibibytes, supervised):
     """gRPC waits for ever for a thread that cannot start, and then no signal ends the program."""
     plugin = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock"]
     command = [binary("supervisor"), f"--control-socket=unix://{directory}/c.sock", "run", f"--socket=unix://{directory}/kms.sock", "--", *plugin]
-    with Program(*shell(f"ulimit -v {kibibytes}"), *(command if supervised else plugin)) as program:
+    with Program(*shell(f"ulimit -{limit} {kibibytes}"), *(command if supervised else plugin)) as program:
         try:
             program.wait_for_line("supervising" if supervised else ": started")
         except AssertionError:
             assert program.wait() == 1
-            assert "raise the limits" in program.stderr[-1] and "ulimit -v" in program.stderr[-1]
+            assert "raise the limits" in program.stderr[-1] and f"ulimit -{limit}" in program.stderr[-1]
             assert kibibytes < 200_000
         else:
             assert program.stop() == 0
+
+
+@pytest.mark.skipif(not can_preload("mock-kms-provider"), reason="a library cannot be preloaded into this build")
+def test_a_provider_that_gets_no_more_threads_ends_at_TERM(directory):
+    """A control group's pids.max shows in no limit; gRPC waits for ever."""
+    library = directory / "few_threads.so"
+    source = pathlib.Path(__file__).parents[1] / "support/few_threads.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True)
+    environment = {"LD_PRELOAD": str(library), "THREADS": "1"}
+    with Program(binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock", env=environment) as program:
+        program.wait_for_line("published test seed")
+        assert program.stop() == 1

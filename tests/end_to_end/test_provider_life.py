@@ -312,6 +312,36 @@ def test_a_stopped_reader_of_the_log_does_not_end_the_service(directory, endpoin
             provider.wait()
 
 
+def test_a_reader_of_the_log_that_stops_reading_stops_nothing(directory, endpoint):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    provider = subprocess.Popen([binary("mock-kms-provider"), "--listen-addr", endpoint], stderr=write)
+    try:
+        with KmsClient(endpoint) as client:
+            client.status()
+            for _ in range(3):
+                with pytest.raises(grpc.RpcError):
+                    client.encrypt(SECRET, uid="")  # is logged
+            os.set_blocking(read, False)
+            with contextlib.suppress(BlockingIOError):
+                while os.read(read, 65536):
+                    pass
+            with pytest.raises(grpc.RpcError):
+                client.encrypt(SECRET, uid="")
+            assert b"lines were dropped" in os.read(read, 65536)
+        provider.terminate()
+        assert provider.wait(DEADLINE) == 0
+    finally:
+        provider.kill()
+        provider.wait()
+        os.close(read)
+        os.close(write)
+
+
 # The connection as a process of another user sees it: "ok" or the failure.
 ASK = """
 import socket, sys

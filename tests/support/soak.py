@@ -197,7 +197,7 @@ class Soak:
 
     def build(self):
         """A build that may be killed: its output is one of the versions, whole."""
-        version = sum(self.events.values())
+        version = 1 + sum(self.events.values())  # 0 is the first commit
         self._commit(self._source, version)
         output = self._directory / "tool"
         before = output.read_text() if output.exists() else None

@@ -1,7 +1,13 @@
 #include "common/log/log.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <vector>
 
 #include "common/log/termination_message.h"
@@ -76,4 +82,24 @@ TEST_CASE(
   CHECK(json[0].starts_with(head));
   CHECK(json[1].substr(head.size() + time_length) ==
         R"(","level":"warning","program":"tester","message":"two\u000alines","pid":12})");
+}
+
+TEST_CASE("a termination message that cannot be written is logged, as on a full disk") {
+  const auto lines = lines_of(kms::log::Format::text, kms::log::Level::warning, [] {
+    const auto file = std::filesystem::temp_directory_path() / ("termination-" + std::to_string(::getpid()));
+    std::ofstream(file).close();
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const rlimit none{0, before.rlim_max};
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    ::setrlimit(RLIMIT_FSIZE, &none);
+    kms::write_termination_message(file, "the cause");
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    std::signal(SIGXFSZ, handler);
+    std::filesystem::remove(file);
+    kms::write_termination_message(file, "a file that is not there is none to write");
+  });
+  REQUIRE(lines.size() == 1);
+  CHECK(lines[0].find("cannot write the termination message") != std::string::npos);
+  CHECK(lines[0].find("File too large") != std::string::npos);
 }

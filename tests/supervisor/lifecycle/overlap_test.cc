@@ -192,7 +192,7 @@ Bench with_standby() {
   (void)bench.pass(0s);
   (void)bench.send(Answered{2, true});
   REQUIRE(bench.lifecycle.successor());
-  REQUIRE(bench.lifecycle.successor()->ready);
+  REQUIRE(bench.lifecycle.successor()->ready_since);
   return bench;
 }
 
@@ -242,6 +242,42 @@ TEST_CASE("deaths in a row that standbys make good hold up the next standby as a
   CHECK(launches == 19);
 }
 
+TEST_CASE("the wait of a standby is no service: one that dies right after its take-over backs off") {
+  Bench bench = with_standby();
+  (void)bench.pass(40s);
+  CHECK(all<Activate>(bench.send(Exited{1, killed_by_kill}))[0].generation == 2);
+  CHECK(all<Launch>(bench.send(Exited{2, killed_by_kill})).empty());
+  CHECK(is<BackingOff>(bench));
+}
+
+TEST_CASE("a standby that served long enough since its take-over is forgiven") {
+  Bench bench = with_standby();
+  const auto die = [&](Generation generation) {
+    CHECK(all<Activate>(bench.send(Exited{generation, killed_by_kill})).size() == 1);
+    return all<Launch>(bench.pass(100ms)).size();
+  };
+  for (Generation death = 1; death <= 6; ++death) {
+    if (die(death) == 0) (void)bench.pass(10s);
+    (void)bench.send(Answered{death + 2, true});
+  }
+  CHECK(die(7) == 0);
+  (void)bench.pass(30s);
+  (void)bench.send(Answered{9, true});
+  CHECK(die(8) == 1);
+}
+
+TEST_CASE("a slow start is no service: a plugin that dies as soon as it is ready backs off") {
+  Policy policy;
+  policy.restart_delay.stable_after = 1s;
+  Bench bench(policy);
+  bench.start();
+  for (Generation generation = 1; generation <= 3; ++generation) {
+    (void)bench.pass(10s);
+    (void)bench.send(Answered{generation, true});
+    CHECK(all<Launch>(bench.send(Exited{generation, killed_by_kill})).empty() == (generation > 1));
+  }
+}
+
 TEST_CASE("deaths and hangs that a standby makes good count for the limit of restarts") {
   Policy policy;
   policy.standby = true;
@@ -268,7 +304,7 @@ TEST_CASE("deaths and hangs that a standby makes good count for the limit of res
       (void)bench.pass(200ms);
       (void)bench.send(Answered{generation + 2, true});
       REQUIRE(bench.lifecycle.successor());
-      REQUIRE(bench.lifecycle.successor()->ready);
+      REQUIRE(bench.lifecycle.successor()->ready_since);
     }
     const Actions last = end(3);
     CHECK(all<Activate>(last).empty());
