@@ -5,6 +5,8 @@ import pytest
 from support.processes import DEADLINE, binary, run
 from support.supervised import Supervised
 
+PROVIDER, SUPERVISOR = "mock-kms-provider", "supervisor"
+
 
 @pytest.fixture
 def supervised(directory):
@@ -12,10 +14,10 @@ def supervised(directory):
     (directory / "plain").write_text("no socket\n")
     with Supervised(directory, [binary("mock-kms-provider"), "--listen-addr", endpoint], socket_uri=endpoint) as started:
         started.healthy()
+        run(PROVIDER, "keys", "--socket", endpoint, check=True)  # waits for its control socket
         yield started
 
 
-PROVIDER, SUPERVISOR = "mock-kms-provider", "supervisor"
 WRONG = [
     (SUPERVISOR, ["status"], "--control-socket", "kms.sock", "is not a supervisor's; pid ", "name the supervisor's with --control-socket", 3),
     (SUPERVISOR, ["status"], "--control-socket", "kms.sock.control", "is not a supervisor's; pid ", "(mock-kms-provider) listens there", 3),
