@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -182,19 +183,106 @@ def test_all_resources_are_encrypted_and_a_cold_start_without_the_plugin_ends_wi
     assert plane.read("probe") == "a secret" and plane.read("map", "configmaps") == "a secret"
 
 
-def test_an_api_server_that_may_not_open_the_socket_names_it(plane, start_plugin):
-    """A missing path, and a path that nobody serves, as troubleshooting.md describes them."""
+# --- rows of docs/troubleshooting.md
+
+
+def test_the_api_server_names_a_missing_path_and_a_path_that_nobody_serves(plane, start_plugin):
     plugin = start_plugin()
+    left = plane.directory / "left.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(left))
     missing = f"unix://{plane.directory}/no-such-directory/kms.sock"
-    plane.configure((["secrets"], [plugin.kms, IDENTITY]), (["configmaps"], [kms("missing", missing), IDENTITY]))
+    plane.configure((["secrets"], [plugin.kms, IDENTITY]), (["configmaps"], [kms("missing", missing), IDENTITY]),
+                    (["resourcequotas"], [kms("left", f"unix://{left}"), IDENTITY]))
     plane.api.start(wait=False)
-    try:
-        until(lambda: plane.api.ready("kms-providers").code == 500, 240, lambda: plane.api.ready(), pause=1)
-        failures = plane.api.kms_failures()
-        print(failures)
-        assert set(failures) == {1} and "no such file or directory" in failures[1]
-        refused = plane.create("map", resource="configmaps", timeout=30)
-        assert not refused.ok
-        assert plane.create("probe").ok
-    finally:
-        plane.api.stop(signal.SIGKILL)
+    until(lambda: plane.api.ready("kms-providers").code == 500, 240, lambda: plane.api.ready(), pause=1)
+    failures = plane.api.kms_failures()
+    assert set(failures) == {1, 2}, failures
+    assert "no such file or directory" in failures[1] and "connection refused" in failures[2] and "DeadlineExceeded" in failures[2]
+    refused = plane.create("map", resource="configmaps", timeout=30)
+    assert not refused.ok
+    assert plane.create("probe").ok
+
+
+def test_an_api_server_that_is_not_root_needs_a_socket_of_its_own_user(plane, start_plugin):
+    refusing, serving = start_plugin("refusing"), start_plugin("serving", options=["--socket-owner=65534:65534"])
+    for path in (plane.directory, *plane.directory.rglob("*")):
+        if not path.is_socket():
+            path.chmod(0o755)
+    plane.configure((["secrets"], [serving.kms, IDENTITY]), (["configmaps"], [refusing.kms, IDENTITY]))
+    plane.api.wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    plane.api.start(wait=False)
+    until(lambda: plane.api.ready("kms-providers").code == 500, 240, lambda: plane.api.ready(), pause=1)
+    failures = plane.api.kms_failures()
+    assert set(failures) == {1} and "permission denied" in failures[1]
+    assert plane.create("probe").ok and plane.stored("probe").startswith(PREFIX + b"serving:")
+
+
+def test_a_changed_seed_makes_values_unreadable_until_the_old_one_is_back(plane, start_plugin):
+    seed = plane.directory / "seed"
+    seed.write_bytes(os.urandom(32))
+    plugin = start_plugin("first", [f"--seed-file={seed}"])
+    plane.configure((["secrets"], [plugin.kms, IDENTITY]))
+    plane.api.start()
+    assert plane.create("probe").ok
+    kept = seed.read_bytes()
+
+    def restart(content):
+        seed.write_bytes(content)
+        assert plugin.client("restart").returncode == 0
+        plugin.healthy()
+        plane.api.restart(signal.SIGKILL, wait=False)
+
+    restart(os.urandom(32))
+    until(lambda: plane.api.ready("ping").ok, 120, lambda: plane.api.ready())
+    until(lambda: "belongs to another seed" in repr(plane.read("probe", timeout=30)), 90, lambda: plane.read("probe", timeout=30), pause=1)
+    restart(kept)
+    until(lambda: plane.read("probe", timeout=30) == "a secret", 120, lambda: plane.api.ready(), pause=1)
+
+
+def test_a_paused_plugin_shows_as_deadline_exceeded_and_comes_back(plane, start_plugin):
+    plugin = start_plugin()
+    plane.configure((["secrets"], [plugin.kms, IDENTITY]))
+    plane.api.start()
+    assert plane.create("probe").ok
+    assert plugin.client("stop").returncode == 0
+    until(lambda: "DeadlineExceeded" in str(plane.api.kms_failures()), 60, lambda: plane.api.kms_failures(), pause=1)
+    assert plane.create("meanwhile").ok  # by the lease
+    assert plugin.client("start").returncode == 0
+    until(lambda: not plane.api.kms_failures(), 150, lambda: plane.api.kms_failures(), pause=1)
+
+
+KMS_V1 = ["--feature-gates=KMSv1=true"]
+
+
+def test_objects_migrate_from_kms_v1_to_v2_by_a_provider_that_serves_both(plane, start_plugin):
+    plugin = start_plugin("new", ["--kms-v1"])
+    old = kms("old", plugin.endpoint, version="v1")
+    plane.configure((["secrets"], [old, IDENTITY]))
+    plane.api.options = KMS_V1
+    plane.api.start()
+    assert plane.create("probe", "from v1 to v2").ok
+    assert plane.stored("probe").startswith(b"k8s:enc:kms:v1:old:")
+    assert plugin.inspect(etcd_key("probe"), plane.stored("probe"))["keyId"].startswith("default/v1/")
+    plugin.provider("rotate")
+    plane.configure((["secrets"], [plugin.kms, old, IDENTITY]))
+    plane.api.restart(signal.SIGKILL)
+    assert plane.read("probe") == "from v1 to v2"
+    assert plane.rewrite("probe").ok and plane.stored("probe").startswith(PREFIX + b"new:")
+    assert key_of(plane, plugin, "probe").startswith("default/v2/")
+    plane.configure((["secrets"], [plugin.kms, IDENTITY]))
+    plane.api.options = []
+    plane.api.restart()
+    assert plane.read("probe") == "from v1 to v2"
+
+
+def test_an_api_server_for_kms_v1_says_that_the_provider_serves_v2(plane, start_plugin):
+    plugin = start_plugin()
+    plane.configure((["secrets"], [kms("old", plugin.endpoint, version="v1"), IDENTITY]))
+    plane.api.options = KMS_V1
+    plane.api.start(wait=False)
+    until(lambda: plane.api.request("GET", "/api/v1/namespaces/default").ok, 120, lambda: plane.api.ready())
+    refused = plane.create("probe")
+    assert not refused.ok and "this plugin serves KMS v2; set apiVersion: v2 in the EncryptionConfiguration" in refused.text
+    plugin.program.wait_for_line("this plugin serves KMS v2")
+    assert "this plugin serves KMS v2" in plugin.provider("journal", "-o", "json") or "Other" in plugin.provider("journal", "--counts")

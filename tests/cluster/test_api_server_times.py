@@ -4,61 +4,15 @@ docs/kms-v2-rules.md has the table. KMS_CLUSTER_FIGURES=FILE keeps the figures.
 """
 
 import concurrent.futures
-import datetime
-import json
 import time
 
 import pytest
 
 from support import processes
-from support.control_plane import GROUP, IDENTITY, ControlPlane, kms, until
-from support.processes import Program, binary, run_provider
+from support.control_plane import IDENTITY, ControlPlane, kms, until
+from support.lone_provider import LoneProvider
 
 OUTAGES = [5, 20, 60, 120]  # seconds
-
-
-class Lone:
-    """A provider without a supervisor, and its custom resource."""
-
-    def __init__(self, plane, number, name):
-        self.plane, self.number, self.name = plane, number, name
-        self.resource = f"{name}.{GROUP}"
-        self.endpoint = f"unix://{plane.directory}/{name}.sock"
-        self.tries = 0
-        self.start()
-
-    def start(self):
-        self.program = Program(binary("mock-kms-provider"), "--listen-addr", self.endpoint)
-        self.program.wait_for_line(": started")
-
-    def kill(self):
-        """It leaves its socket, and every connection is refused."""
-        self.program.__exit__()
-
-    def provider(self, *command):
-        result = run_provider(*command, "--socket", self.endpoint, timeout=120)
-        assert result.returncode == 0, result.stderr
-        return result.stdout
-
-    def journal(self):
-        """The Status calls of the API server."""
-        entries = map(json.loads, self.provider("journal", "-o", "json").splitlines())
-        return [entry for entry in entries if entry["method"] == "Status"]
-
-    def calls(self, code=None):
-        """When they came, in seconds."""
-        return [seconds_of(entry["at"]) for entry in self.journal() if code in (None, entry["code"])]
-
-    def failure(self):
-        return self.plane.api.kms_failures().get(self.number)
-
-    def write(self):
-        self.tries += 1
-        return self.plane.create(f"object-{self.tries}", resource=self.resource, timeout=30)
-
-
-def seconds_of(at):
-    return datetime.datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
 
 
 def distances(times):
@@ -77,7 +31,7 @@ def plane():
 @pytest.fixture(scope="module")
 def figures(plane, measured):
     names = ["healthy", "failing", "asked", "lease", "hanging", *(f"outage-{s}" for s in OUTAGES)]
-    lone = {name: Lone(plane, number, name) for number, name in enumerate(names)}
+    lone = {name: LoneProvider(plane, number, name) for number, name in enumerate(names)}
     plane.configure(*[([one.resource], [kms(name, one.endpoint), IDENTITY]) for name, one in lone.items()])
     found = {}
     try:

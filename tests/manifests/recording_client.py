@@ -188,6 +188,14 @@ def resources():
         answer("".join(f"{address} " for address in SCENARIO.get("servers", ["192.0.2.1"])) + "6443\n")
     if has("get", "namespace"):
         answer("Some resources are remaining: pods. has 1 resource instances; ")
+    if has("get", "--all-namespaces"):
+        assert words[1] == "configmaps,leases,secrets", words
+        if SCENARIO.get("unreadable"):
+            answer("---\napiVersion: v1\n", 1, "Error from server (InternalError): Internal error occurred: no matching prefix found")
+        answer("---\napiVersion: v1\n")
+    if has("get", "-f", "-"):
+        assert sys.stdin.read() == "---\napiVersion: v1\n"
+        answer("secret/a\n")
     if has("get", "secrets"):
         answer('{"kind": "List", "items": []}')
     if has("get", "-o", "yaml"):
@@ -235,11 +243,14 @@ def metrics():
     server = words[words.index("--server") + 1].removeprefix("https://").partition(":")[0] if has("--server") else SCENARIO.get("servers", ["192.0.2.1"])[0]
     if server in SCENARIO.get("silent_servers", []):
         answer(code=1, error='Error from server (Forbidden): forbidden: User "job" cannot get path "/metrics"')
-    counts = {("secrets", "to_storage"): 40, ("secrets", "from_storage"): 7, **{(r, "from_storage"): 3 for r in SCENARIO.get("also_encrypted", [])}}
+    counts = {("secrets", "to_storage"): 40, ("secrets", "from_storage"): 7}
     for resource in SCENARIO.get("kms_writes", {}).get(server, []):
         counts[resource, "to_storage"] = counts.get((resource, "to_storage"), 0) + times("replace -f -")
     for resource in SCENARIO.get("kms_reads", {}).get(server, []):
         counts[resource, "from_storage"] = counts.get((resource, "from_storage"), 0) + min(times("replace -f -"), SCENARIO.get("reads_end", 1000))
+    for resource in SCENARIO.get("also_encrypted", []):
+        counts[resource, "from_storage"] = 3 + times("get --ignore-not-found -o name -f -")  # objects that were read by name
+    counts["", "from_storage"] = 9 + times("get --raw /metrics")  # what the server reads for its caches
     if SCENARIO.get("unused"):
         counts = {}
     name = "apiserver_storage_transformation_operations_total"
@@ -250,6 +261,8 @@ def metrics():
 
 if has("get", "--raw", "/metrics"):
     metrics()
+if has("api-resources", "--verbs=list,get", "-o", "name"):
+    answer("configmaps\nleases\nsecrets\n")
 if has("get", "--raw", "/apis"):
     silent = times("get --raw /apis") < SCENARIO.get("silent", 0)
     groups = ["apps", *(["config.openshift.io"] if OPENSHIFT else [])]

@@ -637,27 +637,31 @@ def test_cleanup_names_the_refusal_of_its_patch(job):
     assert "apiserver/cluster refuses the patch: The APIServer \"cluster\" is invalid" in job.junit("cleanup")["decryption"]
 
 
+NOT_OPENSHIFT = {"nodes": {"master-0": {}}, "openshift": False}  # with one API server, unless `servers` names more
+
+
 def test_cleanup_decrypts_first_elsewhere_by_writing_everything_again(job):
-    result = job.run("cleanup", {**HEALTHY, "openshift": False, "conflicts": 1}, KMS_DECRYPT_FIRST="true")
+    result = job.run("cleanup", {**NOT_OPENSHIFT, "conflicts": 1}, KMS_DECRYPT_FIRST="true")
     assert result.returncode == 0, result.stderr
     assert len(job.called("replace")) == 5 and not job.called("patch")  # two namespaces, a conflict, and the check
     assert job.junit("cleanup")["decryption"] == "passed"
 
 
-NOT_OPENSHIFT = {**HEALTHY, "openshift": False}
 PLAIN_ETCD = {"/registry/secrets/default/a": "k8s\0\nv1 Secret", "/registry/configmaps/default/b": "k8s plain"}
 
 
 @pytest.mark.parametrize("scenario,finding", [
-    ({"kms_writes": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 wrote 2 secrets under KMS v2 after the decryption; put identity first"),
-    ({"kms_reads": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 read 2 secrets under KMS v2 after the decryption; put identity first"),
-    ({"servers": ["192.0.2.1", "192.0.2.2"], "kms_writes": {"192.0.2.2": ["secrets"]}}, "API server 192.0.2.2:6443 wrote 4 secrets under KMS v2"),
+    ({"kms_writes": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 wrote 2 secrets under KMS after the decryption; put identity first"),
+    ({"kms_reads": {"192.0.2.1": ["secrets"]}}, "API server 192.0.2.1:6443 read 2 secrets under KMS after the decryption; put identity first"),
+    ({"servers": ["192.0.2.1", "192.0.2.2"], "kms_writes": {"192.0.2.2": ["secrets"]}}, "API server 192.0.2.2:6443 wrote 4 secrets under KMS"),
     ({"servers": ["192.0.2.1", "192.0.2.2"], "silent_servers": ["192.0.2.2"]}, "the metrics of API server 192.0.2.2:6443 cannot be read"),
     ({"silent_servers": ["192.0.2.1"]}, "the metrics of API server 192.0.2.1:6443 cannot be read; give the job access"),
     ({"encrypts": 1}, "an API server called Encrypt of mock-kms-plugin-master-0 during the decryption"),
-    ({"also_encrypted": ["configmaps"]}, "the API servers have read or written configmaps under KMS v2 too, and etcd cannot be read; name them in KMS_RESOURCES"),
-    ({"etcd_values": {**PLAIN_ETCD, "/registry/configmaps/default/c": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "etcd still has values under KMS v2 (1 configmaps)"),
-], ids=["still written", "still stored and not written", "by one of two servers", "one server silent", "no metrics", "journal", "another resource", "left in etcd"])
+    ({"also_encrypted": ["configmaps"]}, "the API servers still read configmaps under KMS; put identity first for them in the EncryptionConfiguration of every API server, and name them in KMS_RESOURCES"),
+    ({"unreadable": True}, "not every object can be read, so some may be under KMS: Error from server (InternalError)"),
+    ({"nodes": {"master-0": {}, "master-1": {}}}, "there are 2 control-plane nodes, but 1 API server(s) in the endpoints of service default/kubernetes"),
+    ({"etcd_values": {**PLAIN_ETCD, "/registry/configmaps/default/c": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "etcd still has values under KMS (1 configmaps)"),
+], ids=["still written", "still stored and not written", "by one of two servers", "one server silent", "no metrics", "journal", "another resource", "a resource that cannot be read", "fewer API servers than nodes", "left in etcd"])
 def test_cleanup_removes_nothing_without_a_proof_that_everything_is_decrypted(job, scenario, finding):
     result = job.run("cleanup", {**NOT_OPENSHIFT, **scenario}, KMS_DECRYPT_FIRST="true")
     assert result.returncode == 1 and not job.called("delete")
@@ -678,12 +682,12 @@ def test_cleanup_on_openshift_trusts_etcd_more_than_the_operators(job):
     values = {"/kubernetes.io/secrets/default/a": "k8s:enc:kms:v2:1_secrets:\x0a"}
     result = job.run("cleanup", {**HEALTHY, "etcd_values": values, "migration": ["DecryptionCompleted"]}, KMS_DECRYPT_FIRST="true")
     assert result.returncode == 1 and not job.called("delete")
-    assert "etcd still has values under KMS v2 (1 secrets)" in result.stderr
+    assert "etcd still has values under KMS (1 secrets)" in result.stderr
 
 
 @pytest.mark.parametrize("scenario,warning", [
-    ({"etcd_values": {"/registry/secrets/default/a": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "WARNING: etcd has values under KMS v2"),
-    ({}, "WARNING: kube-apiserver has read or written objects under KMS v2"),
+    ({"etcd_values": {"/registry/secrets/default/a": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "WARNING: etcd has values under KMS"),
+    ({}, "WARNING: kube-apiserver has read or written objects under KMS"),
     ({"silent_servers": ["192.0.2.1"]}, "WARNING: the plugin may be in use"),
     ({"unused": True}, None), ({"etcd_values": {"/registry/secrets/default/a": "k8s plain"}}, None)],
     ids=["etcd", "metrics", "unknown", "unused", "plain etcd"])

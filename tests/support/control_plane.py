@@ -68,6 +68,7 @@ class ApiServer:
 
     def __init__(self, plane, address=ADDRESS, options=()):
         self.plane, self.address, self.options = plane, address, options
+        self.wrapper = []  # a command that executes the server
         self.program = None
 
     def start(self, wait=True):
@@ -76,7 +77,7 @@ class ApiServer:
         if plane.configuration.exists():
             encryption = [f"--encryption-provider-config={plane.configuration}"]
         self.program = Program(
-            asset("kube-apiserver"), "--etcd-servers=https://127.0.0.1:2379", f"--etcd-cafile={pki / 'ca.pem'}",
+            *self.wrapper, asset("kube-apiserver"), "--etcd-servers=https://127.0.0.1:2379", f"--etcd-cafile={pki / 'ca.pem'}",
             f"--etcd-certfile={pki / 'etcd.pem'}", f"--etcd-keyfile={pki / 'etcd.key'}", "--secure-port=6443", f"--bind-address={self.address}",
             f"--advertise-address={self.address}", f"--tls-cert-file={pki / 'api.pem'}", f"--tls-private-key-file={pki / 'api.key'}",
             f"--client-ca-file={pki / 'ca.pem'}", f"--token-auth-file={pki / 'tokens.csv'}",

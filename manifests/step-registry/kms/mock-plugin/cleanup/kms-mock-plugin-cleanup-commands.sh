@@ -218,9 +218,9 @@ rewrite_resources() {
     say "rewritten: ${done_count} of ${count} namespaces"
   done
 }
-# Shows whether data is stored or written under a KMS v2 provider: by etcd, by the API servers' metrics and by the plugin's journal.
+# Shows whether data is stored or written under a KMS provider: by etcd, by the API servers' metrics and by the plugin's journal.
 
-kms_prefix=k8s:enc:kms:v2:
+kms_prefix=k8s:enc:kms: # of v1 and v2
 
 # etcdctl_on NODE ARGUMENT...: runs etcdctl in the etcd pod of OpenShift or kubeadm.
 etcdctl_on() {
@@ -234,7 +234,7 @@ etcdctl_on() {
   fi
 }
 
-# The resources in etcd that have values under a KMS v2 provider, as "COUNT RESOURCE" lines. Fails if no etcd can be read. A value begins
+# The resources in etcd that have values under a KMS provider, as "COUNT RESOURCE" lines. Fails if no etcd can be read. A value begins
 # on the line after its key; a value that merely contains such a line is counted too, which errs on the safe side.
 encrypted_in_etcd() {
   local node prefix dump=${scratch}/etcd
@@ -262,14 +262,15 @@ api_servers() {
 # by_server ADDRESS:PORT: sets `by` to the client's options that reach one API server
 by_server() { by=(--server "https://$1" --tls-server-name kubernetes.default.svc); }
 
-# "RESOURCE DIRECTION COUNT" for each resource that one API server transformed by a KMS v2 provider; DIRECTION is to_storage or
-# from_storage. Without options: of the server that the client talks to.
+# "RESOURCE DIRECTION COUNT" for each resource that one API server transformed by a KMS provider; DIRECTION is to_storage or
+# from_storage. What the server reads for its caches has the resource "-". Without options: of the server that the client talks to.
 kms_transformations() { # kms_transformations [CLIENT OPTION...]
   kube "$@" get --raw /metrics | awk -v prefix="${kms_prefix}" '
     function label(name) { return match($0, name "=\"[^\"]*\"") ? substr($0, RSTART + length(name) + 2, RLENGTH - length(name) - 3) : "" }
     /^apiserver_/ { answered = 1 }
     /^apiserver_storage_transformation_operations_total\{/ && index(label("transformer_prefix"), prefix) == 1 {
-      counts[label("resource") " " label("transformation_type")] += $NF
+      resource = label("resource")
+      counts[(resource == "" ? "-" : resource) " " label("transformation_type")] += $NF
     }
     END { for (key in counts) print key, counts[key]; exit !answered }'
 }
@@ -377,13 +378,13 @@ collect_sidecars() { # sets `sidecars`
   done
 }
 
-# Waits until the operators report the end and etcd, if it can be read, has no value under KMS v2. An operator may still report the
+# Waits until the operators report the end and etcd, if it can be read, has no value under KMS. An operator may still report the
 # end of an earlier migration, so both must hold.
 wait_until_restored() { # wait_until_restored REASONS
   local until=$((SECONDS + migration_length))
   while :; do
     wait_for_operators "$1" || return 1
-    ! prove_nothing_is_stored "the operators report the end of the migration" || return 0
+    ! prove_nothing_is_stored trust_the_operators || return 0
     [ ${SECONDS} -lt "${until}" ] || return 1
     pause
   done
@@ -483,15 +484,17 @@ encryption_type() { kube get apiserver cluster -o 'jsonpath={.spec.encryption.ty
 
 # Each prove_ function sets `progress` to the cause and the next step, and fails, unless it has its proof.
 
-prove_nothing_is_stored() { # prove_nothing_is_stored REST: REST is the proof if no etcd can be read
+prove_nothing_is_stored() { # prove_nothing_is_stored COMMAND...: COMMAND is the proof if no etcd can be read
   local left
   if ! left=$(encrypted_in_etcd); then
-    say "etcd cannot be read; the proof is that $1"
+    "$@"
   elif [ -n "${left}" ]; then
-    progress="etcd still has values under KMS v2 ($(awk '{ printf "%s%s %s", NR == 1 ? "" : ", ", $1, $2 }' <<<"${left}")); put identity first in the EncryptionConfiguration of every API server, and name these resources in KMS_RESOURCES"
+    progress="etcd still has values under KMS ($(awk '{ printf "%s%s %s", NR == 1 ? "" : ", ", $1, $2 }' <<<"${left}")); put identity first in the EncryptionConfiguration of every API server, and name these resources in KMS_RESOURCES"
     return 1
   fi
 }
+
+trust_the_operators() { say "etcd cannot be read; the proof is that the operators report the end"; }
 
 read_transformations() { # sets `transformations`
   transformations=$(all_kms_transformations) || {
@@ -500,42 +503,74 @@ read_transformations() { # sets `transformations`
   }
 }
 
-# Rewrites everything once more, by each API server. A server that has identity first, and finds nothing under KMS v2, does nothing with
-# KMS v2. A server that has it first stores the objects under it again, or reads those that are stored so.
+# Rewrites everything once more, by each API server. A server that has identity first, and finds nothing under KMS, does nothing with
+# KMS. A server that has it first stores the objects under it again, or reads those that are stored so.
 prove_each_server_decrypts() {
-  local server servers by before found
+  local server servers count nodes by before found
   read_transformations || return 1
   before=${transformations}
   if ! servers=$(api_servers) || [ -z "${servers}" ]; then
     progress="the API servers (endpoints of service default/kubernetes) cannot be listed"
     return 1
   fi
+  count=$(wc -w <<<"${servers}")
+  nodes=$(control_plane_nodes | wc -l) || {
+    progress="the nodes cannot be listed"
+    return 1
+  }
+  [ "${count}" -ge "${nodes}" ] || {
+    progress="there are ${nodes} control-plane nodes, but ${count} API server(s) in the endpoints of service default/kubernetes (${servers//$'\n'/ }); each must be reached by its own address there"
+    return 1
+  }
   for server in ${servers}; do
     say "checking API server ${server}"
-    if [ "$(wc -w <<<"${servers}")" = 1 ]; then by=(); else by_server "${server}"; fi
+    if [ "${count}" = 1 ]; then by=(); else by_server "${server}"; fi
     rewrite_resources ${by[@]+"${by[@]}"} || return 1
   done
   read_transformations || return 1
   # Others may read what is not in KMS_RESOURCES.
   found=$(transformed_since "${before}" "${transformations}" | awk -v resources=",${KMS_RESOURCES}," '$2 == "wrote" || index(resources, "," $4 ",")')
   [ -z "${found}" ] || {
-    progress="$(awk '{ printf "%sAPI server %s %s %s %s under KMS v2", NR == 1 ? "" : ", ", $1, $2, $3, $4 }' <<<"${found}") after the decryption; put identity first in the EncryptionConfiguration of each, and wait until it has reloaded the file"
+    progress="$(awk '{ printf "%sAPI server %s %s %s %s under KMS", NR == 1 ? "" : ", ", $1, $2, $3, $4 }' <<<"${found}") after the decryption; put identity first in the EncryptionConfiguration of each, and wait until it has reloaded the file"
     return 1
   }
 }
 
-prove_nothing_else_used_kms() { # since `calls_before`
+prove_no_plugin_encrypted() { # since `calls_before`
   local found
-  found=$(awk -v resources=",${KMS_RESOURCES}," 'NF == 4 && !index(resources, "," $2 ",") { print $2 }' <<<"${transformations}" | sort -u | tr '\n' ' ')
-  if [ -n "${found}" ] && ! encrypted_in_etcd >/dev/null; then
-    progress="the API servers have read or written ${found}under KMS v2 too, and etcd cannot be read; name them in KMS_RESOURCES"
-    return 1
-  fi
   found=$(awk 'NR == FNR { before[$1] = $2; next } ($1 in before) && $2 > before[$1] { print $1; exit }' <(echo "${calls_before}") <(encrypt_calls "${table}"))
   if [ -n "${found}" ]; then
     progress="an API server called Encrypt of ${found} during the decryption; put identity first in its EncryptionConfiguration, and run this step again"
     return 1
   fi
+}
+
+# A list of objects to get, as YAML.
+identities='jsonpath={range .items[*]}{"---\napiVersion: "}{.apiVersion}{"\nkind: "}{.kind}{"\nmetadata: {name: \""}{.metadata.name}{"\", namespace: \""}{.metadata.namespace}{"\"}\n"}{end}'
+
+# Reads each object of every resource by its name. A list may come from a cache, but such a read comes from etcd, and the metrics show
+# whether the value was under KMS.
+prove_nothing_is_read_under_kms() {
+  local resources before found deadline
+  say "etcd cannot be read; reading every object by its name instead"
+  read_transformations || return 1
+  before=${transformations}
+  resources=$(kube api-resources --verbs=list,get -o name 2>"${scratch}/error") || {
+    progress="the resources of the API server cannot be listed: $(tail -n 1 "${scratch}/error")"
+    return 1
+  }
+  deadline=$((SECONDS + 60)) # an object that cannot be decrypted stays so
+  if ! kube get "${resources//$'\n'/,}" --all-namespaces -o "${identities}" >"${scratch}/objects" 2>"${scratch}/error" ||
+    ! kube_input get --ignore-not-found -o name -f - <"${scratch}/objects" >/dev/null 2>"${scratch}/error"; then
+    progress="not every object can be read, so some may be under KMS: $(tail -n 1 "${scratch}/error")"
+    return 1
+  fi
+  read_transformations || return 1
+  found=$(transformed_since "${before}" "${transformations}" | awk '$4 != "-" { print $4 }' | sort -u | tr '\n' ' ')
+  [ -z "${found}" ] || {
+    progress="the API servers still read ${found}under KMS; put identity first for them in the EncryptionConfiguration of every API server, and name them in KMS_RESOURCES"
+    return 1
+  }
 }
 
 decrypt_first() {
@@ -548,7 +583,7 @@ decrypt_first() {
       return 1
     }
     wait_for_operators 'DecryptionCompleted|EncryptionDisabled' || return 1 # the second one if the cluster was never encrypted
-    prove_nothing_is_stored "the operators report the end of the decryption"
+    prove_nothing_is_stored trust_the_operators
     return
   fi
   table=$(pod_table app=mock-kms-plugin) || table=
@@ -565,8 +600,7 @@ decrypt_first() {
     tries=$((tries + 1))
     pause
   done
-  prove_nothing_else_used_kms &&
-    prove_nothing_is_stored "all ${KMS_RESOURCES} were rewritten by each API server, and none read or wrote any under KMS v2 any more"
+  prove_no_plugin_encrypted && prove_nothing_is_stored prove_nothing_is_read_under_kms
 }
 
 plugin_in_use() { # why the plugin may be in use, or nothing
@@ -575,9 +609,9 @@ plugin_in_use() { # why the plugin may be in use, or nothing
     found=$(encryption_type)
     case ${found} in '' | identity) ;; *) echo "encryption is still on (type ${found})" ;; esac
   elif found=$(encrypted_in_etcd); then
-    [ -z "${found}" ] || echo "etcd has values under KMS v2"
+    [ -z "${found}" ] || echo "etcd has values under KMS"
   elif found=$(kms_transformations 2>/dev/null); then
-    [ -z "${found}" ] || echo "kube-apiserver has read or written objects under KMS v2"
+    [ -z "${found}" ] || echo "kube-apiserver has read or written objects under KMS"
   else
     echo "the plugin may be in use: neither etcd nor kube-apiserver's metrics can be read"
   fi
