@@ -1,9 +1,14 @@
 #include "builder/run/interruption.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
+#include <thread>
+
+#include "common/cli/exit_code.h"
 
 namespace kms::builder {
 
@@ -17,9 +22,29 @@ int unless_ignored(int signal) {
   return action.sa_handler == SIG_IGN ? SIGTERM : signal;
 }
 
+/// A write(2) to a stderr that nobody reads sees no signal. After a signal it may block for 3 s; then the
+/// process ends, and the next builder cleans up, as after SIGKILL.
+[[noreturn]] void end_if_nobody_reads(int signals) {
+  constexpr auto interval = std::chrono::milliseconds(100);
+  constexpr unsigned max_blocked = 30;
+  pollfd requested{signals, POLLIN, 0};
+  while (::poll(&requested, 1, -1) != 1) {
+  }
+  for (unsigned blocked = 0; blocked < max_blocked;) {
+    std::this_thread::sleep_for(interval);
+    pollfd reader{STDERR_FILENO, POLLOUT, 0};
+    blocked = ::poll(&reader, 1, 0) == 0 ? blocked + 1 : 0;
+  }
+  ::_exit(exit_code::failed);
+}
+
 }  // namespace
 
-Interruption::Interruption() : signals_{unless_ignored(SIGINT), SIGTERM, unless_ignored(SIGHUP)} {}
+Interruption::Interruption() : signals_{unless_ignored(SIGINT), SIGTERM, unless_ignored(SIGHUP)} {
+  const int signals = ::fcntl(signals_.fd(), F_DUPFD_CLOEXEC, 0);  // the thread outlives this
+  if (signals < 0) throw_errno("watch for signals");
+  std::thread(end_if_nobody_reads, signals).detach();
+}
 
 bool Interruption::requested() const { return signals_.pending(); }
 

@@ -1,7 +1,8 @@
 // Interruption is a request to stop: SIGINT, SIGTERM or SIGHUP.
 //
 // It owns the signal descriptor. main makes one before it starts a thread, since threads inherit the mask.
-// Any thread may use requested() and fd(). It ends nothing by itself, and no handler runs.
+// Any thread may use requested() and fd(). No handler runs. It ends nothing by itself, except a process whose
+// stderr nobody reads, 3 s after a signal.
 #pragma once
 
 #include <string>

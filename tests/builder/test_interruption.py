@@ -71,6 +71,26 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(workshop, number):
     assert process.returncode == 0, err
 
 
+def test_a_signal_ends_a_builder_whose_lines_nobody_reads(workshop):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    command = [BUILDER, "fetch", "--repo", "/nowhere", "--path", "x", "--into", workshop.directory / "into"]
+    with subprocess.Popen(command, stderr=write) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)  # its lines wait for a reader
+        process.terminate()
+        try:
+            assert process.wait(20) == 1
+        finally:
+            process.kill()
+            os.close(read)
+            os.close(write)
+
+
 def test_a_signal_while_a_server_is_silent(workshop):
     with SilentServer() as server:
         process = workshop.start(repo=server.url())
