@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tarfile
 
-from support.control_plane import asset, until
+from support.control_plane import ADDRESS, asset, until
 from support.processes import Program, binary
 
 PROGRAMS = ["kubelet", "kube-controller-manager", "kube-scheduler"]  # of KUBEBUILDER_ASSETS
@@ -200,14 +200,14 @@ class KubeletNode:
     def start_kubelet(self):
         config = self.root / "kubelet.yaml"
         config.write_text(json.dumps({
-            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": "127.0.0.1",
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "address": ADDRESS,
             "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(self.plane.pki / "ca.pem")}},
             "authorization": {"mode": "AlwaysAllow"}, "cgroupDriver": "cgroupfs", "failCgroupV1": False, "failSwapOn": False,
             "containerRuntimeEndpoint": f"unix://{self.root}/containerd.sock", "cgroupsPerQOS": False, "enforceNodeAllocatable": [],
             "localStorageCapacityIsolation": False, "evictionHard": {"memory.available": "1Mi"}, "staticPodPath": str(self.static_pods),
             "syncFrequency": "5s", "registerWithTaints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]}))
         self.run("kubelet", f"--config={config}", f"--kubeconfig={self.plane.kubeconfig}", "--root-dir=/var/lib/kubelet", f"--hostname-override={NODE}",
-                 "--node-ip=127.0.0.1")
+                 f"--node-ip={ADDRESS}")
 
     def ctr(self, *arguments, check=True):
         return subprocess.run([find_program("ctr"), "-a", f"{self.root}/containerd.sock", "-n", "k8s.io", *map(str, arguments)], check=check, capture_output=True, text=True)
