@@ -16,6 +16,7 @@ SCENARIO = json.loads(pathlib.Path(os.environ["SCENARIO"]).read_text())
 CALLS = pathlib.Path(os.environ["CALLS"])
 NODES = SCENARIO["nodes"]
 OPENSHIFT = SCENARIO.get("openshift", True)
+SERVERS = SCENARIO.get("servers", [f"192.0.2.{number}" for number in range(1, max(len(NODES), 1) + 1)])
 GONE = SCENARIO.get("namespace") == "gone"
 TRANSIENT = ("Error from server: etcdserver: leader changed", "Unable to connect to the server: net/http: TLS handshake timeout",
              "Error from server (Timeout): the server was unable to return a response in the time allotted, but may still be processing the request",
@@ -185,7 +186,7 @@ def resources():
     if has("get", "namespace") and "deletionTimestamp" in line:
         answer("2026-01-01T00:00:00Z" if times("deletionTimestamp}") - times("get pods -l") < SCENARIO.get("terminating", 0) else "")
     if has("get", "endpointslices"):
-        answer("".join(f"{address} " for address in SCENARIO.get("servers", ["192.0.2.1"])) + "6443\n")
+        answer("".join(f"{address} " for address in SERVERS) + "6443\n")
     if has("get", "namespace"):
         answer("Some resources are remaining: pods. has 1 resource instances; ")
     if has("get", "--all-namespaces"):
@@ -240,7 +241,7 @@ def etcd():
 def metrics():
     """The metrics of one API server. `kms_writes` names the resources that it still writes under KMS, `kms_reads` those that it finds stored so and
     does not write, because nothing changes; after `reads_end` rewrites it finds none any more."""
-    server = words[words.index("--server") + 1].removeprefix("https://").partition(":")[0] if has("--server") else SCENARIO.get("servers", ["192.0.2.1"])[0]
+    server = words[words.index("--server") + 1].removeprefix("https://").partition(":")[0] if has("--server") else SERVERS[0]
     if server in SCENARIO.get("silent_servers", []):
         answer(code=1, error='Error from server (Forbidden): forbidden: User "job" cannot get path "/metrics"')
     counts = {("secrets", "to_storage"): 40, ("secrets", "from_storage"): 7}

@@ -637,7 +637,7 @@ def test_cleanup_names_the_refusal_of_its_patch(job):
     assert "apiserver/cluster refuses the patch: The APIServer \"cluster\" is invalid" in job.junit("cleanup")["decryption"]
 
 
-NOT_OPENSHIFT = {"nodes": {"master-0": {}}, "openshift": False}  # with one API server, unless `servers` names more
+NOT_OPENSHIFT = {"nodes": {"master-0": {}}, "openshift": False}  # one API server a node, unless `servers` names them
 
 
 def test_cleanup_decrypts_first_elsewhere_by_writing_everything_again(job):
@@ -659,7 +659,7 @@ PLAIN_ETCD = {"/registry/secrets/default/a": "k8s\0\nv1 Secret", "/registry/conf
     ({"encrypts": 1}, "an API server called Encrypt of mock-kms-plugin-master-0 during the decryption"),
     ({"also_encrypted": ["configmaps"]}, "the API servers still read configmaps under KMS; put identity first for them in the EncryptionConfiguration of every API server, and name them in KMS_RESOURCES"),
     ({"unreadable": True}, "not every object can be read, so some may be under KMS: Error from server (InternalError)"),
-    ({"nodes": {"master-0": {}, "master-1": {}}}, "there are 2 control-plane nodes, but 1 API server(s) in the endpoints of service default/kubernetes"),
+    ({"nodes": {"master-0": {}, "master-1": {}}, "servers": ["192.0.2.1"]}, "there are 2 control-plane nodes, but 1 API server(s) in the endpoints of service default/kubernetes"),
     ({"etcd_values": {**PLAIN_ETCD, "/registry/configmaps/default/c": "k8s:enc:kms:v2:mock-kms:\x0a"}}, "etcd still has values under KMS (1 configmaps)"),
 ], ids=["still written", "still stored and not written", "by one of two servers", "one server silent", "no metrics", "journal", "another resource", "a resource that cannot be read", "fewer API servers than nodes", "left in etcd"])
 def test_cleanup_removes_nothing_without_a_proof_that_everything_is_decrypted(job, scenario, finding):

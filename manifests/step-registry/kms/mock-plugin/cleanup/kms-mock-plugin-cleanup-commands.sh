@@ -551,7 +551,7 @@ identities='jsonpath={range .items[*]}{"---\napiVersion: "}{.apiVersion}{"\nkind
 # Reads each object of every resource by its name. A list may come from a cache, but such a read comes from etcd, and the metrics show
 # whether the value was under KMS.
 prove_nothing_is_read_under_kms() {
-  local resources before found deadline
+  local resources before found deadline=${deadline}
   say "etcd cannot be read; reading every object by its name instead"
   read_transformations || return 1
   before=${transformations}
