@@ -222,7 +222,7 @@ void Lifecycle::Transition::on(Starting state, const Answered& event) {
   enter(state);
   if (!event.good) return;
   actions.emplace_back(ReportReady{self.active_, now - state.launched});
-  enter(Serving{state.launched, now, state.probe});
+  enter(Serving{state.launched, state.launched, state.probe});
   if (self.restart_requested_ && !self.successor_) restart_done("");
 }
 

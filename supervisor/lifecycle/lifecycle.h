@@ -33,7 +33,7 @@ inline constexpr Duration write_lease = std::chrono::seconds(180);
 struct RestartDelayPolicy {
   Duration initial = std::chrono::milliseconds(100);  ///< before the second restart, without jitter
   Duration cap = std::chrono::seconds(10);            ///< far below write_lease
-  Duration stable_after = std::chrono::seconds(1);    ///< serving for this long resets the delay
+  Duration stable_after = std::chrono::seconds(1);    ///< so long a life in service resets the delay
 };
 
 /// The wait before the next start: none after a first death, then a Backoff.
@@ -90,7 +90,7 @@ struct Starting {
 };
 struct Serving {
   Time launched;
-  Time since;  ///< ready and active
+  Time since;  ///< the launch, or the take-over of a standby
   ProbeSchedule probe;
   unsigned unresponsive = 0;  ///< unanswered probes in a row
   unsigned unhealthy = 0;     ///< bad answers in a row

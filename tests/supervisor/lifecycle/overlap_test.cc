@@ -266,18 +266,6 @@ TEST_CASE("a standby that served long enough since its take-over is forgiven") {
   CHECK(die(8) == 1);
 }
 
-TEST_CASE("a slow start is no service: a plugin that dies as soon as it is ready backs off") {
-  Policy policy;
-  policy.restart_delay.stable_after = 1s;
-  Bench bench(policy);
-  bench.start();
-  for (Generation generation = 1; generation <= 3; ++generation) {
-    (void)bench.pass(10s);
-    (void)bench.send(Answered{generation, true});
-    CHECK(all<Launch>(bench.send(Exited{generation, killed_by_kill})).empty() == (generation > 1));
-  }
-}
-
 TEST_CASE("deaths and hangs that a standby makes good count for the limit of restarts") {
   Policy policy;
   policy.standby = true;
