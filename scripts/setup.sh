@@ -27,6 +27,8 @@ test_needs=(
 )
 # To build images and to run pods on this machine.
 container_needs=(command:podman command:runc command:catatonit command:debootstrap)
+# For the test that compiles a plugin in the upstream mock's layout, whose modules are Debian's. It runs only if it is asked for.
+upstream_mock_needs=(gosource:github.com/ThalesIgnite/crypto11 gosource:golang.org/x/net header:p11-kit-1/p11-kit/pkcs11.h)
 fuzz_needs=(command:clang++)
 
 say() { printf '%s: %s\n' "$self" "$*" >&2; }
@@ -92,6 +94,7 @@ is_there() { # is_there KIND NAME
     command) [ -x "$(PATH=$PATH:/usr/sbin:/sbin command -v "$2")" ] ;;
     module) pkg-config --exists "$2" 2>/dev/null ;;
     header) [ -e "/usr/include/$2" ] || [ -e "/usr/local/include/$2" ] ;;
+    gosource) [ -d "/usr/share/gocode/src/$2" ] ;;
     python) /usr/bin/python3 -c "import $2" 2>/dev/null ;;
   esac
 }

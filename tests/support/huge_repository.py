@@ -66,17 +66,20 @@ class _Realistic:
         return self.content(0, number, most_lines=160)  # upstream's are smaller than the average
 
 
-def _files(count, text):
+def _files(count, text, plugin):
     for number, directory in enumerate(_directories((count - PLUGIN_FILES) // FILES_PER_DIRECTORY)):
         for i in range(FILES_PER_DIRECTORY):
             yield f"{directory}/{text.name(i)}", text.content(number, i)
+    if plugin is not None:
+        yield from plugin.items()
+        return
     for i in range(PLUGIN_FILES):
         directory = ["", "apis/v2/", "internal/plugins/_mock/", "pkg/service/"][i % 4]
         yield f"{PLUGIN}/{directory}file{i}.go", text.plugin(i)
 
 
-def generate(directory, files=30_000, history=1, realistic=False):
-    """A bare repository with `history` commits on main, the last of which has all files."""
+def generate(directory, files=30_000, history=1, realistic=False, plugin=None):
+    """A bare repository with `history` commits on main, the last of which has all files. `plugin`, {path: text}, replaces PLUGIN."""
     directory.mkdir(parents=True)
     git(directory, "init", "-q", "--bare", "-b", "main", ".")
     git(directory, "config", "uploadpack.allowFilter", "true")
@@ -90,7 +93,7 @@ def generate(directory, files=30_000, history=1, realistic=False):
             if commit < history - 1:
                 importer.stdin.write(b"M 100644 inline README\n")
                 data(f"{commit}")
-        for path, content in _files(files, _Realistic() if realistic else _Short()):
+        for path, content in _files(files, _Realistic() if realistic else _Short(), plugin):
             importer.stdin.write(f"M 100644 inline {path}\n".encode())
             data(content)
     assert importer.returncode == 0

@@ -1,0 +1,3 @@
+module example.org/kms
+
+go 1.19
