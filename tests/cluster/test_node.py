@@ -108,7 +108,7 @@ def test_cleanup_of_a_plugin_in_use_warns_and_its_seed_brings_everything_back(pl
 def test_deploy_names_a_wrong_image_and_a_build_that_fails(plane, node, job):
     images = {**IMAGES, "KMS_PLUGIN_BUILDER_IMAGE": "localhost/no-such-image:1"}
     code, output = job.run("deploy", KMS_DEPLOY_TIMEOUT="40s", **images)
-    assert code == 1 and "build-plugin: ErrImagePull" in output or "build-plugin: ImagePullBackOff" in output
+    assert code == 1 and ("build-plugin: ErrImagePull" in output or "build-plugin: ImagePullBackOff" in output)
     pathlib.Path("/var/lib/mock-kms-plugin/cache").mkdir(exist_ok=True)
     pathlib.Path("/var/lib/mock-kms-plugin/cache/fail").touch()
     code, output = job.run("deploy", KMS_DEPLOY_TIMEOUT="240s", KMS_BUILD_TRIES="2", **IMAGES)

@@ -23,17 +23,17 @@ NODE = "node1"
 IMAGE, PAUSE = "localhost/mock-kms-plugin-test:1", "localhost/pause:1"
 HOST_DIRECTORIES = ["/var/run/kmsplugin", "/var/lib/mock-kms-plugin", "/var/lib/kubelet", "/var/lib/containerd", "/run/containerd", "/var/log/pods",
                     "/var/log/containers", "/etc/kubernetes"]
-TOOLS = ["sh", "cat", "ls", "cp", "sha256sum", "tar", "sleep", "env"]
+TOOLS = ["sh", "cat", "ls", "cp", "sha256sum", "tar", "sleep", "env", "date"]
 
 # Publishes this build's provider as the image `builder` publishes what it compiles, which tests/containers has tests of.
 BUILDER = """#!/bin/sh
 set -e
-echo "builder: phase start phase=publish"
+echo "$(date -u +%FT%T.000Z) info    builder: phase start phase=publish" >&2
 [ ! -e /var/lib/mock-kms-plugin/cache/fail ] || { echo "builder: compile: cannot compile mock-kms-provider: told to fail; remove the file" >&2; exit 1; }
 cp /usr/libexec/mock-kms-plugin/mock-kms-provider /plugin/mock-kms-provider
 set -- $(sha256sum /plugin/mock-kms-provider)
 echo "{\\"commit\\": \\"0000000000000000000000000000000000000000\\", \\"target\\": \\"mock-kms-provider\\", \\"binary\\": {\\"sha256\\": \\"$1\\"}}" > /plugin/build-info.json
-echo "builder: phase done phase=publish"
+echo "$(date -u +%FT%T.000Z) info    builder: phase done phase=publish" >&2
 """
 
 
