@@ -123,8 +123,8 @@ TEST_CASE("a scenario that makes no sense is refused with the step and the reaso
   };
   CHECK(why("{}") == "the scenario has no steps");
   CHECK(why(R"({"steps": [{"at": "1s"}]})") == "steps[0]: it does nothing");
-  CHECK(
-      why(R"({"steps": [{"at": "-1s", "do": {"rotate": {}}}]})").starts_with("steps[0].at: '-1s' is negative"));
+  CHECK(why(R"({"steps": [{"at": "-1s", "do": {"rotate": {}}}]})")
+            .starts_with("steps[0].at: '-1s' is negative"));
   mock_kms::v1::Scenario early;  // as a client may send it
   early.add_steps()->mutable_action()->mutable_rotate();
   early.mutable_steps(0)->mutable_at()->set_seconds(-1);
