@@ -218,3 +218,25 @@ def test_rows_of_the_troubleshooting_page(plane, node, job):
     plane.kubectl("delete", "pod", "-n", NAMESPACE, pod_name(plane))
     until(lambda: pathlib.Path("/var/run/kmsplugin/kms.sock").exists(), 90, "the socket", pause=1)
     pathlib.Path("/var/run/kmsplugin/kms.sock").unlink()
+
+
+def test_forbidden_crashing_and_late_pods_say_why(plane, node):
+    """The same page: pods that are forbidden, CrashLoopBackOff with the termination message, and a failed startup probe."""
+    def said(*command):
+        return plane.kubectl(*command, "-n", NAMESPACE, check=False).stdout
+
+    def set_environment(**variables):
+        plane.kubectl("set", "env", "daemonset/mock-kms-plugin", "-n", NAMESPACE, "-c", "supervisor", *(f"{name}={value}" for name, value in variables.items()))
+
+    base = rendered(plane, MANIFESTS / "base")
+    plane.kubectl("apply", "-f", "-", input=base.replace("enforce: privileged", "enforce: restricted"))
+    until(lambda: "violates PodSecurity" in said("describe", "daemonset", "mock-kms-plugin"), 60, lambda: said("get", "events"), pause=1)
+    assert "forbidden" in said("describe", "daemonset", "mock-kms-plugin") and pod_name(plane) == ""
+
+    plane.kubectl("apply", "-f", "-", input=base)
+    set_environment(SUPERVISOR_SOCKET="no-endpoint")
+    until(lambda: "CrashLoopBackOff" in said("get", "pods"), 120, lambda: said("describe", "pods"), pause=1)
+    assert "supervisor: --socket: endpoint 'no-endpoint' is not a Unix socket address" in said("describe", "pods")
+
+    set_environment(SUPERVISOR_SOCKET=SOCKET, MOCK_KMS_FAULT='{"lateStart": "1h"}')
+    until(lambda: "Startup probe failed" in said("get", "events"), 150, lambda: said("describe", "pods"), pause=1)
