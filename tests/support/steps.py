@@ -43,7 +43,7 @@ class RealJob:
         self.path = f"{directory / 'bin'}:/usr/bin:/bin"
 
     def start(self, step, **variables):
-        environment = {"PATH": self.path, "HOME": str(self.directory), "KUBECONFIG": str(self.kubeconfig), "SHARED_DIR": str(self.shared),
+        environment = {"PATH": self.path, "HOME": str(self.shared.parent), "KUBECONFIG": str(self.kubeconfig), "SHARED_DIR": str(self.shared),
                        "ARTIFACT_DIR": str(self.artifacts), "KMS_POLL_SECONDS": "1", **variables}
         return subprocess.Popen(["bash", file_of(step, "commands.sh")], env=environment, cwd="/",
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
