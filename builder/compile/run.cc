@@ -54,8 +54,8 @@ std::string module_hint(const CompilerOutput& output, const BuildStep& step, con
   const bool refused = output.mentions("module lookup disabled by GOPROXY=off");
   if ((refused || step.phase == "modules") &&
       ignores_vendor_for_workspace(context.recipe, context.dirs, context.tools))
-    return "go ignores vendor/, because go.work does not belong to it: give --env GOWORK=off, or run 'go work "
-           "vendor'";
+    return "go ignores vendor/, because it is not that of go.work: run 'go work vendor', or give --env "
+           "GOWORK=off";
   return refused ? "give --modules download, or the modules' directory by --input and --env GOMODCACHE=..."
                  : "";
 }
