@@ -154,7 +154,7 @@ def test_cleanup_keeps_the_secret_until_the_migration_is_proven(job):
     result = job.run("cleanup", {**CLUSTER, "etcd_values": values, "migration": ["DecryptionCompleted"]}, KMS_MODE="operator",
                      KMS_DECRYPT_FIRST="true", KMS_MIGRATION_TIMEOUT="1s")
     assert result.returncode == 1 and not job.called("delete")
-    assert "etcd still has values under KMS v2 (1 secrets)" in result.stderr
+    assert "etcd still has values under KMS (1 secrets)" in result.stderr
     result = job.run("cleanup", {**CLUSTER}, KMS_MODE="operator")
     assert result.returncode == 0 and not job.called("delete") and "need the image until they are done" in result.stdout
 
