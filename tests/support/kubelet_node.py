@@ -214,7 +214,14 @@ class KubeletNode:
 
     def processes(self, name):
         """The pids whose program has this name: those in containers too, as they are in the same process namespace or below."""
-        return [int(path.parent.name) for path in pathlib.Path("/proc").glob("[0-9]*/comm") if path.read_text().strip() == name[:15]]
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+            try:
+                if path.read_text().strip() == name[:15]:
+                    found.append(int(path.parent.name))
+            except OSError:
+                pass  # it has ended meanwhile
+        return found
 
     def cut(self):
         """As a power cut: SIGKILL to everything but etcd."""
