@@ -39,8 +39,8 @@ inline constexpr auto draft_prefix = ".kms-";
 [[nodiscard]] std::vector<Endpoint> listening_sockets(std::string_view program, std::string_view part);
 
 /// "; one answers on unix:///a.sock, unix:///b.sock" for the next step of an error: the sockets that answer
-/// beside the control socket of a mock-kms-provider. "" if none does. Other plugins cannot be
-/// told from other servers.
+/// beside the control socket of a mock-kms-provider. "" if none does. Other plugins cannot be told from other
+/// servers.
 [[nodiscard]] std::string answering_providers();
 
 /// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).

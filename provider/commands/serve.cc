@@ -12,7 +12,6 @@
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
-#include "common/log/lossy_writer.h"
 #include "common/net/http_server.h"
 #include "common/process/signals.h"
 #include "common/process/startup.h"
@@ -23,6 +22,7 @@
 #include "provider/compat/vault.h"
 #include "provider/config/config.h"
 #include "provider/control/active_role.h"
+#include "provider/core/lossy_writer.h"
 #include "provider/core/provider_state.h"
 #include "provider/faults/presets.h"
 #include "provider/keys/key_ring.h"
@@ -305,7 +305,7 @@ int serve(const ServeOptions& options, Setup setup, SteadyClock::time_point begu
   process::require_room();
   // A reader of the log that ends or stops must not end or stop the service.
   std::signal(SIGPIPE, SIG_IGN);
-  log::redirect([lines = std::make_shared<log::LossyWriter>(STDERR_FILENO, "mock-kms-provider")](
+  log::redirect([lines = std::make_shared<LossyWriter>(STDERR_FILENO, "mock-kms-provider")](
                     const std::string& line) { lines->write(line); });
   const process::SignalFd stop{SIGTERM, SIGINT};
   const process::SignalFd hang_up{SIGHUP};

@@ -13,7 +13,7 @@ import pytest
 from conftest import BUILD_SCRIPT, BUILDER, names, plugin, project
 from support import huge_repository
 from support.git_servers import GitHttp, SilentServer
-from support.processes import wait_for_exit
+from support.processes import full_pipe, wait_for_exit
 
 # The build step says that it runs, then waits until it is killed.
 BLOCKING_STEP = "echo $$ > $BUILD_LOG.fifo; exec sleep 1000"
@@ -72,12 +72,7 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(workshop, number):
 
 
 def test_a_signal_ends_a_builder_whose_lines_nobody_reads(workshop):
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write, b"x" * 4096)
-    os.set_blocking(write, True)
+    read, write = full_pipe()
     command = [BUILDER, "fetch", "--repo", "/nowhere", "--path", "x", "--into", workshop.directory / "into"]
     with subprocess.Popen(command, stderr=write) as process:
         with pytest.raises(subprocess.TimeoutExpired):

@@ -15,7 +15,7 @@ import pytest
 
 from proto import kms_v2_pb2 as v2
 from support.kms_client import KmsClient
-from support.processes import DEADLINE, Program, binary, run_provider
+from support.processes import DEADLINE, Program, binary, full_pipe, run_provider
 
 SECRET = b"a plaintext that must not show!!"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may use another user's name")
@@ -313,12 +313,7 @@ def test_a_stopped_reader_of_the_log_does_not_end_the_service(directory, endpoin
 
 
 def test_a_reader_of_the_log_that_stops_reading_stops_nothing(directory, endpoint):
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(write, b"x" * 4096)
-    os.set_blocking(write, True)
+    read, write = full_pipe()
     provider = subprocess.Popen([binary("mock-kms-provider"), "--listen-addr", endpoint], stderr=write)
     try:
         with KmsClient(endpoint) as client:

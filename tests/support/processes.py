@@ -4,6 +4,7 @@ Every wait has a deadline and an event behind it; nothing sleeps. A Program is u
 thread per Program keeps its stderr, so that a program that logs much never blocks.
 """
 
+import contextlib
 import os
 import pathlib
 import select
@@ -33,6 +34,17 @@ def run(name, *args, **options):
 
 def run_provider(*args, **options):
     return run("mock-kms-provider", *args, **options)
+
+
+def full_pipe():
+    """The read end and the write end of a pipe that takes nothing more until somebody reads."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+    return read, write
 
 
 class Program:

@@ -97,7 +97,7 @@ TEST_CASE("a termination message that cannot be written is logged, as on a full 
     ::setrlimit(RLIMIT_FSIZE, &before);
     std::signal(SIGXFSZ, handler);
     std::filesystem::remove(file);
-    kms::write_termination_message(file, "a file that is not there is none to write");
+    kms::write_termination_message(file, "nobody reads this: the file does not exist");
   });
   REQUIRE(lines.size() == 1);
   CHECK(lines[0].find("cannot write the termination message") != std::string::npos);

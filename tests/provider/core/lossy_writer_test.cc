@@ -1,4 +1,4 @@
-#include "common/log/lossy_writer.h"
+#include "provider/core/lossy_writer.h"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -11,7 +11,7 @@
 #include "common/io/fd.h"
 
 using kms::UniqueFd;
-using kms::log::LossyWriter;
+using kms::provider::LossyWriter;
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "common/log/lossy_writer.h"
+#include "provider/core/lossy_writer.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -7,10 +7,10 @@
 #include <cerrno>
 #include <climits>
 
-namespace kms::log {
+namespace kms::provider {
 namespace {
 
-constexpr int max_wait_ms = 20;
+constexpr int max_reader_wait_ms = 20;
 
 }  // namespace
 
@@ -22,7 +22,7 @@ bool LossyWriter::writable(int timeout_ms) const {
 
 /// False if nobody reads. A reader that is gone and a full disk take everything.
 bool LossyWriter::write_some(std::string_view& rest) {
-  if (!writable(stalled_ ? 0 : max_wait_ms)) return false;
+  if (!writable(stalled_ ? 0 : max_reader_wait_ms)) return false;
   const ssize_t written = ::write(fd_, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
   if (written < 0 && errno == EAGAIN) return false;
   if (written < 0 && errno == EINTR) return true;
@@ -52,4 +52,4 @@ void LossyWriter::write(std::string_view line) {
   }
 }
 
-}  // namespace kms::log
+}  // namespace kms::provider

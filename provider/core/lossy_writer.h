@@ -1,7 +1,9 @@
 // LossyWriter writes lines to a descriptor and drops those that nobody reads.
 //
 // Called by one thread at a time. A line waits for the reader for 20 ms at most, and not at all if the one
-// before was dropped. A long line may be cut. The caller ignores SIGPIPE.
+// before was dropped. A long line may be cut. The caller ignores SIGPIPE. Unlike the
+// supervisor's LineWriter it keeps no line for later: an injected crash ends the process right after its
+// line.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +11,7 @@
 #include <string_view>
 #include <utility>
 
-namespace kms::log {
+namespace kms::provider {
 
 class LossyWriter {
  public:
@@ -31,4 +33,4 @@ class LossyWriter {
   std::uint64_t dropped_ = 0;  ///< since the last line that was written
 };
 
-}  // namespace kms::log
+}  // namespace kms::provider
