@@ -223,6 +223,25 @@ std::string conversion_text(const CLI::ParseError& error) {
   return text.substr(name + 2, equals - name - 2) + ": '" + text.substr(equals + 3) + "' is too large";
 }
 
+/// CLI11 writes "--name: At Most 1 required but received 2".
+std::string mismatch_text(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const std::size_t end = text.find(": At Most 1 required");
+  return end == std::string::npos ? text : text.substr(0, end) + " can be given only once";
+}
+
+/// "endpoint is missing: the plugin: unix:///path or ..." of the first required option without a value.
+std::string missing_text(const CLI::App& command, const CLI::ParseError& error) {
+  for (const CLI::Option* option : command.get_options()) {
+    if (!option->get_required() || !option->empty()) continue;
+    std::string meaning = option->get_description();
+    if (!meaning.empty())
+      meaning[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(meaning[0])));
+    return option->get_name() + " is missing: " + meaning;
+  }
+  return error.what();
+}
+
 Duration read_duration(const std::string& name, const std::string& text, Duration min) {
   const Outcome<Duration> parsed = parse_duration(text);
   if (!parsed) throw CLI::ValidationError(name, parsed.error().line());
@@ -464,7 +483,9 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
   if (rest.empty() && group == command && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr)
     return "name a command: " + alternatives(commands) + see_help;
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) return conversion_text(error) + see_help;
-  if (!about_words || rest.empty()) return error.what() + see_help;
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) return mismatch_text(error) + see_help;
+  if (!about_words) return error.what() + see_help;
+  if (rest.empty()) return missing_text(*command, error) + see_help;
   const std::string unknown = without_secrets(rest.front().substr(0, rest.front().find('=')));
   if (!unknown.starts_with("-"))
     return "unexpected argument '" + unknown + "'" + did_you_mean(unknown, commands) + see_help;

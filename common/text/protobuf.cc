@@ -11,6 +11,7 @@
 #include <cctype>
 #include <charconv>
 #include <map>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -222,6 +223,16 @@ std::string place_of(std::string_view quoted, std::string_view text) {
          std::to_string(before.size() - (before.rfind('\n') + 1) + 1) + ": ";
 }
 
+/// The key of protobuf's "...: Repeated map key: 'NAME' is already set."
+std::optional<std::string> repeated_key(std::string_view message_text) {
+  constexpr std::string_view before = "Repeated map key: '";
+  constexpr std::string_view after = "' is already set.";
+  const std::size_t begin = message_text.find(before);
+  if (begin == std::string_view::npos || !message_text.ends_with(after)) return std::nullopt;
+  message_text.remove_suffix(after.size());
+  return std::string(message_text.substr(begin + before.size()));
+}
+
 }  // namespace
 
 std::string to_json(const Message& message, JsonLayout layout) { return print(message, layout, true); }
@@ -234,6 +245,8 @@ Outcome<> from_json(const std::string& text, Message& message) {
   const auto status = json::JsonStringToMessage(text, &message);
   if (status.ok()) return {};
   const std::string_view message_text(status.message().data(), status.message().size());
+  if (const auto key = repeated_key(message_text))
+    return Error("'" + *key + "' occurs twice", "", ErrorCode::invalid_input);
   const std::size_t end = std::min(message_text.find('\n'), message_text.size());
   const std::string place = place_of(message_text.substr(std::min(end + 1, message_text.size())), text);
   return Error(place + std::string(message_text.substr(0, end)), "", ErrorCode::invalid_input);

@@ -1,5 +1,6 @@
 #include "common/text/user_json.h"
 
+#include <absl/strings/escaping.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/struct.pb.h>
@@ -96,12 +97,29 @@ Outcome<> read_value(const Place& place, Message& message, const FieldDescriptor
     case FieldDescriptor::CPPTYPE_BOOL:
       if (!json.has_bool_value()) return place.wrong("it is neither true nor false");
       return store(json.bool_value(), &Reflection::SetBool, &Reflection::AddBool);
-    case FieldDescriptor::CPPTYPE_STRING:
+    case FieldDescriptor::CPPTYPE_STRING: {
       if (!json.has_string_value()) return place.wrong("it is not a text in quotes");
-      return store(json.string_value(), &Reflection::SetString, &Reflection::AddString);
+      if (field.type() != FieldDescriptor::TYPE_BYTES)
+        return store(json.string_value(), &Reflection::SetString, &Reflection::AddString);
+      std::string bytes;
+      if (!absl::Base64Unescape(json.string_value(), &bytes)) return place.wrong("it is not base64");
+      return store(bytes, &Reflection::SetString, &Reflection::AddString);
+    }
     default:
       return place.wrong("it cannot be set by JSON");
   }
+}
+
+/// The keys of `field` are texts.
+Outcome<> read_map(const Place& place, Message& message, const FieldDescriptor& field) {
+  if (!place.json.has_struct_value()) return place.wrong("it is not an object in { }");
+  const Descriptor& type = *field.message_type();
+  for (const auto& [name, value] : place.json.struct_value().fields()) {
+    Message& entry = *message.GetReflection()->AddMessage(&message, &field);
+    entry.GetReflection()->SetString(&entry, type.map_key(), name);
+    if (const auto read = read_value(place.field(name, value), entry, *type.map_value()); !read) return read;
+  }
+  return {};
 }
 
 Outcome<> read_field(const Place& place, Message& message, const FieldDescriptor& field) {
@@ -109,6 +127,7 @@ Outcome<> read_field(const Place& place, Message& message, const FieldDescriptor
     const auto* set = message.GetReflection()->GetOneofFieldDescriptor(message, oneof);
     if (set != nullptr) return place.wrong("it cannot be set beside '" + set->json_name() + "'");
   }
+  if (field.is_map()) return read_map(place, message, field);
   if (!field.is_repeated()) return read_value(place, message, field);
   if (!place.json.has_list_value()) return place.wrong("it is not a list in [ ]");
   for (int i = 0; i < place.json.list_value().values_size(); ++i) {

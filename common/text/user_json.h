@@ -16,7 +16,8 @@ class Message;
 
 namespace kms {
 
-/// Fills `message`, whose fields are messages, durations, enums, texts, booleans, doubles and uint32.
+/// Fills `message`, whose fields are messages, durations, enums, texts, bytes (base64), booleans, doubles,
+/// uint32, and maps by text.
 Outcome<> from_user_json(const std::string& text, google::protobuf::Message& message);
 
 }  // namespace kms

@@ -8,6 +8,7 @@
 #include "common/io/fd.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
+#include "common/text/user_json.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
 
@@ -55,7 +56,7 @@ int run_encrypt(const CallOptions& options) {
 
 int run_decrypt(const CallOptions& options) {
   v2::EncryptResponse sealed;
-  if (const auto read = from_json(read_input(2 * max_message), sealed); !read) {
+  if (const auto read = from_user_json(read_input(2 * max_message), sealed); !read) {
     throw read.error().within("standard input is not the JSON that `encrypt` prints");
   }
   v2::DecryptRequest request;

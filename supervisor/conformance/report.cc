@@ -45,25 +45,26 @@ bool broken(const RuleResult& result, RuleResult::Level level) {
   return result.level() == level && result.verdict() == RuleResult::FAIL;
 }
 
-auto count(const CheckReport& report, RuleResult::Verdict verdict) {
-  const auto& results = report.results();
-  return std::count_if(results.begin(), results.end(),
-                       [&](const RuleResult& result) { return result.verdict() == verdict; });
-}
-
-auto count_broken(const CheckReport& report, RuleResult::Level level) {
-  const auto& results = report.results();
-  return std::count_if(results.begin(), results.end(),
-                       [&](const RuleResult& result) { return broken(result, level); });
+mock_kms::v1::RuleCounts counts_of(const CheckReport& report) {
+  mock_kms::v1::RuleCounts counts;
+  for (const RuleResult& result : report.results()) {
+    if (broken(result, RuleResult::MUST)) counts.set_broken_must(counts.broken_must() + 1);
+    if (broken(result, RuleResult::SHOULD)) counts.set_broken_should(counts.broken_should() + 1);
+    if (result.verdict() == RuleResult::PASS) counts.set_pass(counts.pass() + 1);
+    if (result.verdict() == RuleResult::NOT_APPLICABLE)
+      counts.set_not_applicable(counts.not_applicable() + 1);
+    if (result.verdict() == RuleResult::NOT_VISIBLE) counts.set_not_visible(counts.not_visible() + 1);
+  }
+  return counts;
 }
 
 /// "2 SHOULD (rules 15, 19)".
-std::string broken_text(const CheckReport& report, RuleResult::Level level) {
+std::string broken_text(const CheckReport& report, RuleResult::Level level, std::uint32_t count) {
   std::string rules;
   for (const RuleResult& result : report.results()) {
     if (broken(result, level)) rules += (rules.empty() ? "" : ", ") + std::to_string(result.rule());
   }
-  return std::to_string(count_broken(report, level)) + " " + RuleResult::Level_Name(level) +
+  return std::to_string(count) + " " + RuleResult::Level_Name(level) +
          (rules.empty() ? "" : (rules.find(',') == std::string::npos ? " (rule " : " (rules ") + rules + ")");
 }
 
@@ -87,7 +88,8 @@ CheckReport report_on(const Observations& seen) {
     result.set_verdict(verdict_of(finding.verdict));
     result.set_seen(utf8_text(finding.seen));
   }
-  report.set_conforms(count_broken(report, RuleResult::MUST) == 0);
+  *report.mutable_counts() = counts_of(report);
+  report.set_conforms(report.counts().broken_must() == 0);
   return report;
 }
 
@@ -96,19 +98,21 @@ std::string report_text(const CheckReport& report, Rows rows) {
   for (const RuleResult& result : report.results()) {
     if (rows == Rows::all || result.verdict() != RuleResult::PASS) text += row(result);
   }
-  const bool only_strictly = !report.conforms() && count_broken(report, RuleResult::MUST) == 0;
+  const auto& counts = report.counts();
+  const bool only_strictly = !report.conforms() && counts.broken_must() == 0;
   const std::string verdict = report.conforms() ? " conforms: "
                               : only_strictly   ? " DOES NOT CONFORM (--strict): "
                                                 : " DOES NOT CONFORM: ";
-  text += "\n" + report.endpoint() + verdict + std::to_string(count(report, RuleResult::PASS)) + " pass, " +
-          broken_text(report, RuleResult::MUST) + " and " + broken_text(report, RuleResult::SHOULD) +
-          " fail, " + std::to_string(count(report, RuleResult::NOT_APPLICABLE)) + " not applicable, " +
-          std::to_string(count(report, RuleResult::NOT_VISIBLE)) + " not visible from outside\n";
+  text += "\n" + report.endpoint() + verdict + std::to_string(counts.pass()) + " pass, " +
+          broken_text(report, RuleResult::MUST, counts.broken_must()) + " and " +
+          broken_text(report, RuleResult::SHOULD, counts.broken_should()) + " fail, " +
+          std::to_string(counts.not_applicable()) + " not applicable, " +
+          std::to_string(counts.not_visible()) + " not visible from outside\n";
   return text;
 }
 
 void judge_strictly(CheckReport& report) {
-  report.set_conforms(report.conforms() && count_broken(report, RuleResult::SHOULD) == 0);
+  report.set_conforms(report.conforms() && report.counts().broken_should() == 0);
 }
 
 void remove_passed(CheckReport& report) {

@@ -108,6 +108,10 @@ def test_a_broken_should_fails_the_check_with_strict_only_and_is_told_from_what_
     as_json = json.loads(check(endpoint, f"--timeout={PATIENT}", "--strict", "--quiet", "-o", "json").stdout)
     assert as_json["conforms"] is False
     assert {result["verdict"] for result in as_json["results"]} == {"FAIL", "NOT_VISIBLE"}
+    counts = as_json["counts"]
+    assert f"{counts['pass']} pass, 0 MUST and 1 SHOULD (rule 15) fail" in strict.stdout
+    assert (counts["brokenMust"], counts["brokenShould"]) == (0, 1)
+    assert counts["notVisible"] == sum(result["verdict"] == "NOT_VISIBLE" for result in as_json["results"])
     verdicts = {line.split()[2] for line in strict.stdout.splitlines() if " SHOULD  " in line or " MUST  " in line}
     assert verdicts == {"FAIL", "not"}  # "not visible"
     cases = ElementTree.parse(f"{directory}/loose.xml").getroot()

@@ -94,12 +94,26 @@ def test_exit_code_1_where_the_plugin_answers_with_an_error(start_provider, endp
     assert one_line(result).endswith("Encrypt: INVALID_ARGUMENT: uid is empty")
 
 
-@pytest.mark.parametrize("stdin", [b"", b"nope", b"{", b'{"ciphertext": 1}', b'{"cipher": ""}', b"[]", b"\xff\xfe"])
-def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, stdin):
+@pytest.mark.parametrize("stdin, says", [
+    (b"", "it is not JSON: line 1, column 1"),
+    (b"nope", "it is not JSON"),
+    (b"{", "it is not JSON"),
+    (b"\xff\xfe", "it is not JSON"),
+    (b"[]", "it is not an object in { }"),
+    (b'{"ciphertext": 1}', "ciphertext: it is not a text in quotes"),
+    (b'{"ciphertext": "A*A"}', "ciphertext: it is not base64"),
+    (b'{"ciphertxt": ""}', "unknown field 'ciphertxt'; did you mean 'ciphertext'?"),
+    (b'{"key_id": "k"}', "unknown field 'key_id'; did you mean 'keyId'?"),
+    (b'{"ciphertext": "AAAA", "ciphertext": "AAAA"}', "'ciphertext' occurs twice"),
+    (b'{"annotations": {"a.b": "AAAA", "a.b": "AAAA"}}', "'a.b' occurs twice"),
+    (b'{"annotations": {"a.b": 5}}', "annotations.a.b: it is not a text in quotes"),
+])
+def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, stdin, says):
     start_provider(endpoint)
     result = run("decrypt", "--socket", endpoint, stdin=stdin)
     assert result.returncode == 2
-    assert "not the JSON that `encrypt` prints" in one_line(result)
+    line = one_line(result)
+    assert "not the JSON that `encrypt` prints" in line and says in line
 
 
 @pytest.mark.parametrize(

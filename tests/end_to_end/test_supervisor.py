@@ -599,7 +599,7 @@ def test_json_logs_are_one_object_a_line(directory):
 
 
 @pytest.mark.parametrize("arguments,reason", [
-    (["run"], "command is required"),
+    (["run"], "command is missing: the plugin and its arguments, after '--'"),
     (["run", "--socket=tcp://127.0.0.1:1", "--", "true"], "is not a Unix socket address"),
     (["run", "--probe-intervall=1s", "--", "true"], "did you mean '--probe-interval'?"),
     (["restart", "--probe-interval=1s"], "unknown option '--probe-interval' (see 'supervisor restart --help')"),
@@ -612,6 +612,8 @@ def test_json_logs_are_one_object_a_line(directory):
     (["status", "--instance", "-1"], "--instance: '-1' is not a whole number from 0"),
     (["status", "--control-socket", "foo"], "use unix:///absolute/path or unix:///@abstract-name"),
     (["status", "-o", "yaml"], "yaml"),
+    (["status", "--instance=1", "--instance=2"], "--instance can be given only once"),
+    (["check"], "endpoint is missing: the plugin: unix:///path"),
 ])
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, reason):
     result = subprocess.run([binary("supervisor"), *arguments], capture_output=True, text=True)
