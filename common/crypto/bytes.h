@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,19 @@ using Bytes = std::span<const std::uint8_t>;
     text.push_back(digits[byte & 0xF]);
   }
   return text;
+}
+
+/// The value of a hexadecimal digit, in either case.
+[[nodiscard]] constexpr std::optional<std::uint8_t> hex_value(std::uint8_t digit) {
+  if (digit >= '0' && digit <= '9') return static_cast<std::uint8_t>(digit - '0');
+  if (digit >= 'a' && digit <= 'f') return static_cast<std::uint8_t>(digit - 'a' + 10);
+  if (digit >= 'A' && digit <= 'F') return static_cast<std::uint8_t>(digit - 'A' + 10);
+  return std::nullopt;
+}
+
+/// The byte that two hexadecimal digits make.
+[[nodiscard]] constexpr std::uint8_t hex_byte(std::uint8_t high, std::uint8_t low) {
+  return static_cast<std::uint8_t>(*hex_value(high) << 4 | *hex_value(low));
 }
 
 }  // namespace kms

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "common/crypto/bytes.h"
 #include "common/text/protobuf.h"
 #include "provider/inspect/value.h"
 
@@ -93,7 +94,11 @@ Outcome<std::string> hex_bytes(std::string_view text) {
   if (digits.size() % 2 != 0) {
     return Error("the value is not hex: it has an odd number of digits", "it may have been cut off");
   }
-  return absl::HexStringToBytes(digits);
+  std::string bytes;
+  const Bytes values = bytes_of(digits);
+  for (std::size_t i = 0; i < values.size(); i += 2)
+    bytes.push_back(static_cast<char>(hex_byte(values[i], values[i + 1])));
+  return bytes;
 }
 
 /// `etcdctl --hex` escapes each byte and puts key and value on a line each.

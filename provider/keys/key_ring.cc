@@ -33,23 +33,13 @@ constexpr std::size_t hex_size = 2 * seed_size;
 constexpr auto make_one = "make one with: head -c 32 /dev/urandom > FILE";
 constexpr auto write_exactly = "write it with printf '%s', which adds no newline";
 
-std::optional<std::uint8_t> hex_value(std::uint8_t c) {
-  if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0');
-  if (c >= 'a' && c <= 'f') return static_cast<std::uint8_t>(c - 'a' + 10);
-  if (c >= 'A' && c <= 'F') return static_cast<std::uint8_t>(c - 'A' + 10);
-  return std::nullopt;
-}
-
 bool is_hex(Bytes bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t c) { return hex_value(c).has_value(); });
 }
 
 SecretBytes from_hex(Bytes digits) {
   SecretBytes seed(seed_size);
-  for (std::size_t i = 0; i < seed_size; ++i) {
-    seed.data()[i] =
-        static_cast<std::uint8_t>(*hex_value(digits[2 * i]) << 4 | *hex_value(digits[2 * i + 1]));
-  }
+  for (std::size_t i = 0; i < seed_size; ++i) seed.data()[i] = hex_byte(digits[2 * i], digits[2 * i + 1]);
   return seed;
 }
 
