@@ -35,6 +35,8 @@ int main(int argc, char** argv) {
     line.add(command(line));
   }
   line.default_command("serve");
+  line.commands_elsewhere("supervisor",
+                          {"run", "events", "logs", "restart", "stop", "start", "check", "report"});
   try {
     kms::openssl::set_up();
     forbid_core_dumps();  // before a seed or a plaintext is in memory

@@ -22,7 +22,7 @@ test_needs=(
   header:doctest/doctest.h command:grpc_python_plugin
   python:grpc python:google.protobuf python:pytest python:cryptography python:yaml
   command:nginx command:fcgiwrap command:sshd command:ssh command:pgrep command:strace command:shellcheck command:systemd-analyze
-  command:clang-format command:go command:openssl command:etcd command:npm command:unzip
+  command:make command:clang-format command:go command:openssl command:etcd command:npm command:unzip
   command:chromium command:java command:prometheus
 )
 # To build images and to run pods on this machine.

@@ -18,5 +18,7 @@ int main(int argc, char** argv) {
     line.add(command);
   }
   line.add(check_command(line));
+  line.commands_elsewhere("mock-kms-provider", {"serve", "encrypt", "decrypt", "rotate", "keys", "fault",
+                                                "journal", "expect", "scenario", "config", "inspect"});
   return line.run(argc, argv);
 }

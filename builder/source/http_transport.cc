@@ -117,6 +117,9 @@ HttpTransport::HttpTransport(const FetchRequest& request, FetchMeter& meter)
   curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
   curl_easy_setopt(easy, CURLOPT_MAXREDIRS, max_redirects);
   curl_easy_setopt(easy, CURLOPT_PROXYAUTH, CURLAUTH_ANY);
+  // libcurl 8.9 and newer no longer takes blanks between the names.
+  if (std::string names = hosts_without_proxy(); !names.empty())
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, names.c_str());
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, this);
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -364,6 +367,7 @@ FetchError HttpTransport::failure(CURLcode code) const {
   long tunnel = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_CONNECTCODE, &tunnel);
   const std::string text = text_[0] != '\0' ? text_.data() : curl_easy_strerror(code);
+  if (text.starts_with("Could not resolve proxy")) return connection_failure(CURLE_COULDNT_RESOLVE_PROXY);
   if (tunnel != 0 && tunnel / 100 != 2) {
     const std::string cause = "proxy returned unexpected status: " + std::to_string(tunnel);
     const Diagnosis diagnosis = diagnose(0, cause);
@@ -373,7 +377,8 @@ FetchError HttpTransport::failure(CURLcode code) const {
   if (entry != known_codes.end()) return {{text, entry->next_step}, entry->transient};
   if (code == CURLE_SSL_CONNECT_ERROR) {
     // OpenSSL names its own errors; without one the connection was lost.
-    const bool lost = text.find("error:") == std::string::npos;
+    const bool lost =
+        text.find("error:") == std::string::npos || text.find("unexpected eof") != std::string::npos;
     return {
         {text, lost ? try_again
                     : "check that the port in --repo speaks TLS, and which TLS versions the server allows"},

@@ -41,7 +41,8 @@ std::string unreadable_part(const fs::path& path) {
 
 /// The next step after libgit2 refused to open a repository.
 std::string next_step_for(const std::string& cause) {
-  if (cause.find("extensions.objectformat") != std::string::npos) {
+  if (cause.find("extensions.objectformat") != std::string::npos ||
+      cause.find("unknown object format") != std::string::npos) {
     return "its ids are SHA-256, which libgit2 cannot read: give a repository with SHA-1 ids";
   }
   if (cause.find("extensions.refstorage") != std::string::npos) {

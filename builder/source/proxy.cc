@@ -1,5 +1,6 @@
 #include "builder/source/proxy.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -13,6 +14,17 @@ std::string proxy_variable(const RepositoryUrl& url) {
   for (const char* all : {"all_proxy", "ALL_PROXY"}) names.push_back(all);
   for (const char* name : names) {
     if (const char* value = std::getenv(name); value != nullptr && *value != '\0') return name;
+  }
+  return "";
+}
+
+std::string hosts_without_proxy() {
+  for (const char* name : {"no_proxy", "NO_PROXY"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    std::string names = value;
+    std::ranges::replace(names, ' ', ',');
+    return names;
   }
   return "";
 }

@@ -16,6 +16,9 @@ struct HostAndPort {
 /// (libcurl-env(3)).
 [[nodiscard]] std::string proxy_variable(const RepositoryUrl& url);
 
+/// The hosts of no_proxy or NO_PROXY with commas between them; "" if neither is set.
+[[nodiscard]] std::string hosts_without_proxy();
+
 /// Splits "scheme://[userinfo@]host[:port][/...]".
 [[nodiscard]] HostAndPort host_and_port(const std::string& url, const std::string& default_port);
 

@@ -163,6 +163,10 @@ class HelpFormatter : public CLI::Formatter {
     const std::string name = option->get_type_name();
     if (!name.empty() && text.starts_with(" " + name))
       text.replace(1, name.size(), reference::type_of(*option));
+    // CLI11 2.4 shows the default as " [text]", earlier ones as "=text".
+    const std::string bracketed = " [" + option->get_default_str() + "]";
+    if (const std::size_t at = text.find(bracketed); at != std::string::npos)
+      text.replace(at, bracketed.size(), "=" + option->get_default_str());
     return text;
   }
 };
@@ -223,6 +227,32 @@ std::string conversion_text(const CLI::ParseError& error) {
   return text.substr(name + 2, equals - name - 2) + ": '" + text.substr(equals + 3) + "' is too large";
 }
 
+/// "; did you mean '--encrypt'?" after "--name: encrpt not in {encrypt,decrypt}".
+std::string did_you_mean_choice(const CLI::ParseError& error) {
+  const std::string text = error.what();
+  const std::size_t begin = text.find(": ");
+  const std::size_t end = text.find(" not in {");
+  if (begin == std::string::npos || end == std::string::npos || !text.ends_with("}") || begin + 2 > end)
+    return "";
+  std::vector<std::string> choices;
+  std::istringstream list(text.substr(end + 9, text.size() - end - 10));
+  for (std::string choice; std::getline(list, choice, ',');) choices.push_back(choice);
+  return did_you_mean(text.substr(begin + 2, end - begin - 2), choices);
+}
+
+/// The nearest option, else one that ends alike: '--control-socket' for '--socket'. JSON has one option.
+std::string did_you_mean_option(const std::string& unknown, const std::vector<std::string>& options) {
+  if (const std::string near = did_you_mean(unknown, options); !near.empty()) return near;
+  const auto has = [&](const std::string& option) {
+    return std::find(options.begin(), options.end(), option) != options.end();
+  };
+  if (unknown == "--json" && has("--format")) return "; use --format json";
+  const std::string end = unknown.substr(std::min<std::size_t>(unknown.size(), 1));
+  for (const std::string& option : options)
+    if (end.size() > 1 && option.ends_with(end)) return "; did you mean '" + option + "'?";
+  return "";
+}
+
 /// CLI11 writes "--name: At Most 1 required but received 2".
 std::string mismatch_text(const CLI::ParseError& error) {
   const std::string text = error.what();
@@ -240,6 +270,33 @@ std::string missing_text(const CLI::App& command, const CLI::ParseError& error) 
     return option->get_name() + " is missing: " + meaning;
   }
   return error.what();
+}
+
+/// What an option's checks say about `text`; empty if they accept it.
+std::string refusal(CLI::Option& option, std::string text) {
+  std::string why;
+  for (int i = 0; why.empty(); ++i) {
+    try {
+      why = (*option.get_validator(i))(text);
+    } catch (const CLI::OptionNotFound&) {  // there are no more checks
+      break;
+    } catch (const CLI::ValidationError& error) {
+      why = error.what();
+    }
+  }
+  return why;
+}
+
+/// CLI11 2.4 passes over a variable whose value the option refuses. Throws CLI::ValidationError, as for a
+/// value on the command line.
+void check_environment(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const char* value = option->get_envname().empty() ? nullptr : std::getenv(option->get_envname().c_str());
+    if (value == nullptr || *value == '\0' || !option->empty()) continue;
+    if (const std::string why = refusal(*option, value); !why.empty())
+      throw CLI::ValidationError(option->get_name(), why);
+  }
+  for (CLI::App* command : app.get_subcommands()) check_environment(*command);
 }
 
 Duration read_duration(const std::string& name, const std::string& text, Duration min) {
@@ -370,6 +427,7 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them last first
   try {
     app_.parse(std::move(arguments));
+    check_environment(app_);
   } catch (const CLI::Success& help_or_version) {
     std::ostringstream text;
     app_.exit(help_or_version, text);
@@ -484,17 +542,28 @@ std::string CommandLine::describe(const CLI::ParseError& error) const {
     return "name a command: " + alternatives(commands) + see_help;
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) return conversion_text(error) + see_help;
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) return mismatch_text(error) + see_help;
-  if (!about_words) return error.what() + see_help;
+  if (!about_words) return error.what() + did_you_mean_choice(error) + see_help;
   if (rest.empty()) return missing_text(*command, error) + see_help;
   const std::string unknown = without_secrets(rest.front().substr(0, rest.front().find('=')));
   if (!unknown.starts_with("-"))
-    return "unexpected argument '" + unknown + "'" + did_you_mean(unknown, commands) + see_help;
+    return "unexpected argument '" + unknown + "'" + next_step_after(unknown, *command, commands) + see_help;
   for (const CLI::App* sub : app_.get_subcommands({})) {
     if (sub != command && std::find(rest.begin(), rest.end(), sub->get_name()) != rest.end())
       return "unknown option '" + unknown + "' before the command; put the options of '" + sub->get_name() +
              "' after it (see '" + program_ + " " + sub->get_name() + " --help')";
   }
-  return "unknown option '" + unknown + "'" + did_you_mean(unknown, options) + see_help;
+  return "unknown option '" + unknown + "'" + did_you_mean_option(unknown, options) + see_help;
+}
+
+std::string CommandLine::next_step_after(const std::string& argument, const CLI::App& command,
+                                         const std::vector<std::string>& commands) const {
+  const std::string near = did_you_mean(argument, commands);
+  if (!near.empty()) return near;
+  const auto program = elsewhere_.find(argument);
+  if (&command == &app_ && program != elsewhere_.end())
+    return "; it is a command of " + program->second + ": '" + program->second + " " + argument + "'";
+  const auto next_step = next_steps_.find(&command);
+  return next_step == next_steps_.end() ? "" : "; " + next_step->second;
 }
 
 CLI::Option* add_duration(CLI::App& command, const std::string& name, std::optional<Duration>& value,

@@ -10,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,6 +53,16 @@ class CommandLine {
   /// The command that runs if the first argument is missing or is an option other than --help and --version.
   void default_command(std::string name) { default_command_ = std::move(name); }
 
+  /// The next step after an argument that `command` does not take, such as "name the file with --check".
+  void explain_argument(const CLI::App& command, std::string next_step) {
+    next_steps_.emplace(&command, std::move(next_step));
+  }
+
+  /// Commands of another program, which users look for in this one.
+  void commands_elsewhere(const std::string& program, const std::vector<std::string>& names) {
+    for (const std::string& name : names) elsewhere_.emplace(name, program);
+  }
+
   /// Accepts `word` for --log-level as another name of the level `means`.
   void accept_log_level(const std::string& word, const std::string& means);
 
@@ -85,6 +96,8 @@ class CommandLine {
   [[nodiscard]] std::vector<std::string> remove_service_links() const;
   void warn_of_environment(const CLI::App& command) const;
   [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
+  [[nodiscard]] std::string next_step_after(const std::string& argument, const CLI::App& command,
+                                            const std::vector<std::string>& commands) const;
 
   std::string program_;
   std::string env_prefix_;
@@ -94,6 +107,8 @@ class CommandLine {
   std::string log_format_ = "text";
   std::vector<std::string> service_links_;  ///< names of the variables that parse() removed
   std::vector<Command> commands_;
+  std::map<const CLI::App*, std::string> next_steps_;
+  std::map<std::string, std::string> elsewhere_;  ///< a command and its program
   CLI::App app_;
 };
 

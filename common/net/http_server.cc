@@ -86,7 +86,9 @@ std::vector<UniqueFd> listen_on_all(const TcpAddress& address, bool shared) {
     if (listener) {
       listeners.push_back(std::move(listener));
     } else if (!is_missing_address(errno) || (one->ai_next == nullptr && listeners.empty())) {
-      throw_errno("listen on " + address.host + ":" + address.port, "use another port");
+      throw_errno("listen on " + address.host + ":" + address.port,
+                  errno == EADDRNOTAVAIL ? "use an address of this machine, or :" + address.port
+                                         : "use another port");
     }
   }
   return listeners;

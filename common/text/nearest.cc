@@ -28,8 +28,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   const auto best = std::min_element(candidates.begin(), candidates.end(), [&](const auto& a, const auto& b) {
     return distance(word, a) < distance(word, b);
   });
-  if (best == candidates.end() || distance(word, *best) > std::max<std::size_t>(2, word.size() / 3))
-    return "";
+  const std::size_t max_distance = std::max<std::size_t>(word.size() < 4 ? 1 : 2, word.size() / 3);
+  if (best == candidates.end() || distance(word, *best) > max_distance) return "";
   return *best;
 }
 

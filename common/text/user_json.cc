@@ -149,6 +149,14 @@ Error unknown_field(const Place& place, const Descriptor& type, const std::strin
     return place.wrong("unknown field '" + name + "'; did you mean '" + field->json_name() + "'?");
   std::vector<std::string> known;
   for (int i = 0; i < type.field_count(); ++i) known.push_back(type.field(i)->json_name());
+  if (nearest(name, known).empty()) {
+    for (int i = 0; i < type.field_count(); ++i) {
+      const Descriptor* inner = type.field(i)->message_type();
+      if (inner != nullptr && find_field(*inner, name) != nullptr)
+        return place.wrong("unknown field '" + name + "'; it belongs into '" + type.field(i)->json_name() +
+                           "'");
+    }
+  }
   return place.wrong("unknown field '" + name + "'" + did_you_mean(name, known));
 }
 

@@ -73,10 +73,11 @@ int run_decrypt(const CallOptions& options) {
 const std::string example_socket = "--socket unix:///tmp/kms.socket";
 
 Command crypt_command(CommandLine& line, const std::string& name, const std::string& help,
-                      int (*run)(const CallOptions&), const std::string& example) {
+                      int (*run)(const CallOptions&), const std::string& input, const std::string& example) {
   const auto options = std::make_shared<CallOptions>();
   CLI::App& command = line.add_subcommand(name, help, {example});
   add_plugin_options(command, *options);
+  line.explain_argument(command, "it reads " + input + " from standard input");
   command.add_option("--uid", options->uid, "Name of the request in the plugin's log")->capture_default_str();
   return {&command, [options, run] { return run(*options); }};
 }
@@ -94,13 +95,14 @@ Command status_command(CommandLine& line) {
 
 Command encrypt_command(CommandLine& line) {
   return crypt_command(line, "encrypt", "Encrypt standard input with a running plugin; print JSON",
-                       run_encrypt,
+                       run_encrypt, "the plaintext",
                        "echo secret | mock-kms-provider encrypt " + example_socket + " > sealed.json");
 }
 
 Command decrypt_command(CommandLine& line) {
   return crypt_command(line, "decrypt", "Decrypt the JSON that encrypt printed, from standard input",
-                       run_decrypt, "mock-kms-provider decrypt " + example_socket + " < sealed.json");
+                       run_decrypt, "the JSON",
+                       "mock-kms-provider decrypt " + example_socket + " < sealed.json");
 }
 
 }  // namespace kms::provider

@@ -86,6 +86,7 @@ Command config_command(CommandLine& line) {
       line.add_subcommand("config", "Show whether the file of serve --config is in effect, or check a file",
                           {"mock-kms-provider config", "mock-kms-provider config --check provider.json"});
   add_provider_options(command, *options);
+  line.explain_argument(command, "name the file with --check");
   command.add_option("--check", options->checked_file,
                      "File to read as serve --config would, without a provider");
   add_format(command, options->format);

@@ -338,6 +338,7 @@ Command fault_command(CommandLine& line) {
                            "mock-kms-provider fault list", "mock-kms-provider fault clear"});
   add_provider_options(command, *options);
   add_format(command, options->format);
+  line.explain_argument(command, "'fault clear' ends a fault");
   command.require_subcommand(1);
   CLI::App& add = CommandLine::add_nested(
       command, "add", "Set a fault, at once and without a restart",
@@ -349,6 +350,7 @@ Command fault_command(CommandLine& line) {
       words_help() + "\n");
   add.add_option("what", options->what, "An effect, violation or preset as below, or a fault as JSON")
       ->required();
+  line.explain_argument(add, "give a value by its option, such as --latency 500ms");
   add.add_option("--name", *options->selection.mutable_name(),
                  "Name for list and clear; a fault of the same name is replaced");
   add_selection_options(add, *options);

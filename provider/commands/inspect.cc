@@ -54,6 +54,12 @@ struct InspectOptions {
 
 Error bad_input(std::string cause) { return {std::move(cause), "", ErrorCode::invalid_input}; }
 
+std::string read_input(int fd, const std::string& name) try {
+  return read_at_most(fd, max_input, name);
+} catch (const Error& error) {
+  throw error.with(ErrorCode::invalid_input);
+}
+
 InspectInput read_value(const InspectOptions& options) {
   const std::string name = options.file.empty() ? "standard input" : options.file;
   UniqueFd file;
@@ -61,7 +67,7 @@ InspectInput read_value(const InspectOptions& options) {
     file.reset(::open(options.file.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) throw bad_input("cannot read " + name + ": " + errno_text(errno));
   }
-  const std::string text = read_at_most(file ? file.get() : STDIN_FILENO, max_input, name);
+  const std::string text = read_input(file ? file.get() : STDIN_FILENO, name);
   if (text.size() > max_input) throw bad_input(name + " holds more than 64 MiB");
   auto input = decode_input(text, options.encoding);
   if (!input) throw input.error().within(name).with(ErrorCode::invalid_input);

@@ -65,6 +65,7 @@ Command rotate_command(CommandLine& line) {
   add_provider_options(command, *options);
   command.add_option("--to", options->to, "Version to make current [the next one]")
       ->check(CLI::Range(KeyVersion{1}, std::numeric_limits<KeyVersion>::max()));
+  line.explain_argument(command, "name the version with --to");
   command.add_flag("--force", options->force, "Allow a version that is not above all earlier ones");
   add_format(command, options->format);
   return {&command, [options] { return run_rotate(*options); }};

@@ -88,16 +88,19 @@ void require_success(const ScenarioStatus& status) {
 void print_changes(const ScenarioStatus& before, const ScenarioStatus& now) {
   std::multimap<Duration, std::string> lines;
   const auto line = [&](const google::protobuf::Duration& at, int number, const std::string& text) {
-    lines.emplace(from_proto(at), "step " + std::to_string(number) + " " + text);
+    lines.emplace(std::chrono::round<std::chrono::milliseconds>(from_proto(at)),
+                  "step " + std::to_string(number) + " " + text);
   };
   for (int i = 0; i < now.steps_size(); ++i) {
     const StepStatus& step = now.steps(i);
     const auto old = i < before.steps_size() ? before.steps(i).state() : StepStatus::WAITING;
-    if (step.state() == old || step.state() == StepStatus::ELSEWHERE) continue;
+    if (step.state() == old || step.state() == StepStatus::ELSEWHERE || step.state() == StepStatus::SKIPPED)
+      continue;
     if (old == StepStatus::WAITING)
       line(step.step().at(), i + 1,
            (step.state() == StepStatus::FAILED ? "fails: " : "begins: ") + action_text(step));
     if (step.state() == StepStatus::DONE && step.step().has_until()) line(step.step().until(), i + 1, "ends");
+    if (step.state() == StepStatus::STOPPED) line(now.elapsed(), i + 1, "is stopped");
   }
   for (const auto& [at, text] : lines) print(go_duration(at) + "  " + text + "\n");
 }

@@ -60,7 +60,9 @@ void ScenarioTimeline::fail(std::size_t step, std::string error) {
 void ScenarioTimeline::stop(Time now) {
   if (next()) stopped_ = now;
   for (StepStatus& status : steps_) {
-    if (status.state() == StepStatus::ACTIVE) status.set_state(StepStatus::DONE);
+    if (status.state() == StepStatus::ACTIVE)
+      status.set_state(stopped_ ? StepStatus::STOPPED : StepStatus::DONE);
+    if (status.state() == StepStatus::WAITING) status.set_state(StepStatus::SKIPPED);
   }
 }
 

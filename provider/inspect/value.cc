@@ -39,6 +39,13 @@ std::optional<NotKms> describe_foreign(std::string_view stored) {
   return std::nullopt;
 }
 
+/// True for "k8s:enc:kms:v" and for "k8s:enc:aes".
+bool ends_within_prefix(std::string_view text) {
+  if (!text.starts_with(encrypted)) return false;
+  return text.find(':', encrypted.size()) == text.npos || kms_v1.starts_with(text) ||
+         kms_v2.starts_with(text);
+}
+
 Error damaged(const std::string& why) {
   return {"the value is damaged: " + why, "store it whole: etcdctl get KEY --print-value-only > FILE"};
 }
@@ -133,6 +140,7 @@ Error not_a_value(std::string_view bytes) {
 std::variant<EtcdValue, NotKms, Error> parse_etcd_value(Bytes stored) {
   const std::string_view text = text_of(stored);
   if (text.empty()) return Error("there is no value: nothing was read");
+  if (ends_within_prefix(text)) return damaged("it ends within its prefix");
   const bool is_v1 = text.starts_with(kms_v1);
   if (!is_v1 && !text.starts_with(kms_v2)) {
     if (auto foreign = describe_foreign(text)) return *std::move(foreign);

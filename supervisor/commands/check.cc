@@ -96,6 +96,7 @@ Command check_command(CommandLine& line) {
   app.add_option("--replica", options->replicas,
                  "Another replica that shares the plugin's keys; may be repeated")
       ->allow_extra_args(false);
+  line.explain_argument(app, "name one ENDPOINT, and others with --replica");
   add_duration(app, "--timeout", options->limits.timeout, "Deadline of each call",
                std::chrono::milliseconds(1));
   add_duration(app, "--deadline", options->limits.deadline, "Deadline of the whole check",

@@ -98,7 +98,9 @@ report::Evidence evidence_of(const ReportOptions& options, const std::string& co
   report::Evidence evidence = report::evidence_of(files);
   if (evidence.pods.empty())
     throw Error("there is no evidence in " + in_quotes(options.sources.front(), 300),
-                "name the directory that the cleanup step filled: it has NODE/POD/status.json",
+                "name a directory with NODE/POD/status.json, as the cleanup step fills it, or ask running "
+                "supervisors "
+                "by --live",
                 ErrorCode::invalid_input);
   return evidence;
 }

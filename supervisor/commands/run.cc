@@ -174,7 +174,7 @@ Outcome<SupervisorConfig> supervisor_config(const RunOptions& options) {
     plugin.identity = *identity;
     if (options.child_memory > 0) plugin.memory = options.child_memory;
     if (options.child_threads > 0) plugin.threads = options.child_threads;
-    plugin.environment = plugin_environment(number, plugin.identity);
+    plugin.environment = plugin_environment(number, *socket, plugin.identity);
     const std::string control = control_of(plugin.command, plugin.environment, *socket);
     config.plugins.push_back({*socket, *access, options.handover, std::move(plugin), control,
                               options.build_info, options.watch_binary, options.child_output,

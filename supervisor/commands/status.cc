@@ -28,6 +28,8 @@ using Clock = std::chrono::steady_clock;
 constexpr Duration answer_timeout = std::chrono::seconds(2);
 constexpr Duration wait_interval = std::chrono::milliseconds(50);
 constexpr Duration follow_interval = std::chrono::seconds(1);
+constexpr Duration line_interval =
+    std::chrono::milliseconds(200);  // what happened since is lost if the supervisor ends
 
 struct StatusOptions {
   OutputFormat format = OutputFormat::text;
@@ -170,7 +172,7 @@ void print_outages(const ControlClient& client, std::uint64_t& last, bool is_fir
   Screen screen;
   std::string last_line;
   std::uint64_t last_event = 0;
-  for (;; std::this_thread::sleep_for(follow_interval)) {
+  for (;; std::this_thread::sleep_for(terminal ? follow_interval : line_interval)) {
     const auto status = ask(client);
     const auto now = std::chrono::system_clock::now();
     if (terminal) {

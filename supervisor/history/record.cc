@@ -168,7 +168,7 @@ void Record::note_key(pid_t pid, const std::string& key_id) {
 void Record::ready(pid_t pid, Duration after, const std::string& handover, bool active, Time now) {
   report(mock_kms::v1::READY, Level::info, active ? "the plugin is ready" : "a process is ready to take over",
          {{"pid", pid}, {"after", human_duration(after)}, {"handover", handover}});
-  if (active) outage_over(now);
+  if (active) outage_over(pid, now);
 }
 
 void Record::giving_up(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active) {
@@ -180,7 +180,7 @@ void Record::giving_up(pid_t pid, EndCause cause, std::optional<Time> last_good_
 void Record::promoted(pid_t pid, bool ready, Time now) {
   became_active();
   report(mock_kms::v1::TAKEN_OVER, Level::info, "the waiting process takes over", {{"pid", pid}});
-  if (ready) outage_over(now);
+  if (ready) outage_over(pid, now);
 }
 
 std::string Record::cause_of(const ReportEnd& end, const ProcessEnd& process, bool out_of_memory) const {
@@ -234,7 +234,7 @@ void Record::outage_began(pid_t pid, Time since, const std::string& cause) {
   if (!outage_) outage_ = Outage{pid, since, cause};
 }
 
-void Record::outage_over(Time now) {
+void Record::outage_over(pid_t answering, Time now) {
   if (!outage_) return;
   mock_kms::v1::Exit* exit = exit_of(outage_->pid);
   last_outage_ = PastOutage{outage_->pid, now - outage_->began};
@@ -242,7 +242,10 @@ void Record::outage_over(Time now) {
   const std::string cause = std::exchange(outage_, std::nullopt)->cause;
   metrics_.outage(instance_, last_outage_->duration);
   report(mock_kms::v1::OUTAGE_OVER, Level::info, "calls are answered again",
-         {{"pid", last_outage_->pid}, {"outage", human_duration(last_outage_->duration)}, {"cause", cause}});
+         {{"pid", answering},
+          {"outage", human_duration(last_outage_->duration)},
+          {"outage-of", last_outage_->pid},
+          {"cause", cause}});
 }
 
 mock_kms::v1::Exit* Record::exit_of(pid_t pid) {
@@ -264,6 +267,9 @@ std::string Record::reason(const std::optional<Running>& running, const std::str
   const bool good = !running || running->health->good();
   switch (state_) {
     case mock_kms::v1::STARTING:
+      if (!good && !exits_.empty() && !exits_.front().asked_for())
+        return running->health->reason() + "; the process before it " + exits_.front().status();
+      [[fallthrough]];
     case mock_kms::v1::SERVING:
       return good ? unreachable : running->health->reason();
     case mock_kms::v1::ENDING:

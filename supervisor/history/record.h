@@ -94,7 +94,7 @@ class Record {
   [[nodiscard]] mock_kms::v1::Exit* exit_of(pid_t pid);
   void note_key(pid_t pid, const std::string& key_id);
   void outage_began(pid_t pid, Time since, const std::string& cause);
-  void outage_over(Time now);
+  void outage_over(pid_t answering, Time now);
 
   unsigned instance_;
   const Policy& policy_;

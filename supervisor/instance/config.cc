@@ -44,16 +44,18 @@ std::string numbered(std::string text, unsigned number) {
   return text;
 }
 
-std::vector<std::string> plugin_environment(unsigned number,
+std::vector<std::string> plugin_environment(unsigned number, const Endpoint& socket,
                                             const std::optional<process::Identity>& identity) {
   std::vector<std::string> environment = process::own_environment();
   std::erase_if(environment, [&](const std::string& variable) {
     const bool of_user =
         variable.starts_with("HOME=") || variable.starts_with("USER=") || variable.starts_with("LOGNAME=");
     return variable.starts_with("LISTEN_") || variable.starts_with("NOTIFY_SOCKET=") ||
-           variable.starts_with("WATCHDOG_") || (identity && of_user);
+           variable.starts_with("WATCHDOG_") || variable == listen_addr.variable || (identity && of_user);
   });
   for (std::string& variable : environment) variable = numbered(std::move(variable), number);
+  if (option_of({}, environment, listen_addr).empty())
+    environment.push_back(std::string(listen_addr.variable) + socket.uri());
   if (!identity) return environment;
   environment.push_back("HOME=" + identity->home);
   if (identity->name.empty()) return environment;

@@ -39,8 +39,9 @@ struct SupervisorConfig {
 [[nodiscard]] std::string numbered(std::string text, unsigned number);
 
 /// The supervisor's environment, numbered, without the variables that a service manager set for it. HOME,
-/// USER and LOGNAME are those of `identity`, if there is one.
-[[nodiscard]] std::vector<std::string> plugin_environment(unsigned number,
+/// USER and LOGNAME are those of `identity`, if there is one. MOCK_KMS_LISTEN_ADDR is `socket` unless it is
+/// set.
+[[nodiscard]] std::vector<std::string> plugin_environment(unsigned number, const Endpoint& socket,
                                                           const std::optional<process::Identity>& identity);
 
 /// The URI of mock-kms-provider's control socket: its --control-socket, from `command` or `environment`, else

@@ -280,7 +280,8 @@ void read_directory(const fs::path& directory, Files& files) {
   fs::recursive_directory_iterator each(absolute, fs::directory_options::follow_directory_symlink, error);
   if (error)
     throw Error("cannot read " + in_quotes(directory.string(), 300) + ": " + error.message(),
-                "name the directory that the cleanup step filled", ErrorCode::invalid_input);
+                "name a directory with NODE/POD/status.json, as the cleanup step fills it",
+                ErrorCode::invalid_input);
   std::set<fs::path> read{absolute};  // links may lead in a circle
   while (each != fs::recursive_directory_iterator()) {
     const fs::path path = each->path();

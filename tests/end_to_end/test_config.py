@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 
@@ -195,6 +196,20 @@ def test_a_declared_version_never_leads_back(start_provider, directory, endpoint
 
 def scenario_status(endpoint):
     return json.loads(run_provider("scenario", "status", "--socket", endpoint, "-o", "json").stdout)
+
+
+def test_a_stopped_scenario_says_what_was_stopped_and_what_never_began(start_provider, directory, endpoint):
+    start_provider(endpoint)
+    scenario = {"steps": [{"at": "0s", "until": "1h", "do": {"fault": {"preset": "unavailable"}}}, {"at": "1h", "do": {"rotate": {}}}]}
+    (directory / "long.json").write_text(json.dumps(scenario))
+    assert run_provider("scenario", "run", directory / "long.json", "--socket", endpoint).returncode == 0
+    stopped = json.loads(run_provider("scenario", "stop", "--socket", endpoint, "-o", "json").stdout)
+    assert [step["state"] for step in stopped["steps"]] == ["STOPPED", "SKIPPED"]
+    followed = run_provider("scenario", "status", "--follow", "--socket", endpoint)
+    assert followed.returncode == 1
+    begins, ends, *_ = followed.stdout.splitlines()
+    assert begins.startswith("0  step 1 begins: ") and re.fullmatch(r"[\d.]+m?s  step 1 is stopped", ends), followed.stdout
+    assert "step 2" not in followed.stdout
 
 
 def test_a_scenario_by_command_plays_to_its_end(start_provider, directory, endpoint):

@@ -322,6 +322,8 @@ def test_the_header_of_a_foreign_plugin_is_shown():
     (b"Error: context deadline exceeded\n", [], 2, "standard input: this is an error of etcdctl: Error: context deadline exceeded"),
     (b"0000000 386b 3a73 6e65\n0000006\n", [], 2, "standard input: this is not a value from etcd: it begins with '0000000 386b"),
     (b"00000000  6b 38 73 3a  |k8s:|\n00000010\n", [], 2, "standard input: the dump has a gap; use: etcdctl get KEY"),
+    (b"k8s:enc:km", [], 2, "the value is damaged: it ends within its prefix; "),
+    (b"k8s:enc:kms:v", [], 2, "the value is damaged: it ends within its prefix; "),
     (b"k8s:enc:kms:v2:mock", [], 2, "the value is damaged: it ends within the provider's name; "),
     (b"k8s:enc:kms:v2:mock:", [], 2, "the value is damaged: it has no encrypted data; "),
     (b"k8s:enc:kms:v2:mock:" + b"\xff" * 9, [], 2, "the value is damaged: the 9 bytes after the provider's name are not an EncryptedObject; "),

@@ -150,6 +150,16 @@ def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, st
         (["status", "--socket", "foo"], "use unix:///absolute/path or unix:///@abstract-name"),
         (["status", "unix:///@other"], "unexpected argument 'unix:///@other'"),
         (["status", "-o", "yaml"], "--format: "),
+        (["status", "-o", "jsn"], "--format: jsn not in {text,json}; did you mean 'json'?"),
+        (["status", "--json"], "unknown option '--json'; use --format json"),
+        (["rotate", "9"], "unexpected argument '9'; name the version with --to"),
+        (["encrypt", "secret"], "unexpected argument 'secret'; it reads the plaintext from standard input"),
+        (["decrypt", "sealed.json"], "unexpected argument 'sealed.json'; it reads the JSON from standard input"),
+        (["config", "p.json"], "unexpected argument 'p.json'; name the file with --check"),
+        (["fault", "add", "latency", "500ms"], "give a value by its option, such as --latency 500ms"),
+        (["fault", "remove", "x"], "'fault clear' ends a fault"),
+        (["logs"], "unexpected argument 'logs'; it is a command of supervisor: 'supervisor logs'"),
+        (["inspect", "."], "cannot read .: Is a directory"),
     ],
 )
 def test_exit_code_2_for_bad_options_with_the_next_step(args, says):

@@ -590,6 +590,32 @@ def test_a_binary_that_was_replaced_under_its_process_is_called_out_until_a_rest
         assert supervised.status()["binary"]["replaced"] is False
 
 
+@pytest.mark.parametrize("options", [[], ["--handover=off"]])
+def test_the_plugin_learns_its_address_from_the_supervisor(directory, options):
+    environment = {name: value for name, value in os.environ.items() if name != "MOCK_KMS_LISTEN_ADDR"}
+    with Supervised(directory, [binary("mock-kms-provider")], options, env={**environment, "MOCK_KMS_LISTEN_ADDR": ""}) as supervised:
+        status = supervised.healthy()
+        assert status["pluginControl"] == f"{supervised.endpoint}.control"
+        rotated = subprocess.run([binary("mock-kms-provider"), "rotate", "--socket", supervised.endpoint], capture_output=True, text=True)
+        assert rotated.returncode == 0, rotated.stderr
+        assert f"started endpoint={supervised.endpoint}" in supervised.program.wait_for_line("started endpoint=")
+
+
+def test_an_outage_names_the_process_that_answers_and_the_one_that_ended(directory):
+    with Supervised(directory) as supervised:
+        old = supervised.healthy()["pid"]
+        os.kill(old, signal.SIGKILL)
+        new = supervised.healthy_after(old)["pid"]
+        event = next(event for event in map(json.loads, supervised.client("events", "-o", "json").stdout.splitlines()) if event["kind"] == "OUTAGE_OVER")
+        assert (event["pid"], event["details"]["outage-of"]) == (new, str(old))
+
+
+def test_while_starting_the_reason_names_the_end_before(directory):
+    with Supervised(directory, ["/bin/sh", "-c", f"test -e {directory}/second && exec sleep 600; touch {directory}/second; exit 7"], ["--backoff-initial=1ms"]) as supervised:
+        supervised.program.wait_for_line("start=2")
+        assert supervised.status()["reason"].endswith("; the process before it exited with code 7")
+
+
 def test_json_logs_are_one_object_a_line(directory):
     with Supervised(directory, ["true"], ["--backoff-initial=1h", "--backoff-max=1h"], env={"SUPERVISOR_LOG_FORMAT": "json"}) as supervised:
         supervised.program.wait_for_line("restart in")
@@ -614,6 +640,9 @@ def test_json_logs_are_one_object_a_line(directory):
     (["status", "-o", "yaml"], "yaml"),
     (["status", "--instance=1", "--instance=2"], "--instance can be given only once"),
     (["check"], "endpoint is missing: the plugin: unix:///path"),
+    (["rotate"], "unexpected argument 'rotate'; it is a command of mock-kms-provider: 'mock-kms-provider rotate'"),
+    (["status", "--socket", "unix:///x"], "unknown option '--socket'; did you mean '--control-socket'?"),
+    (["report", "/nowhere"], "name a directory with NODE/POD/status.json"),
 ])
 def test_bad_usage_is_one_line_and_exit_code_2(arguments, reason):
     result = subprocess.run([binary("supervisor"), *arguments], capture_output=True, text=True)

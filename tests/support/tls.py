@@ -3,9 +3,19 @@
 Authority(directory) makes its files there: `ca` is the authority's certificate; certificate(name) makes one for the host
 `name` (a name or an address) and returns the files (certificate, key); with `days` below zero it is expired.
 """
+import datetime
 import subprocess
 
 NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+
+def lifetime(days):
+    """Options of `openssl x509`; OpenSSL 3.4 and newer takes no days below zero."""
+    if days >= 0 or "-not_after" not in subprocess.run(["openssl", "x509", "-help"], capture_output=True, text=True).stderr:
+        return ["-days", str(days)]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    begin, end = ((now + datetime.timedelta(days=day)).strftime("%Y%m%d%H%M%SZ") for day in (days - 1, days))
+    return ["-not_before", begin, "-not_after", end]
 
 
 class Authority:
@@ -24,5 +34,5 @@ class Authority:
         kind = "IP" if name.replace(".", "").isdigit() else "DNS"
         (self._directory / "names").write_text(f"subjectAltName={names or kind + ':' + name}\n")
         self._openssl("x509", "-req", "-in", f"{name}.request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                      "-extfile", "names", "-out", f"{name}.pem", "-days", str(days))
+                      "-extfile", "names", "-out", f"{name}.pem", *lifetime(days))
         return self._directory / f"{name}.pem", self._directory / f"{name}.key"

@@ -51,6 +51,10 @@ TEST_CASE("JSON that people write names the place of a mistake in the words of t
         "faults[0]: unknown field 'method'; did you mean 'methods'?");
   CHECK(why(R"({"faults": [{"hang": {}}, {"latency": {"minimum": "1s"}}]})") ==
         "faults[1].latency: unknown field 'minimum'");
+  CHECK(why(R"({"scenario": {"steps": [{"at": "1s", "fault": {"hang": {}}}]}})") ==
+        "scenario.steps[0]: unknown field 'fault'; it belongs into 'do'");
+  CHECK(why(R"({"scenario": {"steps": [{"at": "1s", "for": "2s"}]}})") ==
+        "scenario.steps[0]: unknown field 'for'");
   CHECK(why(R"({"faults": [{"hang": {}, "methods": ["encript"]}]})") ==
         "faults[0].methods[0]: unknown name 'encript'; did you mean 'encrypt'?");
   CHECK(why(R"({"faults": [{"violation": "key-id-emty"}]})") ==

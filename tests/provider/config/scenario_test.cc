@@ -104,7 +104,7 @@ TEST_CASE("a scenario that was stopped stays as it was") {
   CHECK(status.state() == ScenarioStatus::STOPPED);
   CHECK(status.elapsed().seconds() == 12);
   CHECK(status.length().seconds() == 20);
-  CHECK(fixture.states() == "D");
+  CHECK(fixture.states() == "S");
 }
 
 TEST_CASE("a finished scenario that is stopped stays a finished one") {

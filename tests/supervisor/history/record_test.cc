@@ -56,7 +56,8 @@ TEST_CASE("an outage lasts from the death to the next answer") {
   recorded.ready(Time(13s));
   const auto over = recorded.events(mock_kms::v1::OUTAGE_OVER);
   REQUIRE(over.size() == 1);
-  CHECK(over[0].pid() == 7);
+  CHECK(over[0].pid() == 8);
+  CHECK(over[0].details().at("outage-of") == "7");
   CHECK(over[0].details().at("cause") == "it crashed");
   CHECK(over[0].details().at("outage") == "3.0 s");
   recorded.ready(Time(14s));
