@@ -272,7 +272,7 @@ std::string missing_text(const CLI::App& command, const CLI::ParseError& error) 
   return error.what();
 }
 
-/// What an option's checks say about `text`; empty if they accept it.
+/// Why the option's checks refuse `text`; empty if they accept it.
 std::string refusal(CLI::Option& option, std::string text) {
   std::string why;
   for (int i = 0; why.empty(); ++i) {

@@ -117,12 +117,12 @@ ControlClient next_provider(const JournalOptions& options) {
 
 /// With --follow the earlier entries are left out, unless --since or --tail asks for them.
 int print_calls(ControlClient& client, const JournalOptions& options) {
+  mock_kms::v1::ReadJournalRequest request;
+  auto calls = read_entries(client, options, request);
   if (options.format == OutputFormat::text) {
     std::printf("%6s %-24s %-9s %-19s %9s %8s %8s %10s  %s\n", "NUMBER", "AT", "METHOD", "CODE", "LATENCY",
                 "REQUEST", "RESPONSE", "CONNECTION", "KEY_ID  UID  FAULT");
   }
-  mock_kms::v1::ReadJournalRequest request;
-  auto calls = read_entries(client, options, request);
   const std::size_t all = options.follow && !options.since ? 0 : calls.size();
   const std::size_t count = std::min(options.tail.value_or(all), calls.size());
   calls.erase(calls.begin(), calls.end() - static_cast<std::ptrdiff_t>(count));
