@@ -269,7 +269,8 @@ class ControlPlane:
 
     def kubectl(self, *arguments, check=True, **run):
         result = subprocess.run([kubectl(), "--kubeconfig", self.kubeconfig, *map(str, arguments)],
-                                capture_output=True, text=True, timeout=run.pop("timeout", 120), **run)
+                                capture_output=True, text=True, timeout=run.pop("timeout", 120),
+                                env={**os.environ, "KUBECACHEDIR": str(self.directory / "kubectl-cache")}, **run)
         if check:
             assert result.returncode == 0, (arguments, result.stdout[-2000:], result.stderr[-2000:])
         return result
