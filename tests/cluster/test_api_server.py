@@ -195,6 +195,7 @@ def test_the_api_server_names_a_missing_path_and_a_path_that_nobody_serves(plane
     plane.configure((["secrets"], [plugin.kms, IDENTITY]), (["configmaps"], [kms("missing", missing), IDENTITY]),
                     (["resourcequotas"], [kms("left", f"unix://{left}"), IDENTITY]))
     plane.api.start(wait=False)
+    plane.api.wait_namespace()
     until(lambda: plane.api.ready("kms-providers").code == 500, 240, lambda: plane.api.ready(), pause=1)
     failures = plane.api.kms_failures()
     assert set(failures) == {1, 2}, failures
@@ -212,6 +213,7 @@ def test_an_api_server_that_is_not_root_needs_a_socket_of_its_own_user(plane, st
     plane.configure((["secrets"], [serving.kms, IDENTITY]), (["configmaps"], [refusing.kms, IDENTITY]))
     plane.api.wrapper = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     plane.api.start(wait=False)
+    plane.api.wait_namespace()
     until(lambda: plane.api.ready("kms-providers").code == 500, 240, lambda: plane.api.ready(), pause=1)
     failures = plane.api.kms_failures()
     assert set(failures) == {1} and "permission denied" in failures[1]
@@ -281,7 +283,7 @@ def test_an_api_server_for_kms_v1_says_that_the_provider_serves_v2(plane, start_
     plane.configure((["secrets"], [kms("old", plugin.endpoint, version="v1"), IDENTITY]))
     plane.api.options = KMS_V1
     plane.api.start(wait=False)
-    until(lambda: plane.api.request("GET", "/api/v1/namespaces/default").ok, 120, lambda: plane.api.ready())
+    plane.api.wait_namespace()
     refused = plane.create("probe")
     assert not refused.ok and "this plugin serves KMS v2; set apiVersion: v2 in the EncryptionConfiguration" in refused.text
     plugin.program.wait_for_line("this plugin serves KMS v2")

@@ -143,6 +143,15 @@ def test_a_good_health_check_is_kept_for_20_seconds(figures):
     assert max(figures["asked"]) >= 15
 
 
+def test_a_bad_health_check_is_kept_for_3_seconds(figures):
+    between(figures["asked-failing"], 2.5, 7)
+
+
+def test_a_call_ends_after_the_timeout_of_the_configuration(figures):
+    between([figures["hanging"]["/readyz after, s"]], 2.5, 6)
+    assert "DeadlineExceeded" in figures["hanging"]["text"]
+
+
 def test_the_lease_is_three_minutes(figures):
     between([figures["lease"]["from the last good Status, s"]], 175, 190)
 

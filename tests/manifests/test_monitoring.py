@@ -111,6 +111,8 @@ def scraped():
             return found
 
         wait_for("count_over_time(kms_supervisor_up[1m]) > 2")
+        wait_for("count_over_time(mock_kms_calls_total[1m]) > 2")
+        firing_before = query('ALERTS{alertstate="firing"}')
         run_provider("fault", "add", "decrypt-broken", "--name", "broken", "--socket", supervised.endpoint, check=True)
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             sealed = client.encrypt(b"secret")
@@ -119,7 +121,7 @@ def scraped():
         pid = supervised.healthy()["pid"]
         wait_for('mock_kms_calls_total{method="Decrypt", code!="OK"}')
         wait_for('count_over_time(mock_kms_calls_total{method="Decrypt", code!="OK"}[1m]) > 2')
-        yield query, wait_for, supervised, targets
+        yield query, wait_for, supervised, targets, firing_before
     processes.remove(directory)
 
 
@@ -143,7 +145,7 @@ def test_every_query_of_the_dashboard_has_a_result(scraped, expression):
 
 @needs("prometheus")
 def test_every_alert_finds_its_series_in_a_real_prometheus(scraped):
-    query, wait_for, _, _ = scraped
+    query, wait_for, *_ = scraped
     for group in ALERTS["groups"]:
         for rule in group["rules"]:
             without_limit = re.sub(r"( (==|<|>|>=) \d+| unless count by .*)$", "", rule["expr"])
@@ -154,9 +156,14 @@ def test_every_alert_finds_its_series_in_a_real_prometheus(scraped):
     assert 170 < float(lease["value"][1]) <= 180 and lease["metric"]["exported_endpoint"].startswith("unix://")
 
 
+@needs("prometheus")
+def test_no_alert_fires_before_something_is_wrong(scraped):
+    assert scraped[4] == []
+
+
 @needs("promtool")
 def test_names_units_and_types_are_what_prometheus_asks_for(scraped):
-    _, _, supervised, targets = scraped
+    _, _, supervised, targets, _ = scraped
     for target in targets.values():
         with urllib.request.urlopen(f"http://{target}/metrics", timeout=DEADLINE) as answer:
             text = answer.read()

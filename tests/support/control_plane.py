@@ -97,6 +97,10 @@ class ApiServer:
 
         until(answers, START_DEADLINE, lambda: f"{self.ready()}\n" + "\n".join(self.program.stderr[-20:]))
 
+    def wait_namespace(self):
+        """Until `default` exists, which the server makes a moment after its first answer. For a server that does not become ready."""
+        until(lambda: self.request("GET", "/api/v1/namespaces/default").ok, 120, self.ready)
+
     def stop(self, number=signal.SIGTERM):
         if self.program is None:
             return
@@ -183,9 +187,9 @@ class ControlPlane:
         self.etcd = Program(asset("etcd"), "--data-dir", self.directory / "etcd", "--unsafe-no-fsync", "--listen-client-urls", client,
                             "--advertise-client-urls", client, "--listen-peer-urls", peer, "--log-level=warn", "--client-cert-auth",
                             f"--trusted-ca-file={pki / 'ca.pem'}", f"--cert-file={pki / 'etcd.pem'}", f"--key-file={pki / 'etcd.key'}")
-        until(self._etcd_answers, 60, lambda: self.etcd.stderr[-5:])
+        until(self.etcd_answers, 60, lambda: self.etcd.stderr[-5:])
 
-    def _etcd_answers(self):
+    def etcd_answers(self):
         try:
             return self._etcd("maintenance/status", {})
         except OSError:
@@ -265,7 +269,8 @@ class ControlPlane:
 
     def kubectl(self, *arguments, check=True, **run):
         result = subprocess.run([kubectl(), "--kubeconfig", self.kubeconfig, *map(str, arguments)],
-                                capture_output=True, text=True, timeout=run.pop("timeout", 120), **run)
+                                capture_output=True, text=True, timeout=run.pop("timeout", 120),
+                                env={**os.environ, "KUBECACHEDIR": str(self.directory / "kubectl-cache")}, **run)
         if check:
             assert result.returncode == 0, (arguments, result.stdout[-2000:], result.stderr[-2000:])
         return result

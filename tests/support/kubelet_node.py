@@ -20,7 +20,7 @@ from support.processes import Program, binary
 
 PROGRAMS = ["kubelet", "kube-controller-manager", "kube-scheduler"]  # of KUBEBUILDER_ASSETS
 NODE = "node1"
-IMAGE, PAUSE = "localhost/mock-kms-plugin-test:1", "localhost/pause:1"
+IMAGE, PAUSE, ETCD = "localhost/mock-kms-plugin-test:1", "localhost/pause:1", "localhost/etcd:1"
 HOST_DIRECTORIES = ["/var/run/kmsplugin", "/var/lib/mock-kms-plugin", "/var/lib/kubelet", "/var/lib/containerd", "/run/containerd", "/var/log/pods",
                     "/var/log/containers", "/etc/kubernetes"]
 TOOLS = ["sh", "cat", "ls", "cp", "sha256sum", "tar", "sleep", "env", "date"]
@@ -129,6 +129,35 @@ def make_images(directory):
     return directory / "images.tar"
 
 
+def make_etcd_image(directory):
+    """The archive of the image of etcd, with etcdctl."""
+    layer = Layer()
+    for name, path in {"etcd": asset("etcd"), "etcdctl": find_program("etcdctl"), "sleep": shutil.which("sleep")}.items():
+        layer.add_program(f"/bin/{name}", path)
+    write_archive(directory / "etcd.tar", {ETCD: (layer, {"Env": ["PATH=/bin"]})})
+    return directory / "etcd.tar"
+
+
+ETCD_FILES = {"ca.crt": "ca.pem", "server.crt": "etcd.pem", "server.key": "etcd.key"}  # of kubeadm, and of the ControlPlane
+
+
+def etcd_pod(namespace, data, certificates, as_on_openshift):
+    """The static pod of kubeadm, or the like of OpenShift's, which has a container for etcdctl."""
+    tls = {kind: f"{certificates}/{name}" for kind, name in zip(("ca", "cert", "key"), ETCD_FILES)}
+    mounts = [{"name": name, "mountPath": str(path)} for name, path in {"data": data, "certificates": certificates}.items()]
+    containers = [{"name": "etcd", "image": ETCD, "imagePullPolicy": "Never", "volumeMounts": mounts, "command": [
+        "etcd", f"--data-dir={data}", "--unsafe-no-fsync", "--listen-client-urls=https://127.0.0.1:2379", "--advertise-client-urls=https://127.0.0.1:2379",
+        "--listen-peer-urls=http://127.0.0.1:2380", "--log-level=warn", "--client-cert-auth", f"--trusted-ca-file={tls['ca']}", f"--cert-file={tls['cert']}",
+        f"--key-file={tls['key']}"]}]
+    if as_on_openshift:
+        variables = {"ETCDCTL_ENDPOINTS": "https://127.0.0.1:2379", "ETCDCTL_CACERT": tls["ca"], "ETCDCTL_CERT": tls["cert"], "ETCDCTL_KEY": tls["key"]}
+        containers.append({"name": "etcdctl", "image": ETCD, "imagePullPolicy": "Never", "command": ["sleep", "infinity"], "volumeMounts": mounts,
+                           "env": [{"name": name, "value": value} for name, value in variables.items()]})
+    volumes = [{"name": mount["name"], "hostPath": {"path": mount["mountPath"], "type": "Directory"}} for mount in mounts]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "etcd", "namespace": namespace},
+            "spec": {"hostNetwork": True, "containers": containers, "volumes": volumes}}
+
+
 CONTAINERD = """
 version = 2
 root = "{root}/containerd"
@@ -162,6 +191,7 @@ class KubeletNode:
         self.static_pods = self.root / "static-pods"
         self.programs = {}
         self.others_groups = control_groups()
+        self.in_containers = ["containerd-shim-runc-v2", "supervisor", "mock-kms-provider", "pause"]
         for made in (self.static_pods, self.root / "cni"):
             made.mkdir()
         for path in HOST_DIRECTORIES:
@@ -180,6 +210,9 @@ class KubeletNode:
         return self
 
     def run(self, name, *arguments):
+        """Starts a program, and ends the one before it."""
+        if name in self.programs:
+            self.programs[name].__exit__()
         self.programs[name] = Program(find_program(name), *arguments, env=self.environment)
 
     def log(self, name):
@@ -223,6 +256,23 @@ class KubeletNode:
                 pass  # it has ended meanwhile
         return found
 
+    def move_etcd_into_a_pod(self, namespace="kube-system", as_on_openshift=False):
+        """The data stays. The name of the pod is etcd-node1."""
+        self.ctr("images", "import", make_etcd_image(self.root))
+        certificates = pathlib.Path("/etc/kubernetes/pki/etcd")
+        certificates.mkdir(parents=True)
+        for name, source in ETCD_FILES.items():
+            shutil.copy(self.plane.pki / source, certificates / name)
+        self.plane.api.stop(signal.SIGKILL)  # the kubelet waits for an answer about the pod, but not for a server that is gone
+        self.plane.etcd.stop()
+        self.in_containers.append("etcd")
+        pod = etcd_pod(namespace, self.plane.directory / "etcd", certificates, as_on_openshift)
+        (self.static_pods / "etcd.yaml").write_text(json.dumps(pod))
+        until(self.plane.etcd_answers, 90, lambda: self.log("kubelet"), pause=0.5)
+        self.plane.api.start()
+        mirror = f"/api/v1/namespaces/{namespace}/pods/etcd-{NODE}"
+        until(lambda: "containerStatuses" in self.plane.api.request("GET", mirror).text, 60, lambda: self.log("kubelet"), pause=0.5)
+
     def cut(self):
         """As a power cut: SIGKILL to everything but etcd."""
         self.plane.api.stop(signal.SIGKILL)
@@ -230,8 +280,15 @@ class KubeletNode:
             self.programs.pop(name).__exit__()
         self.kill_containers()
 
+    def power_on(self):
+        """After cut(). Does not wait until the API server is ready."""
+        self.plane.api.start(wait=False)
+        self.start_containerd()
+        self.start_kubelet()
+        self.start_controllers()
+
     def kill_containers(self):
-        for name in ("containerd-shim-runc-v2", "supervisor", "mock-kms-provider", "pause"):
+        for name in self.in_containers:
             for pid in self.processes(name):
                 try:
                     os.kill(pid, signal.SIGKILL)
