@@ -16,6 +16,10 @@ std::string_view scheme_before(std::string_view text, std::size_t end) {
   return text.substr(begin, end - begin);
 }
 
+bool is_of_word(std::string_view text, std::size_t at) {
+  return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at])) != 0;
+}
+
 }  // namespace
 
 bool can_hold_login(std::string_view scheme) { return scheme != "unix" && scheme != "file"; }
@@ -29,6 +33,20 @@ std::string without_logins(std::string text) {
     const std::size_t end = std::min(text.find_first_of(" \t\r\n", at), text.size());
     const std::size_t login = text.substr(at, end - at).rfind('@');
     if (login != std::string::npos) text.replace(at, login, "***");
+  }
+  return text;
+}
+
+std::string without_secret(std::string text, const std::string& secret) {
+  constexpr std::size_t min_anywhere = 4;
+  for (std::size_t at = 0; !secret.empty() && (at = text.find(secret, at)) != std::string::npos;) {
+    const std::size_t end = at + secret.size();
+    if (secret.size() < min_anywhere && ((at > 0 && is_of_word(text, at - 1)) || is_of_word(text, end))) {
+      ++at;
+    } else {
+      text.replace(at, secret.size(), "***");
+      at += 3;
+    }
   }
   return text;
 }

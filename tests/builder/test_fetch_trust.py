@@ -1,4 +1,5 @@
 """Logins, pins and limits of a fetch."""
+import base64
 import subprocess
 
 import pytest
@@ -40,6 +41,21 @@ def test_a_password_is_used_and_never_shown(shop, locked, options, environment):
     done = shop.fetched("--log-level", "debug", "-o", "json", *options, repo=locked.url("source/.git"), environment=environment)
     assert PASSWORD not in done.stdout + done.stderr
     assert (done.directory / "provider").exists()
+
+
+@pytest.mark.parametrize("user, password", [("u", "e"), ("git", "hidden"), ("server", "hidden"), ("token-of-40-digits", "")])
+def test_a_server_that_repeats_the_login_cannot_make_it_known(shop, user, password):
+    head = f"{user}:{password}".encode()
+    text = f"got Authorization: Basic {base64.b64encode(head).decode()}, password '{password}'" + "." * 240 + f" '{password}'"
+    answer = f"HTTP/1.1 400 No\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+    login = f"{user}:{password}" if password else user
+    with Relay(1, answers=[answer.encode()] * 3) as relay:
+        place = f"127.0.0.1:{relay.port}/x.git"
+        line = shop.fetch_failure(repo=f"http://{login}@{place}")
+    # A short name does not change the message.
+    assert line.startswith(f"builder: cannot reach http://{place}: unexpected http status code: 400: 'got Authorization: Basic ***, password '")
+    assert line.endswith("; check --repo, and what lies between here and the server")
+    assert "hidden" not in line
 
 
 def test_the_url_goes_before_other_logins(shop, locked):
