@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "builder/publish/new_file.h"
+#include "builder/run/progress.h"
 #include "common/build_info/build_info.h"
 #include "common/error.h"
 #include "common/log/log.h"
@@ -104,6 +105,9 @@ template <class Work>
 void or_warn(const fs::path& directory, Work work) {
   try {
     work();
+  } catch (const fs::filesystem_error& error) {
+    log::warning("cannot use the build cache: " + cannot_use(error).cause(),
+                 {{"directory", directory.string()}});
   } catch (const std::exception& error) {
     log::warning("cannot use the build cache: " + std::string(error.what()),
                  {{"directory", directory.string()}});
