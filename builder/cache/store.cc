@@ -120,14 +120,17 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   if (max_bytes_ == 0) return std::nullopt;
   const fs::path place = directory_ / "entries" / key;
   const UniqueFd directory(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  const bool is_other = !directory && (errno == ENOTDIR || errno == ELOOP);
+  if (is_other) set_aside(key, "a damaged entry");
   if (!directory) return std::nullopt;
   // By descriptor, so that both files are of one entry even if another builder replaces it.
   CacheHit hit{
       UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)), {}};
-  if (!hit.binary) return std::nullopt;
+  struct stat status {};
+  const bool is_file = hit.binary && ::fstat(hit.binary.get(), &status) == 0 && S_ISREG(status.st_mode);
   const auto info =
       read_build_info("/proc/self/fd/" + std::to_string(directory.get()) + "/" + build_info_name);
-  if (!info) {
+  if (!is_file || !info) {
     set_aside(key, "a damaged entry");
     return std::nullopt;
   }
@@ -137,7 +140,8 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
 }
 
 bool BuildCache::holds(const std::string& key) const {
-  return max_bytes_ != 0 && fs::exists(directory_ / "entries" / key / binary_name);
+  std::error_code none;
+  return max_bytes_ != 0 && fs::exists(directory_ / "entries" / key / binary_name, none);
 }
 
 void BuildCache::set_aside(const std::string& key, const std::string& what) const {

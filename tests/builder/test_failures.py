@@ -305,12 +305,24 @@ def test_a_result_that_cannot_be_printed(shop, format):
 
 
 def test_an_output_directory_that_cannot_be_written_is_found_before_anything_is_fetched(shop):
-    shop.output = pathlib.Path("/proc/mock-kms-provider")  # not by root either
-    done = shop.build()
+    shop.output = shop.directory / "readonly" / "mock-kms-provider"
+    shop.output.parent.mkdir()
+    mounted = f'mount -t tmpfs -o ro tmpfs {shop.output.parent} || exit 77; exec "$@"'
+    done = shop.build(wrapper=["unshare", "-m", "sh", "-c", mounted, "sh"])
+    if "builder" not in done.err:
+        pytest.skip("no mounts here")
     assert done.returncode == 1
-    assert done.err.splitlines()[-1].startswith("builder: publish: cannot write /proc/.mock-kms-provider")
+    assert done.err.splitlines()[-1].startswith(f"builder: publish: cannot write {shop.output}: Read-only file system")
     assert done.err.endswith("; check --output\n")
     assert "phase=fetch" not in done.err and shop.compilations() == 0
+
+
+@pytest.mark.parametrize("place", ["/proc/mock-kms-provider", "/sys/x/mock-kms-provider", "/proc/self/fd/1"])
+def test_an_output_among_the_names_of_the_system_is_refused(shop, place):
+    shop.output = pathlib.Path(place)
+    done = shop.build()
+    assert done.returncode == 1 and shop.compilations() == 0
+    assert "it is a name of the system, not a file; give a file by --output" in done.err.splitlines()[-1]
 
 
 def test_an_output_that_cannot_be_written(shop):

@@ -1,5 +1,6 @@
 """Logins, pins and limits of a fetch."""
 import base64
+import socket
 import subprocess
 
 import pytest
@@ -141,6 +142,15 @@ def test_a_good_ssh_key_counts_beside_others_and_an_agent_that_is_gone(shop, env
             (ssh / "id_ed25519").write_text({"garbage": "x\n", "pem": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
                                              "cut": (ssh / "id_rsa").read_text()[:200]}[other])
         assert (shop.fetched(repo=server.url(shop.source.path), environment=environment).directory / "provider").exists()
+
+
+def test_a_good_ssh_key_counts_beside_an_agent_that_hangs(shop):
+    agent = socket.socket(socket.AF_UNIX)
+    agent.bind(str(shop.directory / "agent"))
+    agent.listen(1)
+    with agent, Sshd(shop.directory / "sshd", shop.directory) as server:
+        done = shop.fetched(repo=server.url(shop.source.path), environment={"SSH_AUTH_SOCK": str(shop.directory / "agent")})
+    assert "no ssh agent answers" in done.stderr and "timed out" in done.stderr
 
 
 @pytest.mark.parametrize("key, words", [("locked", "needs a passphrase; load it into ssh-agent"), ("garbage", "no private key, or a damaged one")])
