@@ -120,9 +120,12 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   if (max_bytes_ == 0) return std::nullopt;
   const fs::path place = directory_ / "entries" / key;
   const UniqueFd directory(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  const bool is_other = !directory && (errno == ENOTDIR || errno == ELOOP);
-  if (is_other) set_aside(key, "a damaged entry");
-  if (!directory) return std::nullopt;
+  std::error_code none;
+  if (!directory) {
+    const fs::file_status status = fs::symlink_status(place, none);
+    if (fs::exists(status) && !fs::is_directory(status)) set_aside(key, "a damaged entry");
+    return std::nullopt;
+  }
   // By descriptor, so that both files are of one entry even if another builder replaces it.
   CacheHit hit{
       UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)), {}};

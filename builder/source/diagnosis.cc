@@ -20,7 +20,7 @@ constexpr auto network_hint = "check the network, a firewall and the proxy setti
 constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
 constexpr auto not_git = "the server does not speak git's protocol there: is --repo the URL of a repository?";
-constexpr auto proxy_login = "put the login into the proxy's URL: http://USER:PASSWORD@HOST:PORT";
+constexpr auto proxy_login = "put the login into the proxy's URL, as USER:PASSWORD@ before the host";
 constexpr auto damaged = "try again; if it stays, the repository's owner can check it by `git fsck`";
 constexpr auto no_ssh_key =
     "authorize the key on the server, or give another one; servers of today refuse RSA keys "
