@@ -70,7 +70,7 @@ def test_a_page_that_is_no_git(shop):
         step = "the server does not speak git's protocol there: is --repo the URL of a repository?"
         assert shop.fetch_failure(repo=page) == f"builder: cannot reach {page}: invalid content-type: 'text/html'; {step}"
         assert shop.fetch_failure(repo=lie) == \
-            f"builder: cannot fetch from {lie}: the server's answer is not git's protocol; check the path in --repo"
+            f"builder: cannot fetch from {lie}: the server's answer is not git's protocol; check that --repo is the URL of a repository"
 
 
 def test_trouble_in_the_server(shop):
