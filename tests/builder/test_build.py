@@ -157,6 +157,13 @@ def test_a_link_to_a_name_of_the_system_is_no_output(workshop, target, links):
                            "give a file by --output\n")
 
 
+@pytest.mark.parametrize("option", ["--ref", "--fetch-timeout", "--commit", "--format", "--profile"])
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_a_url_in_the_place_of_another_value_does_not_show_its_password(workshop, option, scheme):
+    done = workshop.build(option, f"{scheme}me:s3cret@git.invalid:/x")
+    assert done.returncode == 2 and "s3cret" not in done.err
+
+
 @pytest.mark.parametrize("option", ["--output", "--input"])
 def test_an_empty_path_is_a_usage_error(workshop, option):
     command = [BUILDER, "build", "--repo", workshop.source.path, "--build-dir", workshop.build_dir, option, ""]
