@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "builder/publish/new_file.h"
+#include "builder/run/progress.h"
 #include "common/build_info/build_info.h"
 #include "common/error.h"
 #include "common/log/log.h"
@@ -104,6 +105,9 @@ template <class Work>
 void or_warn(const fs::path& directory, Work work) {
   try {
     work();
+  } catch (const fs::filesystem_error& error) {
+    log::warning("cannot use the build cache: " + cannot_use(error).cause(),
+                 {{"directory", directory.string()}});
   } catch (const std::exception& error) {
     log::warning("cannot use the build cache: " + std::string(error.what()),
                  {{"directory", directory.string()}});
@@ -116,14 +120,20 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   if (max_bytes_ == 0) return std::nullopt;
   const fs::path place = directory_ / "entries" / key;
   const UniqueFd directory(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-  if (!directory) return std::nullopt;
+  std::error_code none;
+  if (!directory) {
+    const fs::file_status status = fs::symlink_status(place, none);
+    if (fs::exists(status) && !fs::is_directory(status)) set_aside(key, "a damaged entry");
+    return std::nullopt;
+  }
   // By descriptor, so that both files are of one entry even if another builder replaces it.
   CacheHit hit{
       UniqueFd(::openat(directory.get(), binary_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW)), {}};
-  if (!hit.binary) return std::nullopt;
+  struct stat status {};
+  const bool is_file = hit.binary && ::fstat(hit.binary.get(), &status) == 0 && S_ISREG(status.st_mode);
   const auto info =
       read_build_info("/proc/self/fd/" + std::to_string(directory.get()) + "/" + build_info_name);
-  if (!info) {
+  if (!is_file || !info) {
     set_aside(key, "a damaged entry");
     return std::nullopt;
   }
@@ -133,7 +143,8 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
 }
 
 bool BuildCache::holds(const std::string& key) const {
-  return max_bytes_ != 0 && fs::exists(directory_ / "entries" / key / binary_name);
+  std::error_code none;
+  return max_bytes_ != 0 && fs::exists(directory_ / "entries" / key / binary_name, none);
 }
 
 void BuildCache::set_aside(const std::string& key, const std::string& what) const {

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "builder/checkout/plan.h"
+#include "builder/publish/new_file.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
 
@@ -31,7 +32,9 @@ void note_link(const std::string& path, std::string_view target, const std::vect
 
 class Writer {
  public:
-  Writer(git_repository* objects, const std::filesystem::path& directory) : objects_(objects) {
+  /// `option` names the directory.
+  Writer(git_repository* objects, const std::filesystem::path& directory, std::string option)
+      : objects_(objects), option_(std::move(option)) {
     root_.reset(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!root_) throw_errno("open " + directory.string());
   }
@@ -61,23 +64,22 @@ class Writer {
   }
 
  private:
-  void make_directory(const std::string& path) {
+  void make_directory(const std::string& path) const {
     if (::mkdirat(root_.get(), path.c_str(), 0755) < 0 && errno != EEXIST) fail(path);
   }
 
-  void write_file(const std::string& path, std::string_view content, mode_t mode) {
+  void write_file(const std::string& path, std::string_view content, mode_t mode) const {
     const UniqueFd file(
         ::openat(root_.get(), path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode));
     if (!file || !write_all(file.get(), content)) fail(path);
   }
 
-  [[noreturn]] static void fail(const std::string& path) {
-    throw_errno("write '" + path + "'", errno == ENOSPC
-                                            ? "free some space, or give --build-dir on a larger disk"
-                                            : "check --build-dir");
+  [[noreturn]] void fail(const std::string& path) const {
+    throw_errno("write '" + path + "'", write_hint(errno, option_));
   }
 
   git_repository* objects_;
+  std::string option_;
   UniqueFd root_;
 };
 
@@ -97,11 +99,11 @@ std::vector<CheckedOutPath> find_paths(git_repository* objects, const git_oid& c
 
 CheckoutResult check_out(git_repository* objects, const git_oid& commit,
                          const std::vector<std::string>& paths, const std::filesystem::path& directory,
-                         const Limits& limits) {
+                         const Limits& limits, const std::string& option) {
   const CheckoutPlan plan = plan_checkout(objects, commit, paths, limits);
   CheckoutResult result;
   result.paths = find_paths(objects, commit, paths);
-  Writer writer(objects, directory);
+  Writer writer(objects, directory, option);
   for (const std::string& path : paths) writer.make_parents(path);
   const auto write = [&](bool links) {
     for (const auto& [path, entry] : plan) {

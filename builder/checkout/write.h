@@ -33,10 +33,11 @@ struct CheckoutResult {
                                                      const std::vector<std::string>& paths);
 
 /// Writes and logs `paths` (each made by source_path()) below `directory`. Throws Error "cannot write ..." or
-/// "cannot check out ...", the latter also beyond `limits`.
+/// "cannot check out ...", the latter also beyond `limits`. `option` is the one that names the directory.
 [[nodiscard]] CheckoutResult check_out(git_repository* objects, const git_oid& commit,
                                        const std::vector<std::string>& paths,
-                                       const std::filesystem::path& directory, const Limits& limits = {});
+                                       const std::filesystem::path& directory, const Limits& limits = {},
+                                       const std::string& option = "--build-dir");
 
 /// Fills BuildInfo::paths.
 void record_paths(const std::vector<CheckedOutPath>& paths, mock_kms::v1::BuildInfo& info);

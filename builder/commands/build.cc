@@ -141,8 +141,9 @@ fs::path real_directory(const fs::path& path) {
 }
 
 fs::path read_output(const BuildOptions& options) {
-  fs::path output = fs::absolute(options.output).lexically_normal();
-  if (!output.has_filename() || fs::is_directory(output)) output /= options.recipe.target;
+  std::error_code none;
+  fs::path output = absolute_path("--output", options.output);
+  if (!output.has_filename() || fs::is_directory(output, none)) output /= options.recipe.target;
   if (output.filename() == build_info_name)
     throw Error("--output: " + output.string() + " is reserved for the record of the binary",
                 "give the binary another name");
@@ -166,7 +167,7 @@ IsolationRequest read_isolation(const BuildOptions& options) {
   if (isolation.required && !isolation.wanted) throw Error("--require-isolation contradicts --isolation off");
   isolation.limits.cpu_seconds =
       static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::seconds>(options.timeout).count());
-  for (std::string& path : isolation.readable) path = fs::absolute(path).lexically_normal().string();
+  for (std::string& path : isolation.readable) path = absolute_path("--input", path).string();
   return isolation;
 }
 

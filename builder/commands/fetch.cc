@@ -32,6 +32,15 @@ struct FetchOptions {
 };
 
 constexpr auto into_hint = "check --into";
+constexpr auto mount_hint = "give a directory below it by --into";
+
+/// Nothing can be renamed to a mount point. False for one of the same file system.
+bool is_mount_point(const fs::path& directory) {
+  struct stat status {};
+  struct stat above {};
+  return ::stat(directory.c_str(), &status) == 0 && ::stat(directory.parent_path().c_str(), &above) == 0 &&
+         status.st_dev != above.st_dev;
+}
 
 /// A directory beside `into` that is filled and then renamed to it. It is locked while this lives.
 class StagedDirectory {
@@ -43,6 +52,8 @@ class StagedDirectory {
       throw Error("cannot write to " + into.string() + ": it exists and is not an empty directory",
                   "give another --into");
     }
+    if (is_mount_point(into))
+      throw Error("cannot make " + into.string() + ": it is a mount point", mount_hint);
     fs::create_directories(into.parent_path(), error);
     if (error) throw Error("cannot make " + into.parent_path().string() + ": " + error.message(), into_hint);
     const bool made = ::mkdir(stage_.c_str(), 0755) == 0;
@@ -70,7 +81,8 @@ class StagedDirectory {
   [[nodiscard]] fs::path scratch() const { return stage_ / "scratch"; }
 
   void publish() const {
-    if (::rename(content().c_str(), into_.c_str()) < 0) throw_errno("make " + into_.string(), into_hint);
+    if (::rename(content().c_str(), into_.c_str()) < 0)
+      throw_errno("make " + into_.string(), errno == EBUSY ? mount_hint : into_hint);
   }
 
  private:
@@ -103,8 +115,8 @@ Export fetch_into(const fs::path& into, FetchRequest request, const Interruption
   Export result;
   record_request(request, git::hex(fetched.commit), result.info);
   record_transfer(fetched, result.info);
-  result.checkout =
-      check_out(fetched.objects.get(), fetched.commit, request.paths, directory.content(), request.limits);
+  result.checkout = check_out(fetched.objects.get(), fetched.commit, request.paths, directory.content(),
+                              request.limits, "--into");
   record_paths(result.checkout.paths, result.info);
   interruption.check();
   directory.publish();
@@ -125,10 +137,19 @@ void print(const Export& result, const fs::path& into, OutputFormat format) {
   finish_output("the directory of --into is complete; check where stdout goes");
 }
 
+/// It is made by renaming, which would leave the caller in a directory that is gone.
+fs::path read_into(const std::string& option) {
+  std::error_code none;
+  fs::path into = absolute_path("--into", option);
+  if (!into.has_filename()) into = into.parent_path();
+  if (fs::equivalent(into, ".", none))
+    throw Error("--into: " + into.string() + " is the current directory", "give a new directory");
+  return into;
+}
+
 int run(const FetchOptions& options) {
   const FetchRequest request = or_usage_error([&] { return read_source_options(options.source); });
-  fs::path into = fs::absolute(options.into).lexically_normal();
-  if (!into.has_filename()) into = into.parent_path();
+  const fs::path into = or_usage_error([&] { return read_into(options.into); });
   return run_reported(options.report, [&](const Interruption& interruption, Progress& progress) {
     print(fetch_into(into, request, interruption, progress), into, options.format);
   });

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 
 #include "common/cli/exit_code.h"
 #include "common/log/log.h"
@@ -59,6 +60,9 @@ int run_reported(const ReportOptions& options,
     progress.clear();
     for (const std::string& line : error.lines()) print_tool_line(line);
     report_failure(options, error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    progress.clear();
+    report_failure(options, cannot_use(error).line());
   } catch (const std::exception& error) {
     progress.clear();
     report_failure(options, error.what());

@@ -4,6 +4,7 @@
 // Used on the main thread.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -35,6 +36,8 @@ auto or_usage_error(Read read) {
     return read();
   } catch (const Error& error) {
     throw error.with(ErrorCode::invalid_input);
+  } catch (const std::filesystem::filesystem_error& error) {
+    throw cannot_use(error).with(ErrorCode::invalid_input);
   }
 }
 

@@ -1,5 +1,7 @@
 #include "builder/commands/source_options.h"
 
+#include <unistd.h>
+
 #include <fstream>
 
 #include "builder/git/source_path.h"
@@ -33,12 +35,21 @@ std::string read_pin(const std::string& text) {
   return id.text();
 }
 
-/// Not checked by CLI11, so that the error reaches --termination-log too.
+/// Not checked by CLI11, so that the error reaches --termination-log too. Opens nothing: a FIFO gives its
+/// content once.
 void require_file(const char* option, const std::string& file) {
   if (file.empty()) return;
-  if (!std::ifstream(file)) throw_errno("read " + file, std::string("check ") + option);
+  if (::access(file.c_str(), R_OK) < 0) throw_errno("read " + file, std::string("check ") + option);
   if (fs::is_directory(file))
     throw Error("cannot read " + file + ": it is a directory", std::string("check ") + option);
+}
+
+/// For a file that is read several times, by libraries too.
+void require_file_to_keep(const char* option, const std::string& file) {
+  require_file(option, file);
+  if (!file.empty() && (fs::is_fifo(file) || fs::is_socket(file)))
+    throw Error("cannot read " + file + ": it is a FIFO or a socket",
+                std::string("give ") + option + " a file that stays");
 }
 
 /// Null if no file is given.
@@ -78,13 +89,13 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
 
 Login read_login(const SourceOptions& options) {
   require_file("--password-file", options.password_file);
-  require_file("--ssh-key", options.ssh_key);
+  require_file_to_keep("--ssh-key", options.ssh_key);
   if (!options.ssh_key.empty()) {
     const Outcome<> usable = check_key(options.ssh_key);
     if (!usable) throw usable.error().within("cannot use " + options.ssh_key);
   }
-  require_file("--known-hosts", options.known_hosts);
-  require_file("--ca-file", options.ca_file);
+  require_file_to_keep("--known-hosts", options.known_hosts);
+  require_file_to_keep("--ca-file", options.ca_file);
   Login login;
   login.user = options.user;
   login.ssh_key = options.ssh_key;
@@ -113,6 +124,11 @@ void add_source_options(CLI::App& command, SourceOptions& options, const std::st
   add_duration(command, "--fetch-deadline", options.retry.deadline, "How long all tries together may take",
                std::chrono::milliseconds(1));
   add_trust_options(command, options);
+}
+
+fs::path absolute_path(const std::string& option, const std::string& path) {
+  if (path.empty()) throw Error(option + ": the path is empty", "give a path");
+  return fs::absolute(path).lexically_normal();
 }
 
 FetchRequest read_source_options(const SourceOptions& options) {

@@ -1,6 +1,7 @@
 // The options of `builder build` and `builder fetch` that say what is fetched and how.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -30,5 +31,8 @@ void add_source_options(CLI::App& command, SourceOptions& options, const std::st
 
 /// The caller sets FetchRequest::scratch. Throws Error if an option is wrong.
 [[nodiscard]] FetchRequest read_source_options(const SourceOptions& options);
+
+/// The value of an option that names a file or a directory. Throws Error.
+[[nodiscard]] std::filesystem::path absolute_path(const std::string& option, const std::string& path);
 
 }  // namespace kms::builder

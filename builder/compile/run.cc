@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -72,6 +73,11 @@ std::string hint_for(const CompilerOutput& output, const BuildStep& step, const 
   if (!context.unfetched_link.empty())
     return context.unfetched_link + ", which was not fetched: give it by --path too";
   if (const std::string hint = module_hint(output, step, context); !hint.empty()) return hint;
+  if (step.phase == "modules" &&
+      mentions_any(output, {"dial tcp", "proxyconnect", "i/o timeout", "TLS handshake"}))
+    return "check the network, and the module proxy: name another one by --env GOPROXY=URL";
+  if (output.mentions("go: inconsistent vendoring"))
+    return "run `go mod vendor` in the source and commit vendor/, or give another --ref";
   if (mentions_any(output, {"(find_package)", "cannot find "}))
     return "install the -dev package of what is missing";
   return "the lines above are the tool's own; fix the source, or give another --ref";
@@ -98,6 +104,11 @@ std::vector<std::string> environment(const BuildStep& step, const StepContext& c
   std::erase_if(result, [](const std::string& entry) { return entry.starts_with("CCACHE_DIR="); });
   if (!context.ccache_directory.empty()) result.push_back("CCACHE_DIR=" + context.ccache_directory);
   return result;
+}
+
+bool is_noexec(const fs::path& file) {
+  struct statvfs status {};
+  return ::statvfs(file.c_str(), &status) == 0 && (status.f_flag & ST_NOEXEC) != 0;
 }
 
 /// Calls `on_step` as the step makes progress.
@@ -163,6 +174,9 @@ void take_executable(const Recipe& recipe, const BuildDirs& dirs, const fs::path
 
 std::string run_smoke_test(const std::filesystem::path& binary, const SmokeTest& test,
                            const Isolation& isolation, const Interruption& interruption) {
+  const std::string command = "run " + binary.filename().string() + " " + test.argument;
+  if (is_noexec(binary))
+    throw Error("cannot " + command + ": its file system is mounted noexec", "give another --build-dir");
   std::string first_line;
   std::string last_line;
   const process::RunEnd end = process::run(
@@ -172,7 +186,6 @@ std::string run_smoke_test(const std::filesystem::path& binary, const SmokeTest&
         if (!line.empty()) last_line = line;
       });
   interruption.check();
-  const std::string command = "run " + binary.filename().string() + " " + test.argument;
   const auto* status = std::get_if<process::ExitStatus>(&end);
   if (status == nullptr) {
     throw Error("cannot " + command + ": it did not end within " + human_duration(test.timeout),

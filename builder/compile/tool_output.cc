@@ -25,7 +25,7 @@ std::optional<unsigned> take_number(std::string_view& text) {
 }
 
 std::string_view trimmed(std::string_view text) {
-  while (text.starts_with(' ')) text.remove_prefix(1);
+  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
   return text;
 }
 
@@ -65,7 +65,18 @@ std::string CompilerOutput::first_error() const {
     if (found == lines_.end()) continue;
     return words == "CMake Error" ? paragraph(found) : *found;
   }
-  return "";
+  return go_error();
+}
+
+/// The first error of the go command itself, which names no file; "" if there is none.
+std::string CompilerOutput::go_error() const {
+  const auto found = std::ranges::find_if(lines_, [](const std::string& line) {
+    return line.starts_with("go: ") && !line.starts_with("go: downloading ") &&
+           !line.starts_with("go: warning");
+  });
+  if (found == lines_.end()) return "";
+  const bool continues = found->ends_with(':') && found + 1 != lines_.end();
+  return continues ? *found + " " + std::string(trimmed(found[1])) : *found;
 }
 
 std::vector<std::string> CompilerOutput::failure_lines(std::size_t max) const {

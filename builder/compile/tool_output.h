@@ -42,6 +42,7 @@ class CompilerOutput {
 
  private:
   [[nodiscard]] std::deque<std::string>::const_iterator first_failure() const;
+  [[nodiscard]] std::string go_error() const;
   [[nodiscard]] std::string paragraph(const std::deque<std::string>::const_iterator& head) const;
 
   std::string source_;

@@ -98,6 +98,9 @@ std::vector<std::filesystem::path> directories_of(const std::filesystem::path& r
   const std::filesystem::path mounts = root / "sys/fs/cgroup";
   std::vector<std::filesystem::path> mounted{mounts / controllers};  // version 1: "cpu,cpuacct"
   if (controllers.empty()) mounted = {mounts, mounts / "unified"};
+  // "cpuacct,cpu" may be mounted as "cpu,cpuacct"; then each controller has a link of its own name.
+  std::istringstream names(controllers.find(',') == std::string::npos ? "" : controllers);
+  for (std::string name; std::getline(names, name, ',');) mounted.push_back(mounts / name);
   std::vector<std::filesystem::path> directories;
   for (const std::filesystem::path& mount : mounted) {
     for (std::filesystem::path path = group; path.has_relative_path(); path = path.parent_path())

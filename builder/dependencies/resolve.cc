@@ -73,8 +73,11 @@ class Search {
       const std::string file = joined(module, "go.mod");
       const auto text = tree_.read(file);
       if (!text) continue;
+      // Without a workspace go compiles what is in vendor/, and reads no replacement.
+      const bool vendored = modules.size() == 1 && go_minor_version(*text) >= 14 &&
+                            tree_.has(joined(module, "vendor/modules.txt"));
       for (const std::string& target : go_directories(*text).replacements)
-        add(file, "replace ... => " + target, joined(module, target), true);
+        add(file, "replace ... => " + target, joined(module, target), !vendored, vendored);
     }
   }
 
@@ -134,7 +137,8 @@ class Search {
                 "give the directories by --path and --dependencies off, or another --ref");
   }
 
-  void add(const std::string& file, const std::string& words, const std::string& path, bool certain) {
+  void add(const std::string& file, const std::string& words, const std::string& path, bool certain,
+           bool optional = false) {
     if (leads_out(path)) {
       // In CMake it may stand behind a condition.
       if (certain)
@@ -144,7 +148,7 @@ class Search {
       return;
     }
     if (is_covered(path, paths_) || !seen_.insert(path).second) return;
-    missing_.push_back({path, file + " says " + words});
+    missing_.push_back({path, file + " says " + words, optional});
   }
 
   const SourceTree& tree_;
@@ -185,7 +189,11 @@ void fetch_dependencies(const DependencyRequest& request, Fetched& fetched, cons
                                                            request.paths, request.system, interruption);
     std::erase_if(missing, [&](const Dependency& found) { return is_covered(found.path, absent); });
     if (missing.empty()) return;
-    if (request.mode == Dependencies::refuse) refuse(missing);
+    if (request.mode == Dependencies::refuse) {
+      std::erase_if(missing, [](const Dependency& found) { return found.optional; });
+      if (missing.empty()) return;
+      refuse(missing);
+    }
     if (request.paths.size() + missing.size() > max_paths)
       throw Error("cannot fetch what the source needs: it names too many directories",
                   "give --dependencies off");

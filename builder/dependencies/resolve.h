@@ -31,8 +31,9 @@ void fetch_dependencies(const DependencyRequest& request, Fetched& fetched, cons
                         Progress& progress);
 
 struct Dependency {
-  std::string path;    ///< in the repository
-  std::string reason;  ///< "provider/CMakeLists.txt says add_subdirectory(../proto)"
+  std::string path;       ///< in the repository
+  std::string reason;     ///< "provider/CMakeLists.txt says add_subdirectory(../proto)"
+  bool optional = false;  ///< needed only if the user's flags make go ignore vendor/
 };
 
 /// The dependencies of the project (the first of `paths`) that `paths` do not cover, each path once, as far

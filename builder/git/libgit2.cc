@@ -48,7 +48,7 @@ void check(int code, const std::string& verb_and_object) {
   const std::string text = last_error_text();
   throw GitError(
       {"cannot " + verb_and_object + ": " + (text.empty() ? "libgit2 code " + std::to_string(code) : text),
-       ""},
+       "check the repository by `git fsck`, run by the builder's user"},
       code, error == nullptr ? GIT_ERROR_NONE : error->klass);
 }
 

@@ -6,6 +6,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 #include <system_error>
 
@@ -45,10 +47,37 @@ void lock(int directory, const fs::path& path, const Interruption& interruption)
   }
 }
 
-/// A FIFO would block its reader, and a device or a socket would be replaced by the binary.
+/// True below /dev, /proc and /sys, where names such as /dev/stdout belong to the system. /dev/shm is for
+/// files.
+bool is_of_system(const fs::path& path) {
+  const std::string text = path.string();
+  return std::ranges::any_of(std::array{"/dev/", "/proc/", "/sys/"},
+                             [&](const char* start) { return text.starts_with(start); }) &&
+         !text.starts_with("/dev/shm/");
+}
+
+/// True if the file, or a link on the way from it to its target, is of the system.
+bool leads_to_system(fs::path file) {
+  constexpr int max_links = 40;  // as in the kernel
+  for (int i = 0; i < max_links; ++i) {
+    std::error_code none;
+    file = fs::weakly_canonical(file.parent_path(), none) / file.filename();
+    if (is_of_system(file)) return true;
+    const fs::path target = fs::read_symlink(file, none);
+    if (target.empty()) return false;
+    file = file.parent_path() / target;
+  }
+  return false;
+}
+
+/// A FIFO would block its reader, and a device or a socket would be replaced by the binary. So would a link
+/// such as /dev/stdout.
 void require_regular_file(const fs::path& file) {
   std::error_code none;
   const fs::file_status status = fs::status(file, none);  // of a link's target
+  if (leads_to_system(file))
+    throw Error("cannot write " + file.string() + ": it is a name of the system, not a file",
+                "give a file by --output");
   if (!fs::exists(status) || fs::is_regular_file(status)) return;
   const char* kind = fs::is_directory(status) ? "a directory"
                      : fs::is_fifo(status)    ? "a FIFO"
@@ -130,8 +159,8 @@ fs::path Output::stage(int built, BuildInfo& info) {
 void Output::remove_staged() const {
   for (const fs::path& file : {binary_, info_path()}) {
     const fs::path staged = temporary_name(file);
-    if (::unlink(staged.c_str()) < 0 && errno != ENOENT)
-      throw_errno("remove " + staged.string(), output_hint);
+    if (::unlink(staged.c_str()) == 0 || errno == ENOENT) continue;
+    throw_errno(errno == EROFS ? "write " + file.string() : "remove " + staged.string(), output_hint);
   }
 }
 

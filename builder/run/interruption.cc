@@ -22,15 +22,18 @@ int unless_ignored(int signal) {
   return action.sa_handler == SIG_IGN ? SIGTERM : signal;
 }
 
-/// A write(2) to a stderr that nobody reads sees no signal. After a signal it may block for 3 s; then the
+/// A write(2) to a stderr that nobody reads sees no signal, nor does a call that blocks in a file system.
+/// After a signal the one may last 3 s and everything together 20 s, less than a pod's grace. Then the
 /// process ends, and the next builder cleans up, as after SIGKILL.
-[[noreturn]] void end_if_nobody_reads(int signals) {
+[[noreturn]] void end_if_blocked(int signals) {
   constexpr auto interval = std::chrono::milliseconds(100);
   constexpr unsigned max_blocked = 30;
+  constexpr unsigned max_intervals = 200;
   pollfd requested{signals, POLLIN, 0};
   while (::poll(&requested, 1, -1) != 1) {
   }
-  for (unsigned blocked = 0; blocked < max_blocked;) {
+  unsigned blocked = 0;
+  for (unsigned i = 0; i < max_intervals && blocked < max_blocked; ++i) {
     std::this_thread::sleep_for(interval);
     pollfd reader{STDERR_FILENO, POLLOUT, 0};
     blocked = ::poll(&reader, 1, 0) == 0 ? blocked + 1 : 0;
@@ -43,7 +46,7 @@ int unless_ignored(int signal) {
 Interruption::Interruption() : signals_{unless_ignored(SIGINT), SIGTERM, unless_ignored(SIGHUP)} {
   const int signals = ::fcntl(signals_.fd(), F_DUPFD_CLOEXEC, 0);  // the thread outlives this
   if (signals < 0) throw_errno("watch for signals");
-  std::thread(end_if_nobody_reads, signals).detach();
+  std::thread(end_if_blocked, signals).detach();
 }
 
 bool Interruption::requested() const { return signals_.pending(); }

@@ -69,6 +69,11 @@ std::string human_bytes(std::uint64_t bytes) {
   return text.data();
 }
 
+Error cannot_use(const std::filesystem::filesystem_error& error) {
+  return {"cannot use " + error.path1().string() + ": " + error.code().message(),
+          "check the option that names this path, and the rights and free space there"};
+}
+
 void Phases::note(const std::string& name, Duration duration) {
   log::info("phase done", {{"phase", name}, {"duration", human_duration(duration)}});
   auto* phase = info_.add_phases();

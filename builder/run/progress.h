@@ -59,6 +59,9 @@ class CompileError : public Error {
   std::vector<std::string> lines_;
 };
 
+/// "cannot use PATH: cause; next step".
+[[nodiscard]] Error cannot_use(const std::filesystem::filesystem_error& error);
+
 /// Runs `work` and throws its errors with the phase in front: "fetch: cannot ...: cause; next step".
 template <class Work>
 auto within(const std::string& phase, Work work) {
@@ -71,7 +74,7 @@ auto within(const std::string& phase, Work work) {
   } catch (const Error& error) {
     throw error.within(phase);
   } catch (const std::filesystem::filesystem_error& error) {
-    throw Error(phase + ": cannot use " + error.path1().string() + ": " + error.code().message());
+    throw cannot_use(error).within(phase);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -27,7 +28,20 @@ std::string variable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// An agent that is gone would end the fetch, though a key of ~/.ssh may be good.
+/// Asks an agent for its keys (RFC 9987, section 3.5). On false, errno says why.
+bool lists_keys(int agent) {
+  constexpr int max_wait_ms = 2000;
+  constexpr std::string_view request("\0\0\0\1\13", 5);
+  if (::send(agent, request.data(), request.size(), MSG_NOSIGNAL) < 0) return false;
+  pollfd answer{agent, POLLIN, 0};
+  char byte = 0;
+  const int ready = ::poll(&answer, 1, max_wait_ms);
+  if (ready > 0 && ::recv(agent, &byte, 1, 0) == 1) return true;
+  errno = ready == 0 ? ETIMEDOUT : ECONNRESET;
+  return false;
+}
+
+/// An agent that is gone or hangs would end the fetch, though a key of ~/.ssh may be good.
 bool agent_answers() {
   const std::string path = variable("SSH_AUTH_SOCK");
   if (path.empty()) return false;
@@ -36,7 +50,11 @@ bool agent_answers() {
   const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (path.size() < sizeof address.sun_path) {
     path.copy(address.sun_path, path.size());
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
+        lists_keys(fd.get()))
+      return true;
+  } else {
+    errno = ENAMETOOLONG;
   }
   log::warning("no ssh agent answers", {{"SSH_AUTH_SOCK", path}, {"cause", errno_text(errno)}});
   return false;

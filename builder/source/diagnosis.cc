@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "builder/source/proxy.h"
+#include "common/text/logins.h"
 
 namespace kms::builder {
 namespace {
@@ -19,7 +20,7 @@ constexpr auto network_hint = "check the network, a firewall and the proxy setti
 constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
 constexpr auto not_git = "the server does not speak git's protocol there: is --repo the URL of a repository?";
-constexpr auto proxy_login = "put the login into the proxy's URL: http://USER:PASSWORD@HOST:PORT";
+constexpr auto proxy_login = "put the login into the proxy's URL, as USER:PASSWORD@ before the host";
 constexpr auto damaged = "try again; if it stays, the repository's owner can check it by `git fsck`";
 constexpr auto no_ssh_key =
     "authorize the key on the server, or give another one; servers of today refuse RSA keys "
@@ -29,7 +30,8 @@ constexpr auto no_ssh_key =
 /// ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library. The first
 /// match counts.
 constexpr std::array known{
-    KnownWords{"No space left on device", "free some space, or give --build-dir on a larger disk", false},
+    KnownWords{"No space left on device", "free some space, or give --build-dir or --into on a larger disk",
+               false},
     KnownWords{"unexpected status: 407", proxy_login, false},
     KnownWords{"unexpected status: 403", "ask for the right to use the proxy, or add the host to no_proxy",
                false},
@@ -58,6 +60,7 @@ constexpr std::array known{
     KnownWords{"not git's protocol", not_git, false},
     KnownWords{"does not take the key of --ssh-key", no_ssh_key, false},
     KnownWords{"takes none of the keys", no_ssh_key, false},
+    KnownWords{"error loading known_hosts", "check ~/.ssh/known_hosts, or the file of --known-hosts", false},
     KnownWords{"with agent", "give --ssh-key, or check the agent that SSH_AUTH_SOCK names", false},
     KnownWords{"passphrase", "load the key into ssh-agent, or give one without a passphrase", false},
     KnownWords{"private key", "give a private key in OpenSSH's or PEM format by --ssh-key", false},
@@ -91,15 +94,6 @@ const KnownWords* find(const Table& table, std::string_view text) {
   return found == table.end() ? nullptr : &*found;
 }
 
-/// `text` without a secret that a library quoted.
-std::string without(std::string text, const Secret& secret) {
-  const std::string hidden = secret.reveal();
-  for (std::size_t at = 0; !hidden.empty() && (at = text.find(hidden, at)) != std::string::npos; at += 3) {
-    text.replace(at, hidden.size(), "***");
-  }
-  return text;
-}
-
 /// `text` without the server's name and URL, which may contain any of the known words.
 std::string without_place(std::string text, const RepositoryUrl& url) {
   const auto remove = [&](const std::string& words) {
@@ -113,7 +107,7 @@ std::string without_place(std::string text, const RepositoryUrl& url) {
 /// The cause without secrets, with the place.
 std::string shown_cause(const FetchRequest& request, const Error& error) {
   const RepositoryUrl& url = request.repository;
-  std::string cause = without(url.scrub(error.cause()), request.login.password);
+  std::string cause = without_secret(url.scrub(error.cause()), request.login.password.reveal());
   const std::string variable = proxy_variable(url);
   if (!variable.empty()) cause = without_login(std::move(cause), std::getenv(variable.c_str()));
   if (!cause.starts_with("cannot ")) cause = "cannot fetch from " + url.display() + ": " + cause;
@@ -137,7 +131,7 @@ FetchError describe(const FetchRequest& request, const FetchError& error) {
 
 FetchError describe(const FetchRequest& request, const Error& error, int code) {
   const std::string cause = shown_cause(request, error);
-  const Diagnosis diagnosis = diagnose(code, without_place(cause, request.repository));
+  const Diagnosis diagnosis = diagnose(code, without_place(error.cause(), request.repository));
   return {{cause, error.next_step().empty() ? diagnosis.next_step : error.next_step()}, diagnosis.transient};
 }
 

@@ -30,7 +30,7 @@ Fetched fetch_on_thread(FetchState& state) {
   } catch (const FetchError& error) {
     throw describe(state.request, error);
   } catch (const git::GitError& error) {
-    throw describe(state.request, error, error.code());
+    throw describe(state.request, Error(error.cause()), error.code());
   } catch (const Error& error) {
     throw describe(state.request, error, 0);
   }

@@ -2,6 +2,7 @@
 
 #include <linux/tcp.h>  // tcpi_bytes_received, which <netinet/tcp.h> lacks
 #include <netinet/in.h>
+#include <openssl/evp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@
 #include "builder/source/protocol.h"
 #include "builder/source/proxy.h"
 #include "common/text/escape.h"
+#include "common/text/logins.h"
 
 namespace kms::builder {
 namespace {
@@ -80,6 +82,30 @@ void prepare_libcurl() {
 std::string quoted_text(std::string_view body) {
   while (!body.empty() && (body.back() == '\n' || body.back() == '\r')) body.remove_suffix(1);
   return body.empty() ? "" : ": " + in_quotes(body, max_quoted);
+}
+
+/// `text` without a login, also as a server sees it in a request's head.
+std::string without_login_of_basic(std::string text, const std::string& user, const std::string& password) {
+  if (user.empty()) return text;
+  const std::string login = user + ":" + password;
+  std::string encoded((login.size() + 2) / 3 * 4 + 1, '\0');
+  encoded.resize(static_cast<std::size_t>(
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
+                      reinterpret_cast<const unsigned char*>(login.data()), static_cast<int>(login.size()))));
+  return without_secret(without_secret(std::move(text), encoded), password);
+}
+
+/// The seconds that the latest answer asks to wait. libcurl takes a number that it cannot hold for none.
+std::int64_t retry_after(CURL* easy) {
+  curl_off_t seconds = 0;
+  curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds);
+  curl_header* header = nullptr;
+  if (seconds == 0 && curl_easy_header(easy, "Retry-After", 0, CURLH_HEADER, -1, &header) == CURLHE_OK) {
+    const std::string_view text = header->value;
+    if (text.size() > 18 && text.find_first_not_of("0123456789") == std::string_view::npos)
+      return max_retry_after;
+  }
+  return std::min<std::int64_t>(seconds, max_retry_after);
 }
 
 std::uint64_t received_by(curl_socket_t fd) {
@@ -186,6 +212,12 @@ void HttpTransport::send(std::string_view request) {
 std::size_t HttpTransport::receive(char* into, std::size_t size) {
   while (answer_.empty() && running_) pump();
   if (result_ != CURLE_OK) throw failure(result_);
+  if (!checked_ && status() == 401) {  // the advertisement needed no login
+    whole_answer();
+    log_in();
+    begin(base_ + "/git-upload-pack");
+    return receive(into, size);
+  }
   if (!checked_) {
     if (status() != 200) throw status_failure(whole_answer());
     require_good_answer("application/x-git-upload-pack-result", "");
@@ -350,18 +382,39 @@ void HttpTransport::require_good_answer(std::string_view content_type, std::stri
 }
 
 FetchError HttpTransport::status_failure(std::string_view body) const {
-  curl_off_t wait = 0;
-  curl_easy_getinfo(easy_.get(), CURLINFO_RETRY_AFTER, &wait);
-  meter_.retry_after = std::min<std::int64_t>(wait, max_retry_after);
+  meter_.retry_after = retry_after(easy_.get());
   const char* type = nullptr;
   curl_easy_getinfo(easy_.get(), CURLINFO_CONTENT_TYPE, &type);
   const std::string cause = "unexpected http status code: " + std::to_string(status());
   const Diagnosis diagnosis = diagnose(0, cause);
   const bool is_text = type != nullptr && std::string_view(type).starts_with("text/plain");
-  return {{cause + (is_text ? quoted_text(body) : ""), diagnosis.next_step}, diagnosis.transient};
+  // Before it is shortened, which may cut a secret in two.
+  const std::string text =
+      without_login_of_basic(url_.scrub(std::string(body)), login_.user, login_.password.reveal());
+  return {{cause + (is_text ? quoted_text(text) : "") + redirection(), diagnosis.next_step},
+          diagnosis.transient};
+}
+
+/// " (redirected to SCHEME://HOST:PORT)" if the latest request left the server of --repo.
+std::string HttpTransport::redirection() const {
+  if (!is_redirected()) return "";
+  char* reached = nullptr;
+  curl_easy_getinfo(easy_.get(), CURLINFO_EFFECTIVE_URL, &reached);
+  return " (redirected to " + part_of(reached, CURLUPART_SCHEME) + "://" + part_of(reached, CURLUPART_HOST) +
+         ":" + part_of(reached, CURLUPART_PORT) + ")";
 }
 
 FetchError HttpTransport::failure(CURLcode code) const {
+  const FetchError error = failure_at_server(code);
+  const std::string elsewhere = redirection();
+  const bool is_about_redirects =
+      code == CURLE_TOO_MANY_REDIRECTS || code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT;
+  if (elsewhere.empty() || is_about_redirects) return error;
+  return {{error.cause() + elsewhere, "check that server and the redirect; `curl -IL` shows it"},
+          error.transient()};
+}
+
+FetchError HttpTransport::failure_at_server(CURLcode code) const {
   if (code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_COULDNT_CONNECT || code == CURLE_PROXY)
     return connection_failure(code);
   long tunnel = 0;
@@ -400,16 +453,19 @@ FetchError HttpTransport::connection_failure(CURLcode code) const {
   curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &number);
   const bool refused = number == ECONNREFUSED || number == 0;
   const std::string variable = proxy_variable(url_);
-  const std::string host = host_and_port(url_.display(), "").host;
+  char* reached = nullptr;
+  curl_easy_getinfo(easy_.get(), CURLINFO_EFFECTIVE_URL, &reached);
+  const std::string host = host_and_port(reached == nullptr ? url_.display() : reached, "").host;
   const bool is_proxy = code != CURLE_COULDNT_CONNECT || text.find(" to " + host + " ") == std::string::npos;
   const std::string cause =
       number == 0 ? text
       : is_proxy  ? "failed to connect: " + errno_text(static_cast<int>(number))
                   : "failed to connect to " + host + ": " + errno_text(static_cast<int>(number));
   if (!variable.empty() && is_proxy) {
+    const bool is_url = text.find("Unsupported proxy s") == std::string::npos;  // "syntax", "scheme"
     return {{cause + " (the proxy of " + variable + ")",
              "check " + variable + ", or add the host of --repo to no_proxy"},
-            true};
+            is_url};
   }
   return {{cause, refused ? "check host and port in --repo, and that the server runs"
                           : "check the network, a firewall and the proxy settings"},

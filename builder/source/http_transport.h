@@ -55,8 +55,10 @@ class HttpTransport final : public Transport {
   void log_in();
   void follow_redirect();
   [[nodiscard]] bool is_redirected() const;
+  [[nodiscard]] std::string redirection() const;
   [[nodiscard]] long status() const;
   [[nodiscard]] FetchError failure(CURLcode code) const;
+  [[nodiscard]] FetchError failure_at_server(CURLcode code) const;
   [[nodiscard]] FetchError connection_failure(CURLcode code) const;
   [[nodiscard]] FetchError status_failure(std::string_view body) const;
 

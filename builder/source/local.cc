@@ -15,6 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using Index = std::unique_ptr<git_index, Free<git_index_free>>;
 using Config = std::unique_ptr<git_config, Free<git_config_free>>;
 using Status = std::unique_ptr<git_status_list, Free<git_status_list_free>>;
 
@@ -51,7 +52,7 @@ std::string next_step_for(const std::string& cause) {
            "or give a clone of it";
   }
   if (cause.find("unsupported") != std::string::npos) return "give a clone of it, or its URL";
-  return "check it by `git fsck`";
+  return "check it by `git fsck`, run by the builder's user";
 }
 
 Error cannot_open(const fs::path& path, int code, const std::string& text) {
@@ -99,6 +100,7 @@ class LocalSource {
       const int code = git_reference_name_to_id(&id, repository_, name.c_str());
       if (code == GIT_ENOTFOUND || code == GIT_EINVALIDSPEC) continue;
       git::check(code, "read ref " + name);
+      require_object(id, name);
       return id;
     }
     throw Error(not_found());
@@ -115,13 +117,16 @@ class LocalSource {
 
   /// Warns if files differ from HEAD: it is the commit that is used.
   void warn_of_changes() const {
-    if (request_.ref.text() != "HEAD" || git_repository_is_bare(repository_) == 1) return;
+    if (git_repository_is_bare(repository_) == 1 || !is_checked_out()) return;
+    git_index* raw = nullptr;
+    git_repository_index(&raw, repository_);
+    const Index index(raw);
     std::size_t files = 0;
     std::string first;
     const Status status = changes();
     for (std::size_t i = 0; status && i < git_status_list_entrycount(status.get()); ++i) {
       const git_status_entry* entry = git_status_byindex(status.get(), i);
-      if (entry->status == GIT_STATUS_WT_DELETED) continue;  // perhaps left out by a sparse checkout
+      if (entry->status == GIT_STATUS_WT_DELETED && !is_deletion(raw, *entry)) continue;
       const git_diff_delta* delta = entry->index_to_workdir ? entry->index_to_workdir : entry->head_to_index;
       if (files++ == 0) first = delta->new_file.path;
     }
@@ -131,6 +136,35 @@ class LocalSource {
   }
 
  private:
+  void require_object(const git_oid& id, const std::string& name) const {
+    git_object* raw = nullptr;
+    const int code = git_object_lookup(&raw, repository_, &id, GIT_OBJECT_ANY);
+    const git::Object object(raw);
+    if (code == GIT_ENOTFOUND)
+      throw Error(
+          "cannot read " + name + ": " + request_.repository.display() + " lacks its object " + git::hex(id),
+          next_step_for("damage"));
+    git::check(code, "read " + name);
+  }
+
+  /// True for HEAD and the name of the branch that HEAD is on.
+  [[nodiscard]] bool is_checked_out() const {
+    if (request_.ref.text() == "HEAD") return true;
+    git_reference* raw = nullptr;
+    if (git_reference_lookup(&raw, repository_, "HEAD") < 0) return false;
+    const git::Reference head(raw);
+    const char* branch = git_reference_symbolic_target(raw);
+    const std::vector<std::string> names = request_.ref.candidates();
+    return branch != nullptr && !names.empty() && names.front() == branch;
+  }
+
+  /// True if the file was deleted by somebody, not left out by a sparse checkout.
+  [[nodiscard]] static bool is_deletion(git_index* index, const git_status_entry& entry) {
+    const git_index_entry* known =
+        index == nullptr ? nullptr : git_index_get_bypath(index, entry.index_to_workdir->old_file.path, 0);
+    return known != nullptr && (known->flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE) == 0;
+  }
+
   [[nodiscard]] Error not_found() const {
     const std::vector<std::string> refs = all_refs(repository_);
     const Error error = request_.ref.not_found(request_.repository.display(), refs);

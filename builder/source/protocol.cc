@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t max_packet = 65520;
 
 [[noreturn]] void refuse_protocol() {
-  throw Error("the server's answer is not git's protocol", "check the path in --repo");
+  throw Error("the server's answer is not git's protocol", "check that --repo is the URL of a repository");
 }
 
 /// The packet's length with its four digits.

@@ -1,8 +1,11 @@
 #include "builder/source/proxy.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdlib>
 #include <vector>
+
+#include "common/text/logins.h"
 
 namespace kms::builder {
 
@@ -49,11 +52,12 @@ std::string without_login(std::string text, const std::string& proxy) {
   const std::size_t scheme = proxy.find("://");
   const std::size_t begin = scheme == std::string::npos ? 0 : scheme + 3;
   const std::size_t end = proxy.rfind('@');
-  if (end == std::string::npos || end <= begin) return text;
-  const std::string login = proxy.substr(begin, end - begin);
-  for (std::size_t at = 0; (at = text.find(login, at)) != std::string::npos; at += 3)
-    text.replace(at, login.size(), "***");
-  return text;
+  if (end != std::string::npos && end > begin)
+    return without_secret(std::move(text), proxy.substr(begin, end - begin));
+  const std::string port = host_and_port(proxy, "").port;
+  const bool is_number = std::ranges::all_of(port, [](unsigned char c) { return std::isdigit(c) != 0; });
+  // A login whose host is missing: its password stands where a port would be.
+  return is_number ? text : without_secret(std::move(text), proxy);
 }
 
 }  // namespace kms::builder

@@ -6,10 +6,15 @@
 #include <charconv>
 #include <utility>
 
+#include "common/text/logins.h"
+
 namespace kms::builder {
 namespace {
 
 using Kind = RepositoryUrl::Kind;
+
+/// A user's name may be a token if it is as long. A shorter one is a word of many messages, such as "git".
+constexpr std::size_t min_token = 8;
 
 constexpr auto forms =
     "give http://, https://, git://, ssh:// or file:// and a host, user@host:path, or a local path";
@@ -36,13 +41,6 @@ std::string percent_decoded(std::string_view text) {
     }
   }
   return result;
-}
-
-void replace_all(std::string& text, const std::string& secret) {
-  if (secret.empty()) return;
-  for (std::size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += 3) {
-    text.replace(at, secret.size(), "***");
-  }
 }
 
 /// The error for text in which a login is not where a URL has it. It quotes nothing: any part may be a
@@ -129,8 +127,12 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text
   url.user_ = percent_decoded(userinfo.substr(0, colon));
   url.path_ = percent_decoded(path.substr(0, extra));
   if (has_control_bytes(url.path_)) return Error("the repository's URL holds control characters", forms);
-  // libgit2 1.5 decodes no path of an ssh URL. scp's form has the path as it is; brackets enclose a port.
-  if (kind == Kind::ssh && url.path_ != path.substr(0, extra)) {
+  // libgit2 1.5 cannot read the other names of the scheme.
+  if (kind == Kind::ssh) url.location_.replace(0, scheme_length, "ssh://");
+  // libgit2 1.5 decodes no path of an ssh URL, and reads no blank. scp's form has the path as it is; brackets
+  // enclose a port.
+  const bool is_plain = std::ranges::all_of(url.path_, [](char c) { return c > ' ' && c < 0x7F; });
+  if (kind == Kind::ssh && (!is_plain || url.path_ != path.substr(0, extra))) {
     const std::string place = (url.user_.empty() ? "" : url.user_ + "@") + std::string(host);
     const bool has_port = host.find(':', host.front() == '[' ? host.find(']') : 0) != std::string_view::npos;
     url.location_ = (has_port ? "[" + place + "]" : place) + ":" + url.path_;
@@ -163,9 +165,10 @@ std::string RepositoryUrl::scrub(std::string text) const {
     text.replace(at, location_.size(), display_);
   }
   for (std::size_t i = 0; i < secrets_.size(); ++i) {
-    // Over ssh the name alone ("git@") is no secret but a word of many messages. Over HTTP it may be a token.
-    const bool only_a_name = i == 0 && kind_ == Kind::ssh && secrets_[0] == user_;
-    if (!only_a_name) replace_all(text, secrets_[i]);
+    // Over ssh the name alone ("git@") is no secret. Over HTTP it may be a token.
+    const bool only_a_name = i == 4 || (i == 0 && secrets_[1].empty());
+    if (only_a_name && (kind_ == Kind::ssh || secrets_[i].size() < min_token)) continue;
+    if (display_.find(secrets_[i]) == std::string::npos) text = without_secret(std::move(text), secrets_[i]);
   }
   return text;
 }

@@ -16,6 +16,8 @@ using mock_kms::v1::BuildInfo;
 }  // namespace
 
 std::optional<BuildInfo> read_build_info(const std::filesystem::path& file) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(file, none)) return std::nullopt;  // a FIFO would block its reader
   std::ifstream stream(file);
   std::stringstream text;
   text << stream.rdbuf();

@@ -444,7 +444,8 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
 }
 
 int CommandLine::usage_error(const std::string& line) const {
-  const std::string text = program_ + ": " + without_logins(line);  // a URL may be in the wrong place
+  const std::string text =
+      program_ + ": " + without_logins_of_words(without_logins(line));  // a URL may be in the wrong place
   std::fprintf(stderr, "%s\n", text.c_str());
   if (report_usage_error_) report_usage_error_(text);
   return exit_code::usage;

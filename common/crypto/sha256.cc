@@ -44,7 +44,7 @@ std::string sha256_of(int fd) {
 }
 
 std::optional<std::string> sha256_of_file(const std::filesystem::path& file) {
-  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));  // a FIFO would block
   if (!fd && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
   if (!fd) throw_errno("open " + file.string());
   return sha256_of(fd.get());

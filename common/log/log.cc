@@ -1,15 +1,17 @@
 #include "common/log/log.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <spdlog/details/log_msg.h>
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/sink.h>
 
 #include <algorithm>
-#include <fstream>
 #include <memory>
 #include <mutex>
 
 #include "common/error.h"
+#include "common/io/fd.h"
 #include "common/text/time.h"
 
 namespace kms::log {
@@ -63,6 +65,23 @@ class LineFormatter : public spdlog::formatter {
   Format format_;
 };
 
+/// Waits a moment for the reader of a full pipe. On false, errno says why.
+bool write_or_give_up(int fd, std::string_view text) {
+  constexpr int max_wait_ms = 1000;
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+    if (written >= 0 || errno == EINTR) continue;
+    if (errno != EAGAIN) return false;
+    pollfd reader{fd, POLLOUT, 0};
+    if (::poll(&reader, 1, max_wait_ms) == 0) {
+      errno = EAGAIN;
+      return false;
+    }
+  }
+  return true;
+}
+
 /// Writes to stderr or to the writer of log::redirect(). It avoids spdlog's base_sink and logger: both bring
 /// the pattern classes, which are unused here and take longer to compile than everything else.
 class LineSink : public spdlog::sinks::sink {
@@ -79,7 +98,9 @@ class LineSink : public spdlog::sinks::sink {
 
   void copy_to(const std::string& file) {
     const std::lock_guard lock(mutex_);
-    copy_.open(file, std::ios::app);
+    // Without O_NONBLOCK a FIFO that nobody reads would stop the program, and no signal would end it.
+    copy_.reset(
+        ::open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666));
     if (!copy_) throw_errno("write the log to " + file, "check --log-file");
     copy_file_ = file;
   }
@@ -111,20 +132,17 @@ class LineSink : public spdlog::sinks::sink {
  private:
   /// Says once that the file cannot be written, for example on a full disk, and goes on without it.
   void copy(std::string_view text) {
-    if (!copy_.is_open()) return;
-    errno = 0;
-    copy_ << text << std::flush;
-    if (copy_) return;
+    if (!copy_ || write_or_give_up(copy_.get(), text)) return;
     std::fprintf(stderr, "cannot write the log to %s: %s; it goes on on stderr alone\n", copy_file_.c_str(),
                  errno_text(errno).c_str());
-    copy_.close();
+    copy_.reset();
   }
 
   std::mutex mutex_;  ///< guards all below
   std::unique_ptr<spdlog::formatter> formatter_ = std::make_unique<LineFormatter>("mock-kms", Format::text);
   std::function<void(std::string)> writer_;
   spdlog::level::level_enum min_level_ = spdlog::level::info;
-  std::ofstream copy_;
+  UniqueFd copy_;
   std::string copy_file_;
 };
 

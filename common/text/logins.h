@@ -13,4 +13,11 @@ namespace kms {
 /// scheme that cannot hold a login.
 [[nodiscard]] std::string without_logins(std::string text);
 
+/// `text` with "***" instead of USER:PASSWORD in each word USER:PASSWORD@HOST that is no URL.
+[[nodiscard]] std::string without_logins_of_words(std::string text);
+
+/// `text` with "***" instead of `secret`. A secret of fewer than four bytes is replaced where it is a word:
+/// inside of words it is the text's own.
+[[nodiscard]] std::string without_secret(std::string text, const std::string& secret);
+
 }  // namespace kms

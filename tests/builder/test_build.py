@@ -141,6 +141,46 @@ def test_the_record_s_place_is_no_output(workshop):
                         "give the binary another name\n")
 
 
+@pytest.mark.parametrize("target", ["/proc/self/fd/1", "/dev/stdout"])
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_link_to_a_name_of_the_system_is_no_output(workshop, target, links):
+    workshop.source.commit(project())
+    workshop.output.parent.mkdir()
+    last = workshop.output if links == 1 else workshop.directory / "link"
+    last.symlink_to(target)
+    if links == 2:
+        workshop.output.symlink_to(last)
+    with open(workshop.directory / "stdout", "w") as stdout:  # a file, to which the link leads
+        done = subprocess.run(workshop.command(), env=workshop.environment, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode == 1 and workshop.output.is_symlink()
+    assert done.stderr == (f"builder: publish: cannot write {workshop.output}: it is a name of the system, not a file; "
+                           "give a file by --output\n")
+
+
+@pytest.mark.parametrize("option", ["--ref", "--fetch-timeout", "--commit", "--format", "--profile"])
+@pytest.mark.parametrize("scheme", ["", "https://"])
+def test_a_url_in_the_place_of_another_value_does_not_show_its_password(workshop, option, scheme):
+    done = workshop.build(option, f"{scheme}me:s3cret@git.invalid:/x")
+    assert done.returncode == 2 and "s3cret" not in done.err
+
+
+@pytest.mark.parametrize("option", ["--output", "--input"])
+def test_an_empty_path_is_a_usage_error(workshop, option):
+    command = [BUILDER, "build", "--repo", workshop.source.path, "--build-dir", workshop.build_dir, option, ""]
+    done = subprocess.run(command, env=workshop.environment, capture_output=True, text=True, cwd=workshop.directory, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == f"builder: {option}: the path is empty; give a path\n"
+
+
+def test_a_link_to_itself_has_a_next_step(workshop):
+    workshop.source.commit(project())
+    (workshop.directory / "loop").symlink_to("loop")
+    workshop.output = workshop.directory / "loop" / "x"
+    done = workshop.build()
+    assert done.returncode == 1
+    assert "loop" in done.err and "Too many levels of symbolic links; check" in done.err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("place", ["binary", "record", "link"])
 @pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a device"])
 def test_an_output_that_is_no_file_is_refused_before_anything_is_done(workshop, kind, place):

@@ -302,6 +302,33 @@ def test_a_replacement_outside_of_the_repository_is_refused(shop):
 
 
 @needs_go
+def test_a_vendored_module_needs_no_replacement(shop):
+    vendored = {**VENDORED, "plugin/go.mod": VENDORED["plugin/go.mod"] + "\nreplace example.org/dep => ../../outside\n",
+                "plugin/vendor/modules.txt": "# example.org/dep v1.0.0 => ../../outside\n## explicit\nexample.org/dep\n"
+                                             "# example.org/dep => ../../outside\n"}
+    shop.source.commit(vendored)
+    for mode in ("fetch", "refuse"):
+        shop.built("--path", "plugin", "--dependencies", mode, "--force")
+        assert subprocess.run([shop.output], capture_output=True, text=True).stderr == "vendored\n"
+
+
+@needs_go
+def test_the_words_of_go_itself_are_the_cause(shop):
+    shop.source.commit({**VENDORED, "plugin/vendor/modules.txt": "# example.org/other v1.0.0\n## explicit\nexample.org/other\n"})
+    line = shop.failure("--path", "plugin")
+    assert "cannot compile mock-kms-provider: go: inconsistent vendoring in " in line and "example.org/dep@v1.0.0" in line
+    assert line.endswith("; run `go mod vendor` in the source and commit vendor/, or give another --ref")
+
+
+@needs_go
+def test_a_download_without_a_network_does_not_blame_the_source(shop):
+    shop.source.commit({name: text for name, text in VENDORED.items() if "vendor" not in name})
+    line = shop.failure("--path", "plugin", "--modules", "download", "--env", "GOPROXY=http://127.0.0.1:1", "--env", "GOSUMDB=off")
+    assert line.startswith("builder: modules: cannot download the modules of plugin: go: example.org/dep@v1.0.0: ")
+    assert line.endswith("; check the network, and the module proxy: name another one by --env GOPROXY=URL")
+
+
+@needs_go
 def test_a_workspace_s_modules_are_needed(shop):
     shop.source.commit({"plugin/go.mod": "module example.org/p\n", "plugin/go.work": "go 1.19\n\nuse (\n\t.\n\t../lib\n)\n",
                         "lib/go.mod": "module example.org/lib\n\nreplace example.org/more => ../more\n", "more/go.mod": "module example.org/more\n"})

@@ -1,5 +1,6 @@
 """The build cache: never twice the same compile, and what it does with damage, with others and with its end."""
 import json
+import os
 import shutil
 import subprocess
 
@@ -146,7 +147,8 @@ def test_another_content_of_an_input_is_another_binary(cached):
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-@pytest.mark.parametrize("damage", ["flipped", "cut", "record"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "record", "no binary", "a directory for the binary", "a FIFO for the binary",
+                                    "a FIFO for the record", "a file for the entry", "a link for the entry"])
 def test_a_damaged_entry_is_noticed_set_aside_and_made_anew(cached, git_http, damage, pinned):
     commit = cached.source.commit(project())
     url = git_http.url("source/.git")
@@ -159,8 +161,17 @@ def test_a_damaged_entry_is_noticed_set_aside_and_made_anew(cached, git_http, da
         binary.write_bytes(content)
     elif damage == "cut":
         binary.write_bytes(binary.read_bytes()[:-1])
-    else:
+    elif damage == "record":
         (binary.parent / "build-info.json").write_text("{}")
+    elif damage.endswith("record"):
+        (binary.parent / "build-info.json").unlink()
+        os.mkfifo(binary.parent / "build-info.json")
+    elif damage.endswith("entry"):
+        shutil.move(binary.parent, cached.directory / "moved")
+        binary.parent.write_text("x") if "file" in damage else binary.parent.symlink_to(cached.directory / "moved")
+    else:
+        binary.unlink()
+        binary.mkdir() if "directory" in damage else os.mkfifo(binary) if "FIFO" in damage else None
     done = cached.built(*(["--ref", commit] if pinned else []), repo=url)
     assert "the build cache held a damaged entry" in done.err
     assert output_of(cached) == "plugin 1.0\n"

@@ -221,6 +221,23 @@ def test_an_output_on_a_noexec_file_system_is_warned_about_and_compiled_once(sho
     assert shop.compilations() == 1 and "Up to date:" in done.out
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_noexec_build_directory_is_named_and_not_the_source(shop):
+    shop.build_dir.mkdir()
+    mounted = f'mount -t tmpfs -o noexec tmpfs {shop.build_dir} || exit 77; exec "$@"'
+    done = shop.build(wrapper=["unshare", "-m", "sh", "-c", mounted, "sh"])
+    if "builder" not in done.err:
+        pytest.skip("no mounts here")
+    assert done.returncode == 1
+    assert done.err.splitlines()[-1].endswith(": its file system is mounted noexec; give another --build-dir")
+
+
+def test_a_full_disk_names_the_option_of_the_command(shop, small_disk):
+    shop.source.commit({"provider/big": os.urandom(600_000).hex()})
+    line = shop.fetch_failure(into=small_disk / "x")
+    assert line.endswith("No space left on device; free some space, or give --into on a larger disk")
+
+
 def test_an_error_while_linking(shop):
     shop.source.commit(cxx_project(main="int missing(); int main() { return missing(); }\n"))
     assert "undefined" in shop.failure()
@@ -288,12 +305,24 @@ def test_a_result_that_cannot_be_printed(shop, format):
 
 
 def test_an_output_directory_that_cannot_be_written_is_found_before_anything_is_fetched(shop):
-    shop.output = pathlib.Path("/proc/mock-kms-provider")  # not by root either
-    done = shop.build()
+    shop.output = shop.directory / "readonly" / "mock-kms-provider"
+    shop.output.parent.mkdir()
+    mounted = f'mount -t tmpfs -o ro tmpfs {shop.output.parent} || exit 77; exec "$@"'
+    done = shop.build(wrapper=["unshare", "-m", "sh", "-c", mounted, "sh"])
+    if "builder" not in done.err:
+        pytest.skip("no mounts here")
     assert done.returncode == 1
-    assert done.err.splitlines()[-1].startswith("builder: publish: cannot write /proc/.mock-kms-provider")
+    assert done.err.splitlines()[-1].startswith(f"builder: publish: cannot write {shop.output}: Read-only file system")
     assert done.err.endswith("; check --output\n")
     assert "phase=fetch" not in done.err and shop.compilations() == 0
+
+
+@pytest.mark.parametrize("place", ["/proc/mock-kms-provider", "/sys/x/mock-kms-provider", "/proc/self/fd/1"])
+def test_an_output_among_the_names_of_the_system_is_refused(shop, place):
+    shop.output = pathlib.Path(place)
+    done = shop.build()
+    assert done.returncode == 1 and shop.compilations() == 0
+    assert "it is a name of the system, not a file; give a file by --output" in done.err.splitlines()[-1]
 
 
 def test_an_output_that_cannot_be_written(shop):

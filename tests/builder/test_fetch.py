@@ -364,7 +364,35 @@ def test_uncommitted_changes_are_warned_of(shop):
     done = shop.fetched("--path", "a", repo=shop.source.path)
     assert f"uncommitted changes are left out repository={shop.source.path} files=1 first=a/b/x" in done.stderr
     shutil.rmtree(shop.directory / "fetched")
-    assert "uncommitted" not in shop.fetched("--path", "a", "--ref", "main", repo=shop.source.path).stderr
+    assert "uncommitted" in shop.fetched("--path", "a", "--ref", "main", repo=shop.source.path).stderr
+    shutil.rmtree(shop.directory / "fetched")
+    shop.source.git("branch", "other")
+    assert "uncommitted" not in shop.fetched("--path", "a", "--ref", "other", repo=shop.source.path).stderr
+
+
+def test_a_deleted_file_is_an_uncommitted_change(shop):
+    (shop.source.path / "a" / "b" / "x").unlink()
+    done = shop.fetched("--path", "a", repo=shop.source.path)
+    assert f"uncommitted changes are left out repository={shop.source.path} files=1 first=a/b/x" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["HEAD", "HEAD^{tree}", "HEAD:a", "HEAD:a/b/x"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "changed"])
+def test_a_damaged_repository_is_named_as_such(shop, name, damage):
+    id = shop.source.id(name)
+    file = shop.source.path / ".git" / "objects" / id[:2] / id[2:]
+    file.chmod(0o644)
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(b"" if damage == "empty" else b"\0" + file.read_bytes()[1:])
+    line = shop.fetch_failure("--path", "a", repo=shop.source.path)
+    assert "; check " in line and line.endswith("by `git fsck`, run by the builder's user")
+
+
+def test_a_head_that_is_no_ref_is_named_as_damage(shop):
+    (shop.source.path / ".git" / "HEAD").write_text("nothing of the kind\n")
+    assert shop.fetch_failure(repo=shop.source.path).endswith("by `git fsck`, run by the builder's user")
 
 
 def test_refs_that_a_clone_does_not_have_are_answered_with_what_it_has(shop):
@@ -378,6 +406,26 @@ def test_refs_that_a_clone_does_not_have_are_answered_with_what_it_has(shop):
     git(shallow, "symbolic-ref", "HEAD", "refs/heads/unborn")
     line = shop.fetch_failure(repo=shallow)
     assert "has no commit on refs/heads/unborn; give --ref, for example refs/heads/main" in line
+
+
+def test_the_current_directory_is_not_replaced(shop):
+    current = shop.directory / "current"
+    current.mkdir()
+    for into in (".", "", "../current/"):
+        done = subprocess.run([BUILDER, "fetch", "--repo", shop.source.path, "--into", into], cwd=current, env=shop.environment,
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2 and done.stderr.startswith("builder: --into: "), done.stderr
+
+
+def test_a_mount_point_is_refused_before_anything_is_fetched(shop):
+    into = shop.directory / "mounted"
+    into.mkdir()
+    command = f'mount -t tmpfs tmpfs {into} || exit 77; exec {BUILDER} fetch --repo {shop.source.path} --into {into}'
+    done = subprocess.run(["unshare", "-m", "sh", "-c", command], text=True, capture_output=True, timeout=60, env=shop.environment)
+    if "builder" not in done.stderr:
+        pytest.skip("no mounts here")
+    assert done.returncode == 1
+    assert done.stderr == f"builder: cannot make {into}: it is a mount point; give a directory below it by --into\n"
 
 
 # --- git's configuration ---------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_a_page_that_is_no_git(shop):
         step = "the server does not speak git's protocol there: is --repo the URL of a repository?"
         assert shop.fetch_failure(repo=page) == f"builder: cannot reach {page}: invalid content-type: 'text/html'; {step}"
         assert shop.fetch_failure(repo=lie) == \
-            f"builder: cannot fetch from {lie}: the server's answer is not git's protocol; check the path in --repo"
+            f"builder: cannot fetch from {lie}: the server's answer is not git's protocol; check that --repo is the URL of a repository"
 
 
 def test_trouble_in_the_server(shop):
@@ -229,7 +229,7 @@ def test_a_proxy_that_cannot_be_reached_is_named_as_such(shop, scheme, variable,
     assert f"(the proxy of {variable}); check {variable}, or add the host of --repo to no_proxy" in line
 
 
-@pytest.mark.parametrize("status, step", [("407 Who", "put the login into the proxy's URL"), ("403 No", "the right to use the proxy"),
+@pytest.mark.parametrize("status, step", [("407 Who", "put the login into the proxy's URL, as USER:PASSWORD@ before the host"), ("403 No", "the right to use the proxy"),
                                           ("502 Bad", "and the proxy: it cannot reach the server")])
 def test_a_proxy_that_refuses_a_tunnel_has_a_next_step(shop, https, status, step):
     with ConnectProxy(status=status) as proxy:
@@ -249,3 +249,31 @@ def test_a_server_of_pages_is_asked_whether_it_is_one_of_git(shop, kind):
     with Relay(1, answers=[page] * 3) as relay:
         line = shop.fetch_failure(repo=f"http://127.0.0.1:{relay.port}/x.git")
     assert "the server does not speak git's protocol there: is --repo the URL of a repository?" in line
+
+
+@pytest.mark.parametrize("to, cause", [("http://127.0.0.1:1", "Connection refused"), ("http://no-such-host.invalid:80", "Could not resolve")])
+def test_a_server_behind_a_redirect_is_named(shop, to, cause):
+    moved = f"HTTP/1.1 302 Moved\r\nLocation: {to.replace('//', '//me:hidden@')}/x.git/info/refs\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    with Relay(1, answers=[moved.encode()] * 3) as relay:
+        line = shop.fetch_failure(repo=f"http://127.0.0.1:{relay.port}/x.git")
+    assert cause in line and f"(redirected to {to}); check that server and the redirect" in line
+    assert "hidden" not in line
+
+
+def test_a_login_that_is_asked_for_after_the_advertisement_is_given(shop):
+    (shop.directory / "users").write_text("me:{PLAIN}right-one\n")
+    only_posts = (f'set $realm off; if ($request_method = POST) {{ set $realm tests; }} '
+                  f'auth_basic $realm; auth_basic_user_file {shop.directory}/users;')
+    with GitHttp(shop.directory / "srv", lines=only_posts) as server:
+        fetch(shop, server.url("source/.git", "me:right-one"))
+        other = shop.directory / "other"
+        assert "refuses the user" in shop.fetch_failure(repo=server.url("source/.git", "me:wrong-one"), into=other)
+        assert "none is given" in shop.fetch_failure(repo=server.url("source/.git"), into=other)
+
+
+@pytest.mark.parametrize("proxy", ["http://me:hidden", "foo://me:hidden@127.0.0.1:1", "http://me:hidden@127.0.0.1:port"])
+def test_a_malformed_proxy_is_not_shown_and_not_tried_again(shop, proxy):
+    done = shop.fetch("--fetch-retries", "3", repo="http://git.example/x.git", environment={"http_proxy": proxy})
+    assert done.returncode == 1 and "hidden" not in done.stderr
+    assert "trying the fetch again" not in done.stderr
+    assert done.stderr.endswith("(the proxy of http_proxy); check http_proxy, or add the host of --repo to no_proxy\n")

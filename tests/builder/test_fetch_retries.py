@@ -240,3 +240,11 @@ def test_a_wait_beyond_the_deadline_ends_the_fetch_at_once(shop, http):
     with Relay(http.port, answers=[overloaded("429 Slow Down", 1000)]) as relay:
         line = shop.fetch_failure("--fetch-deadline", "30s", repo=http.url("some.git", port=relay.port))
     assert "the server asks to wait" in line
+
+
+@pytest.mark.parametrize("wait", ["86400000", "9223372036854775807", "99999999999999999999"])
+def test_a_wait_of_any_length_is_understood(shop, http, wait):
+    with Relay(http.port, answers=[overloaded("503 Busy", wait)] * 9) as relay:
+        line = shop.fetch_failure("--fetch-retries", "5", repo=http.url("some.git", port=relay.port))
+        assert relay.connections == 1
+    assert "the server asks to wait 1d" in line

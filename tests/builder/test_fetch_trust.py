@@ -1,4 +1,6 @@
 """Logins, pins and limits of a fetch."""
+import base64
+import socket
 import subprocess
 
 import pytest
@@ -40,6 +42,21 @@ def test_a_password_is_used_and_never_shown(shop, locked, options, environment):
     done = shop.fetched("--log-level", "debug", "-o", "json", *options, repo=locked.url("source/.git"), environment=environment)
     assert PASSWORD not in done.stdout + done.stderr
     assert (done.directory / "provider").exists()
+
+
+@pytest.mark.parametrize("user, password", [("u", "e"), ("git", "hidden"), ("server", "hidden"), ("token-of-40-digits", "")])
+def test_a_server_that_repeats_the_login_cannot_make_it_known(shop, user, password):
+    head = f"{user}:{password}".encode()
+    text = f"got Authorization: Basic {base64.b64encode(head).decode()}, password '{password}'" + "." * 240 + f" '{password}'"
+    answer = f"HTTP/1.1 400 No\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}"
+    login = f"{user}:{password}" if password else user
+    with Relay(1, answers=[answer.encode()] * 3) as relay:
+        place = f"127.0.0.1:{relay.port}/x.git"
+        line = shop.fetch_failure(repo=f"http://{login}@{place}")
+    # A short name does not change the message.
+    assert line.startswith(f"builder: cannot reach http://{place}: unexpected http status code: 400: 'got Authorization: Basic ***, password '")
+    assert line.endswith("; check --repo, and what lies between here and the server")
+    assert "hidden" not in line
 
 
 def test_the_url_goes_before_other_logins(shop, locked):
@@ -125,6 +142,15 @@ def test_a_good_ssh_key_counts_beside_others_and_an_agent_that_is_gone(shop, env
             (ssh / "id_ed25519").write_text({"garbage": "x\n", "pem": "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
                                              "cut": (ssh / "id_rsa").read_text()[:200]}[other])
         assert (shop.fetched(repo=server.url(shop.source.path), environment=environment).directory / "provider").exists()
+
+
+def test_a_good_ssh_key_counts_beside_an_agent_that_hangs(shop):
+    agent = socket.socket(socket.AF_UNIX)
+    agent.bind(str(shop.directory / "agent"))
+    agent.listen(1)
+    with agent, Sshd(shop.directory / "sshd", shop.directory) as server:
+        done = shop.fetched(repo=server.url(shop.source.path), environment={"SSH_AUTH_SOCK": str(shop.directory / "agent")})
+    assert "no ssh agent answers" in done.stderr and "timed out" in done.stderr
 
 
 @pytest.mark.parametrize("key, words", [("locked", "needs a passphrase; load it into ssh-agent"), ("garbage", "no private key, or a damaged one")])

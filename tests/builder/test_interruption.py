@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 
 import pytest
@@ -283,3 +284,31 @@ def test_without_stdin_and_stderr_no_log_line_goes_into_the_lock(workshop):
     done = workshop.build(wrapper=["sh", "-c", 'exec "$@" 0<&- 2>&-', "sh"])
     assert done.returncode == 0
     assert (workshop.build_dir / "mock-kms-build.lock").read_text().isdigit()
+
+
+def test_a_log_that_nobody_reads_stops_nothing(workshop):
+    workshop.source.commit(project())
+    log = workshop.directory / "log"
+    os.mkfifo(log)
+    assert workshop.build("--log-file", log).returncode == 2  # no reader
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    noise = 'i=0; while [ $i -lt 3000 ]; do echo "$i........................................."; i=$((i+1)); done; '
+    done = workshop.build("--build", "command", "--build-command", noise + "cp plugin.sh $OUTPUT; chmod +x $OUTPUT", "--log-file", log)
+    os.close(reader)
+    assert done.returncode == 0, done.err
+    assert done.err.count(f"cannot write the log to {log}") == 1
+
+
+def test_a_fifo_gives_a_password_once_and_is_no_key(workshop):
+    workshop.source.commit(project())
+    fifo = workshop.directory / "fifo"
+    os.mkfifo(fifo)
+    for option in ("--ssh-key", "--known-hosts", "--ca-file"):
+        done = workshop.build(option, fifo)
+        assert done.returncode == 2 and f"it is a FIFO or a socket; give {option} a file that stays" in done.err
+    writes = []
+    writer = threading.Thread(target=lambda: writes.append(fifo.write_text("secret\n")))
+    writer.start()
+    done = workshop.build("--password-file", fifo)
+    writer.join()
+    assert done.returncode == 0 and len(writes) == 1

@@ -55,6 +55,12 @@ TEST_CASE("the quota of processors counts, of version 1") {
   CHECK(system.with("sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us", "50000").jobs(4) == 1);
 }
 
+TEST_CASE("the controllers of version 1 may be mounted in another order") {
+  System system;
+  system.with("proc/self/cgroup", "3:cpuacct,cpu:/a").with("sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "50000");
+  CHECK(system.with("sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000").jobs(4) == 1);
+}
+
 TEST_CASE("memory counts for each job") {
   System second;
   second.with("proc/self/cgroup", "0::/").with("sys/fs/cgroup/memory.max", "1300000000");

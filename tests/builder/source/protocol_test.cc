@@ -161,6 +161,7 @@ TEST_CASE("a proxy's login is taken out of what a library says of it") {
   CHECK(without_login("invalid URL: 'http://me:pw@'", "http://me:pw@") == "invalid URL: 'http://***@'");
   CHECK(without_login("x me:p@w x", "http://me:p@w@proxy:1") == "x *** x");
   CHECK(without_login("a proxy", "http://proxy:1") == "a proxy");
+  CHECK(without_login("syntax of 'http://me:pw'", "http://me:pw") == "syntax of '***'");
 }
 
 TEST_CASE("failures of the moment are told from final ones") {

@@ -73,6 +73,20 @@ TEST_CASE("messages of libraries lose whatever the URL hides") {
   CHECK(parsed("ssh://git@host/x").scrub("no git repository") == "no git repository");
 }
 
+TEST_CASE("a short name is a word of messages and stays, a short password goes as a word") {
+  CHECK(parsed("https://git:hidden@host/x").scrub("not git's protocol: hidden") == "not git's protocol: ***");
+  CHECK(parsed("https://git@host/x").scrub("not git's protocol") == "not git's protocol");
+  CHECK(parsed("https://u:e@host/x").scrub("refuses 'e'") == "refuses '***'");
+  CHECK(parsed("https://me:host@host/x").scrub("cannot reach host") == "cannot reach host");
+}
+
+TEST_CASE("ssh has three names, of which libgit2 reads one") {
+  CHECK(parsed("git+ssh://git@host/x").secret_location() == "ssh://git@host/x");
+  CHECK(parsed("ssh+git://git@host:22/x").secret_location() == "ssh://git@host:22/x");
+  CHECK(parsed("git+ssh://git@host/x").display() == "git+ssh://host/x");
+  CHECK(parsed("ssh://git@host/a b").secret_location() == "git@host:/a b");
+}
+
 TEST_CASE("a login with a reserved character is refused with what to write instead") {
   for (const char* url :
        {"https://bot:ab/cd@git.invalid/x.git", "https://bot:12/cd@git.invalid/x.git", "http://to/ken@host/x",

@@ -194,3 +194,11 @@ TEST_CASE("an abstract socket or a file with an @ is no login") {
   CHECK(kms::without_logins("file:///a@b https://me:pw@host") == "file:///a@b https://***@host");
   CHECK(kms::without_logins("no-unix://me:pw@host") == "no-unix://***@host");
 }
+
+TEST_CASE("a login without a scheme is taken out of what a user typed, other words with an @ stay") {
+  CHECK(kms::without_logins_of_words("'me:pw@host/x' is no ref") == "'***@host/x' is no ref");
+  CHECK(kms::without_logins_of_words("--format: me:p@w@host:x not in a") == "--format: ***@host:x not in a");
+  CHECK(kms::without_logins_of_words("git@host:x unix:///run/a:b@c a@b @") ==
+        "git@host:x unix:///run/a:b@c a@b @");
+  CHECK(kms::without_logins_of_words("a:b@c 'd:e@f'") == "***@c '***@f'");
+}
