@@ -160,9 +160,9 @@ class LocalSource {
 
   /// True if the file was deleted by somebody, not left out by a sparse checkout.
   [[nodiscard]] static bool is_deletion(git_index* index, const git_status_entry& entry) {
-    const git_index_entry* known =
+    const git_index_entry* entry_of_index =
         index == nullptr ? nullptr : git_index_get_bypath(index, entry.index_to_workdir->old_file.path, 0);
-    return known != nullptr && (known->flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE) == 0;
+    return entry_of_index != nullptr && (entry_of_index->flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE) == 0;
   }
 
   [[nodiscard]] Error not_found() const {

@@ -247,6 +247,9 @@ std::string did_you_mean_option(const std::string& unknown, const std::vector<st
     return std::find(options.begin(), options.end(), option) != options.end();
   };
   if (unknown == "--json" && has("--format")) return "; use --format json";
+  for (const auto& [one, other] :
+       {std::pair("--socket", "--listen-addr"), std::pair("--listen-addr", "--socket")})
+    if (unknown == one && has(other)) return "; did you mean '" + std::string(other) + "'?";
   const std::string end = unknown.substr(std::min<std::size_t>(unknown.size(), 1));
   for (const std::string& option : options)
     if (end.size() > 1 && option.ends_with(end)) return "; did you mean '" + option + "'?";
@@ -265,7 +268,7 @@ std::string missing_text(const CLI::App& command, const CLI::ParseError& error) 
   for (const CLI::Option* option : command.get_options()) {
     if (!option->get_required() || !option->empty()) continue;
     std::string meaning = option->get_description();
-    if (!meaning.empty())
+    if (meaning.size() > 1 && std::islower(static_cast<unsigned char>(meaning[1])) != 0)
       meaning[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(meaning[0])));
     return option->get_name() + " is missing: " + meaning;
   }
@@ -510,14 +513,15 @@ void CommandLine::warn_of_environment(const CLI::App& command) const {
   collect_environment(app_, env_prefix_, known);
   std::vector<std::string> own;
   collect_environment(command, env_prefix_, own);
+  for (std::string& name : own) name.erase(0, env_prefix_.size());
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view variable(*entry);
     const std::string name(variable.substr(0, variable.find('=')));
     if (!name.starts_with(env_prefix_) || std::find(known.begin(), known.end(), name) != known.end())
       continue;
-    const std::string near = nearest(name, own);
+    const std::string near = nearest(name.substr(env_prefix_.size()), own);
     log::warning("unknown environment variable " + name + " has no effect" +
-                 (near.empty() ? "" : "; did you mean " + near + "?"));
+                 (near.empty() ? "" : "; did you mean " + env_prefix_ + near + "?"));
   }
 }
 

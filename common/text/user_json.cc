@@ -6,6 +6,7 @@
 #include <google/protobuf/struct.pb.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -178,9 +179,34 @@ Outcome<> read_message(const Place& place, Message& message) {
   return {};
 }
 
+/// The place of a bracket that follows a comma, which protobuf accepts and JSON does not; npos: there is
+/// none.
+std::size_t superfluous_comma(std::string_view text) {
+  bool quoted = false;
+  bool comma = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+    } else if (comma && (c == ']' || c == '}')) {
+      return i;
+    } else if (std::isspace(static_cast<unsigned char>(c)) == 0) {
+      comma = c == ',';
+      quoted = c == '"';
+    }
+  }
+  return text.npos;
+}
+
 }  // namespace
 
 Outcome<> from_user_json(const std::string& text, Message& message) {
+  if (const std::size_t at = superfluous_comma(text); at != text.npos)
+    return Error("it is not JSON: a comma before " + text.substr(at, 1) + " in line " +
+                     std::to_string(
+                         1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n')),
+                 "", ErrorCode::invalid_input);
   Value json;
   if (const auto read = from_json(text, json); !read) return read.error().within("it is not JSON");
   message.Clear();

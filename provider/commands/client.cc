@@ -47,7 +47,8 @@ bool is_supervisor(const std::optional<std::string>& holder) {
 std::string next_step_beside(const std::string& kms_socket, const std::string& holder) {
   if (is_supervisor(holder))
     return "a supervisor holds " + kms_socket +
-           ": its plugin is paused, is starting, or is not mock-kms-provider; see 'supervisor status'";
+           ": its plugin is paused, is starting, is not mock-kms-provider, or has another --listen-addr; see "
+           "'supervisor status'";
   return "the plugin on " + kms_socket +
          " is not mock-kms-provider, or has another control socket: name it with --control-socket";
 }

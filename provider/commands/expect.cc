@@ -29,7 +29,12 @@ struct ExpectOptions : ProviderOptions {
   std::string junit;  ///< file; empty: no report
 };
 
-std::uint64_t count_calls(ControlClient& client, const Expectation& expectation) {
+struct Counted {
+  std::uint64_t calls = 0;
+  std::string remark;  ///< the provider has not run for as long as the expectation looks back
+};
+
+Counted count_calls(ControlClient& client, const Expectation& expectation) {
   mock_kms::v1::CountCallsRequest request;
   if (const auto since = expectation.since()) *request.mutable_since() = to_proto(*since);
   const auto counts = client.call(request, &ControlClient::Stub::CountCalls);
@@ -38,7 +43,10 @@ std::uint64_t count_calls(ControlClient& client, const Expectation& expectation)
         "the journal holds the last 1000 calls and does not reach back " + go_duration(*expectation.since()),
         "use 'since start' or a shorter time", ErrorCode::invalid_input);
   }
-  return expectation.count(counts);
+  const Duration lived = from_proto(counts.since_start());
+  const bool began_within = expectation.since() && lived < *expectation.since();
+  return {expectation.count(counts),
+          began_within ? " since the provider started, " + human_duration(lived) + " ago" : ""};
 }
 
 int run_expect(const ExpectOptions& options) {
@@ -51,20 +59,22 @@ int run_expect(const ExpectOptions& options) {
   const auto expectation = valid_input(Expectation::parse(text));
   ControlClient client(options);
   const auto begun = Clock::now();
-  auto count = count_calls(client, expectation);
-  while (!expectation.holds(count) && Clock::now() + recount_interval <= begun + options.within) {
+  Counted counted = count_calls(client, expectation);
+  while (!expectation.holds(counted.calls) && Clock::now() + recount_interval <= begun + options.within) {
     std::this_thread::sleep_for(recount_interval);
-    count = count_calls(client, expectation);
+    counted = count_calls(client, expectation);
   }
-  const bool holds = expectation.holds(count);
-  const std::string seen = "expected " + text + (count == 1 ? ", there was " : ", there were ") +
-                           std::to_string(count) + (count == 1 ? " call" : " calls");
+  const bool holds = expectation.holds(counted.calls);
+  const std::string calls =
+      std::to_string(counted.calls) + (counted.calls == 1 ? " call" : " calls") + counted.remark;
+  const std::string seen =
+      "expected " + text + (counted.calls == 1 ? ", there was " : ", there were ") + calls;
   if (!options.junit.empty()) {
     const JunitCase test{"mock-kms-provider", text, holds ? "" : seen, ""};
     write_file(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
   }
   if (!holds) throw Error(seen, "see 'mock-kms-provider journal'");
-  std::printf("ok: %llu %s\n", static_cast<unsigned long long>(count), count == 1 ? "call" : "calls");
+  std::printf("ok: %s\n", calls.c_str());
   return exit_code::ok;
 }
 
@@ -79,7 +89,7 @@ Command expect_command(CommandLine& line) {
        "mock-kms-provider expect 'all.UNAVAILABLE < 3 since 1m30s' --junit report.xml"});
   command.footer([] { return what_to_expect; });
   add_provider_options(command, *options);
-  command.add_option("expectation", options->words, "WHAT OPERATOR NUMBER [since TIME], as below")
+  command.add_option("expectation", options->words, "WHAT OPERATOR NUMBER [since TIME]")
       ->option_text("TEXT REQUIRED")
       ->required();
   add_duration(command, "--within", options->within, "Wait up to this long until it holds");

@@ -51,7 +51,7 @@ void set_error(const FaultOptions& options, Fault& fault) {
   if (!options.code.empty() && !Fault::Code_Parse(enum_name(options.code), &code)) {
     const std::string near = did_you_mean_value(enum_name(options.code), *Fault::Code_descriptor());
     throw bad_fault("--code: gRPC has no code '" + options.code + "'" + near,
-                    near.empty() ? "write it as FAILED_PRECONDITION" : "");
+                    near.empty() ? "name one such as UNAVAILABLE, NOT_FOUND or FAILED_PRECONDITION" : "");
   }
   fault.mutable_error()->set_code(code);
   fault.mutable_error()->set_message(options.text.empty() ? "an injected fault" : options.text);

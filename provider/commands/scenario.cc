@@ -156,6 +156,8 @@ int show_scenario(const ScenarioOptions& options) {
   auto status = client.call(mock_kms::v1::ReadScenarioRequest(), &ControlClient::Stub::ReadScenario);
   if (options.follow) status = follow(client, std::move(status), options.format);
   print_scenario(status, options.format);
+  if (options.follow && status.state() == ScenarioStatus::NONE)
+    throw Error("there is no scenario to follow", "begin one with 'mock-kms-provider scenario run'");
   if (options.follow) require_success(status);
   return exit_code::ok;
 }

@@ -129,6 +129,7 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
   }
   Reactor* CountCalls(Context* context, const CountCallsRequest* request, CallCounts* counts) override {
     return answer(context, [&] {
+      *counts->mutable_since_start() = to_proto(Journal::Clock::now() - started_);
       if (!request->has_since()) return state_.journal.count_all(*counts);
       state_.journal.count_since(Journal::Clock::now() - from_proto(request->since()), *counts);
     });
@@ -224,6 +225,7 @@ class ControlServer::Service final : public ProviderControl::CallbackService {
     return {grpc::StatusCode::NOT_FOUND, "there is no fault '" + name + "'; see 'fault list'"};
   }
 
+  const Journal::Clock::time_point started_ = Journal::Clock::now();
   ProviderState& state_;
   ScenarioRunner& scenarios_;
   const ConfigFollower* config_;

@@ -41,8 +41,8 @@ void add_control_socket(CommandLine& line, std::string& control) {
 }
 
 void add_instance(CLI::App& command, unsigned& instance) {
-  command.add_option("--instance", instance, "Number of one instance, from 1 [all instances]")
-      ->check(CLI::Range(1U, 1000U));
+  command.add_option("--instance", instance, "Number of one instance, from 1; 0: all instances")
+      ->check(CLI::Range(0U, 1000U));
 }
 
 Endpoint control_endpoint(const std::string& control) {

@@ -52,7 +52,8 @@ Finding every_replica_reads_it(const Observations& seen) {
     }
   }
   return pass("both ways with " + std::to_string(seen.replicas.size()) +
-              (seen.replicas.size() == 1 ? " replica" : " replicas") + "; rotations and restarts are not visible");
+              (seen.replicas.size() == 1 ? " replica" : " replicas") +
+              "; rotations and restarts are not visible");
 }
 
 Finding refuses_what_was_changed(const Observations& seen) {

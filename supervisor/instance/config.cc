@@ -67,7 +67,9 @@ std::vector<std::string> plugin_environment(unsigned number, const Endpoint& soc
 std::string control_of(const std::vector<std::string>& command, const std::vector<std::string>& environment,
                        const Endpoint& socket) {
   const std::string named = option_of(command, environment, control_socket);
-  const auto control = Endpoint::parse(named.empty() ? socket.uri() + ".control" : named);
+  const auto listens = Endpoint::parse(option_of(command, environment, listen_addr));
+  const std::string beside = (listens ? *listens : socket).uri() + ".control";
+  const auto control = Endpoint::parse(named.empty() ? beside : named);
   return control ? control->uri() : "";
 }
 

@@ -45,7 +45,7 @@ struct SupervisorConfig {
                                                           const std::optional<process::Identity>& identity);
 
 /// The URI of mock-kms-provider's control socket: its --control-socket, from `command` or `environment`, else
-/// the one beside `socket`. "" if there is no room for its name.
+/// the one beside its --listen-addr, else beside `socket`. "" if there is no room for its name.
 [[nodiscard]] std::string control_of(const std::vector<std::string>& command,
                                      const std::vector<std::string>& environment, const Endpoint& socket);
 

@@ -136,7 +136,7 @@ def test_help_shows_choices_and_ranges_without_the_type_of_the_code():
     for command in commands():
         assert not re.findall(r"[A-Z]+:(?:\{|[A-Z]+ in )", help_of(*command)), command
     assert "{text,json}=text" in help_of("supervisor", "status")
-    assert "UINT in [1 - 1000]" in help_of("supervisor", "status")
+    assert "UINT in [0 - 1000]" in help_of("supervisor", "status")
 
 
 def options_in_documents():

@@ -198,6 +198,12 @@ def scenario_status(endpoint):
     return json.loads(run_provider("scenario", "status", "--socket", endpoint, "-o", "json").stdout)
 
 
+def test_following_no_scenario_is_a_failure(start_provider, endpoint):
+    start_provider(endpoint)
+    followed = run_provider("scenario", "status", "--follow", "--socket", endpoint)
+    assert followed.returncode == 1 and "there is no scenario to follow" in followed.stderr
+
+
 def test_a_stopped_scenario_says_what_was_stopped_and_what_never_began(start_provider, directory, endpoint):
     start_provider(endpoint)
     scenario = {"steps": [{"at": "0s", "until": "1h", "do": {"fault": {"preset": "unavailable"}}}, {"at": "1h", "do": {"rotate": {}}}]}

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
@@ -146,6 +147,8 @@ def test_expect_ends_with_0_or_1_and_waits_where_it_may(client, ask, directory):
     assert (held.returncode, held.stdout) == (0, "ok: 0 calls\n")
     client.status()
     assert ask("expect", "status>=1").stdout == "ok: 1 call\n"
+    young = ask("expect", "decrypt == 0 since 1h").stdout
+    assert re.fullmatch(r"ok: 0 calls since the provider started, [\d.]+ m?s ago\n", young), young
     failed = ask("expect", "status == 0", "--junit", str(directory / "report.xml"))
     assert failed.returncode == 1
     assert "expected status == 0, there was 1 call" in failed.stderr and failed.stderr.count("\n") == 1

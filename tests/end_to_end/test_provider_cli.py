@@ -34,18 +34,22 @@ def test_encrypt_and_decrypt_are_a_pair(start_provider, endpoint):
         assert (opened.returncode, opened.stdout) == (0, plaintext)
 
 
+def counts(endpoint):
+    return json.loads(run("journal", "--counts", "--socket", endpoint, "-o", "json").stdout)["counts"]
+
+
 def test_input_up_to_the_limit_is_encrypted_and_more_is_refused_before_any_call(start_provider, endpoint):
     start_provider(endpoint)
     limit = 4 * 1024 * 1024 - 64 * 1024
     sealed = run("encrypt", "--socket", endpoint, stdin=bytes(limit))
     assert sealed.returncode == 0, sealed.stderr
     assert run("decrypt", "--socket", endpoint, stdin=sealed.stdout).stdout == bytes(limit)
-    calls = json.loads(run("journal", "--counts", "--socket", endpoint, "-o", "json").stdout)
+    calls = counts(endpoint)
     for command, size in (("encrypt", limit + 1), ("encrypt", 5_000_000), ("decrypt", 9_000_000)):
         refused = run(command, "--socket", endpoint, stdin=b"x" * size)
         assert refused.returncode == 2
         assert "standard input is larger than" in one_line(refused)
-    assert json.loads(run("journal", "--counts", "--socket", endpoint, "-o", "json").stdout) == calls
+    assert counts(endpoint) == calls
 
 
 def test_endless_input_is_refused_at_once(start_provider, endpoint):
@@ -159,6 +163,9 @@ def test_exit_code_2_for_what_encrypt_did_not_print(start_provider, endpoint, st
         (["fault", "add", "latency", "500ms"], "give a value by its option, such as --latency 500ms"),
         (["fault", "remove", "x"], "'fault clear' ends a fault"),
         (["logs"], "unexpected argument 'logs'; it is a command of supervisor: 'supervisor logs'"),
+        (["--socket", "unix:///tmp/x"], "unknown option '--socket'; did you mean '--listen-addr'?"),
+        (["status", "--listen-addr", "unix:///tmp/x"], "unknown option '--listen-addr'; did you mean '--socket'?"),
+        (["expect"], "expectation is missing: WHAT OPERATOR NUMBER [since TIME]"),
         (["inspect", "."], "cannot read .: Is a directory"),
     ],
 )

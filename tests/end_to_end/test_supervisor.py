@@ -601,6 +601,12 @@ def test_the_plugin_learns_its_address_from_the_supervisor(directory, options):
         assert f"started endpoint={supervised.endpoint}" in supervised.program.wait_for_line("started endpoint=")
 
 
+def test_the_control_socket_lies_beside_another_listen_addr(directory):
+    elsewhere = f"unix://{directory}/elsewhere.sock"
+    with Supervised(directory, [binary("mock-kms-provider"), f"--listen-addr={elsewhere}"]) as supervised:
+        assert supervised.healthy()["pluginControl"] == f"{elsewhere}.control"
+
+
 def test_an_outage_names_the_process_that_answers_and_the_one_that_ended(directory):
     with Supervised(directory) as supervised:
         old = supervised.healthy()["pid"]

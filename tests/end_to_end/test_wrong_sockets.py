@@ -45,7 +45,7 @@ def test_a_paused_plugin_is_said_to_be_paused(supervised):
     assert supervised.client("stop").returncode == 0
     for command in (["rotate"], ["fault", "list"], ["expect", "all == 0"]):
         done = run(PROVIDER, *command, "--socket", supervised.endpoint, timeout=DEADLINE)
-        assert done.returncode == 3 and "its plugin is paused, is starting, or is not mock-kms-provider; see 'supervisor status'" in done.stderr
+        assert done.returncode == 3 and "its plugin is paused, is starting, is not mock-kms-provider, or has another --listen-addr; see 'supervisor status'" in done.stderr
     status = run(PROVIDER, "status", "--timeout", "100ms", "--socket", supervised.endpoint, timeout=DEADLINE)
     assert status.returncode == 3 and status.stderr.endswith("within 100.0 ms; see 'supervisor status'\n"), status.stderr
 

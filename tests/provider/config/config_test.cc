@@ -53,6 +53,10 @@ TEST_CASE("JSON that people write names the place of a mistake in the words of t
         "faults[1].latency: unknown field 'minimum'");
   CHECK(why(R"({"scenario": {"steps": [{"at": "1s", "fault": {"hang": {}}}]}})") ==
         "scenario.steps[0]: unknown field 'fault'; it belongs into 'do'");
+  CHECK(why("{\"keyVersion\": 2,\n}") == "it is not JSON: a comma before } in line 2");
+  CHECK(why(R"({"faults": [{"hang": {}, "name": "a,]\"}"},]})") ==
+        "it is not JSON: a comma before ] in line 1");
+  CHECK(why(R"({"faults": [{"hang": {}, "name": "a,]\",}"}]})").empty());
   CHECK(why(R"({"scenario": {"steps": [{"at": "1s", "for": "2s"}]}})") ==
         "scenario.steps[0]: unknown field 'for'");
   CHECK(why(R"({"faults": [{"hang": {}, "methods": ["encript"]}]})") ==
