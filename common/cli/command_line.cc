@@ -163,10 +163,16 @@ class HelpFormatter : public CLI::Formatter {
     const std::string name = option->get_type_name();
     if (!name.empty() && text.starts_with(" " + name))
       text.replace(1, name.size(), reference::type_of(*option));
-    // CLI11 2.4 shows the default as " [text]", earlier ones as "=text".
-    const std::string bracketed = " [" + option->get_default_str() + "]";
-    if (const std::size_t at = text.find(bracketed); at != std::string::npos)
-      text.replace(at, bracketed.size(), "=" + option->get_default_str());
+    // CLI11 2.4 shows the default as " [text]", earlier ones as "=text". Of an empty list there is none to
+    // show.
+    const std::string value = option->get_default_str();
+    const std::string shown = value == "[]" || value == "{}" ? "" : "=" + value;
+    for (const std::string& form : {" [" + value + "]", "=" + value}) {
+      const std::size_t at = value.empty() ? std::string::npos : text.find(form);
+      if (at == std::string::npos) continue;
+      text.replace(at, form.size(), shown);
+      break;
+    }
     return text;
   }
 };
