@@ -33,7 +33,7 @@ def _events(restarts, seconds, rng):
         cause, outage = "a SIGKILL that the supervisor did not send; someone sent it", 0.02 + rng.random() * 0.05
         if i % 10 == 9:
             cause, outage = "no answer to 3 probes in a row; the supervisor ended it (TERM, then KILL after 500ms)", 3.6
-            add(at + 3, "GIVEN_UP", "ending the plugin", pid=pid, cause=cause)
+            add(at + 3, "TERMINATING", "ending the plugin", pid=pid, cause=cause)
         add(at + outage - 0.02, "ENDED", "the plugin ended", pid=pid, status="killed by SIGKILL (signal 9, Killed)", cause=cause,
             lived="17.4 s", next="restart at once")
         add(at + outage - 0.015, "LAUNCHED", "launched the plugin", pid=str(101 + i), start=str(i + 2))

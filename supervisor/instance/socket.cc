@@ -164,7 +164,7 @@ PluginSocket::Remedy PluginSocket::path_taken(const ActiveProcess& active) {
     return Remedy::none;
   }
   if (active.killed) return Remedy::none;
-  record_.report(mock_kms::v1::GIVEN_UP, log::Level::error,
+  record_.report(mock_kms::v1::TERMINATING, log::Level::error,
                  "ending the plugin: " + why + ", which --handover require forbids", {{"pid", active.pid}});
   return Remedy::kill;
 }

@@ -33,7 +33,7 @@ constexpr std::array<Kind, 21> kinds{{
     {"a process is ready to take over", mock_kms::v1::READY},
     {"the waiting process takes over", mock_kms::v1::TAKEN_OVER},
     {"the plugin ended", mock_kms::v1::ENDED},
-    {"ending the plugin", mock_kms::v1::GIVEN_UP},
+    {"ending the plugin", mock_kms::v1::TERMINATING},
     {"calls are answered again", mock_kms::v1::OUTAGE_OVER},
     {"the plugin answers, but ", mock_kms::v1::UNHEALTHY},
     {"the plugin is healthy again", mock_kms::v1::HEALTHY},

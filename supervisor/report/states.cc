@@ -124,7 +124,7 @@ void StateTrack::handle(const Event& event, WallTime at) {
       return;
     case mock_kms::v1::ENDED:
       return ended(event, at);
-    case mock_kms::v1::GIVEN_UP:
+    case mock_kms::v1::TERMINATING:
       if (detail(event, "cause").starts_with("no answer to "))
         enter("unresponsive", at, detail(event, "cause"));
       return;

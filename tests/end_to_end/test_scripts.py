@@ -395,6 +395,7 @@ def test_ci_runs_on_a_clean_clone_and_keeps_the_base_image_alone(directory):
     (checkout / "scripts").mkdir(parents=True)
     shutil.copytree(ROOT / ".ci", checkout / ".ci")
     (checkout / "scripts/fuzz").write_text("#!/bin/sh\nls\n")
+    (checkout / "scripts/platforms").write_text("#!/bin/sh\n")
     (checkout / "scripts/test").write_text(
         "#!/bin/sh\nmkdir -p build/image && cat build/image/base.tar || { echo a base > build/image/base.tar; touch build/other; exit 1; }\n")
     git = ["git", "-C", checkout, "-c", "user.name=t", "-c", "user.email=t@localhost"]

@@ -88,7 +88,7 @@ TEST_CASE("a kill is an outage until calls are answered again") {
 TEST_CASE("the outage of a hang begins with the last good answer") {
   const auto spans = states_after(
       after_serving(
-          {event(mock_kms::v1::GIVEN_UP, 13s, "ending the plugin",
+          {event(mock_kms::v1::TERMINATING, 13s, "ending the plugin",
                  {{"pid", "1"}, {"cause", "no answer to 3 probes in a row"}}),
            event(mock_kms::v1::ENDED, 13s, "the plugin ended",
                  {{"pid", "1"}, {"cause", "no answer to 3 probes in a row"}}),
@@ -132,7 +132,7 @@ TEST_CASE("events whose beginning is lost, or out of order, end in no span that 
   for (const Event& one : after_serving(
            {event(mock_kms::v1::OUTAGE_OVER, 3s, "", {{"outage", "400.0 s"}}),
             event(mock_kms::v1::ENDED, 1s, ""), event(mock_kms::v1::OUTAGE_OVER, 0s, "", {{"outage", "x"}}),
-            event(mock_kms::v1::GIVEN_UP, 2s, "", {{"cause", "no answer to "}})})) {
+            event(mock_kms::v1::TERMINATING, 2s, "", {{"cause", "no answer to "}})})) {
     for (const Event& other : served) {
       for (const StateSpan& span : states_after({one, other, one}, 0s)) CHECK(span.from <= span.to);
     }
