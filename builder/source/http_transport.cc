@@ -1,8 +1,8 @@
 #include "builder/source/http_transport.h"
 
+#include <absl/strings/escaping.h>
 #include <linux/tcp.h>  // tcpi_bytes_received, which <netinet/tcp.h> lacks
 #include <netinet/in.h>
-#include <openssl/evp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -88,11 +88,7 @@ std::string quoted_text(std::string_view body) {
 std::string without_login_of_basic(std::string text, const std::string& user, const std::string& password) {
   if (user.empty()) return text;
   const std::string login = user + ":" + password;
-  std::string encoded((login.size() + 2) / 3 * 4 + 1, '\0');
-  encoded.resize(static_cast<std::size_t>(
-      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()),
-                      reinterpret_cast<const unsigned char*>(login.data()), static_cast<int>(login.size()))));
-  return without_secret(without_secret(std::move(text), encoded), password);
+  return without_secret(without_secret(std::move(text), absl::Base64Escape(login)), password);
 }
 
 /// The seconds that the latest answer asks to wait. libcurl takes a number that it cannot hold for none.

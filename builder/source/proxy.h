@@ -1,4 +1,5 @@
-// The HTTP proxy that libcurl takes from the environment, for messages, and the place that a URL names.
+// The HTTP proxy and its exceptions, as libcurl takes them from the environment, and the place that a URL
+// names.
 #pragma once
 
 #include <string>

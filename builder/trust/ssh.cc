@@ -1,5 +1,6 @@
 #include "builder/trust/ssh.h"
 
+#include <absl/strings/escaping.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -145,13 +146,7 @@ void add_string(std::string& bytes, std::string_view text) {
   bytes += text;
 }
 
-std::string encode_base64(std::string_view bytes) {
-  std::string encoded((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int size = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(encoded.data()), raw_bytes(bytes),
-                                   static_cast<int>(bytes.size()));
-  encoded.resize(static_cast<std::size_t>(size));
-  return encoded;
-}
+std::string encode_base64(std::string_view bytes) { return absl::Base64Escape({bytes.data(), bytes.size()}); }
 
 std::string digest(const EVP_MD* kind, std::string_view message) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> value{};

@@ -10,13 +10,13 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "common/cli/usage_error.h"
 #include "common/text/nearest.h"
 #include "common/text/time.h"
 
@@ -55,12 +55,12 @@ class CommandLine {
 
   /// The next step after an argument that `command` does not take, such as "name the file with --check".
   void explain_argument(const CLI::App& command, std::string next_step) {
-    next_steps_.emplace(&command, std::move(next_step));
+    hints_.next_steps.emplace(&command, std::move(next_step));
   }
 
   /// Commands of another program, which users look for in this one.
   void commands_elsewhere(const std::string& program, const std::vector<std::string>& names) {
-    for (const std::string& name : names) elsewhere_.emplace(name, program);
+    for (const std::string& name : names) hints_.elsewhere.emplace(name, program);
   }
 
   /// Accepts `word` for --log-level as another name of the level `means`.
@@ -95,9 +95,6 @@ class CommandLine {
   void add_environment(CLI::App& command) const;
   [[nodiscard]] std::vector<std::string> remove_service_links() const;
   void warn_of_environment(const CLI::App& command) const;
-  [[nodiscard]] std::string describe(const CLI::ParseError& error) const;
-  [[nodiscard]] std::string next_step_after(const std::string& argument, const CLI::App& command,
-                                            const std::vector<std::string>& commands) const;
 
   std::string program_;
   std::string env_prefix_;
@@ -107,8 +104,7 @@ class CommandLine {
   std::string log_format_ = "text";
   std::vector<std::string> service_links_;  ///< names of the variables that parse() removed
   std::vector<Command> commands_;
-  std::map<const CLI::App*, std::string> next_steps_;
-  std::map<std::string, std::string> elsewhere_;  ///< a command and its program
+  UsageHints hints_;
   CLI::App app_;
 };
 

@@ -1,10 +1,10 @@
 #include "common/text/protobuf.h"
 
+#include <absl/strings/escaping.h>
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -25,13 +25,6 @@ namespace json = google::protobuf::util;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
-
-std::string base64(const std::string& bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3), '\0');
-  ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
-                    reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()));
-  return text;
-}
 
 /// Prints messages by protobuf's JSON mapping, except that 64-bit integers are numbers too: protobuf prints
 /// those as strings, so one kind of number would have two types.
@@ -121,7 +114,8 @@ class JsonPrinter {
                         get(&Reflection::GetEnumValue, &Reflection::GetRepeatedEnumValue));
       case FieldDescriptor::CPPTYPE_STRING: {
         const std::string value = get(&Reflection::GetString, &Reflection::GetRepeatedString);
-        text_ += json_string(field->type() == FieldDescriptor::TYPE_BYTES ? base64(value) : value);
+        text_ +=
+            json_string(field->type() == FieldDescriptor::TYPE_BYTES ? absl::Base64Escape(value) : value);
         return;
       }
       case FieldDescriptor::CPPTYPE_BOOL:

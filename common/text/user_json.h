@@ -2,8 +2,9 @@
 //
 // It reads what protobuf's own mapping does for the types that such files need, and more: durations in Go's
 // syntax ("1m30s"), and names of enums in any case, with '-' or '_'. Unlike protobuf's, it reads fields by
-// their documented names only, not by those of the .proto file. Errors name the place in the file's own
-// words: "faults[0]: unknown field 'method'; did you mean 'methods'?".
+// their documented names only, not by those of the .proto file, and refuses a comma before a closing bracket.
+// Errors name the place in the file's own words: "faults[0]: unknown field 'method'; did you mean
+// 'methods'?".
 #pragma once
 
 #include <string>

@@ -348,8 +348,7 @@ Command fault_command(CommandLine& line) {
        "mock-kms-provider fault add hang --method encrypt --first 5",
        R"(mock-kms-provider fault add '{"preset": "flaky", "probability": 0.9}')"},
       words_help() + "\n");
-  add.add_option("what", options->what, "An effect, violation or preset as below, or a fault as JSON")
-      ->required();
+  add.add_option("what", options->what, "An effect, a violation, a preset, or a fault as JSON")->required();
   line.explain_argument(add, "give a value by its option, such as --latency 500ms");
   add.add_option("--name", *options->selection.mutable_name(),
                  "Name for list and clear; a fault of the same name is replaced");

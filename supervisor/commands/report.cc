@@ -98,9 +98,8 @@ report::Evidence evidence_of(const ReportOptions& options, const std::string& co
   report::Evidence evidence = report::evidence_of(files);
   if (evidence.pods.empty())
     throw Error("there is no evidence in " + in_quotes(options.sources.front(), 300),
-                "name a directory with NODE/POD/status.json, as the cleanup step fills it, or ask running "
-                "supervisors "
-                "by --live",
+                "name a directory with NODE/POD/status.json, as the cleanup step fills it; or ask running "
+                "supervisors by --live",
                 ErrorCode::invalid_input);
   return evidence;
 }

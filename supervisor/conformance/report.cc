@@ -59,13 +59,15 @@ mock_kms::v1::RuleCounts counts_of(const CheckReport& report) {
 }
 
 /// "2 SHOULD (rules 15, 19)".
-std::string broken_text(const CheckReport& report, RuleResult::Level level, std::uint32_t count) {
+std::string broken_text(const CheckReport& report, RuleResult::Level level) {
   std::string rules;
+  std::size_t count = 0;
   for (const RuleResult& result : report.results()) {
-    if (broken(result, level)) rules += (rules.empty() ? "" : ", ") + std::to_string(result.rule());
+    if (!broken(result, level)) continue;
+    rules += (count++ == 0 ? "" : ", ") + std::to_string(result.rule());
   }
   return std::to_string(count) + " " + RuleResult::Level_Name(level) +
-         (rules.empty() ? "" : (rules.find(',') == std::string::npos ? " (rule " : " (rules ") + rules + ")");
+         (count == 0 ? "" : (count == 1 ? " (rule " : " (rules ") + rules + ")");
 }
 
 std::string row(const RuleResult& result) {
@@ -104,9 +106,8 @@ std::string report_text(const CheckReport& report, Rows rows) {
                               : only_strictly   ? " DOES NOT CONFORM (--strict): "
                                                 : " DOES NOT CONFORM: ";
   text += "\n" + report.endpoint() + verdict + std::to_string(counts.pass()) + " pass, " +
-          broken_text(report, RuleResult::MUST, counts.broken_must()) + " and " +
-          broken_text(report, RuleResult::SHOULD, counts.broken_should()) + " fail, " +
-          std::to_string(counts.not_applicable()) + " not applicable, " +
+          broken_text(report, RuleResult::MUST) + " and " + broken_text(report, RuleResult::SHOULD) +
+          " fail, " + std::to_string(counts.not_applicable()) + " not applicable, " +
           std::to_string(counts.not_visible()) + " not visible from outside\n";
   return text;
 }

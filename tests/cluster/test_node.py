@@ -227,7 +227,7 @@ def test_verify_and_cleanup_read_the_etcd_pod_of_kubeadm(plane, node, job):
     code, output = job.run("verify", KMS_PROVIDER_NAME="another")
     assert code == 1 and "it is encrypted by another provider than another: k8s:enc:kms:v2:mock-kms:" in job.junit("verify")["a fresh Secret in etcd"]
 
-    # What nobody rewrote is found in etcd.
+    # Cleanup finds the values in etcd that nobody has rewritten.
     assert plane.create("probe").ok and plane.create("map", resource="configmaps").ok
     restart_with(plane, (["secrets", "configmaps"], [IDENTITY, KMS]))
     code, output = job.run("cleanup", KMS_DECRYPT_FIRST="true", KMS_CLEANUP_TIMEOUT="120s")

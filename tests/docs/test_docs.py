@@ -278,3 +278,11 @@ def test_the_files_that_contributing_names_exist():
     named = re.findall(r"`((?:common|proto|provider|supervisor|builder|tests|bench|scripts|manifests)/[\w./-]+)`", (ROOT / "CONTRIBUTING.md").read_text())
     assert len(named) > 10
     assert not [name for name in named if name.rstrip("/") not in directories and not (ROOT / name).is_file()]
+
+
+def test_a_command_of_the_other_program_is_named_as_such():
+    of = {program: {words[1] for words in commands() if words[0] == program and len(words) == 2} for program in ("supervisor", "mock-kms-provider")}
+    for program, other in (("supervisor", "mock-kms-provider"), ("mock-kms-provider", "supervisor")):
+        for name in of[other] - of[program]:
+            refused = subprocess.run([binary(program), name], capture_output=True, text=True)
+            assert refused.returncode == 2 and f"it is a command of {other}: '{other} {name}'" in refused.stderr, (program, name, refused.stderr)
