@@ -44,6 +44,7 @@ SHORT_FILES = {  # each with its reason
     "common/cli/exit_code.h": "the exit codes of all programs",
     "common/free.h": "a deleter for handles of OpenSSL, libgit2 and libcurl",
     "common/cli/reference.h": INTERFACE,
+    "common/cli/usage_error.h": INTERFACE,
     "common/crypto/openssl.cc": "errors and set-up of every user of OpenSSL",
     "common/crypto/openssl.h": INTERFACE,
     "common/crypto/sha256.h": INTERFACE,
