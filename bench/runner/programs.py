@@ -9,10 +9,11 @@ import time
 
 
 class Programs:
-    """The directory of the built programs."""
+    """The directory of the built programs, and the path of bench/go_server's program or None."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, go_server=None):
         self.directory = pathlib.Path(directory).resolve()
+        self.go_server = go_server
 
     def __getattr__(self, name):
         path = self.directory / name.replace("_", "-")
