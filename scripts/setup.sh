@@ -160,6 +160,7 @@ install_packages() { # install_packages SUDO PACKAGE...: the reason of a failure
   local sudo=$1 log=build/packages.log
   shift
   cd "$root"
+  exec 9</var/lib/dpkg && flock 9 # another script may install too
   new_log $log
   if [ ! -e $policy ]; then
     policy_remover="$sudo rm -f $policy"
@@ -170,9 +171,10 @@ install_packages() { # install_packages SUDO PACKAGE...: the reason of a failure
   reason=
   {
     $sudo apt-get update -q && has_space "$sudo" "$@" &&
-      $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+      $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -o DPkg::Lock::Timeout=600 -q -y --no-install-recommends "$@"
   } >>$log 2>&1 || code=$?
   remove_policy
+  exec 9<&-
   [ $code = 0 ] || [ -n "$reason" ] || reason="apt-get failed: $(grep '^E: ' $log | tail -n 1 | cut -c4-); see $log"
   return $code
 }

@@ -433,6 +433,17 @@ def test_an_installation_that_is_interrupted_leaves_no_policy_hook(quick, direct
 
 
 @needs_namespaces
+def test_two_scripts_install_one_after_the_other(quick, directory):
+    clone, env = quick
+    (directory / "stubs/apt-get").write_text(f"#!/bin/sh\nmkdir {directory}/busy || touch {directory}/both\nsleep 0.3; rmdir {directory}/busy; exit 1\n")
+    (directory / "stubs/apt-get").chmod(0o755)
+    text = f"mount --bind /dev/null {shutil.which('protoc')} && mount -t tmpfs none /usr/sbin; scripts/build & scripts/fuzz 1; wait"
+    result = subprocess.run(["unshare", "--mount", "sh", "-c", text], cwd=clone, env=env, capture_output=True, text=True, timeout=60)
+    assert result.stderr.count("cannot install") == 2, result.stderr
+    assert not (directory / "both").exists()
+
+
+@needs_namespaces
 @pytest.mark.parametrize("os_release,advice", [
     ("ID=fedora\nVERSION_ID=43\n", "install with: dnf install cmake protobuf-compiler grpc-devel"),
     ('ID=rocky\nID_LIKE="rhel centos fedora"\n', "install with: dnf install cmake protobuf-compiler grpc-devel"),
