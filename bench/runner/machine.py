@@ -67,7 +67,8 @@ def memory_mb(pid):
     }
 
 
-def _busy_seconds():
+def busy_seconds():
+    """CPU time that all processes of the machine have used, also the kernel's."""
     with open("/proc/stat", encoding="ascii") as lines:
         user, nice, system, _idle, _wait, irq, softirq, steal = map(int, lines.readline().split()[1:9])
     return (user + nice + system + irq + softirq + steal) / TICKS
@@ -80,11 +81,11 @@ class OthersWatch:
     """
 
     def __enter__(self):
-        self._begin = time.monotonic(), _busy_seconds(), sum(os.times()[:4])
+        self._begin = time.monotonic(), busy_seconds(), sum(os.times()[:4])
         return self
 
     def __exit__(self, *_):
         wall, busy, own = self._begin
         took = time.monotonic() - wall
-        others = _busy_seconds() - busy - (sum(os.times()[:4]) - own)
+        others = busy_seconds() - busy - (sum(os.times()[:4]) - own)
         self.share = max(0.0, others / (took * os.cpu_count()))
