@@ -53,6 +53,7 @@ def test_a_signal_while_compiling_ends_the_children(workshop, number):
         assert err.splitlines()[-1] == f"builder: ended by {number.name}; nothing was published"
         wait_for_exit(step)
     workshop.assert_clean()
+    assert not workshop.output.parent.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
