@@ -66,7 +66,6 @@ class StagedDirectory {
     try {
       for (const fs::directory_entry& left : fs::directory_iterator(stage_)) fs::remove_all(left.path());
       fs::create_directory(content());
-      fs::create_directory(scratch());
     } catch (const fs::filesystem_error&) {
       remove();
       throw;
@@ -77,7 +76,7 @@ class StagedDirectory {
   ~StagedDirectory() { remove(); }
 
   [[nodiscard]] fs::path content() const { return stage_ / "content"; }
-  [[nodiscard]] fs::path scratch() const { return stage_ / "scratch"; }
+  [[nodiscard]] const fs::path& scratch() const { return stage_; }
 
   void publish() const {
     if (::rename(content().c_str(), into_.c_str()) < 0)
