@@ -110,10 +110,12 @@ void add_isolation_options(CLI::App& command, BuildOptions& options) {
       ->capture_default_str();
 }
 
-void require_assignments(const std::vector<std::string>& words) {
+/// `example` is a good value of the option.
+void require_assignments(const std::string& option, const std::vector<std::string>& words,
+                         const std::string& example) {
   for (const std::string& word : words) {
     if (word.find('=') == std::string::npos || word.front() == '=')
-      throw Error("'" + word + "' is no NAME=VALUE");
+      throw Error(option + ": " + in_quotes(word) + " is no NAME=VALUE", "write it as " + example);
   }
 }
 
@@ -153,18 +155,21 @@ fs::path read_output(const BuildOptions& options) {
 /// `inputs` are absolute.
 Recipe read_recipe(const BuildOptions& options, const std::vector<std::string>& inputs) {
   Recipe recipe = options.recipe;
-  if (const auto why = why_bad_name(recipe.target)) throw Error("--target: " + *why);
-  require_assignments(recipe.definitions);
-  require_assignments(recipe.environment);
+  if (const auto why = why_bad_name(recipe.target))
+    throw Error("--target: " + *why, "give the name of the executable, such as 'mock-kms-provider'");
+  require_assignments("--define", recipe.definitions, "CMAKE_BUILD_TYPE=Debug");
+  require_assignments("--env", recipe.environment, "CFLAGS=-O1; NAME= is an empty value");
   recipe.inputs = stamp_of_inputs(inputs);
   if ((recipe.system == BuildSystem::command) != !recipe.command.empty())
-    throw Error("--build command and --build-command need each other");
+    throw Error("--build command and --build-command need each other",
+                "give both, such as --build command --build-command 'cc -o \"$OUTPUT\" main.c', or neither");
   return recipe;
 }
 
 IsolationRequest read_isolation(const BuildOptions& options) {
   IsolationRequest isolation = options.isolation;
-  if (isolation.required && !isolation.wanted) throw Error("--require-isolation contradicts --isolation off");
+  if (isolation.required && !isolation.wanted)
+    throw Error("--require-isolation contradicts --isolation off", "leave one of them out");
   isolation.limits.cpu_seconds =
       static_cast<std::uint64_t>(std::chrono::ceil<std::chrono::seconds>(options.timeout).count());
   for (std::string& path : isolation.readable) path = absolute_path("--input", path).string();

@@ -14,6 +14,7 @@
 #include "builder/commands/commands.h"
 #include "builder/commands/report.h"
 #include "builder/commands/source_options.h"
+#include "builder/publish/new_directories.h"
 #include "common/build_info/build_info.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
@@ -54,10 +55,7 @@ class StagedDirectory {
     }
     if (is_mount_point(into))
       throw Error("cannot make " + into.string() + ": it is a mount point", mount_hint);
-    fs::create_directories(into.parent_path(), error);
-    if (error) throw Error("cannot make " + into.parent_path().string() + ": " + error.message(), into_hint);
-    const bool made = ::mkdir(stage_.c_str(), 0755) == 0;
-    if (!made && errno != EEXIST) throw_errno("make " + stage_.string(), into_hint);
+    const bool made = make_stage();
     lock_.reset(::open(stage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
     if (!lock_) throw_errno("open " + stage_.string(), into_hint);
     if (!made) require_own();
@@ -65,20 +63,20 @@ class StagedDirectory {
       throw Error("cannot write to " + into.string() + ": another builder writes to it",
                   "wait for it to end");
     }
-    for (const fs::directory_entry& left : fs::directory_iterator(stage_)) fs::remove_all(left.path());
-    fs::create_directory(content());
-    fs::create_directory(scratch());
+    try {
+      for (const fs::directory_entry& left : fs::directory_iterator(stage_)) fs::remove_all(left.path());
+      fs::create_directory(content());
+    } catch (const fs::filesystem_error&) {
+      remove();
+      throw;
+    }
   }
   StagedDirectory(const StagedDirectory&) = delete;
   StagedDirectory& operator=(const StagedDirectory&) = delete;
-  ~StagedDirectory() {
-    std::error_code error;
-    fs::remove_all(stage_, error);
-    if (error) log::warning("cannot remove " + stage_.string() + ": " + error.message());
-  }
+  ~StagedDirectory() { remove(); }
 
   [[nodiscard]] fs::path content() const { return stage_ / "content"; }
-  [[nodiscard]] fs::path scratch() const { return stage_ / "scratch"; }
+  [[nodiscard]] const fs::path& scratch() const { return stage_; }
 
   void publish() const {
     if (::rename(content().c_str(), into_.c_str()) < 0)
@@ -86,6 +84,25 @@ class StagedDirectory {
   }
 
  private:
+  /// False if it exists, as another builder's or a killed one's. Another builder may remove its own empty
+  /// directory above meanwhile.
+  bool make_stage() {
+    constexpr int max_tries = 10;
+    for (int tries = 1;; ++tries) {
+      NewDirectories made(into_.parent_path(), into_hint);
+      above_.take(made);
+      if (::mkdir(stage_.c_str(), 0755) == 0) return true;
+      if (errno == EEXIST) return false;
+      if (errno != ENOENT || tries == max_tries) throw_errno("make " + stage_.string(), into_hint);
+    }
+  }
+
+  void remove() const {
+    std::error_code error;
+    fs::remove_all(stage_, error);
+    if (error) log::warning("cannot remove " + stage_.string() + ": " + error.message());
+  }
+
   /// The owner of a directory can change its content.
   void require_own() const {
     struct stat status {};
@@ -95,6 +112,7 @@ class StagedDirectory {
                 "remove it, or give another --into");
   }
 
+  NewDirectories above_;  ///< goes last
   fs::path into_;
   fs::path stage_;
   UniqueFd lock_;

@@ -61,8 +61,19 @@ std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (stream.bad() || !stream.is_open()) throw_errno("read " + file, "check --allowed-signers");
   text.resize(static_cast<std::size_t>(stream.gcount()));
-  if (text.size() > max_signers_file) throw Error("cannot use " + file + ": it is longer than 1 MiB");
+  if (text.size() > max_signers_file)
+    throw Error("cannot use " + file + ": it is longer than 1 MiB",
+                "give --allowed-signers a file with the signers of this repository alone");
   return std::make_shared<const AllowedSigners>(take(AllowedSigners::parse(text, file)));
+}
+
+/// CLI11's own check would print the whole range of numbers.
+CLI::Validator at_least_one() {
+  return {[](const std::string& text) -> std::string {
+            const bool is_zero = !text.empty() && text.find_first_not_of('0') == std::string::npos;
+            return is_zero ? "'" + text + "' is too small; the minimum is 1" : "";
+          },
+          ""};
 }
 
 void add_trust_options(CLI::App& command, SourceOptions& options) {
@@ -79,11 +90,11 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
                      "PEM certificates to trust for https, instead of the system's");
   command
       .add_option("--max-bytes", options.limits.bytes, "Maximum of bytes received, and of bytes in all files")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least_one())
       ->capture_default_str();
   command
       .add_option("--max-files", options.limits.files, "Maximum of files and directories that are written")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least_one())
       ->capture_default_str();
 }
 

@@ -47,6 +47,14 @@ void lock(int directory, const fs::path& path, const Interruption& interruption)
   }
 }
 
+/// True if `place` is the open directory; false once another builder has removed it.
+bool is_still_at(const fs::path& place, int directory) {
+  struct stat opened {};
+  struct stat there {};
+  return ::fstat(directory, &opened) == 0 && ::stat(place.c_str(), &there) == 0 &&
+         opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
+}
+
 /// True below /dev, /proc and /sys, where names such as /dev/stdout belong to the system. /dev/shm is for
 /// files.
 bool is_of_system(const fs::path& path) {
@@ -90,19 +98,32 @@ void require_regular_file(const fs::path& file) {
 
 Output::Output(fs::path binary, const Interruption& interruption) : binary_(std::move(binary)) {
   for (const fs::path& file : {binary_, info_path()}) require_regular_file(file);
-  const fs::path directory = binary_.parent_path();
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) throw Error("cannot make " + directory.string() + ": " + error.message(), output_hint);
-  directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!directory_) throw_errno("open " + directory.string(), output_hint);
-  lock(directory_.get(), directory, interruption);
+  open_directory(interruption);
   remove_staged();
   // Fails before the compile, not after it.
   const fs::path probe = temporary_name(binary_);
   if (!UniqueFd(::open(probe.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600)))
     throw_errno("write " + probe.string(), write_hint(errno, option));
   remove_staged();
+}
+
+/// Once more if another builder, which published nothing, has removed the directory before it was locked.
+void Output::open_directory(const Interruption& interruption) {
+  const fs::path directory = binary_.parent_path();
+  do {
+    interruption.check();
+    NewDirectories made(directory, output_hint);
+    directory_.reset(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!directory_ && errno == ENOENT) continue;
+    if (!directory_) throw_errno("open " + directory.string(), output_hint);
+    try {
+      lock(directory_.get(), directory, interruption);
+    } catch (const Interrupted&) {
+      made.keep();  // the holder of the lock uses them
+      throw;
+    }
+    made_.take(made);
+  } while (!directory_ || !is_still_at(directory, directory_.get()));
 }
 
 Output::~Output() {

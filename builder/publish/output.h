@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "builder/publish/new_directories.h"
 #include "builder/run/interruption.h"
 #include "common/build_info/build_info.h"
 #include "common/io/fd.h"
@@ -19,7 +20,7 @@ namespace kms::builder {
 class Output {
  public:
   /// Makes the directory of `binary`, waits for its lock, checks that it is writable, and removes left-overs.
-  /// Throws Error, Interrupted.
+  /// A directory that it made goes again with the Output if nothing was published. Throws Error, Interrupted.
   Output(std::filesystem::path binary, const Interruption& interruption);
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
@@ -47,6 +48,7 @@ class Output {
   void replace_info(const mock_kms::v1::BuildInfo& info);
 
  private:
+  void open_directory(const Interruption& interruption);
   void remove_staged() const;
   void stage_info(const mock_kms::v1::BuildInfo& info) const;
   void move_into_place(const std::filesystem::path& file) const;
@@ -54,6 +56,7 @@ class Output {
 
   std::filesystem::path binary_;
   UniqueFd directory_;
+  NewDirectories made_;  ///< goes before the lock does
 };
 
 }  // namespace kms::builder

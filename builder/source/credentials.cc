@@ -144,7 +144,9 @@ Secret read_secret(const std::filesystem::path& file) {
   if (!stream) throw_errno("read " + file.string());
   std::getline(stream, line);
   while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-  if (line.empty()) throw Error("cannot use " + file.string() + ": its first line is empty");
+  if (line.empty())
+    throw Error("cannot use " + file.string() + ": its first line is empty",
+                "write the password or the token into its first line");
   return Secret(std::move(line));
 }
 

@@ -24,7 +24,6 @@ constexpr auto max_wait = 30s;
 /// Runs on the fetching thread.
 Fetched fetch_on_thread(FetchState& state) {
   try {
-    git::prepare_library();
     state.meter.max_bytes = state.request.limits.bytes;
     return fetch_remote(state);
   } catch (const FetchError& error) {
@@ -127,7 +126,7 @@ class RetryingFetch {
  private:
   /// The abandoned thread keeps the state and its directory.
   void replace_state(unsigned tries) {
-    const std::string directory = "source-" + std::to_string(tries) + ".git";
+    const std::string directory = "try-" + std::to_string(tries + 1);
     auto state = std::make_shared<FetchState>(state_->request, state_->request.scratch / directory);
     state->meter.bytes = state_->meter.bytes.load();
     state->meter.requests = state_->meter.requests.load();
@@ -193,8 +192,7 @@ Fetched fetch(const FetchRequest& request, const Interruption& interruption, Pro
   Fetched fetched =
       request.repository.kind() == RepositoryUrl::Kind::local
           ? open_local(request)
-          : fetch_from_server(std::make_shared<FetchState>(request, request.scratch / "source.git"),
-                              interruption, progress);
+          : fetch_from_server(std::make_shared<FetchState>(request, request.scratch), interruption, progress);
   if (request.signers) {
     fetched.signature = required_signature(
         fetched.objects.get(), {fetched.tip, fetched.commit, request.ref.tag_name()}, *request.signers);
@@ -209,7 +207,7 @@ void fetch_more(const FetchRequest& request, const std::vector<std::string>& pat
   FetchRequest more = request;
   more.paths = paths;
   if (request.repository.kind() == RepositoryUrl::Kind::local) return require_local_objects(more, fetched);
-  auto state = std::make_shared<FetchState>(std::move(more), git_repository_path(fetched.objects.get()));
+  auto state = std::make_shared<FetchState>(std::move(more), fetched.directory);
   state->resolved = ResolvedRef{fetched.tip, fetched.commit};
   state->meter.bytes = fetched.bytes;
   state->meter.requests = fetched.requests;

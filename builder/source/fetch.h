@@ -41,8 +41,8 @@ struct RetryPolicy {
 struct FetchRequest {
   RepositoryUrl repository;
   RefName ref;
-  std::filesystem::path scratch;     ///< an existing directory, for a temporary bare repository
-  std::vector<std::string> paths{};  ///< of the commit's tree; none: all of it
+  std::filesystem::path scratch;                     ///< an existing directory, for packs
+  std::vector<std::string> paths{};                  ///< of the commit's tree; none: all of it
   Duration idle_timeout = std::chrono::seconds(60);  ///< a server may say nothing for this long
   Login login{};
   Limits limits{};
@@ -60,6 +60,7 @@ struct Fetched {
   std::uint64_t bytes = 0;               ///< received from the server: see FetchMeter
   std::uint32_t requests = 0;            ///< sent to the server, those for the advertisement included
   std::optional<Signature> signature{};  ///< if one was demanded
+  std::filesystem::path directory{};     ///< of the objects, if they came from a server
 };
 
 /// The progress of a fetch. The fetching thread writes it, the watching thread reads it.

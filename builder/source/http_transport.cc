@@ -21,6 +21,7 @@ namespace {
 constexpr int cancel_check_ms = 20;
 constexpr std::size_t max_error_page = std::size_t{64} * 1024;
 constexpr std::size_t max_quoted = 300;
+constexpr std::uint64_t long_head = 16 * 1024;  ///< libcurl's lowest limit, for the head of a proxy's answer
 constexpr std::int64_t max_retry_after = 24 * 3600;
 constexpr long max_redirects = 7;
 constexpr std::string_view refs_of_service = "/info/refs?service=git-upload-pack";
@@ -76,6 +77,15 @@ bool is_same_origin(const std::string& a, const std::string& b) {
 void prepare_libcurl() {
   static const bool once = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
   if (!once) throw Error("cannot set libcurl up");
+}
+
+/// True for libcurl's words for a head that exceeds its limits. `bytes` of the answer were received.
+/// libcurl 7.88 takes a long line for a lack of memory; 8.6 and newer give it a code of its own.
+bool says_head_is_too_long(CURLcode code, std::string_view text, bool whole_head, std::uint64_t bytes) {
+  constexpr int too_large = 100;  // CURLE_TOO_LARGE
+  if (code == CURLE_OUT_OF_MEMORY || static_cast<int>(code) == too_large)
+    return !whole_head && bytes >= long_head;
+  return text.starts_with("Too large response headers") || text.starts_with("CONNECT response too large");
 }
 
 /// The server's plain text, for the end of a message.
@@ -241,6 +251,7 @@ void HttpTransport::begin(const std::string& url) {
   answer_.clear();
   checked_ = false;
   whole_head_ = false;
+  bytes_at_begin_ = meter_.bytes;
   text_[0] = '\0';
   result_ = CURLE_OK;
   curl_easy_setopt(easy_.get(), CURLOPT_URL, url.c_str());
@@ -417,6 +428,8 @@ FetchError HttpTransport::failure_at_server(CURLcode code) const {
   curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_CONNECTCODE, &tunnel);
   const std::string text = text_[0] != '\0' ? text_.data() : curl_easy_strerror(code);
   if (text.starts_with("Could not resolve proxy")) return connection_failure(CURLE_COULDNT_RESOLVE_PROXY);
+  if (says_head_is_too_long(code, text, whole_head_, meter_.bytes - bytes_at_begin_))
+    return long_head_failure();
   if (tunnel != 0 && tunnel / 100 != 2) {
     const std::string cause = "proxy returned unexpected status: " + std::to_string(tunnel);
     const Diagnosis diagnosis = diagnose(0, cause);
@@ -440,6 +453,17 @@ FetchError HttpTransport::failure_at_server(CURLcode code) const {
             false};
   }
   return {{text, "check --repo, the server and the network"}, false};
+}
+
+FetchError HttpTransport::long_head_failure() const {
+  const std::string variable = proxy_variable(url_);
+  if (variable.empty())
+    return {{"the headers of the answer are too long",
+             "check host and port in --repo, and the server's settings: no git server sends such headers"},
+            false};
+  return {{"the headers of the answer are too long (through the proxy of " + variable + ")",
+           "check " + variable + ", and host and port in --repo: no git server sends such headers"},
+          false};
 }
 
 /// There was no connection to the server or to a proxy.

@@ -60,6 +60,7 @@ class HttpTransport final : public Transport {
   [[nodiscard]] FetchError failure(CURLcode code) const;
   [[nodiscard]] FetchError failure_at_server(CURLcode code) const;
   [[nodiscard]] FetchError connection_failure(CURLcode code) const;
+  [[nodiscard]] FetchError long_head_failure() const;
   [[nodiscard]] FetchError status_failure(std::string_view body) const;
 
   RepositoryUrl url_;
@@ -77,6 +78,7 @@ class HttpTransport final : public Transport {
   std::uint64_t bytes_before_ = 0;            ///< the meter's
   std::uint64_t payload_ = 0;                 ///< bytes of headers and bodies
   std::uint64_t closed_bytes_ = 0;            ///< of closed connections
+  std::uint64_t bytes_at_begin_ = 0;          ///< the meter's, before the latest request
   std::vector<curl_socket_t> sockets_;
   std::unique_ptr<curl_slist, Free<curl_slist_free_all>> headers_;          ///< for the advertisement
   std::unique_ptr<curl_slist, Free<curl_slist_free_all>> request_headers_;  ///< for the other requests

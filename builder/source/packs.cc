@@ -200,6 +200,17 @@ void PackInspector::count(std::uint64_t size) {
   bytes_ += size;
 }
 
+git::Repository open_packs(const std::filesystem::path& directory) {
+  std::error_code error;
+  std::filesystem::create_directories(directory / "pack", error);
+  if (error) throw Error("cannot make " + (directory / "pack").string() + ": " + error.message());
+  const auto objects = git::make<git::Database>("make a temporary repository", git_odb_new);
+  git_odb_backend* packs = nullptr;
+  git::check(git_odb_backend_pack(&packs, directory.c_str()), "make a temporary repository");
+  git::check(git_odb_add_backend(objects.get(), packs, 1), "make a temporary repository");
+  return git::make<git::Repository>("make a temporary repository", git_repository_wrap_odb, objects.get());
+}
+
 PackSink::PackSink(git_repository* repository, FetchMeter& meter)
     : meter_(meter), inspector_(meter.max_bytes) {
   git_odb* objects = nullptr;

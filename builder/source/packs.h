@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -79,6 +80,10 @@ class PackInspector {
   std::vector<Place> places_;
   z_stream zlib_{};
 };
+
+/// Opens a directory of packs as a repository without refs and configuration, in two directories instead of
+/// the nine of git-init(1). It makes what does not exist. Throws Error.
+[[nodiscard]] git::Repository open_packs(const std::filesystem::path& directory);
 
 class PackSink {
  public:

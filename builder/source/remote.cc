@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <future>
 #include <memory>
 
 #include "builder/git/source_tree.h"
@@ -46,16 +47,16 @@ class RemoteFetch {
   explicit RemoteFetch(FetchState& state)
       : request_(state.request),
         meter_(state.meter),
-        repository_(git::make<git::Repository>("make a temporary repository", git_repository_init,
-                                               state.repository.c_str(), 1U)),
-        transport_(make_transport(repository_.get(), request_, meter_)),
+        directory_(state.directory),
+        transport_(make_transport(request_, meter_)),
         server_(*transport_, meter_),
+        repository_(connect_and_open(!state.resolved && !is_known_id())),
         ref_(state.resolved ? *state.resolved : state.resolved.emplace(resolve())) {}
 
   Fetched run() {
     if (request_.known_commits.contains(git::hex(ref_.commit))) {
       require_pinned(request_, ref_.commit);
-      return {nullptr, ref_.commit, ref_.tip, "ref alone", meter_.bytes, meter_.requests};
+      return result(nullptr, ref_.commit, "ref alone");
     }
     std::string strategy;
     if (!missing().nothing()) {
@@ -67,10 +68,35 @@ class RemoteFetch {
     transport_.reset();
     const git_oid commit = peel_to_commit(repository_.get(), ref_.commit, request_);
     require_pinned(request_, commit);
-    return {std::move(repository_), commit, ref_.tip, strategy, meter_.bytes, meter_.requests};
+    return result(std::move(repository_), commit, strategy);
   }
 
  private:
+  [[nodiscard]] Fetched result(git::Repository objects, const git_oid& commit, std::string strategy) const {
+    return {.objects = std::move(objects),
+            .commit = commit,
+            .tip = ref_.tip,
+            .strategy = std::move(strategy),
+            .bytes = meter_.bytes,
+            .requests = meter_.requests,
+            .directory = directory_};
+  }
+
+  /// The server need not be asked.
+  [[nodiscard]] bool is_known_id() const {
+    return request_.ref.is_commit_id() && request_.known_commits.contains(request_.ref.text());
+  }
+
+  /// Sets libgit2 up, which reads certificates, while the server answers.
+  [[nodiscard]] git::Repository connect_and_open(bool connect) {
+    auto repository = std::async(std::launch::async, [this] {
+      git::prepare_library();
+      return open_packs(directory_);
+    });
+    if (connect) (void)server_.advertisement();
+    return repository.get();
+  }
+
   [[nodiscard]] Missing missing() const {
     const std::vector<std::string> all{"."};
     return missing_objects(repository_.get(), ref_.commit, request_.paths.empty() ? all : request_.paths);
@@ -192,9 +218,10 @@ class RemoteFetch {
 
   const FetchRequest& request_;
   FetchMeter& meter_;
-  git::Repository repository_;
+  const std::filesystem::path& directory_;
   std::unique_ptr<Transport> transport_;
   UploadPack server_;
+  git::Repository repository_;
   ResolvedRef& ref_;
   std::string strategy_;
 };

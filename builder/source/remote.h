@@ -1,7 +1,7 @@
 // fetch_remote() fetches the objects of the wanted paths and of the directories above them from a server, and
 // as little else as the server allows.
 //
-// Called on the fetching thread. It writes a bare repository and nothing else.
+// Called on the fetching thread. It writes packs and nothing else.
 #pragma once
 
 #include <optional>
@@ -19,17 +19,17 @@ struct ResolvedRef {
 /// State that all tries of one fetch share. The next try continues from here.
 struct FetchState {
   FetchState(FetchRequest what, std::filesystem::path where)
-      : request(std::move(what)), repository(std::move(where)) {}
+      : request(std::move(what)), directory(std::move(where)) {}
 
   FetchRequest request;
-  std::filesystem::path repository;  ///< bare; made if it does not exist
+  std::filesystem::path directory;  ///< of the packs
   std::optional<ResolvedRef> resolved;
   FetchMeter meter;
 };
 
 /// Falls back from strategy to strategy until the server can serve one: three levels of directories per
 /// request, one level per request, all directories at once, the whole commit without its history, everything.
-/// It asks for nothing that the repository holds. Throws Error.
+/// It asks for nothing that the packs hold. Throws Error.
 [[nodiscard]] Fetched fetch_remote(FetchState& state);
 
 }  // namespace kms::builder

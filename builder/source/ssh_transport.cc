@@ -81,10 +81,11 @@ struct SshTransport::Subtransport : git_smart_subtransport {
   SshTransport& transport;
 };
 
-SshTransport::SshTransport(git_repository* repository, const FetchRequest& request, FetchMeter& meter)
+SshTransport::SshTransport(const FetchRequest& request, FetchMeter& meter)
     : url_(request.repository), meter_(meter), credentials_(request.login) {
-  remote_ = git::make<git::Remote>("read the URL", git_remote_create_anonymous, repository,
-                                   url_.secret_location().c_str());
+  git::prepare_library();
+  remote_ =
+      git::make<git::Remote>("read the URL", git_remote_create_detached, url_.secret_location().c_str());
 }
 
 int SshTransport::make_transport(git_transport** out, git_remote* owner, void* self) {

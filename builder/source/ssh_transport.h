@@ -15,7 +15,7 @@ namespace kms::builder {
 
 class SshTransport final : public Transport {
  public:
-  SshTransport(git_repository* repository, const FetchRequest& request, FetchMeter& meter);
+  SshTransport(const FetchRequest& request, FetchMeter& meter);
   SshTransport(const SshTransport&) = delete;
   SshTransport& operator=(const SshTransport&) = delete;
 

@@ -66,13 +66,11 @@ class GitTransport final : public Transport {
 
 }  // namespace
 
-std::unique_ptr<Transport> make_transport(git_repository* repository, const FetchRequest& request,
-                                          FetchMeter& meter) {
+std::unique_ptr<Transport> make_transport(const FetchRequest& request, FetchMeter& meter) {
   using Kind = RepositoryUrl::Kind;
   if (request.repository.kind() == Kind::git)
     return std::make_unique<GitTransport>(request.repository, meter);
-  if (request.repository.kind() == Kind::ssh)
-    return std::make_unique<SshTransport>(repository, request, meter);
+  if (request.repository.kind() == Kind::ssh) return std::make_unique<SshTransport>(request, meter);
   return std::make_unique<HttpTransport>(request, meter);
 }
 

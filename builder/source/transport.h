@@ -32,9 +32,7 @@ class Transport {
   virtual std::size_t receive(char* into, std::size_t size) = 0;
 };
 
-/// For the request's URL. `repository` and `meter` outlive the transport; it writes nothing to the
-/// repository.
-[[nodiscard]] std::unique_ptr<Transport> make_transport(git_repository* repository,
-                                                        const FetchRequest& request, FetchMeter& meter);
+/// For the request's URL. `meter` outlives the transport.
+[[nodiscard]] std::unique_ptr<Transport> make_transport(const FetchRequest& request, FetchMeter& meter);
 
 }  // namespace kms::builder

@@ -52,7 +52,9 @@ struct InspectOptions {
   [[nodiscard]] bool uses_plugin() const { return seed_file.empty() && !plugin.socket.empty(); }
 };
 
-Error bad_input(std::string cause) { return {std::move(cause), "", ErrorCode::invalid_input}; }
+Error bad_input(std::string cause, std::string next_step) {
+  return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
+}
 
 std::string read_input(int fd, const std::string& name) try {
   return read_at_most(fd, max_input, name);
@@ -65,10 +67,10 @@ InspectInput read_value(const InspectOptions& options) {
   UniqueFd file;
   if (!options.file.empty()) {
     file.reset(::open(options.file.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) throw bad_input("cannot read " + name + ": " + errno_text(errno));
+    if (!file) throw bad_input("cannot read " + name + ": " + errno_text(errno), "check the path");
   }
   const std::string text = read_input(file ? file.get() : STDIN_FILENO, name);
-  if (text.size() > max_input) throw bad_input(name + " holds more than 64 MiB");
+  if (text.size() > max_input) throw bad_input(name + " holds more than 64 MiB", "give the value of one key");
   auto input = decode_input(text, options.encoding);
   if (!input) throw input.error().within(name).with(ErrorCode::invalid_input);
   return *std::move(input);
@@ -251,13 +253,14 @@ std::string report_text(const InspectReport& report, bool reveal) {
 
 EtcdClient etcd_client(const InspectOptions& options) {
   if (options.etcd.find("://") != std::string::npos)
-    throw bad_input("--etcd takes HOST:PORT, such as 127.0.0.1:2379, and no URL; --etcd-cacert asks for TLS");
+    throw bad_input("--etcd takes HOST:PORT and no URL",
+                    "write it as 127.0.0.1:2379; --etcd-cacert asks for TLS");
   const auto address = TcpAddress::parse(options.etcd);
   if (!address)
     throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input)
         .within("--etcd");
   if (options.tls.cert_file.empty() != options.tls.key_file.empty()) {
-    throw bad_input("--etcd-cert and --etcd-key go together");
+    throw bad_input("--etcd-cert and --etcd-key go together", "give both or neither");
   }
   EtcdClient::Options client{*address, std::nullopt, options.plugin.timeout};
   if (client.address.host.empty()) client.address.host = "localhost";
@@ -290,7 +293,8 @@ class Progress {
 
 /// 0 if every value under the prefix is encrypted by a KMS, and under the expected key id.
 int run_survey(const InspectOptions& options) {
-  if (options.etcd.empty()) throw bad_input("--prefix: name the etcd to read with --etcd HOST:PORT");
+  if (options.etcd.empty())
+    throw bad_input("--prefix reads an etcd, and none is given", "name it with --etcd HOST:PORT");
   EtcdClient client = etcd_client(options);
   Survey survey;
   {
@@ -315,7 +319,8 @@ int run_survey(const InspectOptions& options) {
 }
 
 InspectInput read_from_etcd(const InspectOptions& options) {
-  if (options.etcd_key.empty()) throw bad_input("--etcd: name a key with --key, or keys with --prefix");
+  if (options.etcd_key.empty())
+    throw bad_input("--etcd: no key is given", "name a key with --key, or keys with --prefix");
   auto stored = etcd_client(options).get(options.etcd_key);
   if (stored) return {*std::move(stored), options.etcd_key};
   throw Error("etcd has no such key: " + options.etcd_key,
@@ -329,8 +334,8 @@ int run_inspect(const InspectOptions& options) {
   const EtcdValue value = parse_value(input.stored);
   const std::string& etcd_key = options.etcd_key.empty() ? input.etcd_key : options.etcd_key;
   if (options.reveal && etcd_key.empty()) {
-    throw bad_input(
-        "--reveal: name the value's key in etcd with --key, such as --key /registry/secrets/default/db");
+    throw bad_input("--reveal needs the value's key in etcd",
+                    "name it with --key, such as --key /registry/secrets/default/db");
   }
   InspectReport report = header_of(value, etcd_key);
   const auto decrypted = decrypt(options, value, etcd_key, report);

@@ -70,7 +70,8 @@ void print_scenario(const ScenarioStatus& status, OutputFormat format) {
 
 Outcome<std::string> read_standard_input() {
   std::string text = read_at_most(STDIN_FILENO, max_text_file, "standard input");
-  if (text.size() > max_text_file) return Error("standard input is larger than 1 MiB");
+  if (text.size() > max_text_file)
+    return Error("standard input is larger than 1 MiB", "a scenario has at most 1 MiB: give fewer steps");
   return text;
 }
 

@@ -178,7 +178,7 @@ Setup check(ServeOptions& options) try {
   if (const auto instance = check_instance(options.instance); !instance) {
     throw instance.error().within("--instance");
   }
-  if (options.key_version == 0) throw Error("--key-version: versions count from 1");
+  if (options.key_version == 0) throw Error("--key-version: versions count from 1", "give 1 or more");
   Setup setup{std::move(endpoint), access, {}, {}, {}, {}, {}, {}};
   setup.key_id_format = value_of(KeyIdFormat::parse(options.key_id_format), "--key-id-format");
   setup.seed = options.seed_file.empty() ? published_test_seed() : *read_seed_file(options.seed_file);

@@ -89,9 +89,11 @@ class Workshop:
     def failure(self, *options, **more):
         """Builds, requires a failure with nothing left behind, and returns the last line on stderr."""
         before = self.output.read_bytes() if self.output.exists() else None
+        had_directory = self.output.parent.exists()
         done = self.build(*options, **more)
         assert done.returncode == 1, f"exit code {done.returncode}: {done.err}"
         assert (self.output.read_bytes() if self.output.exists() else None) == before
+        assert self.output.parent.exists() == had_directory, "an empty directory is left"
         self.assert_clean()
         return done.err.splitlines()[-1]
 

@@ -203,10 +203,15 @@ def test_a_command_leaves_the_executable_where_it_is_told(shop):
 
 
 @pytest.mark.parametrize("options, words", [
-    (["--build", "command"], "need each other"),
-    (["--build-command", "true"], "need each other"),
+    (["--build", "command"], "need each other; give both, such as --build command --build-command "),
+    (["--build-command", "true"], "need each other; give both"),
+    (["--require-isolation", "--isolation", "off"], "contradicts --isolation off; leave one of them out"),
+    (["--target", "a/b"], "--target: a name holds a slash or a control character; give the name of the executable"),
+    (["--max-files", "0"], "--max-files: '0' is too small; the minimum is 1 (see"),
+    (["--max-bytes", "00"], "is too small; the minimum is 1 (see"),
+    (["--define", "=x"], "--define: '=x' is no NAME=VALUE; write it as CMAKE_BUILD_TYPE=Debug"),
     (["--build", "bazel"], "bazel"),
-    (["--env", "X"], "no NAME=VALUE"),
+    (["--env", "X"], "--env: 'X' is no NAME=VALUE; write it as CFLAGS=-O1; NAME= is an empty value"),
     (["--dependencies", "maybe"], "maybe"),
     (["--profile", "other"], "other"),
 ])
@@ -367,7 +372,7 @@ def test_a_termination_message_is_short_and_clean_whatever_the_compiler_prints(w
 
 @pytest.mark.parametrize("option, content, words", [
     ("--password-file", None, "cannot read given: No such file or directory; check --password-file"),
-    ("--password-file", "\n", "cannot use given: its first line is empty"),
+    ("--password-file", "\n", "cannot use given: its first line is empty; write the password or the token into its first line"),
     ("--allowed-signers", None, "cannot read given: No such file or directory; check --allowed-signers"),
     ("--allowed-signers", "me nonsense\n", "cannot read line 1 of given"),
     ("--ca-file", None, "cannot read given: No such file or directory; check --ca-file"),

@@ -332,3 +332,17 @@ def test_an_output_that_cannot_be_written(shop):
     assert done.returncode == 1
     assert done.err.splitlines()[-1].startswith("builder: publish: cannot make ")
     assert pathlib.Path(shop.directory / "file").read_text() == ""
+
+
+def test_a_fetch_that_fails_leaves_no_directory_on_the_way(shop):
+    shop.fetch_failure("--ref", "nothing", into=shop.directory / "a" / "b" / "c")
+    assert not (shop.directory / "a").exists()
+
+
+def test_directories_on_the_way_to_an_output_are_made_for_a_binary_alone(shop):
+    shop.output = shop.directory / "a" / "b" / "mock-kms-provider"
+    shop.failure("--ref", "nothing")
+    assert not (shop.directory / "a").exists()
+    shop.built()
+    shop.failure("--ref", "nothing")
+    assert shop.output.exists()

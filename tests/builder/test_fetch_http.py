@@ -5,6 +5,7 @@ import time
 import pytest
 from conftest import project
 from support.git_servers import ConnectProxy, GitHttp
+from support.hostile_git import LongHeadServer
 from support.relay import Relay
 from support.tls import Authority
 
@@ -221,6 +222,28 @@ def test_a_proxy_that_refuses_is_named(shop, https, status):
 
 
 # --- next steps ------------------------------------------------------------------------------------------------------
+
+LONG_LINES = pytest.mark.parametrize("line", [b"x" * 65536, b"X-Long: " + b"x" * 60_000 + b"\r\n", b"X: y\r\n" * 1000],
+                                     ids=["one line", "long lines", "many lines"])
+
+
+@LONG_LINES
+def test_headers_without_an_end_are_named_and_not_tried_again(shop, line):
+    with LongHeadServer(line) as server:
+        url = server.url("/x.git")
+        text = shop.fetch_failure("--fetch-retries", "3", repo=url)
+        assert text == f"builder: cannot reach {url}: the headers of the answer are too long; check host and port in --repo, " \
+            "and the server's settings: no git server sends such headers"
+        assert server.requests == 1
+
+
+@LONG_LINES
+def test_a_proxy_whose_headers_have_no_end_is_named(shop, https, line):
+    with LongHeadServer(line) as proxy:
+        text = shop.fetch_failure("--fetch-retries", "3", repo=https.url("x.git", host="localhost"), environment={"https_proxy": proxy.url()})
+        assert "the headers of the answer are too long (through the proxy of https_proxy); check https_proxy, and " in text
+        assert proxy.requests == 1
+
 
 @pytest.mark.parametrize("scheme, variable", [("http", "http_proxy"), ("https", "https_proxy")])
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "http://no-such-proxy.invalid:3128"])

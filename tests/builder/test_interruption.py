@@ -53,6 +53,7 @@ def test_a_signal_while_compiling_ends_the_children(workshop, number):
         assert err.splitlines()[-1] == f"builder: ended by {number.name}; nothing was published"
         wait_for_exit(step)
     workshop.assert_clean()
+    assert not workshop.output.parent.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
@@ -85,6 +86,27 @@ def test_a_signal_ends_a_builder_whose_lines_nobody_reads(workshop):
             process.kill()
             os.close(read)
             os.close(write)
+
+
+def test_a_signal_ends_a_builder_that_hangs_in_a_file_system_and_the_next_run_cleans_up(workshop):
+    """A FIFO that nobody writes to blocks open(2), as a file of a lost network file system does. The limit is 20 s."""
+    workshop.source.commit(project())
+    branch = workshop.source.path / ".git" / "refs" / "heads" / "main"
+    commit = branch.read_text()
+    branch.unlink()
+    os.mkfifo(branch)
+    process = workshop.start()
+    assert any("fetching repository=" in line for line in iter(process.stderr.readline, ""))  # it reads the branch next
+    process.terminate()
+    try:
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1 and err == "", "it did not hang"
+    branch.unlink()
+    branch.write_text(commit)
+    workshop.built()
+    workshop.assert_clean()
 
 
 def test_a_signal_while_a_server_is_silent(workshop):

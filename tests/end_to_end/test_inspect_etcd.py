@@ -135,11 +135,11 @@ def test_large_and_small_values_are_read_in_pages(plain_etcd):
 
 
 def test_errors_name_the_cause_and_the_next_step(etcd, directory):
-    for args, says in ((("--key", KEY, "--prefix", "/r/"), "--key"), ((), "--etcd: name a key with --key, or keys with --prefix")):
+    for args, says in ((("--key", KEY, "--prefix", "/r/"), "--key"), ((), "--etcd: no key is given; name a key with --key, or keys with --prefix")):
         done = etcd.inspect(*args)
         assert done.returncode == 2 and says in done.stderr, done.stderr
     done = run_provider("inspect", "--etcd", etcd.address, "--prefix", "/r/", *etcd.options[:4])
-    assert done.returncode == 2 and "--etcd-cert and --etcd-key go together" in done.stderr
+    assert done.returncode == 2 and "--etcd-cert and --etcd-key go together; give both or neither" in done.stderr
     wrong = Authority(directory / "other")
     done = run_provider("inspect", "--etcd", etcd.address, "--prefix", "/r/", "--etcd-cacert", wrong.ca)
     assert done.returncode == 1 and "the server's certificate is refused: " in done.stderr
@@ -150,7 +150,7 @@ def test_errors_name_the_cause_and_the_next_step(etcd, directory):
     done = run_provider("inspect", "--etcd", "localhost:1", "--prefix", "/r/")
     assert done.returncode == 3 and "cannot connect to etcd at localhost:1: Connection refused" in done.stderr
     done = run_provider("inspect", "--prefix", "/r/")
-    assert done.returncode == 2 and "name the etcd to read with --etcd HOST:PORT" in done.stderr
+    assert done.returncode == 2 and "--prefix reads an etcd, and none is given; name it with --etcd HOST:PORT" in done.stderr
 
 
 def test_a_hundred_thousand_objects_are_counted_quickly_in_bounded_memory(plain_etcd):

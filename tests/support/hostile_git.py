@@ -90,6 +90,28 @@ class RefusingServer(_Accepting):
         connection.shutdown(socket.SHUT_WR)
 
 
+class LongHeadServer(_Accepting):
+    """Answers every HTTP request, a proxy's CONNECT too, by a head that begins with `head` and goes on with `line` for ever."""
+
+    def __init__(self, line, head=b"HTTP/1.1 200 OK\r\n"):
+        self._head, self._line = head, line
+        self.requests = 0
+        super().__init__()
+
+    def url(self, name=""):
+        return f"http://127.0.0.1:{self.port}{name}"
+
+    def handle(self, connection):
+        self.requests += 1
+        connection.recv(65536)
+        try:
+            connection.sendall(self._head)
+            while True:
+                connection.sendall(self._line)
+        except OSError:
+            pass  # the client has hung up
+
+
 class PackServer(_Accepting):
     def __init__(self, pack, commit, endless_greeting=False):
         self._pack = pack

@@ -4,7 +4,10 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <future>
+#include <memory>
 #include <set>
+#include <thread>
 
 #include "common/error.h"
 #include "tests/support/temp_directory.h"
@@ -104,4 +107,37 @@ TEST_CASE("an output that cannot be is refused with its cause") {
   CHECK_THROWS_AS(Output("/proc/plugin", interruption), kms::Error);  // nobody writes there, root neither
   fs::create_directories(directory.path() / "out" / "plugin");
   CHECK_THROWS_AS(Output(directory.path() / "out" / "plugin", interruption), kms::Error);
+}
+
+TEST_CASE("an output without a binary leaves no directory that it made") {
+  const Interruption interruption;
+  const TempDirectory directory;
+  {
+    const Output output(directory.path() / "a" / "b" / "plugin", interruption);
+    CHECK(fs::is_directory(directory.path() / "a" / "b"));
+  }
+  CHECK(fs::is_empty(directory.path()));
+}
+
+TEST_CASE("a directory that its maker removes while another builder waits for it is made again") {
+  const Interruption interruption;
+  const TempDirectory directory;
+  const fs::path binary = directory.path() / "a" / "plugin";
+  auto first = std::make_unique<Output>(binary, interruption);
+  auto second = std::async(std::launch::async, [&] {
+    const Output output(binary, interruption);
+    return fs::is_directory(directory.path() / "a");
+  });
+  const auto is_opened_twice = [&] {
+    int count = 0;
+    for (const auto& fd : fs::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      count += fs::read_symlink(fd, gone) == directory.path() / "a" ? 1 : 0;
+    }
+    return count > 1;
+  };
+  while (!is_opened_twice()) std::this_thread::yield();
+  first.reset();
+  CHECK(second.get());
+  CHECK(fs::is_empty(directory.path()));
 }
