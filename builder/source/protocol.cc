@@ -81,6 +81,7 @@ class AdvertisementReader {
     if (line.starts_with("fetch=")) {
       result_.filters = has_word(line.substr(6), "filter");
       result_.shallow = has_word(line.substr(6), "shallow");
+      result_.refs_by_name = has_word(line.substr(6), "ref-in-want");
     } else if (line == "object-format=sha256") {
       refuse_sha256();
     } else if (line.starts_with("object-format=")) {
@@ -153,6 +154,7 @@ std::string depth_and_filter(const Advertisement& server, const Wants& wants) {
 std::string fetch_v2(const Advertisement& server, const Wants& wants) {
   std::string text = command(server, "fetch") + pkt_line("no-progress\n") + pkt_line("ofs-delta\n");
   for (const git_oid& id : wants.ids) text += pkt_line("want " + git::hex(id) + "\n");
+  if (!wants.ref.empty() && server.refs_by_name) text += pkt_line("want-ref " + wants.ref + "\n");
   text += depth_and_filter(server, wants) + pkt_line("done\n");
   return text.append(flush_packet);
 }

@@ -60,6 +60,7 @@ struct Advertisement {
   bool filters = false;             ///< leaves objects out of packs
   bool shallow = false;             ///< sends a commit without its history
   bool any_object = false;          ///< sends objects that no ref points to
+  bool refs_by_name = false;        ///< v2: sends the object of a ref that is asked for by its name
   bool object_format = false;       ///< v2: wants to know the kind of ids in requests
   std::string capabilities;         ///< v0 only: words that a request may use
   std::vector<AdvertisedRef> refs;  ///< v0 only
@@ -99,6 +100,7 @@ struct Wants {
   std::vector<git_oid> ids;
   std::string filter;    ///< as git-rev-list's --filter takes it; "" leaves nothing out
   bool shallow = false;  ///< commits without their parents, if the server can
+  std::string ref{};     ///< also the object of this full name, if the server gives refs by name
 };
 
 /// Uses nothing that the server did not offer.

@@ -107,6 +107,9 @@ class RemoteFetch {
     const RefName& ref = request_.ref;
     if (ref.is_commit_id()) return {parse_id(ref.text()), parse_id(ref.text())};
     const std::vector<std::string> names = ref.candidates();
+    if (names.size() == 1) {  // a server that does not have it ends the answer, which costs a round trip
+      if (const auto fetched = fetch_by_name(names.front())) return *fetched;
+    }
     const std::vector<AdvertisedRef> refs = server_.refs(names, max_refs);
     for (const std::string& name : names) {
       const auto found =
@@ -114,6 +117,21 @@ class RemoteFetch {
       if (found != refs.end()) return {found->id, found->target()};
     }
     throw Error(ref.not_found(request_.repository.display(), some_names()));
+  }
+
+  /// Fetches the commit together with the ref's id, which saves a round trip. Empty if the server cannot, or
+  /// has no such ref.
+  std::optional<ResolvedRef> fetch_by_name(const std::string& name) {
+    if (!request_.known_commits.empty() || !can_filter() || !server_.advertisement().refs_by_name)
+      return std::nullopt;
+    try {
+      const std::optional<git_oid> tip = fetch({{}, filtered_strategies.front().commit_filter, true, name});
+      if (!tip) return std::nullopt;
+      return ResolvedRef{*tip, peeled(*tip)};
+    } catch (const ServerRefusal& refusal) {
+      log::debug("the server does not send the ref by its name", {{"ref", name}, {"cause", refusal.what()}});
+      return std::nullopt;
+    }
   }
 
   std::vector<std::string> some_names() {
@@ -124,20 +142,24 @@ class RemoteFetch {
     return names;
   }
 
-  void fetch(const Wants& wants) {
+  std::optional<git_oid> fetch(const Wants& wants) {
     PackSink sink(repository_.get(), meter_);
-    server_.fetch(wants, [&](std::string_view bytes) { sink.append(bytes); });
+    const auto ref = server_.fetch(wants, [&](std::string_view bytes) { sink.append(bytes); });
     sink.finish();
+    return ref;
+  }
+
+  /// True if parts of the commit are wanted, and the server can leave the others out.
+  [[nodiscard]] bool can_filter() {
+    const bool whole_tree =
+        std::find(request_.paths.begin(), request_.paths.end(), ".") != request_.paths.end();
+    return server_.advertisement().filters && server_.advertisement().any_object && !request_.paths.empty() &&
+           !whole_tree;
   }
 
   /// False if the server cannot leave enough out.
   bool fetch_filtered() {
-    const bool whole_tree =
-        std::find(request_.paths.begin(), request_.paths.end(), ".") != request_.paths.end();
-    if (!server_.advertisement().filters || !server_.advertisement().any_object || request_.paths.empty() ||
-        whole_tree) {
-      return false;
-    }
+    if (!can_filter()) return false;
     for (const Strategy& strategy : filtered_strategies) {
       try {
         fetch_by(strategy);
@@ -159,7 +181,7 @@ class RemoteFetch {
       std::vector<git_oid> wants{ref_.commit};
       if (request_.signers && git_oid_equal(&ref_.tip, &ref_.commit) == 0) wants.push_back(ref_.tip);
       fetch({std::move(wants), strategy.commit_filter, true});
-      peel_tag();
+      ref_.commit = peeled(ref_.commit);  // an id may be a tag's, which only the fetched object shows
       left = missing();
     }
     while (!left.directories_are_known()) {
@@ -178,14 +200,14 @@ class RemoteFetch {
     if (!left.targets.empty()) fetch({left.targets, "", false});
   }
 
-  /// An id may be a tag's, which only the fetched object shows.
-  void peel_tag() {
+  /// The commit of a tag that was fetched, else `id` itself.
+  [[nodiscard]] git_oid peeled(const git_oid& id) const {
     git_object* raw = nullptr;
-    if (git_object_lookup(&raw, repository_.get(), &ref_.commit, GIT_OBJECT_TAG) < 0) return;
+    if (git_object_lookup(&raw, repository_.get(), &id, GIT_OBJECT_TAG) < 0) return id;
     const git::Object tag(raw);
     git_object* commit = nullptr;
-    if (git_object_peel(&commit, tag.get(), GIT_OBJECT_COMMIT) < 0) return;
-    ref_.commit = *git_object_id(git::Object(commit).get());
+    if (git_object_peel(&commit, tag.get(), GIT_OBJECT_COMMIT) < 0) return id;
+    return *git_object_id(git::Object(commit).get());
   }
 
   void fetch_everything() {

@@ -79,7 +79,10 @@ bool PackReply::add_packet(const Packet& packet) {
     complete_ = packet.kind == Packet::Kind::flush;
   } else {
     // Version 2 names its sections. Version 0 says NAK before the pack, since no commit is in common.
-    in_pack_ = packet.kind == Packet::Kind::data && packet.line() == (version_ == 2 ? "packfile" : "NAK");
+    const bool is_line = packet.kind == Packet::Kind::data;
+    if (is_line && in_wanted_refs_) wanted_ref_ = parse_id(packet.line().substr(0, 40));
+    in_wanted_refs_ = is_line && version_ == 2 && (in_wanted_refs_ || packet.line() == "wanted-refs");
+    in_pack_ = is_line && packet.line() == (version_ == 2 ? "packfile" : "NAK");
   }
   return !complete_ && !ends_with_stream();
 }
@@ -115,11 +118,13 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
   return list.take();
 }
 
-void UploadPack::fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack) {
+std::optional<git_oid> UploadPack::fetch(const Wants& wants,
+                                         const std::function<void(std::string_view)>& on_pack) {
   const bool stays_connected = advertisement().version == 2 || transport_.stateless();
   PackReply reply(advertisement(), on_pack);
   ask(pack_request(advertisement(), wants), reply);
   if (!stays_connected) connected_ = false;  // version 0 ends its connection with the pack
+  return reply.wanted_ref();
 }
 
 void UploadPack::ask(const std::string& request, Answer& answer) {
@@ -128,7 +133,7 @@ void UploadPack::ask(const std::string& request, Answer& answer) {
   try {
     if (exchange(request, answer) > 0) return;
   } catch (const ServerRefusal&) {
-    connected_ = false;  // the rest of the answer is not read
+    connected_ = transport_.stateless() && ends_soon();
     throw;
   } catch (const Error&) {
     connected_ = false;
@@ -140,6 +145,22 @@ void UploadPack::ask(const std::string& request, Answer& answer) {
   }
   connected_ = false;
   throw ServerRefusal(ServerRefusal::Kind::empty, "the server's answer is empty");
+}
+
+/// Reads the rest of an answer, so that the connection can be used again. False if it is long or damaged.
+bool UploadPack::ends_soon() {
+  std::array<char, 4096> buffer{};
+  std::size_t left = std::size_t{64} * 1024;
+  try {
+    while (left > 0) {
+      const std::size_t n = transport_.receive(buffer.data(), std::min(left, buffer.size()));
+      if (n == 0) return true;
+      left -= n;
+    }
+  } catch (const Error& error) {
+    log::debug("the rest of the refusal cannot be read", {{"cause", error.cause()}});
+  }
+  return false;
 }
 
 /// Returns the size of the answer.

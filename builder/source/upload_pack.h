@@ -56,6 +56,9 @@ class PackReply final : public Answer {
   bool add(std::string_view bytes) override;
   [[nodiscard]] bool ends_with_stream() const override { return in_pack_ && !side_band_; }
 
+  /// The object of Wants::ref, if the server has named it.
+  [[nodiscard]] const std::optional<git_oid>& wanted_ref() const { return wanted_ref_; }
+
  private:
   bool add_packet(const Packet& packet);
   void add_band(std::string_view payload);
@@ -64,6 +67,8 @@ class PackReply final : public Answer {
   bool side_band_;
   std::function<void(std::string_view)> on_pack_;
   PktReader packets_;
+  std::optional<git_oid> wanted_ref_;
+  bool in_wanted_refs_ = false;
   bool in_pack_ = false;
   bool complete_ = false;
 };
@@ -80,13 +85,15 @@ class UploadPack {
   [[nodiscard]] std::vector<AdvertisedRef> refs(const std::vector<std::string>& prefixes,
                                                 std::size_t max_bytes);
 
-  /// Asks for a pack and gives its bytes to `on_pack`. Throws ServerRefusal, Error.
-  void fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack);
+  /// Asks for a pack and gives its bytes to `on_pack`. Returns the object of Wants::ref. Throws
+  /// ServerRefusal, Error.
+  std::optional<git_oid> fetch(const Wants& wants, const std::function<void(std::string_view)>& on_pack);
 
  private:
   void connect();
   void ask(const std::string& request, Answer& answer);
   std::size_t exchange(const std::string& request, Answer& answer);
+  [[nodiscard]] bool ends_soon();
 
   Transport& transport_;
   FetchMeter& meter_;

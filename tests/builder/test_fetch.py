@@ -185,6 +185,47 @@ def test_sixty_thousand_refs_and_as_many_commits_cost_nothing(workshop, git_http
         assert done.bytes < 60_000
 
 
+@pytest.mark.parametrize("transport", ["http", "git"])
+@pytest.mark.parametrize("ref", ["HEAD", "refs/heads/main", "refs/tags/outer"])
+def test_a_server_that_gives_refs_by_name_saves_a_request(shop, request, ref, transport):
+    shop.source.git("tag", "-a", "-m", "x", "inner")
+    shop.source.git("tag", "-a", "-m", "x", "outer", "inner")
+    url = request.getfixturevalue("git_http" if transport == "http" else "git_daemon").url("source/.git")
+    without = shop.fetched("--ref", ref, "--path", "a/b/c", repo=url)
+    shop.source.git("config", "uploadpack.allowRefInWant", "true")
+    done = shop.fetched("--ref", ref, "--path", "a/b/c", repo=url, into=shop.directory / "by-name")
+    assert done.requests == without.requests - 1 and done.strategy == LEAPS
+    assert f"commit={shop.commit}" in done.stderr
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c")
+
+
+@pytest.mark.parametrize("ref, words", [("refs/heads/maim", "cannot find ref 'refs/heads/maim'"), ("refs/heads/hidden", "cannot find ref 'refs/heads/hidden'")])
+def test_a_ref_that_a_server_does_not_give_by_name_is_looked_up(shop, git_http, ref, words):
+    shop.source.git("config", "uploadpack.allowRefInWant", "true")
+    shop.source.git("branch", "hidden")
+    shop.source.git("config", "uploadpack.hideRefs", "refs/heads/hidden")
+    assert words in shop.fetch_failure("--ref", ref, "--path", "top", repo=git_http.url("source/.git"))
+
+
+def test_a_server_that_refuses_the_filter_of_a_ref_by_name_is_asked_by_the_next_strategy(shop, git_http):
+    shop.source.git("config", "uploadpack.allowRefInWant", "true")
+    shop.source.git("config", "uploadpackfilter.tree.allow", "false")
+    with Relay(git_http.port) as relay:
+        done = shop.fetched("--path", "a/b/c", repo=git_http.url("source/.git", port=relay.port))
+        assert relay.connections == 1, "a refusal is read to its end"
+    assert done.strategy == "v2, all directories at once"
+    assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c")
+
+
+@pytest.mark.parametrize("pin", [True, False])
+def test_a_ref_by_name_is_pinned_too(shop, git_http, pin):
+    shop.source.git("config", "uploadpack.allowRefInWant", "true")
+    if pin:
+        shop.fetched("--commit", shop.commit, "--path", "top", repo=git_http.url("source/.git"))
+    else:
+        assert "--commit demands" in shop.fetch_failure("--commit", "1" * 40, "--path", "top", repo=git_http.url("source/.git"))
+
+
 # --- the ladder ------------------------------------------------------------------------------------------------------
 
 RUNGS = {

@@ -100,6 +100,24 @@ TEST_CASE("requests are whole and in the order that servers ask for") {
             pkt_line("done\n") + "0000");
 }
 
+TEST_CASE("a ref is asked for by its name, and the answer names its object before the pack") {
+  const Wants wants{{}, "tree:1", true, "refs/heads/main"};
+  const std::string request = pack_request(v2("fetch=shallow filter ref-in-want"), wants);
+  CHECK(request.find(pkt_line("ofs-delta\n") + pkt_line("want-ref refs/heads/main\n") +
+                     pkt_line("deepen 1\n")) != std::string::npos);
+  CHECK(pack_request(v2("fetch=shallow filter"), wants).find("want-ref") == std::string::npos);
+  std::string pack;
+  PackReply reply(v2("fetch=shallow"), [&](std::string_view bytes) { pack += bytes; });
+  CHECK(reply.add(pkt_line("wanted-refs\n") + pkt_line(id_a + " refs/heads/main\n") + "0001" +
+                  pkt_line("packfile\n")));
+  CHECK_FALSE(reply.add(pkt_line("\1PACK") + "0000"));
+  CHECK(pack == "PACK");
+  REQUIRE(reply.wanted_ref());
+  CHECK(git::hex(*reply.wanted_ref()) == id_a);
+  PackReply damaged(v2("fetch=shallow"), [](std::string_view /*bytes*/) {});
+  CHECK_THROWS_AS(damaged.add(pkt_line("wanted-refs\n") + pkt_line("no id\n")), kms::Error);
+}
+
 TEST_CASE("nothing is asked for that the server did not offer") {
   const Wants wants{{parse_id(id_a)}, "tree:0", true};
   CHECK(pack_request(v0(""), wants) == pkt_line("want " + id_a + "\n") + "0000" + pkt_line("done\n"));
