@@ -100,14 +100,6 @@ std::vector<Aged> by_age(const fs::path& directory) {
   return found;
 }
 
-/// True if `place` is the open directory; false once another builder has replaced or evicted it.
-bool is_at(const fs::path& place, int directory) {
-  struct stat opened {};
-  struct stat there {};
-  return ::fstat(directory, &opened) == 0 && ::lstat(place.c_str(), &there) == 0 &&
-         opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
-}
-
 /// Turns a failure of `work` into a warning: the build goes on without the cache.
 template <class Work>
 void or_warn(const fs::path& directory, Work work) {
@@ -142,7 +134,7 @@ std::optional<CacheHit> BuildCache::find(const std::string& key) const {
   const auto info =
       read_build_info("/proc/self/fd/" + std::to_string(directory.get()) + "/" + build_info_name);
   if (!is_file || !info) {
-    if (is_at(place, directory.get())) set_aside(key, "a damaged entry");
+    if (is_open_at(place, directory.get())) set_aside(key, "a damaged entry");
     return std::nullopt;
   }
   hit.info = *info;

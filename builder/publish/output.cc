@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -45,14 +44,6 @@ void lock(int directory, const fs::path& path, const Interruption& interruption)
     log::warning("cannot lock " + path.string() + ": " + errno_text(errno) + "; run one builder at a time");
     return;
   }
-}
-
-/// True if `place` is the open directory; false once another builder has removed it.
-bool is_still_at(const fs::path& place, int directory) {
-  struct stat opened {};
-  struct stat there {};
-  return ::fstat(directory, &opened) == 0 && ::stat(place.c_str(), &there) == 0 &&
-         opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
 }
 
 /// True below /dev, /proc and /sys, where names such as /dev/stdout belong to the system. /dev/shm is for
@@ -123,7 +114,7 @@ void Output::open_directory(const Interruption& interruption) {
       throw;
     }
     made_.take(made);
-  } while (!directory_ || !is_still_at(directory, directory_.get()));
+  } while (!directory_ || !is_open_at(directory, directory_.get()));
 }
 
 Output::~Output() {

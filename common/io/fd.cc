@@ -1,6 +1,7 @@
 #include "common/io/fd.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +16,13 @@ namespace kms {
 void set_non_blocking(int fd) {
   if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
     throw_errno("make a descriptor non-blocking");
+}
+
+bool is_open_at(const std::filesystem::path& path, int fd) {
+  struct stat opened {};
+  struct stat there {};
+  return ::fstat(fd, &opened) == 0 && ::stat(path.c_str(), &there) == 0 && opened.st_dev == there.st_dev &&
+         opened.st_ino == there.st_ino;
 }
 
 bool write_all(int fd, std::string_view data) {

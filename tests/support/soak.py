@@ -81,6 +81,18 @@ class Caller(threading.Thread):
         self._client.close()
 
 
+def reports_in(lines):
+    """The lines of the sanitizers' reports: each from its first line to its summary, at most 80."""
+    found, left = [], 0
+    for line in lines:
+        if any(name in line for name in SANITIZERS):
+            left = 80
+        if left:
+            found.append(line)
+        left = 0 if "SUMMARY" in line else max(0, left - 1)
+    return found
+
+
 class Soak:
     """`clock` is a ShiftedClock, or None where the wall clock cannot be set."""
 
@@ -110,7 +122,7 @@ class Soak:
             restarts = supervised.status()["restarts"]
             supervised.program.send(signal.SIGTERM)
             code = supervised.program.wait()
-            findings = [line for line in supervised.program.stderr if any(name in line for name in SANITIZERS)]
+            findings = reports_in(supervised.program.stderr)
         return {"events": self.events, "calls": caller.calls, "errors": caller.errors, "kept": len(caller.sealed), "restarts": int(restarts),
                 "broken": caller.broken, "findings": findings, "exit_code": code}
 
