@@ -28,6 +28,7 @@ NewDirectories::NewDirectories(const fs::path& directory, const std::string& nex
   for (int i = 0; i < max_tries; ++i) {
     for (const fs::path& path : with_parents(directory)) {
       if (fs::is_directory(path, error)) continue;
+      if (error && error != std::errc::no_such_file_or_directory) break;  // such as a link to itself
       if (fs::create_directory(path, error)) made_.push_back(path);
       if (error) break;
     }
