@@ -7,4 +7,6 @@ set(PKG_CONFIG_EXECUTABLE aarch64-linux-gnu-pkg-config CACHE FILEPATH "It knows 
 find_program(KMS_QEMU NAMES qemu-aarch64-static qemu-aarch64)
 if(KMS_QEMU)
   set(CMAKE_CROSSCOMPILING_EMULATOR ${KMS_QEMU})
+  # qemu drops RLIMIT_DATA and MADV_WIPEONFORK, and reports success.
+  set(KMS_UNIT_TEST_ARGUMENTS "--test-case-exclude=limits and a user are the child's alone,a fork does not draw what its parent draws")
 endif()
