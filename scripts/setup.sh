@@ -29,7 +29,7 @@ test_needs=(
 container_needs=(command:podman command:runc command:catatonit command:debootstrap)
 # For the test that compiles a plugin in the upstream mock's layout, whose modules are Debian's. It runs only if it is asked for.
 upstream_mock_needs=(gosource:github.com/ThalesIgnite/crypto11 gosource:golang.org/x/net header:p11-kit-1/p11-kit/pkcs11.h)
-fuzz_needs=(command:clang++)
+clang_needs=(command:clang++)
 package_needs=(command:dpkg-shlibdeps command:dpkg-deb command:gzip)
 
 say() { printf '%s: %s\n' "$self" "$*" >&2; }

@@ -54,9 +54,9 @@ Error misplaced_login() {
 
 /// RFC 3986, section 3.1.
 bool is_scheme(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '+' || c == '-' || c == '.';
-  });
+  return !text.empty() && std::isalpha(static_cast<unsigned char>(text.front())) != 0 &&
+         std::ranges::all_of(
+             text, [](unsigned char c) { return std::isalnum(c) != 0 || c == '+' || c == '-' || c == '.'; });
 }
 
 /// True if a host with an optional port ("[::1]:80") has a port that is none.

@@ -119,7 +119,8 @@ std::string SshTransport::connect() {
   git_remote_disconnect(remote_.get());
   advertisement_.clear();
   credentials_.begin();
-  git_remote_connect_options options = GIT_REMOTE_CONNECT_OPTIONS_INIT;
+  git_remote_connect_options options{};
+  git_remote_connect_options_init(&options, GIT_REMOTE_CONNECT_OPTIONS_VERSION);
   options.callbacks.payload = this;
   options.callbacks.transport = make_transport;
   options.callbacks.credentials = on_credentials;

@@ -10,7 +10,7 @@ if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
 endif()
 find_program(MOLD mold)
-if(MOLD)
+if(MOLD AND NOT CMAKE_CROSSCOMPILING) # a cross compiler does not find it
   add_link_options(-fuse-ld=mold)
 endif()
 # GCC collects garbage each time its heap has grown by a fraction. Below this many KiB it does not.

@@ -12,7 +12,7 @@
 
 namespace kms::process {
 
-/// Makes this process the new parent of orphaned descendants, as PID 1 is. prctl(2), Linux 3.4.
+/// Makes this process the new parent of orphaned descendants. PID 1 is that already. prctl(2), Linux 3.4.
 void become_subreaper();
 
 /// Collects all ended children, without waiting for others, and calls `on_exit` for each. Before that, if

@@ -242,7 +242,8 @@ std::string_view digits_of_dump_line(std::string_view line) {
 std::optional<std::size_t> dump_offset(std::string_view line) {
   if (line.size() < 8 || (line.size() > 8 && line[8] != ':' && line[8] != ' ')) return std::nullopt;
   std::size_t offset = 0;
-  for (const unsigned char c : line.substr(0, 8)) {
+  for (const char digit : line.substr(0, 8)) {
+    const auto c = static_cast<unsigned char>(digit);
     if (std::isxdigit(c) == 0) return std::nullopt;
     offset =
         offset * 16 + static_cast<std::size_t>(std::isdigit(c) != 0 ? c - '0' : std::tolower(c) - 'a' + 10);

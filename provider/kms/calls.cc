@@ -87,7 +87,8 @@ class CallQueue::UnaryCall final : public Call {
  public:
   explicit UnaryCall(CallQueue& calls) : calls_(calls), responder_(&context_) {
     grpc::ServerCompletionQueue* const queue = calls_.queue_.get();
-    (calls_.services_.*Method::service.*Method::request)(&context_, &bytes_, &responder_, queue, queue, this);
+    (calls_.services_.*Method::service.*Method::request_call)(&context_, &bytes_, &responder_, queue, queue,
+                                                              this);
   }
   UnaryCall(const UnaryCall&) = delete;
   UnaryCall& operator=(const UnaryCall&) = delete;

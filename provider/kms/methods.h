@@ -47,7 +47,7 @@ struct MethodDefaults {
 struct StatusMethod : MethodDefaults<v2::StatusRequest, v2::StatusResponse> {
   static constexpr const char* name = "Status";
   static constexpr auto service = &GrpcServices::kms_v2;
-  static constexpr auto request = &GrpcServices::KmsV2::RequestStatus;
+  static constexpr auto request_call = &GrpcServices::KmsV2::RequestStatus;
   static constexpr auto fault_method = mock_kms::v1::Fault::STATUS;
   static constexpr auto journal_method = Journal::Method::status;
 
@@ -63,7 +63,7 @@ struct StatusMethod : MethodDefaults<v2::StatusRequest, v2::StatusResponse> {
 struct EncryptMethod : MethodDefaults<v2::EncryptRequest, v2::EncryptResponse> {
   static constexpr const char* name = "Encrypt";
   static constexpr auto service = &GrpcServices::kms_v2;
-  static constexpr auto request = &GrpcServices::KmsV2::RequestEncrypt;
+  static constexpr auto request_call = &GrpcServices::KmsV2::RequestEncrypt;
   static constexpr auto fault_method = mock_kms::v1::Fault::ENCRYPT;
   static constexpr auto journal_method = Journal::Method::encrypt;
 
@@ -82,7 +82,7 @@ struct EncryptMethod : MethodDefaults<v2::EncryptRequest, v2::EncryptResponse> {
 struct DecryptMethod : MethodDefaults<v2::DecryptRequest, v2::DecryptResponse> {
   static constexpr const char* name = "Decrypt";
   static constexpr auto service = &GrpcServices::kms_v2;
-  static constexpr auto request = &GrpcServices::KmsV2::RequestDecrypt;
+  static constexpr auto request_call = &GrpcServices::KmsV2::RequestDecrypt;
   static constexpr auto fault_method = mock_kms::v1::Fault::DECRYPT;
   static constexpr auto journal_method = Journal::Method::decrypt;
 
@@ -104,7 +104,7 @@ struct DecryptMethod : MethodDefaults<v2::DecryptRequest, v2::DecryptResponse> {
 struct V1VersionMethod : MethodDefaults<v1beta1::VersionRequest, v1beta1::VersionResponse> {
   static constexpr const char* name = "V1Version";
   static constexpr auto service = &GrpcServices::kms_v1;
-  static constexpr auto request = &GrpcServices::KmsV1::RequestVersion;
+  static constexpr auto request_call = &GrpcServices::KmsV1::RequestVersion;
   static constexpr auto fault_method = mock_kms::v1::Fault::VERSION;
   static constexpr auto journal_method = Journal::Method::v1_version;
 
@@ -117,7 +117,7 @@ struct V1VersionMethod : MethodDefaults<v1beta1::VersionRequest, v1beta1::Versio
 struct V1EncryptMethod : MethodDefaults<v1beta1::EncryptRequest, v1beta1::EncryptResponse> {
   static constexpr const char* name = "V1Encrypt";
   static constexpr auto service = &GrpcServices::kms_v1;
-  static constexpr auto request = &GrpcServices::KmsV1::RequestEncrypt;
+  static constexpr auto request_call = &GrpcServices::KmsV1::RequestEncrypt;
   static constexpr auto fault_method = mock_kms::v1::Fault::ENCRYPT;
   static constexpr auto journal_method = Journal::Method::v1_encrypt;
 
@@ -136,7 +136,7 @@ struct V1EncryptMethod : MethodDefaults<v1beta1::EncryptRequest, v1beta1::Encryp
 struct V1DecryptMethod : MethodDefaults<v1beta1::DecryptRequest, v1beta1::DecryptResponse> {
   static constexpr const char* name = "V1Decrypt";
   static constexpr auto service = &GrpcServices::kms_v1;
-  static constexpr auto request = &GrpcServices::KmsV1::RequestDecrypt;
+  static constexpr auto request_call = &GrpcServices::KmsV1::RequestDecrypt;
   static constexpr auto fault_method = mock_kms::v1::Fault::DECRYPT;
   static constexpr auto journal_method = Journal::Method::v1_decrypt;
 

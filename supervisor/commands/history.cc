@@ -51,7 +51,7 @@ void select(const HistoryOptions& options, auto& entries) {
     skipped = options.tail ? 0 : entries.size();
   }
   if (options.tail) {
-    const auto tail = static_cast<int>(std::min<std::size_t>(*options.tail, entries.size()));
+    const auto tail = static_cast<int>(std::min(*options.tail, static_cast<std::size_t>(entries.size())));
     skipped = std::max(skipped, entries.size() - tail);
   }
   entries.DeleteSubrange(0, skipped);

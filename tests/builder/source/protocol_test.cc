@@ -82,6 +82,7 @@ TEST_CASE("an advertisement of version 0 lists refs, tags with what they lead to
 }
 
 TEST_CASE("advertisements that are damaged, cut, refusals or of SHA-256 are errors") {
+  git::prepare_library();  // it keeps the text of its error
   for (const std::string& bad :
        {""s, pkt_line("version 2\n"), pkt_line("hello\n") + "0000",
         pkt_line("ERR no such repository\n") + "0000",

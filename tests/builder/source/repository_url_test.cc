@@ -122,11 +122,17 @@ TEST_CASE("no form of a URL prints a password, whatever characters it has") {
   constexpr std::array places{"@git.invalid/x.git", "@git.invalid:8443/x", "@[::1]/x", "@host:x.git",
                               "@host"};
   for (int i = 0; i < 20'000; ++i) {
-    const std::string password = pick(reserved) + "MARK" + pick(reserved) + "MARK" + pick(reserved);
-    const std::string text = pick(prefixes) + pick(users) + password + pick(places);
+    std::string text;  // += because compilers draw the operands of + in different orders
+    text += pick(prefixes);
+    text += pick(users);
+    for (const char* part : {"MARK", "MARK", ""}) {
+      text += pick(reserved);
+      text += part;
+    }
+    text += pick(places);
     // A path may hold an @.
     const bool is_path = text.starts_with("file:///") || (text.starts_with('/') && !text.starts_with("//"));
-    if (is_path) continue;
+    if (is_path || text.starts_with("MARK://")) continue;  // there MARK is the scheme
     CAPTURE(text);
     const auto outcome = RepositoryUrl::parse(text);
     const std::string shown =
@@ -138,6 +144,7 @@ TEST_CASE("no form of a URL prints a password, whatever characters it has") {
 TEST_CASE("what is no place of a repository is refused with what is") {
   CHECK(refusal("").find("empty; give") != std::string::npos);
   CHECK(refusal("ftp://user:pw@host/x").find("'ftp' is no scheme") != std::string::npos);
+  CHECK(refusal("1secret://x@host").find("secret") == std::string::npos);
   CHECK(refusal("ftp://user:pw@host/x").find("pw") == std::string::npos);
   CHECK(refusal("https:///x").find("names no host") != std::string::npos);
   CHECK(refusal("https://user:pw@/x").find("names no host") != std::string::npos);

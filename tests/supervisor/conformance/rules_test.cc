@@ -131,11 +131,12 @@ TEST_CASE("rule 15: a key_id may change, but not back") {
 }
 
 TEST_CASE("rule 13 and 22: a key_id has 1 to 1024 bytes of UTF-8") {
-  for (const auto& [key_id, good_one] : {std::pair{std::string(1024, 'k'), true},
-                                         {std::string(1025, 'k'), false},
-                                         {std::string(), false},
-                                         {std::string("\xC3\x28"), false},
-                                         {std::string("\xC3\xBC"), true}}) {
+  for (const auto& [id, good_one] : {std::pair{std::string(1024, 'k'), true},
+                                     {std::string(1025, 'k'), false},
+                                     {std::string(), false},
+                                     {std::string("\xC3\x28"), false},
+                                     {std::string("\xC3\xBC"), true}}) {
+    const std::string& key_id = id;  // clang 14 captures no structured binding
     CAPTURE(key_id.size());
     Observations seen = good();
     for (StatusCall& call : seen.statuses) call.response.set_key_id(key_id);
@@ -145,7 +146,8 @@ TEST_CASE("rule 13 and 22: a key_id has 1 to 1024 bytes of UTF-8") {
 }
 
 TEST_CASE("rule 20: a ciphertext has 1 to 1024 bytes") {
-  for (const auto& [size, good_one] : {std::pair{0, false}, {1, true}, {1024, true}, {1025, false}}) {
+  for (const auto& [bytes, good_one] : {std::pair{0, false}, {1, true}, {1024, true}, {1025, false}}) {
+    const int size = bytes;
     CAPTURE(size);
     Observations seen = good();
     seen.encrypts[1].response.set_ciphertext(std::string(static_cast<std::size_t>(size), 'c'));
@@ -155,7 +157,7 @@ TEST_CASE("rule 20: a ciphertext has 1 to 1024 bytes") {
 
 TEST_CASE("rule 23: annotations are named by domain names of two labels or more") {
   const std::string label(63, 'a');
-  for (const auto& [key, good_one] :
+  for (const auto& [name, good_one] :
        {std::pair{std::string("a.b"), true},
         {"a.b.", true},
         {"1-2.b", true},
@@ -174,6 +176,7 @@ TEST_CASE("rule 23: annotations are named by domain names of two labels or more"
         {"a_b.c", false},
         {label + "." + label + "." + label + "." + label.substr(0, 61), true},
         {label + "." + label + "." + label + "." + label.substr(0, 62), false}}) {
+    const std::string& key = name;
     CAPTURE(key);
     Observations seen = good();
     seen.encrypts[0].response.mutable_annotations(0)->set_key(key);
