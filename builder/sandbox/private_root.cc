@@ -57,8 +57,9 @@ void place(const UniqueFd& tree, const std::string& path, bool directory) {
 void mount_new(const char* type, const std::string& path, const char* options) {
   const fs::path target = staged(path);
   fs::create_directories(target);
-  if (::mount(type, target.c_str(), type, MS_NOSUID | MS_NODEV | (*options == '\0' ? MS_NOEXEC : 0),
-              options) < 0)
+  unsigned long flags = MS_NOSUID | MS_NODEV;
+  if (*options == '\0') flags |= MS_NOEXEC;
+  if (::mount(type, target.c_str(), type, flags, options) < 0)
     throw_errno("mount " + path + " for the compiler");
 }
 

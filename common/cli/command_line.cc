@@ -129,16 +129,24 @@ std::vector<std::string> with_empty_values(const std::vector<std::string>& argum
   return split;
 }
 
-/// Prints the types of options as people read them, and with --help-all the options of nested commands too.
-class HelpFormatter : public CLI::Formatter {
+/// Prints the options of nested commands too with --help-all. CLI11 2.6 passes a mode, earlier ones do not.
+template <typename MakeExpanded>
+class NestedFormatter;
+template <typename... Mode>
+class NestedFormatter<std::string (CLI::Formatter::*)(const CLI::App*, Mode...) const>
+    : public CLI::Formatter {
  public:
-  std::string make_expanded(const CLI::App* command) const override {
-    std::string text = CLI::Formatter::make_expanded(command);
+  std::string make_expanded(const CLI::App* command, Mode... mode) const override {
+    std::string text = CLI::Formatter::make_expanded(command, mode...);
     for (const CLI::App* nested : command->get_subcommands({}))
-      text += "\n" + command->get_name() + " " + make_expanded(nested);
+      text += "\n" + command->get_name() + " " + make_expanded(nested, mode...);
     return text;
   }
+};
 
+/// Prints the types of options as people read them.
+class HelpFormatter : public NestedFormatter<decltype(&CLI::Formatter::make_expanded)> {
+ public:
   std::string make_option_opts(const CLI::Option* option) const override {
     std::string text = CLI::Formatter::make_option_opts(option);
     const std::string name = option->get_type_name();
