@@ -411,6 +411,29 @@ def test_ci_runs_on_a_clean_clone_and_keeps_the_base_image_alone(directory):
     assert [path.name for path in directory.iterdir()] == ["r"]
 
 
+@pytest.mark.parametrize("failing", ["fuzz", "platforms", None])
+def test_ci_ends_all_parts_when_one_fails_or_a_signal_comes(directory, failing):
+    checkout = directory / "r"
+    (checkout / "scripts").mkdir(parents=True)
+    shutil.copytree(ROOT / ".ci", checkout / ".ci")
+    for name in ("fuzz", "platforms", "test"):
+        text = "exit 3" if name == failing else f"touch {directory}/{name}; exec sleep infinity" if failing is None else "exec sleep infinity"
+        (checkout / "scripts" / name).write_text(f"#!/bin/sh\n{text}\n")
+    git = ["git", "-C", checkout, "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for words in (["init", "-q"], ["add", "--chmod=+x", "scripts", ".ci"], ["commit", "-q", "-m", "stubs"]):
+        subprocess.run([*git, *words], check=True)
+    with subprocess.Popen(["bash", ".ci/run"], cwd=checkout, env={**os.environ, "TMPDIR": str(directory)}, start_new_session=True) as ci:
+        if failing is None:
+            until = time.monotonic() + 20
+            while not all((directory / name).exists() for name in ("fuzz", "platforms")):
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            ci.terminate()
+        assert ci.wait(timeout=40) == (3 if failing else 143)
+        assert subprocess.run(["pgrep", "-s", str(ci.pid)], capture_output=True, check=False).stdout == b""
+    assert [path.name for path in directory.iterdir() if path.is_dir()] == ["r"]
+
+
 @needs_namespaces
 def test_what_only_saves_time_is_not_required(quick, directory):
     clone, env = quick
