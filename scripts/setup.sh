@@ -160,7 +160,8 @@ install_packages() { # install_packages SUDO PACKAGE...: the reason of a failure
   local sudo=$1 log=build/packages.log
   shift
   cd "$root"
-  exec 9</var/lib/dpkg && flock 9 # another script may install too
+  exec 9</var/lib/dpkg
+  flock -n 9 || { say "waiting for another script that installs packages" && step flock 9; }
   new_log $log
   if [ ! -e $policy ]; then
     policy_remover="$sudo rm -f $policy"

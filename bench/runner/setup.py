@@ -1,6 +1,7 @@
 """setup: from a fresh clone to a healthy `scripts/run`, and to the images, against an earlier commit, in pairs.
 
-The packages are present. Each clone is new, so no cache of a compiler or builder helps. KMS_BENCH_BASE names the earlier commit.
+The packages are present. Each clone is new, and the images of a run are removed, so no cache of a compiler, builder or engine helps.
+KMS_BENCH_BASE names the earlier commit.
 """
 
 import os
@@ -14,7 +15,9 @@ from runner import figures, machine
 ROUNDS = 2
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BASE = os.environ.get("KMS_BENCH_BASE", "59909aa")
-COMMANDS = {"scripts/run": ["scripts/run", "--background"], "scripts/image": ["scripts/image", "runtime", "builder", "full"]}
+BASE_IMAGE = "localhost/mock-kms-base:bookworm"
+IMAGES = [BASE_IMAGE, *(f"localhost/mock-kms-plugin-{name}:bench" for name in ("runtime", "builder", "full"))]
+COMMANDS = {"scripts/run": ["scripts/run", "--background"], "scripts/image": ["scripts/image", "--tag", "bench", "runtime", "builder", "full"]}
 
 
 def _git(*words):
@@ -22,22 +25,30 @@ def _git(*words):
 
 
 def _run(checkout, command):
-    done = subprocess.run(command, cwd=checkout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CCACHE_")}
+    done = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"bench/run: {' '.join(command)} failed in {checkout}: {done.stderr[-2000:]}")
 
 
-def _one(commit, name, number):
+def _remove_images():
+    subprocess.run(["podman", "rmi", "--force", "--ignore", *IMAGES], check=True, stdout=subprocess.DEVNULL)
+
+
+def _one(commit, name):
     with tempfile.TemporaryDirectory(prefix="kms-bench.", dir="/tmp") as directory:
         checkout = f"{directory}/checkout"
         _git("clone", "-q", "--no-hardlinks", str(ROOT), checkout)
         _git("-C", checkout, "checkout", "-q", commit)
-        command = COMMANDS[name] + (["--tag", f"bench-{number}"] if name == "scripts/image" else [])
+        if name == "scripts/image":
+            _remove_images()
         begin, busy = time.monotonic(), machine.busy_seconds()
-        _run(checkout, command)
+        _run(checkout, COMMANDS[name])
         run = {"commit": commit, "command": name, "seconds": time.monotonic() - begin, "cpu_seconds": machine.busy_seconds() - busy}
         if name == "scripts/run":
             _run(checkout, ["scripts/run", "--stop"])
+        else:
+            _remove_images()
         return run
 
 
@@ -46,12 +57,12 @@ def measure(programs, quick, rounds):
     del programs  # each clone makes its own
     head, base = _git("-C", str(ROOT), "rev-parse", "--short", "HEAD"), _git("-C", str(ROOT), "rev-parse", "--short", BASE)
     if quick:
-        return {"head": head, "base": base, "runs": [_one(head, "scripts/run", 0)]}
+        return {"head": head, "base": base, "runs": [_one(head, "scripts/run")]}
     runs = []
     for number in range(rounds):
         for name in COMMANDS:
             for commit in (head, base) if number % 2 == 0 else (base, head):
-                runs.append(_one(commit, name, number))
+                runs.append(_one(commit, name))
     return {"head": head, "base": base, "runs": runs}
 
 

@@ -158,7 +158,7 @@ Recipe read_recipe(const BuildOptions& options, const std::vector<std::string>& 
   if (const auto why = why_bad_name(recipe.target))
     throw Error("--target: " + *why, "give the name of the executable, such as 'mock-kms-provider'");
   require_assignments("--define", recipe.definitions, "CMAKE_BUILD_TYPE=Debug");
-  require_assignments("--env", recipe.environment, "CFLAGS=-O1; NAME= is an empty value");
+  require_assignments("--env", recipe.environment, "CFLAGS=-O1, or as CFLAGS= for an empty value");
   recipe.inputs = stamp_of_inputs(inputs);
   if ((recipe.system == BuildSystem::command) != !recipe.command.empty())
     throw Error("--build command and --build-command need each other",

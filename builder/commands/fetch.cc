@@ -55,14 +55,8 @@ class StagedDirectory {
     }
     if (is_mount_point(into))
       throw Error("cannot make " + into.string() + ": it is a mount point", mount_hint);
-    const bool made = make_stage();
-    lock_.reset(::open(stage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
-    if (!lock_) throw_errno("open " + stage_.string(), into_hint);
-    if (!made) require_own();
-    if (::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
-      throw Error("cannot write to " + into.string() + ": another builder writes to it",
-                  "wait for it to end");
-    }
+    do open_stage();
+    while (!lock_ || !is_open_at(stage_, lock_.get()));
     try {
       for (const fs::directory_entry& left : fs::directory_iterator(stage_)) fs::remove_all(left.path());
       fs::create_directory(content());
@@ -84,16 +78,20 @@ class StagedDirectory {
   }
 
  private:
-  /// False if it exists, as another builder's or a killed one's. Another builder may remove its own empty
-  /// directory above meanwhile.
-  bool make_stage() {
-    constexpr int max_tries = 10;
-    for (int tries = 1;; ++tries) {
-      NewDirectories made(into_.parent_path(), into_hint);
-      above_.take(made);
-      if (::mkdir(stage_.c_str(), 0755) == 0) return true;
-      if (errno == EEXIST) return false;
-      if (errno != ENOENT || tries == max_tries) throw_errno("make " + stage_.string(), into_hint);
+  /// Makes, opens and locks the stage. A builder that is just ending may remove it, or a directory above,
+  /// before it is locked: then it is to be opened again.
+  void open_stage() {
+    NewDirectories made(into_.parent_path(), into_hint);
+    above_.take(made);
+    const bool is_new = ::mkdir(stage_.c_str(), 0755) == 0;
+    if (!is_new && errno != EEXIST && errno != ENOENT) throw_errno("make " + stage_.string(), into_hint);
+    lock_.reset(::open(stage_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+    if (!lock_ && errno == ENOENT) return;
+    if (!lock_) throw_errno("open " + stage_.string(), into_hint);
+    if (!is_new) require_own();
+    if (::flock(lock_.get(), LOCK_EX | LOCK_NB) < 0) {
+      throw Error("cannot write to " + into_.string() + ": another builder writes to it",
+                  "wait for it to end");
     }
   }
 
@@ -112,7 +110,7 @@ class StagedDirectory {
                 "remove it, or give another --into");
   }
 
-  NewDirectories above_;  ///< goes last
+  NewDirectories above_;  ///< destroyed last
   fs::path into_;
   fs::path stage_;
   UniqueFd lock_;

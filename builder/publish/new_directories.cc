@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <ranges>
 #include <system_error>
 
 #include "common/error.h"
@@ -45,7 +44,7 @@ void NewDirectories::take(NewDirectories& other) {
 }
 
 void NewDirectories::remove_empty() noexcept {
-  for (const fs::path& path : made_ | std::views::reverse) ::rmdir(path.c_str());
+  for (auto path = made_.rbegin(); path != made_.rend(); ++path) ::rmdir(path->c_str());
 }
 
 }  // namespace kms::builder

@@ -98,7 +98,8 @@ Output::Output(fs::path binary, const Interruption& interruption) : binary_(std:
   remove_staged();
 }
 
-/// Once more if another builder, which published nothing, has removed the directory before it was locked.
+/// Makes, opens and locks the directory. Tries again if another builder, which published nothing, has removed
+/// it before it was locked.
 void Output::open_directory(const Interruption& interruption) {
   const fs::path directory = binary_.parent_path();
   do {

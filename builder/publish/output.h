@@ -20,7 +20,8 @@ namespace kms::builder {
 class Output {
  public:
   /// Makes the directory of `binary`, waits for its lock, checks that it is writable, and removes left-overs.
-  /// A directory that it made goes again with the Output if nothing was published. Throws Error, Interrupted.
+  /// If nothing is published, the destructor removes the directories that this made. Throws Error,
+  /// Interrupted.
   Output(std::filesystem::path binary, const Interruption& interruption);
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
@@ -56,7 +57,7 @@ class Output {
 
   std::filesystem::path binary_;
   UniqueFd directory_;
-  NewDirectories made_;  ///< goes before the lock does
+  NewDirectories made_;  ///< removed before the lock is released
 };
 
 }  // namespace kms::builder

@@ -1,10 +1,11 @@
 #include "builder/run/interruption.h"
 
-#include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <thread>
 
@@ -22,31 +23,40 @@ int unless_ignored(int signal) {
   return action.sa_handler == SIG_IGN ? SIGTERM : signal;
 }
 
+bool is_ready(int fd, short events, int milliseconds) {
+  pollfd watched{fd, events, 0};
+  return ::poll(&watched, 1, milliseconds) > 0;
+}
+
 /// A write(2) to a stderr that nobody reads sees no signal, nor does a call that blocks in a file system.
 /// After a signal the one may last 3 s and everything together 20 s, less than a pod's grace. Then the
-/// process ends, and the next builder cleans up, as after SIGKILL.
-[[noreturn]] void end_if_blocked(int signals) {
-  constexpr auto interval = std::chrono::milliseconds(100);
+/// process ends, and the next builder cleans up, as after SIGKILL. Returns once `end` is readable.
+void end_if_blocked(int signals, int end) {
+  constexpr int interval_ms = 100;
   constexpr unsigned max_blocked = 30;
   constexpr unsigned max_intervals = 200;
-  pollfd requested{signals, POLLIN, 0};
-  while (::poll(&requested, 1, -1) != 1) {
+  std::array<pollfd, 2> watched{{{signals, POLLIN, 0}, {end, POLLIN, 0}}};
+  while (::poll(watched.data(), watched.size(), -1) < 0) {
   }
   unsigned blocked = 0;
   for (unsigned i = 0; i < max_intervals && blocked < max_blocked; ++i) {
-    std::this_thread::sleep_for(interval);
-    pollfd reader{STDERR_FILENO, POLLOUT, 0};
-    blocked = ::poll(&reader, 1, 0) == 0 ? blocked + 1 : 0;
+    if (is_ready(end, POLLIN, interval_ms)) return;
+    blocked = is_ready(STDERR_FILENO, POLLOUT, 0) ? 0 : blocked + 1;
   }
   ::_exit(exit_code::failed);
 }
 
 }  // namespace
 
-Interruption::Interruption() : signals_{unless_ignored(SIGINT), SIGTERM, unless_ignored(SIGHUP)} {
-  const int signals = ::fcntl(signals_.fd(), F_DUPFD_CLOEXEC, 0);  // the thread outlives this
-  if (signals < 0) throw_errno("watch for signals");
-  std::thread(end_if_blocked, signals).detach();
+Interruption::Interruption()
+    : signals_{unless_ignored(SIGINT), SIGTERM, unless_ignored(SIGHUP)}, end_(::eventfd(0, EFD_CLOEXEC)) {
+  if (!end_) throw_errno("watch for signals");
+  watcher_ = std::thread(end_if_blocked, signals_.fd(), end_.get());
+}
+
+Interruption::~Interruption() {
+  ::eventfd_write(end_.get(), 1);
+  watcher_.join();
 }
 
 bool Interruption::requested() const { return signals_.pending(); }

@@ -1,13 +1,15 @@
 // Interruption is a request to stop: SIGINT, SIGTERM or SIGHUP.
 //
 // It owns the signal descriptor. main makes one before it starts a thread, since threads inherit the mask.
-// Any thread may use requested() and fd(). No handler runs. It ends nothing by itself, except a process whose
-// stderr nobody reads, 3 s after a signal.
+// Any thread may use requested() and fd(). No handler runs. It ends nothing by itself, except a process that
+// is stuck while the Interruption lives: 3 s after a signal if nobody reads stderr, else after 20 s.
 #pragma once
 
 #include <string>
+#include <thread>
 
 #include "common/error.h"
+#include "common/io/fd.h"
 #include "common/process/signals.h"
 #include "common/text/time.h"
 
@@ -23,6 +25,9 @@ class Interruption {
  public:
   /// Blocks the signals in this thread. Throws Error.
   Interruption();
+  Interruption(const Interruption&) = delete;
+  Interruption& operator=(const Interruption&) = delete;
+  ~Interruption();
 
   /// Readable from the first signal on.
   [[nodiscard]] int fd() const { return signals_.fd(); }
@@ -39,6 +44,8 @@ class Interruption {
 
  private:
   process::SignalFd signals_;
+  UniqueFd end_;  ///< an eventfd, readable once the watcher is to end
+  std::thread watcher_;
 };
 
 }  // namespace kms::builder

@@ -119,15 +119,16 @@ class RetryingFetch {
       } catch (const FetchError& error) {
         wait_after(error, tries);
       }
-      if (attempt.abandoned()) replace_state(tries);
+      if (attempt.abandoned()) replace_state();
     }
   }
 
  private:
-  /// The abandoned thread keeps the state and its directory.
-  void replace_state(unsigned tries) {
-    const std::string directory = "try-" + std::to_string(tries + 1);
-    auto state = std::make_shared<FetchState>(state_->request, state_->request.scratch / directory);
+  /// The abandoned thread keeps the state, and may still write to its directory. What is whole there is used.
+  void replace_state() {
+    std::vector<std::filesystem::path> directories = state_->directories;
+    directories.push_back(state_->request.scratch / ("packs-" + std::to_string(directories.size() + 1)));
+    auto state = std::make_shared<FetchState>(state_->request, std::move(directories), state_->known_ref);
     state->meter.bytes = state_->meter.bytes.load();
     state->meter.requests = state_->meter.requests.load();
     state_ = std::move(state);
@@ -192,7 +193,8 @@ Fetched fetch(const FetchRequest& request, const Interruption& interruption, Pro
   Fetched fetched =
       request.repository.kind() == RepositoryUrl::Kind::local
           ? open_local(request)
-          : fetch_from_server(std::make_shared<FetchState>(request, request.scratch), interruption, progress);
+          : fetch_from_server(std::make_shared<FetchState>(request, std::vector{request.scratch}),
+                              interruption, progress);
   if (request.signers) {
     fetched.signature = required_signature(
         fetched.objects.get(), {fetched.tip, fetched.commit, request.ref.tag_name()}, *request.signers);
@@ -207,8 +209,8 @@ void fetch_more(const FetchRequest& request, const std::vector<std::string>& pat
   FetchRequest more = request;
   more.paths = paths;
   if (request.repository.kind() == RepositoryUrl::Kind::local) return require_local_objects(more, fetched);
-  auto state = std::make_shared<FetchState>(std::move(more), fetched.directory);
-  state->resolved = ResolvedRef{fetched.tip, fetched.commit};
+  auto state = std::make_shared<FetchState>(std::move(more), fetched.directories,
+                                            ResolvedRef{fetched.tip, fetched.commit});
   state->meter.bytes = fetched.bytes;
   state->meter.requests = fetched.requests;
   Fetched result = fetch_from_server(std::move(state), interruption, progress);

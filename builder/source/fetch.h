@@ -60,7 +60,7 @@ struct Fetched {
   std::uint64_t bytes = 0;               ///< received from the server: see FetchMeter
   std::uint32_t requests = 0;            ///< sent to the server, those for the advertisement included
   std::optional<Signature> signature{};  ///< if one was demanded
-  std::filesystem::path directory{};     ///< of the objects, if they came from a server
+  std::vector<std::filesystem::path> directories{};  ///< of the packs, if they came from a server
 };
 
 /// The progress of a fetch. The fetching thread writes it, the watching thread reads it.

@@ -79,12 +79,13 @@ void prepare_libcurl() {
   if (!once) throw Error("cannot set libcurl up");
 }
 
-/// True for libcurl's words for a head that exceeds its limits. `bytes` of the answer were received.
-/// libcurl 7.88 takes a long line for a lack of memory; 8.6 and newer give it a code of its own.
-bool says_head_is_too_long(CURLcode code, std::string_view text, bool whole_head, std::uint64_t bytes) {
+/// True if libcurl ended because a head exceeds its limits. `bytes` of the answer were received, `has_body`
+/// if its body had begun. libcurl 7.88 takes a long line for a lack of memory; 8.6 and newer give it a code
+/// of its own.
+bool says_head_is_too_long(CURLcode code, std::string_view text, bool has_body, std::uint64_t bytes) {
   constexpr int too_large = 100;  // CURLE_TOO_LARGE
   if (code == CURLE_OUT_OF_MEMORY || static_cast<int>(code) == too_large)
-    return !whole_head && bytes >= long_head;
+    return !has_body && bytes >= long_head;
   return text.starts_with("Too large response headers") || text.starts_with("CONNECT response too large");
 }
 
@@ -251,6 +252,7 @@ void HttpTransport::begin(const std::string& url) {
   answer_.clear();
   checked_ = false;
   whole_head_ = false;
+  has_body_ = false;
   bytes_at_begin_ = meter_.bytes;
   text_[0] = '\0';
   result_ = CURLE_OK;
@@ -292,6 +294,7 @@ void HttpTransport::count_bytes() {
 std::size_t HttpTransport::on_body(char* bytes, std::size_t /*one*/, std::size_t size, void* self) noexcept {
   auto& transport = *static_cast<HttpTransport*>(self);
   transport.payload_ += size;
+  transport.has_body_ = true;
   if (transport.status() != 200 && transport.answer_.size() > max_error_page) return CURL_WRITEFUNC_ERROR;
   transport.answer_.append(bytes, size);
   return size;
@@ -428,7 +431,7 @@ FetchError HttpTransport::failure_at_server(CURLcode code) const {
   curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_CONNECTCODE, &tunnel);
   const std::string text = text_[0] != '\0' ? text_.data() : curl_easy_strerror(code);
   if (text.starts_with("Could not resolve proxy")) return connection_failure(CURLE_COULDNT_RESOLVE_PROXY);
-  if (says_head_is_too_long(code, text, whole_head_, meter_.bytes - bytes_at_begin_))
+  if (says_head_is_too_long(code, text, has_body_, meter_.bytes - bytes_at_begin_))
     return long_head_failure();
   if (tunnel != 0 && tunnel / 100 != 2) {
     const std::string cause = "proxy returned unexpected status: " + std::to_string(tunnel);

@@ -71,6 +71,7 @@ class HttpTransport final : public Transport {
   std::string answer_;       ///< the part of the body that was not given away
   bool running_ = false;     ///< the answer to a request is not complete
   bool whole_head_ = false;  ///< the latest header was complete
+  bool has_body_ = false;    ///< a part of the answer's body has come
   bool checked_ = false;     ///< status and type of the answer are as they should be
   bool logged_in_ = false;
   CURLcode result_ = CURLE_OK;

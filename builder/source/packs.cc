@@ -200,14 +200,19 @@ void PackInspector::count(std::uint64_t size) {
   bytes_ += size;
 }
 
-git::Repository open_packs(const std::filesystem::path& directory) {
+git::Repository open_packs(const std::vector<std::filesystem::path>& directories) {
+  const std::filesystem::path last = directories.back() / "pack";
   std::error_code error;
-  std::filesystem::create_directories(directory / "pack", error);
-  if (error) throw Error("cannot make " + (directory / "pack").string() + ": " + error.message());
+  std::filesystem::create_directories(last, error);
+  if (error)
+    throw Error("cannot make " + last.string() + ": " + error.message(), "check the directory above it");
   const auto objects = git::make<git::Database>("make a temporary repository", git_odb_new);
-  git_odb_backend* packs = nullptr;
-  git::check(git_odb_backend_pack(&packs, directory.c_str()), "make a temporary repository");
-  git::check(git_odb_add_backend(objects.get(), packs, 1), "make a temporary repository");
+  int priority = 1;  // libgit2 writes to the highest
+  for (const std::filesystem::path& directory : directories) {
+    git_odb_backend* packs = nullptr;
+    git::check(git_odb_backend_pack(&packs, directory.c_str()), "make a temporary repository");
+    git::check(git_odb_add_backend(objects.get(), packs, priority++), "make a temporary repository");
+  }
   return git::make<git::Repository>("make a temporary repository", git_repository_wrap_odb, objects.get());
 }
 

@@ -81,9 +81,10 @@ class PackInspector {
   z_stream zlib_{};
 };
 
-/// Opens a directory of packs as a repository without refs and configuration, in two directories instead of
-/// the nine of git-init(1). It makes what does not exist. Throws Error.
-[[nodiscard]] git::Repository open_packs(const std::filesystem::path& directory);
+/// Opens directories of packs as one repository without refs and configuration. A new pack goes into the last
+/// one, which is made if it does not exist. Each takes two directories instead of the nine of git-init(1).
+/// Throws Error.
+[[nodiscard]] git::Repository open_packs(const std::vector<std::filesystem::path>& directories);
 
 class PackSink {
  public:

@@ -47,7 +47,7 @@ class RemoteFetch {
   explicit RemoteFetch(FetchState& state)
       : request_(state.request),
         meter_(state.meter),
-        directory_(state.directory),
+        directories_(state.directories),
         transport_(make_transport(request_, meter_)),
         server_(*transport_, meter_),
         repository_(connect_and_open(!state.resolved && !is_known_id())),
@@ -58,13 +58,14 @@ class RemoteFetch {
       require_pinned(request_, ref_.commit);
       return result(nullptr, ref_.commit, "ref alone");
     }
-    std::string strategy;
     if (!missing().nothing()) {
       const bool is_peeled = server_.advertisement().version == 2 && !request_.ref.is_commit_id();
       if (is_peeled) require_pinned(request_, ref_.commit);
       if (!fetch_filtered()) fetch_everything();
-      strategy = "v" + std::to_string(server_.advertisement().version) + ", " + strategy_;
     }
+    std::string strategy;
+    if (!strategy_.empty())
+      strategy = "v" + std::to_string(server_.advertisement().version) + ", " + strategy_;
     transport_.reset();
     const git_oid commit = peel_to_commit(repository_.get(), ref_.commit, request_);
     require_pinned(request_, commit);
@@ -79,7 +80,7 @@ class RemoteFetch {
             .strategy = std::move(strategy),
             .bytes = meter_.bytes,
             .requests = meter_.requests,
-            .directory = directory_};
+            .directories = directories_};
   }
 
   /// The server need not be asked.
@@ -91,7 +92,7 @@ class RemoteFetch {
   [[nodiscard]] git::Repository connect_and_open(bool connect) {
     auto repository = std::async(std::launch::async, [this] {
       git::prepare_library();
-      return open_packs(directory_);
+      return open_packs(directories_);
     });
     if (connect) (void)server_.advertisement();
     return repository.get();
@@ -127,8 +128,10 @@ class RemoteFetch {
     try {
       const std::optional<git_oid> tip = fetch({{}, filtered_strategies.front().commit_filter, true, name});
       if (!tip) return std::nullopt;
+      strategy_ = filtered_strategies.front().name;
       return ResolvedRef{*tip, peeled(*tip)};
     } catch (const ServerRefusal& refusal) {
+      first_is_refused_ = refusal.kind() == ServerRefusal::Kind::filter;
       log::debug("the server does not send the ref by its name", {{"ref", name}, {"cause", refusal.what()}});
       return std::nullopt;
     }
@@ -161,6 +164,7 @@ class RemoteFetch {
   bool fetch_filtered() {
     if (!can_filter()) return false;
     for (const Strategy& strategy : filtered_strategies) {
+      if (first_is_refused_ && &strategy == &filtered_strategies.front()) continue;
       try {
         fetch_by(strategy);
         strategy_ = strategy.name;
@@ -240,12 +244,13 @@ class RemoteFetch {
 
   const FetchRequest& request_;
   FetchMeter& meter_;
-  const std::filesystem::path& directory_;
+  const std::vector<std::filesystem::path>& directories_;
   std::unique_ptr<Transport> transport_;
   UploadPack server_;
   git::Repository repository_;
   ResolvedRef& ref_;
-  std::string strategy_;
+  std::string strategy_;           ///< of the last request for objects
+  bool first_is_refused_ = false;  ///< the filter of the first strategy
 };
 
 }  // namespace

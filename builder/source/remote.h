@@ -4,7 +4,10 @@
 // Called on the fetching thread. It writes packs and nothing else.
 #pragma once
 
+#include <filesystem>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "builder/source/fetch.h"
 
@@ -16,14 +19,18 @@ struct ResolvedRef {
   git_oid commit{};  ///< the object that the tip leads to, as far as the server says
 };
 
-/// State that all tries of one fetch share. The next try continues from here.
+/// State that all tries of one fetch share, until a thread that uses it is abandoned. The next try continues
+/// from here.
 struct FetchState {
-  FetchState(FetchRequest what, std::filesystem::path where)
-      : request(std::move(what)), directory(std::move(where)) {}
+  /// `known`: nothing but this commit may be fetched, wherever the ref leads to now.
+  FetchState(FetchRequest what, std::vector<std::filesystem::path> where,
+             std::optional<ResolvedRef> known = std::nullopt)
+      : request(std::move(what)), known_ref(known), directories(std::move(where)), resolved(known) {}
 
-  FetchRequest request;
-  std::filesystem::path directory;  ///< of the packs
-  std::optional<ResolvedRef> resolved;
+  const FetchRequest request;
+  const std::optional<ResolvedRef> known_ref;
+  const std::vector<std::filesystem::path> directories;  ///< of the packs; new ones go into the last
+  std::optional<ResolvedRef> resolved;                   ///< used by the fetching thread only
   FetchMeter meter;
 };
 

@@ -80,11 +80,19 @@ bool PackReply::add_packet(const Packet& packet) {
   } else {
     // Version 2 names its sections. Version 0 says NAK before the pack, since no commit is in common.
     const bool is_line = packet.kind == Packet::Kind::data;
-    if (is_line && in_wanted_refs_) wanted_ref_ = parse_id(packet.line().substr(0, 40));
+    if (is_line && in_wanted_refs_) add_wanted_ref(packet.line());
     in_wanted_refs_ = is_line && version_ == 2 && (in_wanted_refs_ || packet.line() == "wanted-refs");
     in_pack_ = is_line && packet.line() == (version_ == 2 ? "packfile" : "NAK");
   }
   return !complete_ && !ends_with_stream();
+}
+
+/// gitprotocol-v2(5), "wanted-refs": an id and the name, for each name that was asked for.
+void PackReply::add_wanted_ref(std::string_view line) {
+  constexpr std::size_t id_size = 40;
+  if (ref_.empty() || wanted_ref_ || line.size() <= id_size || line.substr(id_size) != " " + ref_)
+    throw Error("the server sent another ref than it was asked for");
+  wanted_ref_ = parse_id(line.substr(0, id_size));
 }
 
 /// gitprotocol-pack(5), "side-band": 1 is the pack, 2 progress for people, 3 a fatal error.
@@ -121,7 +129,7 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
 std::optional<git_oid> UploadPack::fetch(const Wants& wants,
                                          const std::function<void(std::string_view)>& on_pack) {
   const bool stays_connected = advertisement().version == 2 || transport_.stateless();
-  PackReply reply(advertisement(), on_pack);
+  PackReply reply(advertisement(), wants.ref, on_pack);
   ask(pack_request(advertisement(), wants), reply);
   if (!stays_connected) connected_ = false;  // version 0 ends its connection with the pack
   return reply.wanted_ref();
@@ -133,7 +141,7 @@ void UploadPack::ask(const std::string& request, Answer& answer) {
   try {
     if (exchange(request, answer) > 0) return;
   } catch (const ServerRefusal&) {
-    connected_ = transport_.stateless() && ends_soon();
+    connected_ = false;  // the rest of the answer is not read
     throw;
   } catch (const Error&) {
     connected_ = false;
@@ -145,22 +153,6 @@ void UploadPack::ask(const std::string& request, Answer& answer) {
   }
   connected_ = false;
   throw ServerRefusal(ServerRefusal::Kind::empty, "the server's answer is empty");
-}
-
-/// Reads the rest of an answer, so that the connection can be used again. False if it is long or damaged.
-bool UploadPack::ends_soon() {
-  std::array<char, 4096> buffer{};
-  std::size_t left = std::size_t{64} * 1024;
-  try {
-    while (left > 0) {
-      const std::size_t n = transport_.receive(buffer.data(), std::min(left, buffer.size()));
-      if (n == 0) return true;
-      left -= n;
-    }
-  } catch (const Error& error) {
-    log::debug("the rest of the refusal cannot be read", {{"cause", error.cause()}});
-  }
-  return false;
 }
 
 /// Returns the size of the answer.

@@ -50,8 +50,12 @@ class Answer {
 /// Reads the answer to a pack request and passes the pack's bytes on. It keeps none.
 class PackReply final : public Answer {
  public:
-  PackReply(const Advertisement& server, std::function<void(std::string_view)> on_pack)
-      : version_(server.version), side_band_(server.has_side_band()), on_pack_(std::move(on_pack)) {}
+  /// `ref` is Wants::ref.
+  PackReply(const Advertisement& server, std::string ref, std::function<void(std::string_view)> on_pack)
+      : version_(server.version),
+        side_band_(server.has_side_band()),
+        ref_(std::move(ref)),
+        on_pack_(std::move(on_pack)) {}
 
   bool add(std::string_view bytes) override;
   [[nodiscard]] bool ends_with_stream() const override { return in_pack_ && !side_band_; }
@@ -61,10 +65,12 @@ class PackReply final : public Answer {
 
  private:
   bool add_packet(const Packet& packet);
+  void add_wanted_ref(std::string_view line);
   void add_band(std::string_view payload);
 
   int version_;
   bool side_band_;
+  std::string ref_;
   std::function<void(std::string_view)> on_pack_;
   PktReader packets_;
   std::optional<git_oid> wanted_ref_;
@@ -93,7 +99,6 @@ class UploadPack {
   void connect();
   void ask(const std::string& request, Answer& answer);
   std::size_t exchange(const std::string& request, Answer& answer);
-  [[nodiscard]] bool ends_soon();
 
   Transport& transport_;
   FetchMeter& meter_;

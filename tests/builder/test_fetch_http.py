@@ -238,6 +238,13 @@ def test_headers_without_an_end_are_named_and_not_tried_again(shop, line):
 
 
 @LONG_LINES
+def test_headers_without_an_end_behind_a_redirect_are_named(shop, line):
+    with LongHeadServer(line, redirects=1) as server:
+        assert "the headers of the answer are too long" in shop.fetch_failure("--fetch-retries", "3", repo=server.url("/x.git"))
+        assert server.requests == 2
+
+
+@LONG_LINES
 def test_a_proxy_whose_headers_have_no_end_is_named(shop, https, line):
     with LongHeadServer(line) as proxy:
         text = shop.fetch_failure("--fetch-retries", "3", repo=https.url("x.git", host="localhost"), environment={"https_proxy": proxy.url()})

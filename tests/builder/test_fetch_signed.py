@@ -1,6 +1,7 @@
 """--allowed-signers: signatures that git makes with real keys, on commits and tags, over every transport."""
 import json
 import subprocess
+import time
 
 import pytest
 from conftest import project
@@ -207,3 +208,47 @@ def test_builds_demand_it_too(shop):
     assert info["signature"]["fingerprint"] == shop.key.fingerprint()
     again = shop.built(*options)
     assert "Up to date:" in again.out and "signed object=commit" in again.err
+
+
+NEEDY_CMAKE_LISTS = """cmake_minimum_required(VERSION 3.22)
+project(plugin NONE)
+add_subdirectory(../common common)
+add_custom_target(mock-kms-provider COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/build.sh ${CMAKE_BINARY_DIR}/bin VERBATIM)
+"""
+
+
+class SilentOnce(Sshd):
+    """Says nothing on its third connection, which asks for a dependency, and calls `then` before the next one."""
+
+    def __init__(self, directory, home, then):
+        self._then, self._number = then, 0
+        super().__init__(directory, home)
+
+    def handle(self, connection):
+        self._number += 1
+        if self._number == 3:
+            time.sleep(6)
+            return
+        if self._number == 4:
+            self._then()
+        super().handle(connection)
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_try_after_an_abandoned_one_keeps_the_signed_commit_and_its_objects(shop, moves):
+    def files(version):
+        return {**project(version), "provider/CMakeLists.txt": NEEDY_CMAKE_LISTS, "common/CMakeLists.txt": "# nothing\n", "other/x": "x\n"}
+
+    def then():
+        if moves:
+            shop.source.commit(files("2.0"))
+            shop.source.git("config", "uploadpack.allowFilter", "false")
+
+    shop.source.commit(files("1.0"))
+    shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    good = signed(shop)
+    with SilentOnce(shop.directory / "sshd", shop.directory, then) as server:
+        done = shop.built("--fetch-timeout", "2s", "--fetch-retries", "2", repo=server.url(shop.source.path))
+    assert "trying the fetch again" in done.err
+    assert "echo plugin 1.0" in shop.output.read_text()
+    assert json.loads((shop.output.parent / "build-info.json").read_text())["commit"] == good

@@ -91,10 +91,10 @@ class RefusingServer(_Accepting):
 
 
 class LongHeadServer(_Accepting):
-    """Answers every HTTP request, a proxy's CONNECT too, by a head that begins with `head` and goes on with `line` for ever."""
+    """Answers every HTTP request, a proxy's CONNECT too, by a head that goes on with `line` for ever, perhaps after one redirect."""
 
-    def __init__(self, line, head=b"HTTP/1.1 200 OK\r\n"):
-        self._head, self._line = head, line
+    def __init__(self, line, redirects=0):
+        self._line, self._redirects = line, redirects
         self.requests = 0
         super().__init__()
 
@@ -105,7 +105,10 @@ class LongHeadServer(_Accepting):
         self.requests += 1
         connection.recv(65536)
         try:
-            connection.sendall(self._head)
+            if self.requests <= self._redirects:
+                connection.sendall(b"HTTP/1.1 302 F\r\nLocation: /again/info/refs\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                return
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
             while True:
                 connection.sendall(self._line)
         except OSError:
