@@ -248,9 +248,9 @@ class RemoteFetch {
   std::unique_ptr<Transport> transport_;
   UploadPack server_;
   git::Repository repository_;
-  ResolvedRef& ref_;
   std::string strategy_;           ///< of the last request for objects
   bool first_is_refused_ = false;  ///< the filter of the first strategy
+  ResolvedRef& ref_;               ///< last: its initializer may fetch
 };
 
 }  // namespace

@@ -207,11 +207,17 @@ def test_a_ref_that_a_server_does_not_give_by_name_is_looked_up(shop, git_http, 
     assert words in shop.fetch_failure("--ref", ref, "--path", "top", repo=git_http.url("source/.git"))
 
 
+def test_the_strategy_is_known_if_the_ref_by_name_brings_all_that_there_is(shop, git_http):
+    shop.source.git("config", "uploadpack.allowRefInWant", "true")
+    assert f'strategy="{LEAPS}"' in shop.fetch("--path", "no/such", repo=git_http.url("source/.git")).stderr
+
+
 def test_a_server_that_refuses_the_filter_of_a_ref_by_name_is_asked_by_the_next_strategy(shop, git_http):
     shop.source.git("config", "uploadpack.allowRefInWant", "true")
     shop.source.git("config", "uploadpackfilter.tree.allow", "false")
     done = shop.fetched("--path", "a/b/c", repo=git_http.url("source/.git"))
     assert done.strategy == "v2, all directories at once"
+    assert '"three directory levels a request"' not in done.stderr, "a filter that was refused is not tried again"
     assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c")
 
 
