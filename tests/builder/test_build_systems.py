@@ -211,7 +211,7 @@ def test_a_command_leaves_the_executable_where_it_is_told(shop):
     (["--max-bytes", "00"], "is too small; the minimum is 1 (see"),
     (["--define", "=x"], "--define: '=x' is no NAME=VALUE; write it as CMAKE_BUILD_TYPE=Debug"),
     (["--build", "bazel"], "bazel"),
-    (["--env", "X"], "--env: 'X' is no NAME=VALUE; write it as CFLAGS=-O1; NAME= is an empty value"),
+    (["--env", "X"], "--env: 'X' is no NAME=VALUE; write it as CFLAGS=-O1, or as CFLAGS= for an empty value"),
     (["--dependencies", "maybe"], "maybe"),
     (["--profile", "other"], "other"),
 ])
