@@ -34,5 +34,5 @@ def render(raw):
     for kind in KINDS:
         events = [event for event in raw["events"] if event["keeper"] == kind.name]
         rows.append([kind.name, len(events), sum(event["calls"] for event in events),
-                     sum(event["failed"] for event in events), figures.spread(event["longest_ms"] for event in events)])
+                     sum(event["failed"] for event in events), figures.spread(event["max_ms"] for event in events)])
     return figures.table(["kept by", "restarts", "calls meanwhile", "failed calls", "longest call, ms"], rows)

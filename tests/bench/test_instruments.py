@@ -130,3 +130,11 @@ def test_a_table_has_a_row_for_each_server_and_shape():
     runs = [{"server": server, "in_flight": shape[0], "connections": shape[1], "errors": 0, **fields}
             for shape in load.SHAPES for server in ("provider", "plain")]
     assert len(load.render({"runs": runs}).splitlines()) == 2 + 3 * len(load.SHAPES)
+
+
+@pytest.mark.parametrize("part", ["start", "outage", "restarts", "load", "consistency", "footprint", "report"])
+def test_a_part_of_bench_run_measures_and_makes_its_table(part):
+    done = subprocess.run([sys.executable, BENCH / "run", "--quick", "--bin", pathlib.Path(binary("supervisor")).parent, part],
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("| ")
