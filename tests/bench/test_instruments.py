@@ -132,7 +132,7 @@ def test_a_table_has_a_row_for_each_server_and_shape():
     assert len(load.render({"runs": runs}).splitlines()) == 2 + 3 * len(load.SHAPES)
 
 
-@pytest.mark.parametrize("part", ["start", "outage", "restarts", "load", "consistency", "footprint", "report"])
+@pytest.mark.parametrize("part", ["start", "restarts", "load", "consistency", "report"])
 def test_a_part_of_bench_run_measures_and_makes_its_table(part):
     done = subprocess.run([sys.executable, BENCH / "run", "--quick", "--bin", pathlib.Path(binary("supervisor")).parent, part],
                           capture_output=True, text=True, timeout=120)
