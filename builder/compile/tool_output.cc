@@ -68,7 +68,7 @@ std::string CompilerOutput::first_error() const {
   return go_error();
 }
 
-/// The first error of the go command itself. Such an error names no file. "" if there is none.
+/// Returns the first line by which the go command reports an error of its own, or "". It names no file.
 std::string CompilerOutput::go_error() const {
   const auto found = std::ranges::find_if(lines_, [](const std::string& line) {
     return line.starts_with("go: ") && !line.starts_with("go: downloading ") &&
