@@ -254,7 +254,7 @@ std::string report_text(const InspectReport& report, bool reveal) {
 EtcdClient etcd_client(const InspectOptions& options) {
   if (options.etcd.find("://") != std::string::npos)
     throw bad_input("--etcd takes HOST:PORT and no URL",
-                    "write it as 127.0.0.1:2379; --etcd-cacert asks for TLS");
+                    "write it as 127.0.0.1:2379, and add --etcd-cacert for TLS");
   const auto address = TcpAddress::parse(options.etcd);
   if (!address)
     throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input)
