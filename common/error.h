@@ -7,9 +7,11 @@
 
 #include <cerrno>
 #include <concepts>
+#include <cstddef>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -23,6 +25,25 @@ enum class ErrorCode {
   unreachable,    ///< nothing answers on the socket
   not_found,      ///< the named object does not exist
 };
+
+/// True if the byte is part of a control character: of ASCII's, or of U+0080 to U+009F in UTF-8, which some
+/// terminals obey too.
+[[nodiscard]] inline bool is_control(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
+  const auto is_high = [&](std::size_t lead) {
+    return byte(lead) == 0xC2 && byte(lead + 1) >= 0x80 && byte(lead + 1) <= 0x9F;
+  };
+  return byte(at) < ' ' || byte(at) == 0x7F || is_high(at) || (at > 0 && is_high(at - 1));
+}
+
+/// Keeps text of unknown origin on one line, and a terminal from obeying it.
+[[nodiscard]] inline std::string without_controls(std::string_view text, char replacement) {
+  std::string clean(text);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (is_control(text, i)) clean[i] = replacement;
+  }
+  return clean;
+}
 
 class Error : public std::runtime_error {
  public:
@@ -52,9 +73,7 @@ class Error : public std::runtime_error {
 
  private:
   [[nodiscard]] static std::string join(const std::string& cause, const std::string& next_step) {
-    std::string text = next_step.empty() ? cause : cause + "; " + next_step;
-    for (char& c : text) c = static_cast<unsigned char>(c) < ' ' || c == 0x7F ? '?' : c;
-    return text;
+    return without_controls(next_step.empty() ? cause : cause + "; " + next_step, '?');
   }
 
   std::string cause_;

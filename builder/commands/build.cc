@@ -1,7 +1,9 @@
 // builder build: fetches directories of a git repository, compiles and publishes them.
 #include "builder/pipeline/build.h"
 
-#include <algorithm>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <memory>
 
@@ -210,7 +212,12 @@ const char* headline(BuildResult::Kind kind) {
   return "";
 }
 
+/// False if the parent closed it: start_in_known_state() put something unwritable in its place.
+bool is_stdout_open() { return (::fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) != O_RDONLY; }
+
+/// The text tells a reader about the binary. Without a reader the build is as good.
 void print(const BuildResult& result, OutputFormat format) {
+  if (format == OutputFormat::text && !is_stdout_open()) return;
   const auto& info = result.info;
   if (format == OutputFormat::json) {
     std::fputs(build_info_json(info).c_str(), stdout);

@@ -1,6 +1,5 @@
 #include "builder/git/libgit2.h"
 
-#include <algorithm>
 #include <array>
 
 namespace kms::builder::git {
@@ -36,10 +35,7 @@ void prepare_library() {
 
 std::string last_error_text() {
   const git_error* error = git_error_last();
-  std::string text = error == nullptr || error->message == nullptr ? "" : error->message;
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
-  return text;
+  return error == nullptr || error->message == nullptr ? "" : without_controls(error->message, ' ');
 }
 
 void check(int code, const std::string& verb_and_object) {

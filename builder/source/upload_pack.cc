@@ -1,6 +1,5 @@
 #include "builder/source/upload_pack.h"
 
-#include <algorithm>
 #include <array>
 
 #include "common/log/log.h"
@@ -9,11 +8,9 @@ namespace kms::builder {
 namespace {
 
 std::string one_line(std::string_view text) {
-  std::string line(text);
-  while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
-  return line.substr(0, 300);
+  constexpr std::size_t max = 300;
+  const std::size_t end = text.find_last_not_of("\n ") + 1;
+  return without_controls(text.substr(0, end), ' ').substr(0, max);
 }
 
 /// The answer to ls-refs, up to `max_bytes`.

@@ -8,9 +8,11 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "common/cli/exit_code.h"
 #include "common/cli/reference.h"
+#include "common/io/fd.h"
 #include "common/log/log.h"
 #include "common/process/startup.h"
 #include "common/text/logins.h"
@@ -35,17 +37,26 @@ bool is_about_program(const CLI::Option& option) {
          names.front() == "completion" || names.front() == "manual";
 }
 
-/// The environment variables of a command and its subcommands.
-void collect_environment(const CLI::App& command, const std::string& prefix,
-                         std::vector<std::string>& environment) {
+/// Adds the environment variables of a command's own options to `names`.
+void add_variables(const CLI::App& command, const std::string& prefix, std::vector<std::string>& names) {
   for (const CLI::Option* option : command.get_options()) {
-    if (!is_about_program(*option) && !option->get_envname().empty() &&
-        !option->get_envname().starts_with(prefix))
-      continue;
-    if (!is_about_program(*option))
-      environment.push_back(environment_name(prefix, option->get_lnames().front()));
+    if (is_about_program(*option)) continue;
+    names.push_back(option->get_envname().empty() ? environment_name(prefix, option->get_lnames().front())
+                                                  : option->get_envname());
   }
-  for (const CLI::App* sub : command.get_subcommands({})) collect_environment(*sub, prefix, environment);
+}
+
+/// Those of its subcommands too.
+void add_all_variables(const CLI::App& command, const std::string& prefix, std::vector<std::string>& names) {
+  add_variables(command, prefix, names);
+  for (const CLI::App* sub : command.get_subcommands({})) add_all_variables(*sub, prefix, names);
+}
+
+/// The one of `prefixes` that the name begins with; empty if none.
+std::string prefix_of(const std::string& name, const std::vector<std::string>& prefixes) {
+  const auto found = std::find_if(prefixes.begin(), prefixes.end(),
+                                  [&](const std::string& prefix) { return name.starts_with(prefix); });
+  return found == prefixes.end() ? "" : *found;
 }
 
 /// True if an option of the command or a subcommand reads the variable.
@@ -242,7 +253,7 @@ Duration read_duration(const std::string& name, const std::string& text, Duratio
 }  // namespace
 
 CommandLine::CommandLine(std::string program, const std::string& purpose, std::string env_prefix)
-    : program_(std::move(program)), env_prefix_(std::move(env_prefix)), app_(purpose, program_) {
+    : program_(std::move(program)), prefixes_{std::move(env_prefix)}, app_(purpose, program_) {
   process::start_in_known_state();
   app_.formatter(std::make_shared<HelpFormatter>());
   app_.set_help_flag("-h,--help", "Print this help and exit");
@@ -255,9 +266,10 @@ CommandLine::CommandLine(std::string program, const std::string& purpose, std::s
                                         "Print the completion script of a shell and exit")
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   const auto write_manual = [this](const std::string& directory) {
+    if (!std::filesystem::is_directory(directory))
+      throw CLI::ValidationError("--manual", directory + " is not a directory; create it first");
     reference::for_each_command(app_, [this](CLI::App& command) { add_environment(command); });
-    if (const auto failed = reference::write_manual(app_, program_version, directory))
-      throw CLI::ValidationError("--manual", *failed);
+    reference::write_manual(app_, program_version, directory);
     throw CLI::CallForVersion("manual pages written to " + directory, exit_code::ok);
   };
   app_.add_option_function<std::string>("--manual", write_manual,
@@ -306,7 +318,8 @@ void CommandLine::accept_log_level(const std::string& word, const std::string& m
 }
 
 void CommandLine::accept_log_level_variable(const std::string& variable) {
-  const std::string own = environment_name(env_prefix_, "log-level");
+  more_variables_.push_back(variable);
+  const std::string own = environment_name(prefixes_.front(), "log-level");
   if (std::getenv(variable.c_str()) != nullptr && std::getenv(own.c_str()) == nullptr)
     app_.get_option("--log-level")->envname(variable);
 }
@@ -326,13 +339,17 @@ int CommandLine::run(int argc, const char* const* argv) {
   try {
     return finish(chosen->run(), "");
   } catch (const Error& error) {
-    if (error.code() == ErrorCode::invalid_input) return usage_error(error.line());
-    std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
-    return exit_code::of(error.code());
+    return report(error);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
     return exit_code::failed;
   }
+}
+
+int CommandLine::report(const Error& error) const {
+  if (error.code() == ErrorCode::invalid_input) return usage_error(error.line());
+  std::fprintf(stderr, "%s: %s\n", program_.c_str(), error.what());
+  return exit_code::of(error.code());
 }
 
 /// A command that failed keeps its code.
@@ -366,6 +383,8 @@ std::optional<int> CommandLine::parse(int argc, const char* const* argv) {
     return finish(exit_code::ok, text.str());
   } catch (const CLI::ParseError& error) {
     return usage_error(describe_usage_error(app_, error, hints_));
+  } catch (const Error& error) {  // of --manual
+    return report(error);
   }
   const log::Level level = log_level_ == "debug"     ? log::Level::debug
                            : log_level_ == "warning" ? log::Level::warning
@@ -405,7 +424,7 @@ std::vector<std::string> CommandLine::normalized(int argc, const char* const* ar
 void CommandLine::add_environment(CLI::App& command) const {
   for (CLI::Option* option : command.get_options()) {
     if (!is_about_program(*option) && option->get_envname().empty())
-      option->envname(environment_name(env_prefix_, option->get_lnames().front()));
+      option->envname(environment_name(prefixes_.front(), option->get_lnames().front()));
   }
 }
 
@@ -417,7 +436,7 @@ std::vector<std::string> CommandLine::remove_service_links() const {
     const std::string_view variable(*entry);
     const std::size_t end = std::min(variable.find('='), variable.size());
     names.emplace_back(variable.substr(0, end));
-    if (!names.back().starts_with(env_prefix_) && !reads_variable(app_, names.back())) continue;
+    if (prefix_of(names.back(), prefixes_).empty() && !reads_variable(app_, names.back())) continue;
     if (is_service_link(names.back(), variable.substr(std::min(end + 1, variable.size())))) {
       removed.push_back(names.back());
     }
@@ -438,19 +457,23 @@ void CommandLine::warn_of_environment(const CLI::App& command) const {
         "ignored " + service_links_.front() +
         ", which Kubernetes sets for a Service of that name; set enableServiceLinks: false in the pod");
   }
-  std::vector<std::string> known;
-  collect_environment(app_, env_prefix_, known);
+  std::vector<std::string> known = more_variables_;
+  add_all_variables(app_, prefixes_.front(), known);
   std::vector<std::string> own;
-  collect_environment(command, env_prefix_, own);
-  for (std::string& name : own) name.erase(0, env_prefix_.size());
+  add_variables(app_, prefixes_.front(), own);
+  add_all_variables(command, prefixes_.front(), own);
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view variable(*entry);
     const std::string name(variable.substr(0, variable.find('=')));
-    if (!name.starts_with(env_prefix_) || std::find(known.begin(), known.end(), name) != known.end())
-      continue;
-    const std::string near = nearest(name.substr(env_prefix_.size()), own);
+    const std::string prefix = prefix_of(name, prefixes_);
+    if (prefix.empty() || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::vector<std::string> candidates;
+    for (const std::string& candidate : own) {
+      if (candidate.starts_with(prefix)) candidates.push_back(candidate.substr(prefix.size()));
+    }
+    const std::string near = nearest(name.substr(prefix.size()), candidates);
     log::warning("unknown environment variable " + name + " has no effect" +
-                 (near.empty() ? "" : "; did you mean " + env_prefix_ + near + "?"));
+                 (near.empty() ? "" : "; did you mean " + prefix + near + "?"));
   }
 }
 
@@ -471,8 +494,7 @@ CLI::Option* add_duration(CLI::App& command, const std::string& name, Duration& 
 
 void print(std::string_view text) {
   errno = 0;
-  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
-  if (!written || std::fflush(stdout) != 0) throw_errno("write to standard output");
+  if (std::fflush(stdout) != 0 || !write_all(STDOUT_FILENO, text)) throw_errno("write to standard output");
   if (std::ferror(stdout) != 0) throw Error("cannot write to standard output");
 }
 

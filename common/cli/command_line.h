@@ -69,6 +69,9 @@ class CommandLine {
   /// Reads --log-level from this variable too, unless its own variable is set.
   void accept_log_level_variable(const std::string& variable);
 
+  /// Treats variables with this prefix too as the program's: it warns of unknown ones and service links.
+  void add_prefix(std::string prefix) { prefixes_.push_back(std::move(prefix)); }
+
   /// `report` gets each usage error's line too.
   void on_usage_error(std::function<void(const std::string&)> report) {
     report_usage_error_ = std::move(report);
@@ -92,17 +95,20 @@ class CommandLine {
   [[nodiscard]] std::vector<std::string> normalized(int argc, const char* const* argv) const;
   /// Writes the output. `code`, or a failure if output was lost.
   [[nodiscard]] int finish(int code, const std::string& output) const;
+  /// Prints the error. Returns the exit code.
+  [[nodiscard]] int report(const Error& error) const;
   void add_environment(CLI::App& command) const;
   [[nodiscard]] std::vector<std::string> remove_service_links() const;
   void warn_of_environment(const CLI::App& command) const;
 
   std::string program_;
-  std::string env_prefix_;
+  std::vector<std::string> prefixes_;  ///< of the program's environment variables; the first is its own
   std::string default_command_;
   std::function<void(const std::string&)> report_usage_error_;
   std::string log_level_ = "info";
   std::string log_format_ = "text";
-  std::vector<std::string> service_links_;  ///< names of the variables that parse() removed
+  std::vector<std::string> more_variables_;  ///< other names of variables, which no option shows
+  std::vector<std::string> service_links_;   ///< names of the variables that parse() removed
   std::vector<Command> commands_;
   UsageHints hints_;
   CLI::App app_;

@@ -1,9 +1,10 @@
 #include "common/cli/reference.h"
 
 #include <algorithm>
-#include <fstream>
 #include <sstream>
 #include <vector>
+
+#include "common/io/fd.h"
 
 namespace kms::reference {
 namespace {
@@ -248,17 +249,12 @@ void for_each_command(CLI::App& program, const std::function<void(CLI::App&)>& v
   for (CLI::App* sub : program.get_subcommands({})) for_each_command(*sub, visit);
 }
 
-std::optional<std::string> write_manual(const CLI::App& program, const std::string& version,
-                                        const std::string& directory) {
+void write_manual(const CLI::App& program, const std::string& version, const std::string& directory) {
   for (const Node& node : nodes_of(program)) {
     const std::string name = joined(node.words, "-");
-    const std::string path = directory + "/" + program.get_name() + (name.empty() ? "" : "-" + name) + ".1";
-    std::ofstream file(path);
-    file << page(program, node, version);
-    file.close();
-    if (!file) return "cannot write " + path + "; name an existing directory with free space";
+    write_file(directory + "/" + program.get_name() + (name.empty() ? "" : "-" + name) + ".1",
+               page(program, node, version));
   }
-  return std::nullopt;
 }
 
 }  // namespace kms::reference

@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
-#include <optional>
 #include <string>
 
 namespace kms::reference {
@@ -14,9 +13,8 @@ namespace kms::reference {
 /// The completion script for "bash", "zsh" or "fish".
 [[nodiscard]] std::string completion(const CLI::App& program, const std::string& shell);
 
-/// Writes PROGRAM.1, PROGRAM-COMMAND.1 and so on into an existing directory. Returns the reason of a failure.
-[[nodiscard]] std::optional<std::string> write_manual(const CLI::App& program, const std::string& version,
-                                                      const std::string& directory);
+/// Writes PROGRAM.1, PROGRAM-COMMAND.1 and so on into an existing directory. Throws Error.
+void write_manual(const CLI::App& program, const std::string& version, const std::string& directory);
 
 /// The type of an option's value for people, such as "{text,json}" or "UINT in [1 - 1000]". CLI11 puts the
 /// C++ type before it.

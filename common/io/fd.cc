@@ -1,6 +1,7 @@
 #include "common/io/fd.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -12,6 +13,18 @@
 #include "common/error.h"
 
 namespace kms {
+namespace {
+
+/// By errno. A parent may have made a pipe non-blocking: this waits for it.
+bool may_try_again(int fd, short events) {
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    pollfd ready{fd, events, 0};
+    return ::poll(&ready, 1, -1) == 1 || errno == EINTR;
+  }
+  return errno == EINTR;
+}
+
+}  // namespace
 
 void set_non_blocking(int fd) {
   if (::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
@@ -28,7 +41,7 @@ bool is_open_at(const std::filesystem::path& path, int fd) {
 bool write_all(int fd, std::string_view data) {
   while (!data.empty()) {
     const ssize_t written = ::write(fd, data.data(), data.size());
-    if (written < 0 && errno != EINTR) return false;
+    if (written < 0 && !may_try_again(fd, POLLOUT)) return false;
     if (written > 0) data.remove_prefix(static_cast<std::size_t>(written));
   }
   return true;
@@ -39,7 +52,7 @@ std::string read_at_most(int fd, std::size_t max, const std::filesystem::path& p
   std::array<char, 4096> part{};
   while (content.size() <= max) {
     const ssize_t got = ::read(fd, part.data(), std::min(part.size(), max + 1 - content.size()));
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && may_try_again(fd, POLLIN)) continue;
     if (got < 0) throw_errno("read " + path.string());
     if (got == 0) break;
     content.append(part.data(), static_cast<std::size_t>(got));

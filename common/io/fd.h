@@ -49,7 +49,7 @@ void set_non_blocking(int fd);
 /// True if `path` leads to what is open as `fd`; false once another program has removed or replaced it.
 [[nodiscard]] bool is_open_at(const std::filesystem::path& path, int fd);
 
-/// Writes all of `data` to a blocking descriptor. On false, errno is that of write(2).
+/// Writes all of `data`, and waits if the descriptor is not ready. On false, errno is that of write(2).
 [[nodiscard]] bool write_all(int fd, std::string_view data);
 
 /// Writes the whole file, or leaves the one that was there. A device or a pipe is written as it is. Throws

@@ -6,7 +6,6 @@
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/sink.h>
 
-#include <algorithm>
 #include <memory>
 #include <mutex>
 
@@ -158,17 +157,8 @@ Output& output() {
 }
 
 bool needs_quotes(std::string_view text) {
-  return text.empty() || std::any_of(text.begin(), text.end(), [](unsigned char c) {
-           return c <= ' ' || c == '"' || c == '=' || c == 0x7F;
-         });
-}
-
-/// A text line stays one line, whatever a message quotes.
-std::string on_one_line(std::string_view text) {
-  std::string line(text);
-  std::replace_if(
-      line.begin(), line.end(), [](unsigned char c) { return c < ' ' || c == 0x7F; }, ' ');
-  return line;
+  return text.empty() || text.find_first_of(" \"=") != std::string_view::npos ||
+         without_controls(text, ' ') != text;
 }
 
 }  // namespace
@@ -198,7 +188,7 @@ void write(Level level, std::string_view message, const Fields& fields) {
   Output& out = output();
   if (!out.sink.should_log(spdlog_level(level))) return;
   const bool json = out.format == Format::json;
-  std::string line = json ? "\"message\":" + json_string(message) : on_one_line(message);
+  std::string line = json ? "\"message\":" + json_string(message) : without_controls(message, ' ');
   for (const Field& field : fields) line += json ? "," + field.json() : " " + field.text();
   out.sink.log({"", spdlog_level(level), spdlog::string_view_t(line.data(), line.size())});
 }

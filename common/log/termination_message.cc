@@ -12,9 +12,9 @@ namespace kms {
 
 std::string termination_text(std::string_view text, std::size_t max) {
   std::string clean = utf8_text(text.substr(0, max));
-  for (char& c : clean) {
-    const auto byte = static_cast<unsigned char>(c);
-    if ((byte < ' ' && c != '\n') || byte == 0x7F) c = '?';
+  const std::string lines = without_controls(clean, '?');
+  for (std::size_t i = 0; i < clean.size(); ++i) {
+    if (clean[i] != '\n') clean[i] = lines[i];
   }
   if (clean.size() <= max) return clean;
   while (max > 0 && (static_cast<unsigned char>(clean[max]) & 0xC0) == 0x80) --max;  // not within a character

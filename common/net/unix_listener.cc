@@ -146,14 +146,16 @@ Outcome<Listening> listen_at_path(const Endpoint& endpoint, const SocketAccess& 
   return listen_and_rename(endpoint, directory, path.filename().string(), access);
 }
 
-/// A user or group id from a number or a name. `look_up` returns -1 for an unknown name.
+/// A user or group id from a number or a name. `look_up` returns -1 for an unknown name; chown(2) takes -1
+/// for "as before".
 template <class Id, class LookUp>
 Outcome<Id> parse_id(const std::string& text, const char* kind, LookUp look_up) {
   Id id{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-  if (error == std::errc{} && end == text.data() + text.size()) return id;
+  constexpr Id none = static_cast<Id>(-1);
+  if (error == std::errc{} && end == text.data() + text.size() && id != none) return id;
   const Id found = look_up(text);
-  if (found != static_cast<Id>(-1)) return found;
+  if (found != none) return found;
   return Error(std::string("no such ") + kind + ": '" + text + "'", "use a name of this machine or a number");
 }
 

@@ -5,16 +5,20 @@
 
 #include <array>
 #include <charconv>
+#include <limits>
 #include <optional>
 
 namespace kms::process {
 namespace {
 
+/// The greatest number is none: to setresuid(2) it means "as before", which would be root.
 std::optional<std::uint32_t> number(const std::string& text) {
   std::uint32_t value = 0;
   const char* end = text.data() + text.size();
   const auto [last, error] = std::from_chars(text.data(), end, value);
-  return error == std::errc() && last == end ? std::optional(value) : std::nullopt;
+  const bool valid =
+      error == std::errc() && last == end && value != std::numeric_limits<std::uint32_t>::max();
+  return valid ? std::optional(value) : std::nullopt;
 }
 
 std::vector<std::uint32_t> groups_of(const passwd& user) {

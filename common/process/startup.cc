@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <latch>
 #include <system_error>
@@ -28,9 +30,26 @@ bool below(auto resource, rlim_t value) {
   return ::getrlimit(resource, &limit) == 0 && limit.rlim_cur < value;
 }
 
+/// Reading from a closed stdin and writing to a closed stdout fail as before, with EBADF.
 void open_standard_streams() {
+  constexpr std::array modes{O_WRONLY, O_RDONLY, O_RDWR};
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", O_RDWR);  // takes the lowest free number: this one
+    if (::fcntl(fd, F_GETFD) < 0) ::open("/dev/null", modes[fd]);  // takes the lowest free number: this one
+  }
+}
+
+/// A parent's non-blocking pipe would cut the output short. Its own end stays as it is, since the pipe is
+/// opened anew.
+void make_pipes_blocking() {
+  constexpr std::array paths{"/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"};
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    struct stat stream {};
+    const int flags = ::fcntl(fd, F_GETFL);
+    if ((flags & O_NONBLOCK) == 0 || ::fstat(fd, &stream) != 0 || !S_ISFIFO(stream.st_mode)) continue;
+    const int opened = ::open(paths[fd], flags & O_ACCMODE);
+    if (opened < 0) continue;
+    ::dup2(opened, fd);
+    ::close(opened);
   }
 }
 
@@ -60,6 +79,23 @@ void raise_open_files() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// A new thread's stack is as large as the limit, unless there is another default.
+void enlarge_small_stacks() {
+  constexpr rlim_t enough = rlim_t{1} << 20U;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= enough) return;
+  const rlimit raised{enough, std::max(limit.rlim_max, enough)};
+  if (::setrlimit(RLIMIT_STACK, &raised) != 0) {  // without privileges
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_STACK, &limit);
+  }
+  pthread_attr_t attributes;
+  if (::pthread_attr_init(&attributes) != 0) return;
+  ::pthread_attr_setstacksize(&attributes, enough);
+  ::pthread_setattr_default_np(&attributes);
+  ::pthread_attr_destroy(&attributes);
+}
+
 /// Every timer may be late by the slack (prctl(2)), which systemd's TimerSlackNSec= sets.
 void end_timers_in_time() {
   constexpr unsigned long kernels_default = 50'000;  // nanoseconds
@@ -77,9 +113,11 @@ void share_the_heap_in_a_small_address_space() {
 /// 101 is the first priority that the compiler does not reserve.
 [[gnu::constructor(101)]] void start_in_known_state() {
   open_standard_streams();
+  make_pipes_blocking();
   reset_signals();
   repair_umask();
   raise_open_files();
+  enlarge_small_stacks();
   end_timers_in_time();
   share_the_heap_in_a_small_address_space();
 }

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstdio>
 
+#include "common/error.h"
+
 namespace kms {
 namespace {
 
@@ -49,9 +51,10 @@ std::string json_string(std::string_view text) {
       quoted += replacement;
     } else if (first == '"' || first == '\\') {
       quoted += {'\\', first};
-    } else if (static_cast<unsigned char>(first) < 0x20 || first == 0x7F) {
+    } else if (is_control(text, 0)) {
       std::array<char, 8> escape{};
-      std::snprintf(escape.data(), escape.size(), "\\u%04x", static_cast<unsigned>(first));
+      const auto code = static_cast<unsigned char>(text[length - 1]);
+      std::snprintf(escape.data(), escape.size(), "\\u%04x", static_cast<unsigned>(code));
       quoted += escape.data();
     } else {
       quoted += text.substr(0, length);
@@ -63,10 +66,10 @@ std::string json_string(std::string_view text) {
 
 std::string visible_text(std::string_view text) {
   std::string shown;
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
     std::array<char, 5> code{};
-    const auto byte = static_cast<unsigned char>(c);
-    std::snprintf(code.data(), code.size(), byte < ' ' || byte == 0x7F ? "\\x%02x" : "%c", byte);
+    const auto byte = static_cast<unsigned char>(text[i]);
+    std::snprintf(code.data(), code.size(), is_control(text, i) ? "\\x%02x" : "%c", byte);
     shown += code.data();
   }
   return shown;

@@ -8,6 +8,7 @@
 #include "common/io/fd.h"
 #include "common/net/grpc_status.h"
 #include "common/net/unix_connection.h"
+#include "common/process/startup.h"
 #include "common/text/escape.h"
 #include "provider/control/endpoint.h"
 
@@ -27,6 +28,7 @@ std::string next_step_after(int connect_error) {
 
 /// The answer of a plugin may be larger than gRPC's default of 4 MiB.
 std::shared_ptr<grpc::Channel> channel_over(UniqueFd connection) {
+  process::require_room();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   return grpc::CreateCustomInsecureChannelFromFd(authority, connection.release(), arguments);

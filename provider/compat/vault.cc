@@ -15,11 +15,12 @@ namespace kms::provider {
 namespace {
 
 constexpr auto unused_help = "Accepted and not used";
+constexpr auto variable_prefix = "VAULT_KUBE_KMS_";
 constexpr auto default_metrics_port = "8080";
 constexpr std::string_view keys_part = "/keys/";
 
 std::string variable_of(const std::string& option) {
-  std::string variable = "VAULT_KUBE_KMS_" + option.substr(2);
+  std::string variable = variable_prefix + option.substr(2);
   for (char& c : variable) {
     c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   }
@@ -52,7 +53,8 @@ Outcome<> check_file(const std::string& option, const std::string& path) {
 void VaultCompat::add_options(CommandLine& line, CLI::App& serve) {
   for (const char* word : {"trace", "debug-extended"}) line.accept_log_level(word, "debug");
   line.accept_log_level("warn", "warning");
-  line.accept_log_level_variable("VAULT_KUBE_KMS_LOG_LEVEL");
+  line.add_prefix(variable_prefix);
+  line.accept_log_level_variable(variable_of("--log-level"));
   const auto own = [this](const std::string& name, CLI::Option* option) {
     option->envname(variable_of(name))->group("With --compat vault-kube-kms");
     options_.push_back(option);

@@ -6,6 +6,7 @@
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
 #include "common/net/unix_connection.h"
+#include "common/process/startup.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
 #include "supervisor/commands/commands.h"
@@ -64,6 +65,7 @@ int run(const CheckOptions& options) {
   require_listener(endpoint, "ENDPOINT");
   for (const Endpoint& replica : replicas) require_listener(replica, "--replica");
 
+  process::require_room();
   const conformance::Observations seen = conformance::survey(endpoint, replicas, options.limits);
   auto report = conformance::report_on(seen);
   if (options.strict) conformance::judge_strictly(report);

@@ -8,6 +8,7 @@
 #include "common/net/call_deadline.h"
 #include "common/net/grpc_status.h"
 #include "common/net/unix_connection.h"
+#include "common/process/startup.h"
 
 namespace kms::supervisor {
 namespace {
@@ -59,6 +60,7 @@ Error ControlClient::not_a_supervisor() const {
 Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
   UniqueFd connection = connect_by_name(control_);
   if (!connection) return cannot_connect(errno);
+  process::require_room();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
   const auto stub = mock_kms::v1::SupervisorControl::NewStub(

@@ -32,7 +32,11 @@ ODDITIES = {
     "many signals are ignored": ["env", f"--ignore-signal={NAMES}"],
     "many signals are blocked": ["env", f"--block-signal={NAMES}"],
     "stdin is closed": shell("exec 0<&-"),
+    "stdout is closed": shell("exec 1>&-"),
+    "stderr is closed": shell("exec 2>&-"),
+    "stdin and stderr are closed": shell("exec 0<&- 2>&-"),
     "all standard streams are closed": shell("exec 0<&- 1>&- 2>&-"),
+    "the stack is small": shell("ulimit -s 100"),
     "the umask forbids everything": shell("umask 0777"),
     "few descriptors may be open": shell("ulimit -Sn 16"),
     "timers may be late by an hour": [sys.executable, "-c", LATE_TIMERS],
@@ -143,6 +147,20 @@ def test_little_memory_is_refused_by_name_or_suffices(directory, limit, kibibyte
             assert kibibytes < 200_000
         else:
             assert program.stop() == 0
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's shadow memory is beyond any limit")
+@pytest.mark.parametrize("limit", ["-v 50000", "-v 90000", "-v 130000", "-n 16"])
+def test_client_commands_too_are_refused_by_name_or_work(directory, limit):
+    endpoint, control = f"unix://{directory}/kms.sock", f"--control-socket=unix://{directory}/c.sock"
+    plugin = [binary("mock-kms-provider"), f"--listen-addr={endpoint}"]
+    with Program(binary("supervisor"), control, "run", f"--socket={endpoint}", "--", *plugin) as program:
+        subprocess.run([binary("supervisor"), control, "status", "--wait=20s"], capture_output=True, check=True, timeout=2 * DEADLINE)
+        for client in ([binary("supervisor"), control, "status", "--live"], [binary("supervisor"), "check", endpoint],
+                       [binary("mock-kms-provider"), "status", f"--socket={endpoint}"]):
+            done = subprocess.run([*shell(f"ulimit {limit}"), *client], capture_output=True, text=True, timeout=DEADLINE)
+            assert done.returncode == 0 or (done.returncode == 1 and "raise the" in done.stderr), done
+        assert program.stop() == 0
 
 
 @pytest.mark.skipif(not can_preload("mock-kms-provider"), reason="a library cannot be preloaded into this build")

@@ -87,7 +87,19 @@ def test_another_server_that_took_the_path_is_left_alone(start_provider, directo
         assert (directory / "kms.sock").stat().st_ino == taken
 
 
-@pytest.mark.parametrize("variable", ["VAULT_KUBE_KMS_METRICS_PORT", "MOCK_KMS_METRICS_PORT"])
+@pytest.mark.parametrize("wrong, meant", [
+    ("MOCK_KMS_KEY_VERSON", "MOCK_KMS_KEY_VERSION"), ("MOCK_KMS_LOG_LEVL", "MOCK_KMS_LOG_LEVEL"),
+    ("VAULT_KUBE_KMS_TRANSIT_KY", "VAULT_KUBE_KMS_TRANSIT_KEY"), ("VAULT_KUBE_KMS_NOTHING", None),
+])
+def test_a_variable_that_nothing_reads_is_named(start_provider, endpoint, wrong, meant):
+    provider = start_provider(endpoint, env={wrong: "x", "VAULT_KUBE_KMS_LOG_LEVEL": "info", "MOCK_KMS_LOG_LEVEL": "info"})
+    provider.wait_for_line(": started")
+    unknown = [line for line in provider.stderr if "unknown environment variable" in line]
+    assert len(unknown) == 1 and wrong in unknown[0]
+    assert unknown[0].endswith(f"; did you mean {meant}?" if meant else " has no effect")
+
+
+@pytest.mark.parametrize("variable", ["VAULT_KUBE_KMS_METRICS_PORT", "MOCK_KMS_METRICS_PORT", "VAULT_KUBE_KMS_PORT"])
 def test_variables_of_a_service_do_not_stop_a_start(start_provider, endpoint, variable):
     links = {variable: "tcp://10.96.3.4:8080", f"{variable}_8080_TCP_ADDR": "10.96.3.4",
              variable.replace("PORT", "SERVICE_HOST"): "10.96.3.4"}

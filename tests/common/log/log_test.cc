@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "common/error.h"
 #include "common/log/termination_message.h"
+#include "common/text/escape.h"
 #include "common/text/time.h"
 
 using kms::json_string;
@@ -24,10 +26,18 @@ TEST_CASE("a JSON string is escaped as RFC 8259 asks, and what is no UTF-8 is re
   CHECK(json_string("\xC3") == "\"\xEF\xBF\xBD\"");                          // cut off
   CHECK(json_string("\xC0\xAF") == "\"\xEF\xBF\xBD\xEF\xBF\xBD\"");          // overlong
   CHECK(json_string("\xED\xA0\x80").find("\xED\xA0") == std::string::npos);  // a surrogate
+  CHECK(json_string("\xC2\x9B\xC2\xA0") == "\"\\u009b\xC2\xA0\"");
+}
+
+TEST_CASE("a terminal obeys no quoted text, not even U+009B, which some take for an escape") {
+  CHECK(kms::visible_text("\x1b[2J\xC2\x9B\xC3\x9B") == "\\x1b[2J\\xc2\\x9b\xC3\x9B");
+  CHECK(std::string(kms::Error("cannot read \xC2\x9B").what()) == "cannot read ??");
+  CHECK(Field("key", "a\xC2\x9B").text() == "key=\"a\\u009b\"");
 }
 
 TEST_CASE("a termination message is short, well-formed UTF-8 without control characters") {
-  CHECK(kms::termination_text("cause\n| \x1b[31mred\x7f \xE9\n") == "cause\n| ?[31mred? \xEF\xBF\xBD\n");
+  CHECK(kms::termination_text("cause\n| \x1b[31mred\x7f \xE9 \xC2\x9B\n") ==
+        "cause\n| ?[31mred? \xEF\xBF\xBD ??\n");
   CHECK(kms::termination_text(std::string(5000, 'x')).size() == kms::max_termination_message);
   CHECK(kms::termination_text(std::string(5000, '\xFF')).size() <= kms::max_termination_message);
   CHECK(kms::termination_text("ab\xC3\xA4", 3) == "ab");

@@ -147,6 +147,8 @@ TEST_CASE("modes and owners are read as chmod and chown take them") {
   CHECK(access.group == 1234U);
   CHECK(kms::parse_socket_owner("no-such-user", access).error().cause() == "no such user: 'no-such-user'");
   CHECK_FALSE(kms::parse_socket_owner(":", access).ok());
+  CHECK_FALSE(kms::parse_socket_owner("4294967295", access).ok());  // to chown(2) it means "as before"
+  CHECK_FALSE(kms::parse_socket_owner(":4294967295", access).ok());
 }
 
 TEST_CASE("whoever leaves while another takes the place over never removes the successor's socket") {

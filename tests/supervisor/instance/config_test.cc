@@ -46,6 +46,10 @@ TEST_CASE("an unknown user is refused before anything is started") {
   options.command = {"plugin"};
   options.child_user = "no-such-user";
   CHECK(refusal(options) == "--child-user: there is no user 'no-such-user'; use a name or a number");
+  options.child_user = "4294967295";  // to setresuid(2) it means "as before", which may be root
+  CHECK(refusal(options) == "--child-user: there is no user '4294967295'; use a name or a number");
+  options.child_user = "0:4294967295";
+  CHECK(refusal(options) == "--child-user: there is no group '4294967295'; use a name or a number");
 }
 
 TEST_CASE("a plugin that is told to listen elsewhere is called out") {
