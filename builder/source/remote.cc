@@ -126,7 +126,8 @@ class RemoteFetch {
     if (!request_.known_commits.empty() || !can_filter() || !server_.advertisement().refs_by_name)
       return std::nullopt;
     try {
-      const std::optional<git_oid> tip = fetch({{}, filtered_strategies.front().commit_filter, true, name});
+      const std::optional<git_oid> tip =
+          receive_pack({{}, filtered_strategies.front().commit_filter, true, name});
       if (!tip) return std::nullopt;
       strategy_ = filtered_strategies.front().name;
       return ResolvedRef{*tip, peeled(*tip)};
@@ -145,7 +146,7 @@ class RemoteFetch {
     return names;
   }
 
-  std::optional<git_oid> fetch(const Wants& wants) {
+  std::optional<git_oid> receive_pack(const Wants& wants) {
     PackSink sink(repository_.get(), meter_);
     const auto ref = server_.fetch(wants, [&](std::string_view bytes) { sink.append(bytes); });
     sink.finish();
@@ -184,16 +185,16 @@ class RemoteFetch {
     if (left.commit) {
       std::vector<git_oid> wants{ref_.commit};
       if (request_.signers && git_oid_equal(&ref_.tip, &ref_.commit) == 0) wants.push_back(ref_.tip);
-      fetch({std::move(wants), strategy.commit_filter, true});
+      receive_pack({std::move(wants), strategy.commit_filter, true});
       ref_.commit = peeled(ref_.commit);  // an id may be a tag's, which only the fetched object shows
       left = missing();
     }
     while (!left.directories_are_known()) {
       if (left.commit) throw Error(no_such_commit());
-      fetch({left.directories,
-             strategy.directory_filter == nullptr ? levels_filter(left.levels_below)
-                                                  : strategy.directory_filter,
-             false});
+      receive_pack({left.directories,
+                    strategy.directory_filter == nullptr ? levels_filter(left.levels_below)
+                                                         : strategy.directory_filter,
+                    false});
       const std::vector<git_oid> before = std::move(left.directories);
       left = missing();
       if (!left.directories.empty() && git_oid_equal(&before.front(), &left.directories.front()) != 0) {
@@ -201,7 +202,7 @@ class RemoteFetch {
                     ": the server does not send the directories that it is asked for");
       }
     }
-    if (!left.targets.empty()) fetch({left.targets, "", false});
+    if (!left.targets.empty()) receive_pack({left.targets, "", false});
   }
 
   /// The commit of a tag that was fetched, else `id` itself.
@@ -217,7 +218,7 @@ class RemoteFetch {
   void fetch_everything() {
     strategy_ = server_.advertisement().shallow ? "whole commit" : "whole history";
     try {
-      fetch({{ref_.tip}, "", true});
+      receive_pack({{ref_.tip}, "", true});
     } catch (const ServerRefusal& refusal) {
       if (!request_.ref.is_commit_id() || refusal.kind() == ServerRefusal::Kind::other) throw;
       if (server_.advertisement().version == 2) throw Error(no_such_commit());
@@ -235,7 +236,7 @@ class RemoteFetch {
       }
     }
     if (wants.ids.empty()) throw Error(no_such_commit());
-    fetch(wants);
+    receive_pack(wants);
   }
 
   [[nodiscard]] Error no_such_commit() const {

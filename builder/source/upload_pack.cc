@@ -56,7 +56,7 @@ ServerRefusal ServerRefusal::of(std::string_view text) {
   return {kind, "the server says: " + line};
 }
 
-bool PackReply::add(std::string_view bytes) {
+bool PackAnswer::add(std::string_view bytes) {
   if (ends_with_stream()) {
     on_pack_(bytes);
     return true;
@@ -67,7 +67,7 @@ bool PackReply::add(std::string_view bytes) {
 }
 
 /// False after the last packet.
-bool PackReply::add_packet(const Packet& packet) {
+bool PackAnswer::add_packet(const Packet& packet) {
   if (packet.kind == Packet::Kind::data && packet.payload.starts_with("ERR ")) {
     throw ServerRefusal::of(packet.payload.substr(4));
   }
@@ -85,7 +85,7 @@ bool PackReply::add_packet(const Packet& packet) {
 }
 
 /// gitprotocol-v2(5), "wanted-refs": an id and the name, for each name that was asked for.
-void PackReply::add_wanted_ref(std::string_view line) {
+void PackAnswer::add_wanted_ref(std::string_view line) {
   constexpr std::size_t id_size = 40;
   if (ref_.empty() || wanted_ref_ || line.size() <= id_size || line.substr(id_size) != " " + ref_)
     throw Error("the server sent another ref than it was asked for");
@@ -93,7 +93,7 @@ void PackReply::add_wanted_ref(std::string_view line) {
 }
 
 /// gitprotocol-pack(5), "side-band": 1 is the pack, 2 progress for people, 3 a fatal error.
-void PackReply::add_band(std::string_view payload) {
+void PackAnswer::add_band(std::string_view payload) {
   if (payload.empty()) return;
   const char band = payload.front();
   payload.remove_prefix(1);
@@ -126,7 +126,7 @@ std::vector<AdvertisedRef> UploadPack::refs(const std::vector<std::string>& pref
 std::optional<git_oid> UploadPack::fetch(const Wants& wants,
                                          const std::function<void(std::string_view)>& on_pack) {
   const bool stays_connected = advertisement().version == 2 || transport_.stateless();
-  PackReply reply(advertisement(), wants.ref, on_pack);
+  PackAnswer reply(advertisement(), wants.ref, on_pack);
   ask(pack_request(advertisement(), wants), reply);
   if (!stays_connected) connected_ = false;  // version 0 ends its connection with the pack
   return reply.wanted_ref();

@@ -48,10 +48,10 @@ class Answer {
 };
 
 /// Reads the answer to a pack request and passes the pack's bytes on. It keeps none.
-class PackReply final : public Answer {
+class PackAnswer final : public Answer {
  public:
   /// `ref` is Wants::ref.
-  PackReply(const Advertisement& server, std::string ref, std::function<void(std::string_view)> on_pack)
+  PackAnswer(const Advertisement& server, std::string ref, std::function<void(std::string_view)> on_pack)
       : version_(server.version),
         side_band_(server.has_side_band()),
         ref_(std::move(ref)),

@@ -28,14 +28,13 @@ Outcome<StatusAnswer> KubernetesMock::status() const {
   return StatusAnswer{"v2beta1", "ok", keys_.current()->id_text};
 }
 
-Outcome<EncryptAnswer> KubernetesMock::encrypt(std::string_view uid, Bytes plaintext, bool current,
-                                               Nonce nonce) const {
+Outcome<EncryptAnswer> KubernetesMock::encrypt(std::string_view uid, Bytes plaintext,
+                                               const SealOptions& options) const {
   if (uid.empty()) return no_uid();
   auto key = keys_.current();
-  if (!current) key = keys_.at(another_version(key->id.version));
-  return EncryptAnswer{*v1_encrypt(plaintext, current, nonce),
-                       key->id_text,
-                       {{std::string(annotation), "encrypted-local-kek"}}};
+  if (!options.under_current) key = keys_.at(another_version(key->id.version));
+  return EncryptAnswer{
+      *v1_encrypt(plaintext, options), key->id_text, {{std::string(annotation), "encrypted-local-kek"}}};
 }
 
 Outcome<SecretBytes> KubernetesMock::decrypt(const DecryptArguments& arguments) const {
@@ -45,7 +44,7 @@ Outcome<SecretBytes> KubernetesMock::decrypt(const DecryptArguments& arguments) 
 
 VersionAnswer KubernetesMock::v1_version() const { return {"v1beta1", "testKMS", "0.0.1"}; }
 
-Outcome<std::string> KubernetesMock::v1_encrypt(Bytes plaintext, bool, Nonce) const {
+Outcome<std::string> KubernetesMock::v1_encrypt(Bytes plaintext, const SealOptions& /*options*/) const {
   return absl::Base64Escape(for_absl(plaintext));
 }
 

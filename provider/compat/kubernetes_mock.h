@@ -20,13 +20,13 @@ class KubernetesMock final : public KmsService {
   explicit KubernetesMock(KeyRing& keys) : keys_(keys) {}
 
   [[nodiscard]] Outcome<StatusAnswer> status() const override;
-  [[nodiscard]] Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, bool current,
-                                               Nonce nonce) const override;
+  [[nodiscard]] Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext,
+                                               const SealOptions& options) const override;
   /// Needs ciphertext and uid alone.
   [[nodiscard]] Outcome<SecretBytes> decrypt(const DecryptArguments& arguments) const override;
 
   [[nodiscard]] VersionAnswer v1_version() const override;
-  [[nodiscard]] Outcome<std::string> v1_encrypt(Bytes plaintext, bool current, Nonce nonce) const override;
+  [[nodiscard]] Outcome<std::string> v1_encrypt(Bytes plaintext, const SealOptions& options) const override;
   [[nodiscard]] Outcome<SecretBytes> v1_decrypt(Bytes cipher) const override;
   [[nodiscard]] std::string_view v1_key_id(std::string_view) const override { return {}; }
 

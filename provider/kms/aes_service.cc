@@ -43,16 +43,16 @@ Outcome<StatusAnswer> AesService::status() const {
   return StatusAnswer{"v2", "ok", key->id_text};
 }
 
-std::shared_ptr<const Key> AesService::key(bool current) const {
+std::shared_ptr<const Key> AesService::key(const SealOptions& options) const {
   auto key = keys_.current();
-  return current ? key : keys_.at(another_version(key->id.version));
+  return options.under_current ? key : keys_.at(another_version(key->id.version));
 }
 
-Outcome<EncryptAnswer> AesService::encrypt(std::string_view uid, Bytes plaintext, bool current,
-                                           Nonce nonce) const {
+Outcome<EncryptAnswer> AesService::encrypt(std::string_view uid, Bytes plaintext,
+                                           const SealOptions& options) const {
   if (uid.empty()) return invalid("uid is empty");
-  const auto under = key(current);
-  return EncryptAnswer{seal(*under, plaintext, nonce),
+  const auto under = key(options);
+  return EncryptAnswer{seal(*under, plaintext, options.nonce),
                        under->id_text,
                        {{std::string(format_annotation), std::string(seal_format)}}};
 }
@@ -84,11 +84,11 @@ Outcome<SecretBytes> AesService::decrypt(const DecryptArguments& arguments) cons
 
 VersionAnswer AesService::v1_version() const { return {"v1beta1", "mock-kms-provider", KMS_VERSION}; }
 
-Outcome<std::string> AesService::v1_encrypt(Bytes plaintext, bool current, Nonce nonce) const {
-  const auto under = key(current);
+Outcome<std::string> AesService::v1_encrypt(Bytes plaintext, const SealOptions& options) const {
+  const auto under = key(options);
   std::string cipher;
   append_field(cipher, under->id_text);
-  return cipher + seal(*under, plaintext, nonce);
+  return cipher + seal(*under, plaintext, options.nonce);
 }
 
 std::string_view AesService::v1_key_id(std::string_view cipher) const { return key_id_in_v1_cipher(cipher); }

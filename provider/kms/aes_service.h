@@ -18,8 +18,8 @@ class AesService final : public KmsService {
   /// (rule 17).
   [[nodiscard]] Outcome<StatusAnswer> status() const override;
 
-  [[nodiscard]] Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext, bool current = true,
-                                               Nonce nonce = Nonce::fresh) const override;
+  [[nodiscard]] Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext,
+                                               const SealOptions& options) const override;
 
   /// Needs no uid: ciphertext, key id and annotations are enough (rule 28). ErrorCode::not_found: a
   /// well-formed key id of another seed or instance.
@@ -29,13 +29,12 @@ class AesService final : public KmsService {
 
   /// KMS v1 keeps no key id beside a cipher. So the cipher begins with the key id: its size (4 bytes,
   /// big-endian), its text, and then the sealed plaintext.
-  [[nodiscard]] Outcome<std::string> v1_encrypt(Bytes plaintext, bool current = true,
-                                                Nonce nonce = Nonce::fresh) const override;
+  [[nodiscard]] Outcome<std::string> v1_encrypt(Bytes plaintext, const SealOptions& options) const override;
   [[nodiscard]] Outcome<SecretBytes> v1_decrypt(Bytes cipher) const override;
   [[nodiscard]] std::string_view v1_key_id(std::string_view cipher) const override;
 
  private:
-  [[nodiscard]] std::shared_ptr<const Key> key(bool current) const;
+  [[nodiscard]] std::shared_ptr<const Key> key(const SealOptions& options) const;
   [[nodiscard]] Outcome<SecretBytes> open_under(std::string_view key_id, Bytes ciphertext) const;
 
   KeyRing& keys_;

@@ -120,13 +120,14 @@ class CallQueue::UnaryCall final : public Call {
     ++calls_.in_flight_;
     came_ = Journal::Clock::now();
     stage_ = Stage::answering;
-    calls_.request<UnaryCall>();
+    calls_.await_next<UnaryCall>();
     request_size_ = bytes_.Length();
     const RequestBytes read = read_request(bytes_, request_);
     bytes_.Clear();
     parsed_ = read == RequestBytes::parsed;
     if (!parsed_) return refuse_bytes(read);
-    if (!state().faults.any() || !is_delayed()) answer();
+    if (state().faults.any()) apply_faults();
+    if (!begin_delay()) answer();
   }
 
   void refuse_bytes(RequestBytes read) {
@@ -140,15 +141,18 @@ class CallQueue::UnaryCall final : public Call {
     fail(too_large ? grpc::StatusCode::RESOURCE_EXHAUSTED : grpc::StatusCode::INTERNAL, message);
   }
 
-  /// Decides which faults apply to the call. A delayed call waits for an alarm without a time: what ends the
-  /// delay cancels it.
-  bool is_delayed() {
+  void apply_faults() {
     state().note_ended_faults();
     decision_ = state().faults.decide({Method::fault_method, Method::uid(request_),
                                        Method::key_id(calls_.service_, state().keys, request_)});
-    if (decision_.names.empty()) return false;
+    if (decision_.names.empty()) return;
     log::debug("a fault applies to a call", {{"method", Method::name}, {"fault", decision_.names}});
     calls_.apply_faults(decision_);
+  }
+
+  /// A delayed call waits for an alarm without a time: the end of the delay cancels it. False if the call is
+  /// not delayed.
+  [[nodiscard]] bool begin_delay() {
     if (!decision_.hang && decision_.delay <= Duration{0}) return false;
     if (decision_.hang) record(Journal::hung);
     alarm_ = std::make_unique<grpc::Alarm>();
@@ -254,7 +258,7 @@ class CallQueue::UnknownCall final : public Call {
     if (came_ || !ok) return delete this;
     came_ = true;
     ++calls_.in_flight_;
-    calls_.request<UnknownCall>();
+    calls_.await_next<UnknownCall>();
     refuse();
   }
 
@@ -291,16 +295,16 @@ void CallQueue::add_to(grpc::ServerBuilder& builder) {
 
 void CallQueue::start() {
   for (int i = 0; i < requested_per_method; ++i) {
-    request<UnaryCall<StatusMethod>>();
-    request<UnaryCall<EncryptMethod>>();
-    request<UnaryCall<DecryptMethod>>();
+    await_next<UnaryCall<StatusMethod>>();
+    await_next<UnaryCall<EncryptMethod>>();
+    await_next<UnaryCall<DecryptMethod>>();
   }
   if (kms_v1_) {
-    request<UnaryCall<V1VersionMethod>>();
-    request<UnaryCall<V1EncryptMethod>>();
-    request<UnaryCall<V1DecryptMethod>>();
+    await_next<UnaryCall<V1VersionMethod>>();
+    await_next<UnaryCall<V1EncryptMethod>>();
+    await_next<UnaryCall<V1DecryptMethod>>();
   }
-  request<UnknownCall>();
+  await_next<UnknownCall>();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -310,10 +314,10 @@ void CallQueue::run() {
   while (queue_->Next(&tag, &ok)) static_cast<Call*>(tag)->proceed(ok);
 }
 
-template <class Call>
-void CallQueue::request() {
+template <class SomeCall>
+void CallQueue::await_next() {
   const std::lock_guard lock(mutex_);
-  if (!closed_) new Call(*this);  // the queue owns it from here on
+  if (!closed_) new SomeCall(*this);  // the queue owns it from here on
 }
 
 /// False, without an alarm, if the queue is closed.

@@ -52,8 +52,8 @@ class CallQueue {
   template <class Method>
   class UnaryCall;
 
-  template <class Call>
-  void request();
+  template <class SomeCall>
+  void await_next();
   [[nodiscard]] bool delay(Call& call, const std::function<void()>& set_alarm);
   void end_delay(Call& call);
   void count_cut_off();

@@ -8,12 +8,9 @@ using mock_kms::v1::Fault;
 
 namespace {
 
-Nonce nonce_of(const FaultDecision& decision) {
-  return has_violation(decision, Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh;
-}
-
-bool under_current(const FaultDecision& decision) {
-  return !has_violation(decision, Fault::KEY_ID_DISAGREES);
+SealOptions seal_options(const FaultDecision& decision) {
+  return {!has_violation(decision, Fault::KEY_ID_DISAGREES),
+          has_violation(decision, Fault::CIPHERTEXT_REPEATED) ? Nonce::zero : Nonce::fresh};
 }
 
 /// The plaintext that was opened, or garbage if a fault wants it.
@@ -48,8 +45,7 @@ void StatusMethod::distort_answer(KeyRing& keys, const FaultDecision& decision, 
 
 Outcome<> EncryptMethod::answer(const KmsService& service, const FaultDecision& decision,
                                 const Request& request, Response& response) {
-  auto sealed = service.encrypt(request.uid(), bytes_of(request.plaintext()), under_current(decision),
-                                nonce_of(decision));
+  auto sealed = service.encrypt(request.uid(), bytes_of(request.plaintext()), seal_options(decision));
   if (!sealed) return sealed.error();
   response.set_ciphertext(std::move(sealed->ciphertext));
   response.set_key_id(std::move(sealed->key_id));
@@ -104,7 +100,7 @@ void V1VersionMethod::distort_answer(KeyRing&, const FaultDecision& decision, co
 
 Outcome<> V1EncryptMethod::answer(const KmsService& service, const FaultDecision& decision,
                                   const Request& request, Response& response) {
-  auto cipher = service.v1_encrypt(bytes_of(request.plain()), under_current(decision), nonce_of(decision));
+  auto cipher = service.v1_encrypt(bytes_of(request.plain()), seal_options(decision));
   if (!cipher) return cipher.error();
   response.set_cipher(*std::move(cipher));
   return {};

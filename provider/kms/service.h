@@ -43,6 +43,12 @@ struct VersionAnswer {
   std::string runtime_version;
 };
 
+/// Correct by default. A fault asks for other values.
+struct SealOptions {
+  bool under_current = true;  ///< the key that Status shows; false: another version, which breaks rule 14
+  Nonce nonce = Nonce::fresh;
+};
+
 class KmsService {
  public:
   KmsService() = default;
@@ -52,16 +58,15 @@ class KmsService {
 
   [[nodiscard]] virtual Outcome<StatusAnswer> status() const = 0;
 
-  /// Takes any plaintext and any uid but an empty one (rule 25). A fault asks for another version than the
-  /// `current` one that Status shows (which breaks rule 14), or for a repeated nonce.
+  /// Takes any plaintext and any uid but an empty one (rule 25).
   [[nodiscard]] virtual Outcome<EncryptAnswer> encrypt(std::string_view uid, Bytes plaintext,
-                                                       bool current = true,
-                                                       Nonce nonce = Nonce::fresh) const = 0;
+                                                       const SealOptions& options) const = 0;
 
   [[nodiscard]] virtual Outcome<SecretBytes> decrypt(const DecryptArguments& arguments) const = 0;
 
   [[nodiscard]] virtual VersionAnswer v1_version() const = 0;
-  [[nodiscard]] virtual Outcome<std::string> v1_encrypt(Bytes plaintext, bool current, Nonce nonce) const = 0;
+  [[nodiscard]] virtual Outcome<std::string> v1_encrypt(Bytes plaintext,
+                                                        const SealOptions& options) const = 0;
   [[nodiscard]] virtual Outcome<SecretBytes> v1_decrypt(Bytes cipher) const = 0;
 
   /// The key id in a cipher of v1_encrypt(); empty if it has none.

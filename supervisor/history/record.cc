@@ -171,7 +171,7 @@ void Record::ready(pid_t pid, Duration after, const std::string& handover, bool 
   if (active) outage_over(pid, now);
 }
 
-void Record::giving_up(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active) {
+void Record::ending(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active) {
   report(mock_kms::v1::TERMINATING, Level::error, "ending the plugin",
          {{"pid", pid}, {"cause", cause_text(cause, {}, policy_)}});
   if (active && last_good_answer) outage_began(pid, *last_good_answer, cause_text(cause, {}, policy_));

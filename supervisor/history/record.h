@@ -55,7 +55,7 @@ class Record {
   void became_active();
   void probed(pid_t pid, Health& health, const ProbeResult& result, bool active, Time now);
   void ready(pid_t pid, Duration after, const std::string& handover, bool active, Time now);
-  void giving_up(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active);
+  void ending(pid_t pid, EndCause cause, std::optional<Time> last_good_answer, bool active);
   void promoted(pid_t pid, bool ready, Time now);
   void ended(const ReportEnd& end, const ProcessEnd& process, bool active, Time now);
   void not_restarted(const std::string& problem);

@@ -241,9 +241,9 @@ void Instance::act(const ReportReady& action) {
                 action.generation == lifecycle_.generation(), now());
 }
 
-void Instance::act(const ReportUnresponsive& action) {
+void Instance::act(const ReportEnding& action) {
   const PluginProcess* ending = process(action.generation);
-  record_.giving_up(ending->pid(), action.cause, ending->health().good_at(), action.generation == active_);
+  record_.ending(ending->pid(), action.cause, ending->health().good_at(), action.generation == active_);
 }
 
 void Instance::act(const ReportPromoted& action) {

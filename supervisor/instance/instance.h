@@ -116,7 +116,7 @@ class Instance {
   void act(const SendSignal& action);
   void act(const StartProbe& action);
   void act(const ReportReady& action);
-  void act(const ReportUnresponsive& action);
+  void act(const ReportEnding& action);
   void act(const ReportPromoted& action);
   void act(const ReportEnd& action);
   void act(const ReportRestart& action);

@@ -72,7 +72,7 @@ struct ReportReady {
   Duration after;
 };
 /// The process is about to be ended.
-struct ReportUnresponsive {
+struct ReportEnding {
   Generation generation;
   EndCause cause;
 };
@@ -94,7 +94,7 @@ struct ReportRestart {
 struct Finish {
   bool clean;  ///< it ended within its grace
 };
-using Action = std::variant<Launch, Activate, SendSignal, StartProbe, ReportReady, ReportUnresponsive,
+using Action = std::variant<Launch, Activate, SendSignal, StartProbe, ReportReady, ReportEnding,
                             ReportPromoted, ReportEnd, ReportRestart, Finish>;
 using Actions = std::vector<Action>;
 

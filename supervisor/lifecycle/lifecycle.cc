@@ -101,8 +101,8 @@ void Lifecycle::Transition::start_probe_if_due(Generation generation, ProbeSched
 /// A ready successor takes over at once and the process is killed. Otherwise, and if the supervisor is about
 /// to give up, TERM comes first and KILL follows at kill_at.
 void Lifecycle::Transition::end(Time launched, std::optional<Time> serving_since, EndCause cause) {
-  actions.emplace_back(ReportUnresponsive{self.active_, cause});
-  if (self.successor_ && self.successor_->ready_since && !too_many_deaths()) {
+  actions.emplace_back(ReportEnding{self.active_, cause});
+  if (self.successor_ && self.successor_->ready_since && !count_death()) {
     drain_active(launched, cause, SIGKILL, Duration{0});
     promote(self.restart_delay_.next(length_since(serving_since)));
     return;
@@ -120,7 +120,7 @@ void Lifecycle::Transition::kill_if_due(Generation generation, Time kill_at, boo
 /// The active process is gone. Its successor takes over, or a new process follows, at once or after a delay.
 /// If a successor takes over, the delay holds up the start of the next successor instead.
 void Lifecycle::Transition::restart(Time launched, std::optional<Time> serving_since, EndCause cause) {
-  if (cause != EndCause::replaced && too_many_deaths()) {
+  if (cause != EndCause::replaced && count_death()) {
     actions.emplace_back(ReportEnd{self.active_, cause, now - launched, std::nullopt});
     enter(Stopping{launched, now, false, true, true});
     drain_successor(EndCause::stop_requested, SIGTERM);
@@ -144,7 +144,7 @@ std::optional<Duration> Lifecycle::Transition::length_since(std::optional<Time> 
 }
 
 /// Counts this death. True if it is one too many within the window.
-bool Lifecycle::Transition::too_many_deaths() {
+bool Lifecycle::Transition::count_death() {
   if (self.policy_.max_restarts == 0) return false;
   std::erase_if(self.deaths_, [this](Time death) { return death <= now - self.policy_.max_restarts_window; });
   self.deaths_.push_back(now);

@@ -119,7 +119,7 @@ void Lifecycle::Transition::on_successor(const TimePassed&) {
   Starting& process = self.successor_->process;
   const bool may_go_on = self.successor_->ready_since || (process.answered && !self.restart_requested_);
   if (!may_go_on && now >= process.launched + self.policy_.startup_timeout) {
-    actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::never_ready});
+    actions.emplace_back(ReportEnding{self.successor_->generation, EndCause::never_ready});
     drain_successor(EndCause::never_ready, SIGKILL);
     successor_failed("did not get ready in time", std::nullopt);
     return;
@@ -151,7 +151,7 @@ void Lifecycle::Transition::on_successor(const ProbeFailed&) {
   probe_ended(process.probe, process.answered ? self.policy_.probe_interval : starting_probe_interval, now);
   if (!process.answered || ++process.unresponsive < self.policy_.failure_threshold) return;
   const std::optional<Time> ready_since = self.successor_->ready_since;
-  actions.emplace_back(ReportUnresponsive{self.successor_->generation, EndCause::unresponsive});
+  actions.emplace_back(ReportEnding{self.successor_->generation, EndCause::unresponsive});
   drain_successor(EndCause::unresponsive, SIGKILL);
   successor_failed("became unresponsive", ready_since);
 }

@@ -100,7 +100,7 @@ struct Lifecycle::Transition {
   void kill_if_due(Generation generation, Time kill_at, bool& killed);
   void restart(Time launched, std::optional<Time> serving_since, EndCause cause);
   [[nodiscard]] std::optional<Duration> length_since(std::optional<Time> start) const;
-  [[nodiscard]] bool too_many_deaths();
+  [[nodiscard]] bool count_death();
   void stop(Time launched, int signal, bool pause);
   void stop_without_process(bool pause);
   void stop_ending(const Ending& state, bool pause);

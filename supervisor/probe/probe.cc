@@ -274,7 +274,7 @@ void Probe::connect() {
 }
 
 /// Alternates between both connections until one has answered, then keeps to that one.
-bool Probe::use_private() {
+bool Probe::choose_private() {
   if (!private_stub_ || !or_endpoint_) return private_stub_ != nullptr;
   if (status_call_ && status_call_->answered()) {
     if (!private_asked_last_) private_stub_.reset();
@@ -286,7 +286,7 @@ bool Probe::use_private() {
 void Probe::probe(Generation generation, Duration timeout, bool deep) {
   // A new connection: gRPC's own waits to reconnect by a timer that the wall clock can delay (CallDeadline).
   if (!private_asked_last_ && status_call_ && status_call_->failed()) stub_.reset();
-  private_asked_last_ = use_private();
+  private_asked_last_ = choose_private();
   if (!private_asked_last_ && !stub_) {
     // gRPC waits at least 100 ms before it retries a refused socket, which would delay the first answer.
     if (!connect_to(endpoint_)) {

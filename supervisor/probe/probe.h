@@ -77,7 +77,7 @@ class Probe {
   class DeepCall;
 
   void connect();
-  [[nodiscard]] bool use_private();
+  [[nodiscard]] bool choose_private();
 
   CallQueue& calls_;
   Endpoint endpoint_;

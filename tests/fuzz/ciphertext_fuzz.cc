@@ -14,7 +14,7 @@ constexpr std::string_view plaintext = "sealed";
 
 struct Plugin {
   Plugin() : keys(published_test_seed(), "default", 1), service(keys) {
-    sealed = *service.encrypt("uid", bytes_of(plaintext));
+    sealed = *service.encrypt("uid", bytes_of(plaintext), {});
   }
   KeyRing keys;
   AesService service;

@@ -44,7 +44,7 @@ std::string pack_of(int version, const char* capabilities, std::string_view byte
   Advertisement server;
   server.version = version;
   server.capabilities = capabilities;
-  PackReply reply(server, "", [&](std::string_view part) { pack += part; });
+  PackAnswer reply(server, "", [&](std::string_view part) { pack += part; });
   bool more = true;
   const std::string end = outcome(bytes, cut, [&](std::string_view part) { more = more && reply.add(part); });
   return pack + end;

@@ -108,7 +108,7 @@ TEST_CASE("a ref is asked for by its name, and the answer names its object befor
                      pkt_line("deepen 1\n")) != std::string::npos);
   CHECK(pack_request(v2("fetch=shallow filter"), wants).find("want-ref") == std::string::npos);
   std::string pack;
-  PackReply reply(v2("fetch=shallow"), "refs/heads/main", [&](std::string_view bytes) { pack += bytes; });
+  PackAnswer reply(v2("fetch=shallow"), "refs/heads/main", [&](std::string_view bytes) { pack += bytes; });
   CHECK(reply.add(pkt_line("wanted-refs\n") + pkt_line(id_a + " refs/heads/main\n") + "0001" +
                   pkt_line("packfile\n")));
   CHECK_FALSE(reply.add(pkt_line("\1PACK") + "0000"));
@@ -119,7 +119,7 @@ TEST_CASE("a ref is asked for by its name, and the answer names its object befor
 
 TEST_CASE("an answer with another ref than the wanted one is refused") {
   const auto answer = [](const std::string& wanted, const std::string& lines) {
-    PackReply reply(v2("fetch=shallow"), wanted, [](std::string_view /*bytes*/) {});
+    PackAnswer reply(v2("fetch=shallow"), wanted, [](std::string_view /*bytes*/) {});
     return reply.add(pkt_line("wanted-refs\n") + lines);
   };
   const std::string main = pkt_line(id_a + " refs/heads/main\n");
@@ -154,7 +154,7 @@ TEST_CASE("a ref's line is read with what it peels to") {
 
 TEST_CASE("a pack comes out of the side band, and the server's fatal error ends it") {
   std::string pack;
-  PackReply reply(v2("fetch=shallow"), "", [&](std::string_view bytes) { pack += bytes; });
+  PackAnswer reply(v2("fetch=shallow"), "", [&](std::string_view bytes) { pack += bytes; });
   CHECK(
       reply.add(pkt_line("shallow-info\n") + pkt_line("shallow " + id_a) + "0001" + pkt_line("packfile\n")));
   CHECK(reply.add(pkt_line("\1PACK") + pkt_line("\2counting") + pkt_line("\1tail")));
@@ -168,7 +168,7 @@ TEST_CASE("without a side band the pack follows the NAK as it is") {
   const std::string answer = pkt_line("shallow " + id_a) + "0000" + pkt_line("NAK\n") + "PACK\x01tail 0000";
   for (std::size_t cut = 0; cut < answer.size(); ++cut) {
     std::string pack;
-    PackReply reply(v0("ofs-delta"), "", [&](std::string_view bytes) { pack += bytes; });
+    PackAnswer reply(v0("ofs-delta"), "", [&](std::string_view bytes) { pack += bytes; });
     CHECK(reply.add(answer.substr(0, cut)));
     CHECK(reply.add(answer.substr(cut)));
     CHECK(reply.ends_with_stream());

@@ -17,7 +17,7 @@ struct Provider {
       : keys(std::move(seed), std::move(instance), version) {}
 
   EncryptAnswer encrypted(std::string_view text = plaintext) {
-    return *service.encrypt("uid", bytes_of(text));
+    return *service.encrypt("uid", bytes_of(text), {});
   }
 
   /// The plaintext, or the code and text of the error.
@@ -63,11 +63,11 @@ TEST_CASE(
 
 TEST_CASE("rule 25: an empty uid is refused, any other is fine") {
   Provider provider;
-  const auto answer = provider.service.encrypt("", bytes_of(plaintext));
+  const auto answer = provider.service.encrypt("", bytes_of(plaintext), {});
   REQUIRE_FALSE(answer.ok());
   CHECK(answer.error().code() == ErrorCode::invalid_input);
   for (const char* uid : {"x", " ", "\n", "no uuid"}) {
-    CHECK(provider.service.encrypt(uid, {}).ok());
+    CHECK(provider.service.encrypt(uid, {}, {}).ok());
   }
 }
 

@@ -120,7 +120,7 @@ TEST_CASE("a plugin that never answers is ended when its start-up time is over")
   actions = bench.pass(1s);
   REQUIRE(all<SendSignal>(actions).size() == 1);
   CHECK(all<SendSignal>(actions)[0].signal == SIGTERM);
-  CHECK(all<ReportUnresponsive>(actions)[0].cause == EndCause::never_ready);
+  CHECK(all<ReportEnding>(actions)[0].cause == EndCause::never_ready);
   actions = bench.pass(500ms);
   REQUIRE(all<SendSignal>(actions).size() == 1);
   CHECK(all<SendSignal>(actions)[0].signal == SIGKILL);
@@ -283,10 +283,10 @@ TEST_CASE("bad answers in a row end the plugin only if that was requested") {
     policy.restart_on_unhealthy = asked;
     Bench bench(policy);
     bench.serve();
-    for (int i = 0; i < 2; ++i) CHECK(all<ReportUnresponsive>(bench.send(Answered{1, false})).empty());
+    for (int i = 0; i < 2; ++i) CHECK(all<ReportEnding>(bench.send(Answered{1, false})).empty());
     (void)bench.send(Answered{1, true});  // a good one starts the row anew
-    for (int i = 0; i < 2; ++i) CHECK(all<ReportUnresponsive>(bench.send(Answered{1, false})).empty());
-    const auto given_up = all<ReportUnresponsive>(bench.send(Answered{1, false}));
+    for (int i = 0; i < 2; ++i) CHECK(all<ReportEnding>(bench.send(Answered{1, false})).empty());
+    const auto given_up = all<ReportEnding>(bench.send(Answered{1, false}));
     CHECK(given_up.size() == (asked ? 1 : 0));
     CHECK(is<Ending>(bench) == asked);
     if (asked) CHECK(given_up[0].cause == EndCause::unhealthy);
@@ -300,7 +300,7 @@ TEST_CASE(
   Bench bench(policy);
   bench.start();
   (void)bench.send(Answered{1, false});
-  const auto given_up = all<ReportUnresponsive>(bench.pass(policy.startup_timeout));
+  const auto given_up = all<ReportEnding>(bench.pass(policy.startup_timeout));
   REQUIRE(given_up.size() == 1);
   CHECK(given_up[0].cause == EndCause::unhealthy);
 }

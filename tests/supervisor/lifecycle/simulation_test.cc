@@ -259,7 +259,7 @@ class World {
     finished_ = true;
   }
   void act(const ReportReady& action) { (void)process(action.generation); }
-  void act(const ReportUnresponsive& action) {
+  void act(const ReportEnding& action) {
     Process& given_up = process(action.generation);
     given_up.given_up = action.cause;
     if (action.generation == active_) deaths_.emplace(action.generation, now_);
