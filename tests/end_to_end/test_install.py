@@ -4,12 +4,14 @@ import gzip
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from support.processes import binary
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAMS = ("builder", "supervisor", "mock-kms-provider")
 BUILD = pathlib.Path(os.environ["KMS_BIN_DIR"]).parent
 
@@ -19,6 +21,40 @@ def installed(tmp_path_factory):
     root = tmp_path_factory.mktemp("install")
     subprocess.run(["cmake", "--install", BUILD, "--prefix", "/opt/kms"], env={**os.environ, "DESTDIR": str(root)}, check=True, capture_output=True)
     return root
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A clone of HEAD, with a blank in its path, which is configured and has this build's programs in place of its own."""
+    clone = tmp_path / "a checkout"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
+    subprocess.run(["cmake", "-S", clone, "-B", clone / "build", "-G", "Ninja", "-D", "CMAKE_BUILD_TYPE=Release"], check=True, capture_output=True)
+    (clone / "build/bin").mkdir()
+    for program in PROGRAMS:
+        shutil.copy(binary(program), clone / "build/bin")
+    return clone
+
+
+def install(checkout, prefix, **environment):
+    return subprocess.run(["cmake", "--install", checkout / "build", "--prefix", prefix], env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+def test_paths_with_blanks_lead_to_no_other_directory(checkout, tmp_path):
+    """The directory `a` has the name of the first word of `a checkout`."""
+    other = tmp_path / "a/file"
+    other.parent.mkdir()
+    other.touch()
+    done = install(checkout, "/opt/a prefix", DESTDIR=str(tmp_path / "a root"))
+    assert done.returncode == 0, done.stderr
+    prefix = tmp_path / "a root/opt/a prefix"
+    for path in ("bin/supervisor", "share/man/man1/supervisor.1.gz", "share/bash-completion/completions/supervisor", "share/mock-kms-plugin/source.git/HEAD"):
+        assert (prefix / path).exists()
+    formats = "DEB;TGZ" if shutil.which("dpkg-shlibdeps") else "TGZ"
+    packed = subprocess.run(["cpack", "--config", checkout / "build/CPackConfig.cmake", "-G", formats, "-B", tmp_path / "some packages",
+                             "-D", "CPACK_PACKAGE_CONTACT=A. Packager <packager@example.org>"], capture_output=True, text=True)
+    assert packed.returncode == 0, packed.stdout + packed.stderr
+    assert len(list((tmp_path / "some packages").glob("mock-kms-plugin*"))) == len(formats.split(";"))
+    assert other.exists() and {path.name for path in tmp_path.iterdir()} == {"a", "a checkout", "a root", "some packages"}
 
 
 def subcommands(*words):
