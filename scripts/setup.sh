@@ -9,6 +9,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=scripts/$(basename "$0")
 # By default nothing is written outside the build directory.
 export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache} CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+# The build calls ccache itself, and it does not call itself. The builder takes a single word.
+case ${CXX:-} in ccache\ * | */ccache\ *) export CXX=${CXX#*ccache } ;; esac
 
 # kind:name. scripts/packages names the packages.
 build_needs=(
@@ -263,11 +265,13 @@ missing_of() { # missing_of NEED...
 }
 
 check_tools() { # check_tools NEED...: ends the script if CMake or the compiler is too old
-  local version oldest=12 name=GCC
+  local version oldest=12 name=GCC compiler advice='install GCC 12, clang 14 or newer, and name it by CXX'
   case " $* " in *' command:cmake '*) ;; *) return 0 ;; esac
   version=$(cd "$root" && cmake --version | sed -n '1s/^cmake version //p')
   ! older "${version:-3.22}" 3.22 || fail 2 "CMake $version is too old; install CMake 3.22 or newer"
-  ! "${CXX:-c++}" --version 2>/dev/null | grep -q clang || { name=clang oldest=14; }
-  version=$("${CXX:-c++}" -dumpfullversion -dumpversion 2>/dev/null) || fail 2 "the compiler ${CXX:-c++} does not run; set CXX to GCC 12, clang 14 or newer"
-  ! older "${version:-$oldest}" $oldest || fail 2 "$name $version is too old; install GCC 12, clang 14 or newer, and name it by CXX"
+  read -ra compiler <<<"${CXX:-c++}" # CMake too takes the words after the first as arguments
+  case " $* " in *' command:clang++ '*) compiler=(clang++) advice='install clang 14 or newer as clang++' ;; esac # a preset names it
+  ! "${compiler[@]}" --version 2>/dev/null | grep -q clang || { name=clang oldest=14; }
+  version=$("${compiler[@]}" -dumpfullversion -dumpversion 2>/dev/null) || fail 2 "the compiler ${compiler[*]} does not run; $advice"
+  ! older "${version:-$oldest}" $oldest || fail 2 "$name $version is too old; $advice"
 }

@@ -542,19 +542,53 @@ def test_an_installation_that_cannot_succeed_is_one_line(quick, directory, size,
     assert os.path.exists("/usr/sbin/policy-rc.d") == had_policy
 
 
+OLD_GCC = 'case $1 in --version) echo "c++ (Debian) 11.4.0" ;; *) echo 11.4.0 ;; esac'
+OLD_CLANG = 'case $1 in --version) echo "clang version 13.0.1" ;; *) echo 13.0.1 ;; esac'
+BY_CXX = "install GCC 12, clang 14 or newer, and name it by CXX"
+
+
+def stub(directory, name, text):
+    (directory / "stubs" / name).write_text(f"#!/bin/sh\n{text}\n")
+    (directory / "stubs" / name).chmod(0o755)
+
+
+def without_cxx(env):
+    return {key: value for key, value in env.items() if key != "CXX"}
+
+
 @pytest.mark.parametrize("program,text,reason", [
     ("cmake", 'echo "cmake version 3.18.4"', "CMake 3.18.4 is too old; install CMake 3.22 or newer"),
-    ("c++", 'case $1 in --version) echo "c++ (Debian) 11.4.0" ;; *) echo 11.4.0 ;; esac', "GCC 11.4.0 is too old; install GCC 12, clang 14 or newer, and name it by CXX"),
-    ("c++", 'case $1 in --version) echo "clang version 13.0.1" ;; *) echo 13.0.1 ;; esac', "clang 13.0.1 is too old; install GCC 12, clang 14 or newer, and name it by CXX"),
-    ("c++", "exit 127", "the compiler c++ does not run; set CXX to GCC 12, clang 14 or newer"),
+    ("c++", OLD_GCC, f"GCC 11.4.0 is too old; {BY_CXX}"),
+    ("c++", OLD_CLANG, f"clang 13.0.1 is too old; {BY_CXX}"),
+    ("c++", "exit 127", f"the compiler c++ does not run; {BY_CXX}"),
 ])
 def test_an_old_tool_is_named_before_anything_is_built(quick, directory, program, text, reason):
     clone, env = quick
-    (directory / "stubs" / program).write_text(f"#!/bin/sh\n{text}\n")
-    (directory / "stubs" / program).chmod(0o755)
-    result = run(clone, "scripts/build", env={key: value for key, value in env.items() if key != "CXX"})
+    stub(directory, program, text)
+    result = run(clone, "scripts/build", env=without_cxx(env))
     assert (result.returncode, result.stderr) == (2, f"scripts/build: {reason}\n")
     assert not (clone / "build/release").exists()
+
+
+@pytest.mark.parametrize("script,arguments", [("scripts/test", ["--no-containers", "--preset", "clang"]), ("scripts/fuzz", ["1"])])
+@pytest.mark.parametrize("text,reason", [(OLD_CLANG, "clang 13.0.1 is too old"), ("exit 127", "the compiler clang++ does not run")])
+def test_a_script_that_uses_clang_checks_clang(quick, directory, script, arguments, text, reason):
+    clone, env = quick
+    stub(directory, "clang++", text)
+    result = run(clone, script, *arguments, env={**env, "CXX": "g++"})
+    assert (result.returncode, result.stderr) == (2, f"{script}: {reason}; install clang 14 or newer as clang++\n")
+
+
+@pytest.mark.parametrize("cxx,called", [("c++ -m64", "c++ -m64"), ("ccache c++", "c++"), ("/usr/bin/ccache  c++ -m64", "c++ -m64")])
+def test_CXX_may_have_arguments(quick, directory, cxx, called):
+    """The build calls ccache itself."""
+    clone, env = quick
+    stub(directory, "c++", f'echo "c++ $*" >> {directory}/calls; case $* in *--version*) echo "c++ (Debian) 12.2.0" ;; *) echo 12.2.0 ;; esac')
+    (directory / "stubs/cmake").write_text(PROGRAMS["cmake"] + f'echo "$CXX" > {directory}/cxx\n')
+    result = run(clone, "scripts/build", env={**env, "CXX": cxx})
+    assert result.returncode == 0, result.stderr
+    assert f"{called} --version" in (directory / "calls").read_text().splitlines()
+    assert (directory / "cxx").read_text().split() == called.split()
 
 
 def hide_sudo():
