@@ -29,9 +29,13 @@ endforeach()
 execute_process(COMMAND sh -c "gzip -9n *.1" WORKING_DIRECTORY "${made}/man" RESULT_VARIABLE code ERROR_VARIABLE error)
 need_success(gzip)
 
+# systemd.syntax(7), systemd.unit(5). systemd refuses a program whose path has quotes or backslashes, however they are written.
+set(bin "${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/")
+string(REPLACE "%" "%%" bin "${bin}")
+string(REPLACE " " "\\x20" bin "${bin}")
 foreach(unit IN ITEMS mock-kms-plugin.service mock-kms-plugin-build.service)
   file(READ "${PROJECT_SOURCE_DIR}/manifests/systemd/${unit}" text)
-  string(REPLACE /usr/bin/ "${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}/" text "${text}")
+  string(REPLACE /usr/bin/ "${bin}" text "${text}")
   file(WRITE "${made}/systemd/${unit}" "${text}")
 endforeach()
 

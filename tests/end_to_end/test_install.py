@@ -57,6 +57,17 @@ def test_paths_with_blanks_lead_to_no_other_directory(checkout, tmp_path):
     assert other.exists() and {path.name for path in tmp_path.iterdir()} == {"a", "a checkout", "a root", "some packages"}
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("name", ["a prefix", "50% of a; prefix"])
+def test_systemd_finds_the_programs_below_any_prefix(checkout, tmp_path, name):
+    done = install(checkout, tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    units = sorted((tmp_path / name / "lib/systemd/system").iterdir())
+    assert len(units) == 2
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
+    assert checked.returncode == 0 and "mock-kms" not in checked.stderr, checked.stderr
+
+
 def subcommands(*words):
     text = subprocess.run([binary(words[0]), *words[1:], "--help"], check=True, capture_output=True, text=True).stdout
     return re.findall(r"^  (\w[\w-]*) ", text.partition("\nSubcommands:\n")[2].partition("\n\n")[0], re.M)
