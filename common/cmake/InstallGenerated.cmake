@@ -19,7 +19,9 @@ endmacro()
 
 foreach(program IN LISTS KMS_PROGRAMS)
   set(binary "${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${program}")
-  execute_process(COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} "${binary}" --manual "${made}/man"
+  # Programs show defaults that depend on these variables. The pages must be the same for every packager.
+  execute_process(COMMAND "${CMAKE_COMMAND}" -E env --unset=XDG_RUNTIME_DIR --unset=VAULT_KUBE_KMS_LOG_LEVEL
+      ${CMAKE_CROSSCOMPILING_EMULATOR} "${binary}" --manual "${made}/man"
     RESULT_VARIABLE code ERROR_VARIABLE error OUTPUT_QUIET)
   need_success("${program} --manual")
   write_completion(bash "${bash}/${program}")

@@ -24,45 +24,52 @@ def installed(tmp_path_factory):
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(directory):
     """A clone of HEAD, with a blank in its path, which is configured and has this build's programs in place of its own."""
-    clone = tmp_path / "a checkout"
+    clone = directory / "a checkout"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
     subprocess.run(["cmake", "-S", clone, "-B", clone / "build", "-G", "Ninja", "-D", "CMAKE_BUILD_TYPE=Release"], check=True, capture_output=True)
-    (clone / "build/bin").mkdir()
+    (clone / "build/bin").mkdir(exist_ok=True)
     for program in PROGRAMS:
         shutil.copy(binary(program), clone / "build/bin")
     return clone
 
 
-def install(checkout, prefix, **environment):
-    return subprocess.run(["cmake", "--install", checkout / "build", "--prefix", prefix], env={**os.environ, **environment}, capture_output=True, text=True)
+def install(checkout, prefix, *before, **environment):
+    return subprocess.run([*before, "cmake", "--install", checkout / "build", "--prefix", prefix], env={**os.environ, **environment}, capture_output=True, text=True)
 
 
-def test_paths_with_blanks_lead_to_no_other_directory(checkout, tmp_path):
+def give_away(checkout):
+    """Gives the checkout to another user than root, and returns the words that run a command as that user."""
+    os.chmod(checkout.parent, 0o777)
+    subprocess.run(["chown", "-R", "65534:65534", checkout], check=True)
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def test_paths_with_blanks_lead_to_no_other_directory(checkout, directory):
     """The directory `a` has the name of the first word of `a checkout`."""
-    other = tmp_path / "a/file"
+    other = directory / "a/file"
     other.parent.mkdir()
     other.touch()
-    done = install(checkout, "/opt/a prefix", DESTDIR=str(tmp_path / "a root"))
+    done = install(checkout, "/opt/a prefix", DESTDIR=str(directory / "a root"))
     assert done.returncode == 0, done.stderr
-    prefix = tmp_path / "a root/opt/a prefix"
+    prefix = directory / "a root/opt/a prefix"
     for path in ("bin/supervisor", "share/man/man1/supervisor.1.gz", "share/bash-completion/completions/supervisor", "share/mock-kms-plugin/source.git/HEAD"):
         assert (prefix / path).exists()
     formats = "DEB;TGZ" if shutil.which("dpkg-shlibdeps") else "TGZ"
-    packed = subprocess.run(["cpack", "--config", checkout / "build/CPackConfig.cmake", "-G", formats, "-B", tmp_path / "some packages",
+    packed = subprocess.run(["cpack", "--config", checkout / "build/CPackConfig.cmake", "-G", formats, "-B", directory / "some packages",
                              "-D", "CPACK_PACKAGE_CONTACT=A. Packager <packager@example.org>"], capture_output=True, text=True)
     assert packed.returncode == 0, packed.stdout + packed.stderr
-    assert len(list((tmp_path / "some packages").glob("mock-kms-plugin*"))) == len(formats.split(";"))
-    assert other.exists() and {path.name for path in tmp_path.iterdir()} == {"a", "a checkout", "a root", "some packages"}
+    assert len(list((directory / "some packages").glob("mock-kms-plugin*"))) == len(formats.split(";"))
+    assert other.exists() and {path.name for path in directory.iterdir()} == {"a", "a checkout", "a root", "some packages"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 @pytest.mark.parametrize("name", ["a prefix", "50% of a; prefix"])
-def test_systemd_finds_the_programs_below_any_prefix(checkout, tmp_path, name):
-    done = install(checkout, tmp_path / name)
+def test_systemd_finds_the_programs_below_any_prefix(checkout, directory, name):
+    done = install(checkout, directory / name)
     assert done.returncode == 0, done.stderr
-    units = sorted((tmp_path / name / "lib/systemd/system").iterdir())
+    units = sorted((directory / name / "lib/systemd/system").iterdir())
     assert len(units) == 2
     checked = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
     assert checked.returncode == 0 and "mock-kms" not in checked.stderr, checked.stderr
@@ -97,6 +104,19 @@ def test_every_command_has_a_manual_page_with_its_options(installed):
     assert set(pages) == expected and len(expected) > 25
     page = pages["supervisor-status"].replace("\\-", "-")
     assert "--format" in page and "Environment: SUPERVISOR_FORMAT" in page and "Examples:" in page
+
+
+def test_the_manual_pages_are_the_same_for_every_packager(checkout, directory):
+    names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "TMPDIR")
+    other = {**{name: str(directory) for name in names}, "USER": "packager", "LOGNAME": "packager", "NODE_NAME": "node", "CXX": "packager-c++",
+             "VAULT_KUBE_KMS_LOG_LEVEL": "warn"}
+    assert install(checkout, directory / "mine").returncode == 0
+    before = give_away(checkout) if os.geteuid() == 0 else []
+    done = install(checkout, directory / "another's", *before, **other)
+    assert done.returncode == 0, done.stderr
+    mine, others = ({path.name: gzip.decompress(path.read_bytes()) for path in (directory / name / "share/man/man1").iterdir()}
+                    for name in ("mine", "another's"))
+    assert mine == others and len(mine) > 25
 
 
 def complete(program, *words):
