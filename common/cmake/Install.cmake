@@ -16,3 +16,4 @@ install(DIRECTORY "${made}/share/" DESTINATION ${CMAKE_INSTALL_DATADIR})
 install(DIRECTORY "${made}/systemd/" DESTINATION lib/systemd/system)
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(CODE "file(REMOVE_RECURSE \"\${made}\")") # as root it would be in the way of the user who owns the build

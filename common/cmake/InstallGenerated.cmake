@@ -43,8 +43,10 @@ endforeach()
 
 if(EXISTS "${PROJECT_SOURCE_DIR}/.git")
   set(source "${made}/share/mock-kms-plugin/source.git")
-  # A path and no file:// address, because git decodes addresses.
-  execute_process(COMMAND git clone -q --bare --depth 1 --no-local "${PROJECT_SOURCE_DIR}" "${source}"
+  # A path and no file:// address, because git decodes addresses. The checkout may belong to another user than root. git's other
+  # process, which checks that, does not see this one's options.
+  execute_process(COMMAND git clone -q --bare --depth 1 --no-local --upload-pack "git -c safe.directory=* upload-pack"
+      "${PROJECT_SOURCE_DIR}" "${source}"
     RESULT_VARIABLE code ERROR_VARIABLE error)
   need_success("git clone ${PROJECT_SOURCE_DIR}")
   execute_process(COMMAND git -C "${source}" remote remove origin RESULT_VARIABLE code ERROR_VARIABLE error)

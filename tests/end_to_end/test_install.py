@@ -75,6 +75,26 @@ def test_systemd_finds_the_programs_below_any_prefix(checkout, directory, name):
     assert checked.returncode == 0 and "mock-kms" not in checked.stderr, checked.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout away")
+def test_root_installs_from_the_checkout_of_another_user(checkout, directory):
+    user = give_away(checkout)
+    subprocess.run(["cmake", checkout / "build"], check=True, capture_output=True)
+    assert "(commit " in (checkout / "build/common/cli/version.cc").read_text()
+    done = install(checkout, directory / "root's")
+    assert done.returncode == 0, done.stderr
+    assert (directory / "root's/share/mock-kms-plugin/source.git/HEAD").exists() and not (checkout / "build/install").exists()
+    (checkout / "build/install_manifest.txt").unlink()  # CMake's own, which any project leaves to root
+    done = install(checkout, directory / "theirs", *user)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_installation_that_fails_has_installed_nothing(checkout, directory):
+    (checkout / "build/bin/supervisor").write_text("#!/bin/sh\necho no library >&2\nexit 3\n")
+    done = install(checkout, directory / "prefix")
+    assert done.returncode == 1 and "cannot install: 'supervisor --manual' failed (3): no library" in done.stderr
+    assert not (directory / "prefix").exists()
+
+
 def subcommands(*words):
     text = subprocess.run([binary(words[0]), *words[1:], "--help"], check=True, capture_output=True, text=True).stdout
     return re.findall(r"^  (\w[\w-]*) ", text.partition("\nSubcommands:\n")[2].partition("\n\n")[0], re.M)

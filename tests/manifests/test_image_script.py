@@ -70,3 +70,10 @@ def test_a_context_that_was_not_made_whole_is_made_again(clone):
     with start(clone) as third:
         assert third.communicate(timeout=60) and third.returncode == 0
     assert (clone / "build/image/context/source.git/HEAD").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout away")
+def test_root_builds_images_from_the_checkout_of_another_user(clone):
+    subprocess.run(["chown", "-R", "65534:65534", clone], check=True)
+    with start(clone) as image:
+        assert "built localhost/mock-kms-plugin-runtime" in image.communicate(timeout=60)[1] and image.returncode == 0
