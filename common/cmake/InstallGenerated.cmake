@@ -1,6 +1,9 @@
 # `cmake --install` runs this. It makes what the build does not make, in the directory ${made}. Install.cmake sets the variables.
 set(bash "${made}/share/bash-completion/completions")
-set(zsh "${made}/share/zsh/vendor-completions")
+set(zsh "${made}/share/zsh/site-functions")
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr" AND EXISTS /etc/debian_version) # only there zsh searches this directory
+  set(zsh "${made}/share/zsh/vendor-completions")
+endif()
 set(fish "${made}/share/fish/vendor_completions.d")
 file(REMOVE_RECURSE "${made}")
 file(MAKE_DIRECTORY "${made}/man" "${made}/systemd" "${bash}" "${zsh}" "${fish}")

@@ -75,6 +75,16 @@ def test_systemd_finds_the_programs_below_any_prefix(checkout, directory, name):
     assert checked.returncode == 0 and "mock-kms" not in checked.stderr, checked.stderr
 
 
+@pytest.mark.parametrize("prefix,place", [
+    ("/usr/local", "site-functions"), ("/usr", "vendor-completions" if os.path.exists("/etc/debian_version") else "site-functions")])
+def test_completions_for_zsh_are_where_it_searches(checkout, directory, prefix, place):
+    done = install(checkout, prefix, DESTDIR=str(directory / "root"))
+    assert done.returncode == 0, done.stderr
+    zsh = directory / f"root{prefix}/share/zsh"
+    assert sorted(path.name for path in zsh.rglob("_*")) == ["_builder", "_mock-kms-provider", "_supervisor"]
+    assert [path.name for path in zsh.iterdir()] == [place]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout away")
 def test_root_installs_from_the_checkout_of_another_user(checkout, directory):
     user = give_away(checkout)
@@ -106,7 +116,7 @@ def test_everything_is_below_the_prefix(installed):
     for program in PROGRAMS:
         shown = subprocess.run([prefix / "bin" / program, "--version"], check=True, capture_output=True, text=True).stdout
         assert re.fullmatch(rf"{program} \d+\.\d+\.\d+ \((commit [0-9a-f]{{12}}, )?\w+\)\n", shown)
-        for path in (f"bash-completion/completions/{program}", f"zsh/vendor-completions/_{program}", f"fish/vendor_completions.d/{program}.fish"):
+        for path in (f"bash-completion/completions/{program}", f"zsh/site-functions/_{program}", f"fish/vendor_completions.d/{program}.fish"):
             assert (prefix / "share" / path).stat().st_size > 500
     assert (prefix / "share/doc/mock-kms-plugin/LICENSE").exists() and (prefix / "share/doc/mock-kms-plugin/docs/rotate.md").exists()
     unit = (prefix / "lib/systemd/system/mock-kms-plugin.service").read_text()
