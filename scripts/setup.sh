@@ -106,13 +106,18 @@ is_there() { # is_there KIND NAME
   esac
 }
 
-# Reads /etc/os-release: the name for messages, and the package manager of the family.
+os_release() { # os_release NAME: prints a value of os-release(5). The file is not run, because it may be malformed
+  { cat /etc/os-release || cat /usr/lib/os-release || true; } 2>/dev/null |
+    sed -nE "s/[[:space:]]+\$//; s/^$1=([\"']?)(.*)\\1\$/\\2/p" | tail -n 1
+}
+
+# The name for messages, and the package manager of the family.
 distribution='this system' manager=
 read_distribution() {
-  local ID='' ID_LIKE='' VERSION_ID='' PRETTY_NAME='' id
-  [ ! -r /etc/os-release ] || . /etc/os-release
+  local ID VERSION_ID PRETTY_NAME id
+  ID=$(os_release ID) VERSION_ID=$(os_release VERSION_ID) PRETTY_NAME=$(os_release PRETTY_NAME)
   distribution=${PRETTY_NAME:-${ID:-this system}}
-  for id in $ID $ID_LIKE; do
+  for id in $ID $(os_release ID_LIKE); do
     case $id in
       debian | ubuntu) manager=apt ;;
       fedora | rhel | centos) manager=dnf ;;

@@ -479,22 +479,45 @@ def test_two_scripts_install_one_after_the_other(quick, directory):
     ("ID=mint\nID_LIKE=ubuntu\n", "without root and sudo nothing can be installed: run as root: apt-get install cmake protobuf-compiler libgrpc++-dev"),
     ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="22.04"\nPRETTY_NAME="Ubuntu 22.04.5 LTS"\n', "Ubuntu 22.04.5 LTS is too old: it needs version 24.04 or newer"),
     ("ID=debian\nVERSION_ID=11\n", "debian is too old: it needs version 12 or newer"),
+    ("NAME=A Linux (of\nID='fedora'\nVERSION_ID=\"43\n", "install with: dnf install cmake protobuf-compiler grpc-devel"),  # malformed
+    ('ID="suse" \r\n', "install with: zypper install cmake protobuf-devel grpc-devel"),
     ("ID=nixos\n", "nixos is not supported: install what provides them (Debian's packages: cmake protobuf-compiler libgrpc++-dev) and start again"),
 ])
 def test_each_distribution_gets_its_own_command(quick, directory, os_release, advice):
     clone, _ = quick
+    (directory / "os-release").write_text(os_release)
+    place = [f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)"]
+    assert missing_three(clone, directory, place) == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+
+
+@needs_namespaces
+@pytest.mark.parametrize("left,advice", [
+    ("ID=alpine\n", "install with: apk add cmake protoc grpc-dev"),
+    (None, "this system is not supported: install what provides them (Debian's packages: cmake protobuf-compiler libgrpc++-dev) and start again"),
+])
+def test_without_os_release_in_etc_the_one_below_usr_is_read(quick, directory, left, advice):
+    clone, _ = quick
+    place = [f"mkdir {directory}/over", f"mount -t tmpfs none {directory}/over"]
+    for name in ("etc", "usr/lib"):
+        own = f"{directory}/over/{name}"
+        place += [f"mkdir -p {own} {own}.work", f"mount -t overlay -o lowerdir=/{name},upperdir={own},workdir={own}.work none /{name}", f"rm -f /{name}/os-release"]
+    if left:
+        (directory / "os-release").write_text(left)
+        place.append(f"cp {directory}/os-release /usr/lib/os-release")
+    assert missing_three(clone, directory, place) == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+
+
+def missing_three(clone, directory, place, script="scripts/run"):
+    """What the script says without root where three needs are hidden and the commands `place` have put an os-release into place."""
     for path in (directory, *directory.parents):
         if not path.stat().st_mode & 1:
             os.chmod(path, 0o755)
-    (directory / "os-release").write_text(os_release)
     module = subprocess.run(["pkg-config", "--path", "grpc++_unsecure"], capture_output=True, text=True).stdout.strip()
-    hidden = [shutil.which("cmake"), shutil.which("protoc"), module]
-    hide = [f"mount --bind /dev/null {path}" for path in hidden]
-    text = " && ".join([*hide, *hide_sudo(), f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)",
-                        f"exec setpriv --reuid=65534 --regid=65534 --clear-groups '{clone}/scripts/run'"])
+    hide = [f"mount --bind /dev/null {path}" for path in (shutil.which("cmake"), shutil.which("protoc"), module)]
+    text = " && ".join([*place, *hide, *hide_sudo(), f"exec setpriv --reuid=65534 --regid=65534 --clear-groups '{clone}/{script}'"])
     result = subprocess.run(["unshare", "--mount", "sh", "-c", text], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert result.returncode == 2, result.stderr
-    assert result.stderr == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+    return result.stderr
 
 
 def test_each_need_has_a_package_for_every_manager():
