@@ -245,10 +245,17 @@ require() { # require NEED...: as kind:name
   local need sudo packages list missing
   mapfile -t missing < <(missing_of "$@")
   if [ ${#missing[@]} -gt 0 ]; then
-    list=$(printf ', %s' "${missing[@]}" | sed -E 's/, ([a-z]+):([^,]*)/, \2 (\1)/g')
+    list=
+    for need in "${missing[@]}"; do
+      packages=$(packages_of "$need")
+      list+=", ${need#*:} (${need%%:*}"
+      [ -n "$packages" ] || list+=", no package"
+      list+=")"
+    done
     list="missing: ${list:2}"
     packages=$(packages_of "${missing[@]}")
     [ -z "$too_old" ] || fail 2 "$list; $distribution is too old: it needs version $oldest or newer"
+    [ -n "$packages" ] || fail 2 "$list; $distribution does not package it: install it in another way and start again"
     case $manager in
       apt) command -v apt-get >/dev/null || fail 2 "$list; $distribution has no apt-get: install $packages and start again" ;;
       dnf | zypper) fail 2 "$list; install with: $manager install $packages" ;;

@@ -9,6 +9,7 @@ import pytest
 
 from support import processes
 
+pytestmark = pytest.mark.skipif(not os.path.exists("/etc/debian_version"), reason="this is not Debian")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ["KMS_BIN_DIR"]).parent
 PROGRAMS = ("builder", "supervisor", "mock-kms-provider")

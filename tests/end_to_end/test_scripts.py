@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -507,17 +508,46 @@ def test_without_os_release_in_etc_the_one_below_usr_is_read(quick, directory, l
     assert missing_three(clone, directory, place) == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
 
 
-def missing_three(clone, directory, place, script="scripts/run"):
-    """What the script says without root where three needs are hidden and the commands `place` have put an os-release into place."""
+def said_without(clone, directory, place, hidden, script, *arguments):
+    """What the script says without root where `hidden` files are empty, and the commands `place` have put an os-release into place."""
     for path in (directory, *directory.parents):
         if not path.stat().st_mode & 1:
             os.chmod(path, 0o755)
-    module = subprocess.run(["pkg-config", "--path", "grpc++_unsecure"], capture_output=True, text=True).stdout.strip()
-    hide = [f"mount --bind /dev/null {path}" for path in (shutil.which("cmake"), shutil.which("protoc"), module)]
-    text = " && ".join([*place, *hide, *hide_sudo(), f"exec setpriv --reuid=65534 --regid=65534 --clear-groups '{clone}/{script}'"])
+    hide = [f"mount --bind /dev/null {path}" for path in hidden]
+    command = shlex.join(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{clone}/{script}", *arguments])
+    text = " && ".join([*place, *hide, *hide_sudo(), f"exec {command}"])
     result = subprocess.run(["unshare", "--mount", "sh", "-c", text], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert result.returncode == 2, result.stderr
     return result.stderr
+
+
+def missing_three(clone, directory, place, script="scripts/run"):
+    module = subprocess.run(["pkg-config", "--path", "grpc++_unsecure"], capture_output=True, text=True).stdout.strip()
+    return said_without(clone, directory, place, [shutil.which("cmake"), shutil.which("protoc"), module], script)
+
+
+@needs_namespaces
+def test_a_system_of_another_family_needs_no_tools_for_debian_packages(quick, directory):
+    clone, _ = quick
+    (directory / "os-release").write_text("ID=fedora\n")
+    place = [f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)"]
+    place += [f"mount --bind /dev/null {tool}" for tool in map(shutil.which, ("dpkg-shlibdeps", "dpkg-deb", "lintian")) if tool]
+    said = missing_three(clone, directory, place, "scripts/test")
+    assert "install with: dnf install cmake protobuf-compiler" in said
+    assert "dpkg" not in said and "lintian" not in said
+
+
+@needs_namespaces
+@pytest.mark.parametrize("hidden,said", [
+    (["etcd"], "missing: etcd (command, no package); Linux does not package it: install it in another way and start again"),
+    (["etcd", "unzip"], "missing: etcd (command, no package), unzip (command); install with: apk add unzip"),
+])
+def test_a_need_without_a_package_is_named(quick, directory, hidden, said):
+    clone, _ = quick
+    (directory / "os-release").write_text("ID=alpine\nPRETTY_NAME=Linux\n")
+    place = [f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)"]
+    files = [shutil.which(name) for name in hidden]
+    assert said_without(clone, directory, place, files, "scripts/test", "--no-containers") == f"scripts/test: {said}\n"
 
 
 def test_each_need_has_a_package_for_every_manager():
