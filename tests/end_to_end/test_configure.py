@@ -1,6 +1,7 @@
-"""`cmake` on this checkout: which compilers and values of KMS_STATIC it accepts. Nothing is compiled."""
+"""`cmake` on this checkout: which compilers and values of KMS_STATIC it accepts, and the version of the programs. Nothing is compiled."""
 
 import pathlib
+import re
 import shutil
 import subprocess
 
@@ -39,3 +40,18 @@ def test_KMS_STATIC_takes_any_case_and_the_usual_booleans(tmp_path, value, archi
 def test_another_value_of_KMS_STATIC_is_refused(tmp_path):
     done = configure(tmp_path, "-D", "KMS_STATIC=maybe")
     assert done.returncode == 1 and "KMS_STATIC is 'maybe'; set it to AUTO, ON or OFF" in done.words
+
+
+@pytest.mark.parametrize("checkout", [True, False])
+@pytest.mark.parametrize("kind", ["Release", ""])
+def test_the_version_shows_the_commit_of_a_checkout_and_a_build_type_that_is_set(tmp_path, checkout, kind):
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
+    commit = subprocess.run(["git", "-C", clone, "rev-parse", "--short=12", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    if not checkout:
+        shutil.rmtree(clone / ".git")
+    done = configure(tmp_path / "build", "-D", f"CMAKE_BUILD_TYPE={kind}", source=clone)
+    assert done.returncode == 0, done.stderr
+    words = ", ".join(([f"commit {commit}"] if checkout else []) + ([kind] if kind else []))
+    version = re.search(r'"(.*)"', (tmp_path / "build/common/cli/version.cc").read_text())[1]
+    assert re.fullmatch(r"\d+\.\d+\.\d+" + re.escape(f" ({words})" if words else ""), version)
