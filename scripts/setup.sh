@@ -9,6 +9,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=scripts/$(basename "$0")
 # By default nothing is written outside the build directory.
 export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache} CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
+# The build calls ccache itself, and it does not call itself. The builder takes a single word.
+case ${CXX:-} in ccache\ * | */ccache\ *) export CXX=${CXX#*ccache } ;; esac
 
 # kind:name. scripts/packages names the packages.
 build_needs=(
@@ -31,6 +33,10 @@ container_needs=(command:podman command:runc command:catatonit command:debootstr
 upstream_mock_needs=(gosource:github.com/ThalesIgnite/crypto11 gosource:golang.org/x/net header:p11-kit-1/p11-kit/pkcs11.h)
 clang_needs=(command:clang++)
 package_needs=(command:dpkg-shlibdeps command:dpkg-deb command:gzip)
+
+# Root may run a script in another user's checkout. A clone needs the option of upload_pack too.
+git() { command git -c 'safe.directory=*' "$@"; }
+upload_pack='git -c safe.directory=* upload-pack'
 
 say() { printf '%s: %s\n' "$self" "$*" >&2; }
 
@@ -92,7 +98,7 @@ trap 'exit 143' TERM HUP
 
 is_there() { # is_there KIND NAME
   case $1 in
-    command) [ -x "$(PATH=$PATH:/usr/sbin:/sbin command -v "$2")" ] ;;
+    command) [ -x "$(PATH=$PATH:/usr/sbin:/sbin type -P "$2")" ] ;;
     module) pkg-config --exists "$2" 2>/dev/null ;;
     header) [ -e "/usr/include/$2" ] || [ -e "/usr/local/include/$2" ] ;;
     gosource) [ -d "/usr/share/gocode/src/$2" ] ;;
@@ -100,13 +106,18 @@ is_there() { # is_there KIND NAME
   esac
 }
 
-# Reads /etc/os-release: the name for messages, and the package manager of the family.
+os_release() { # os_release NAME: prints a value of os-release(5). The file is not run, because it may be malformed
+  { cat /etc/os-release || cat /usr/lib/os-release || true; } 2>/dev/null |
+    sed -nE "s/[[:space:]]+\$//; s/^$1=([\"']?)(.*)\\1\$/\\2/p" | tail -n 1
+}
+
+# The name for messages, and the package manager of the family.
 distribution='this system' manager=
 read_distribution() {
-  local ID='' ID_LIKE='' VERSION_ID='' PRETTY_NAME='' id
-  [ ! -r /etc/os-release ] || . /etc/os-release
+  local ID VERSION_ID PRETTY_NAME id
+  ID=$(os_release ID) VERSION_ID=$(os_release VERSION_ID) PRETTY_NAME=$(os_release PRETTY_NAME)
   distribution=${PRETTY_NAME:-${ID:-this system}}
-  for id in $ID $ID_LIKE; do
+  for id in $ID $(os_release ID_LIKE); do
     case $id in
       debian | ubuntu) manager=apt ;;
       fedora | rhel | centos) manager=dnf ;;
@@ -234,10 +245,17 @@ require() { # require NEED...: as kind:name
   local need sudo packages list missing
   mapfile -t missing < <(missing_of "$@")
   if [ ${#missing[@]} -gt 0 ]; then
-    list=$(printf ', %s' "${missing[@]}" | sed -E 's/, ([a-z]+):([^,]*)/, \2 (\1)/g')
+    list=
+    for need in "${missing[@]}"; do
+      packages=$(packages_of "$need")
+      list+=", ${need#*:} (${need%%:*}"
+      [ -n "$packages" ] || list+=", no package"
+      list+=")"
+    done
     list="missing: ${list:2}"
     packages=$(packages_of "${missing[@]}")
     [ -z "$too_old" ] || fail 2 "$list; $distribution is too old: it needs version $oldest or newer"
+    [ -n "$packages" ] || fail 2 "$list; $distribution does not package it: install it in another way and start again"
     case $manager in
       apt) command -v apt-get >/dev/null || fail 2 "$list; $distribution has no apt-get: install $packages and start again" ;;
       dnf | zypper) fail 2 "$list; install with: $manager install $packages" ;;
@@ -263,11 +281,13 @@ missing_of() { # missing_of NEED...
 }
 
 check_tools() { # check_tools NEED...: ends the script if CMake or the compiler is too old
-  local version oldest=12 name=GCC
+  local version oldest=12 name=GCC compiler advice='install GCC 12, clang 14 or newer, and name it by CXX'
   case " $* " in *' command:cmake '*) ;; *) return 0 ;; esac
   version=$(cd "$root" && cmake --version | sed -n '1s/^cmake version //p')
   ! older "${version:-3.22}" 3.22 || fail 2 "CMake $version is too old; install CMake 3.22 or newer"
-  ! "${CXX:-c++}" --version 2>/dev/null | grep -q clang || { name=clang oldest=14; }
-  version=$("${CXX:-c++}" -dumpfullversion -dumpversion 2>/dev/null) || fail 2 "the compiler ${CXX:-c++} does not run; set CXX to GCC 12, clang 14 or newer"
-  ! older "${version:-$oldest}" $oldest || fail 2 "$name $version is too old; install GCC 12, clang 14 or newer, and name it by CXX"
+  read -ra compiler <<<"${CXX:-c++}" # CMake too takes the words after the first as arguments
+  case " $* " in *' command:clang++ '*) compiler=(clang++) advice='install clang 14 or newer as clang++' ;; esac # a preset names it
+  ! "${compiler[@]}" --version 2>/dev/null | grep -q clang || { name=clang oldest=14; }
+  version=$("${compiler[@]}" -dumpfullversion -dumpversion 2>/dev/null) || fail 2 "the compiler ${compiler[*]} does not run; $advice"
+  ! older "${version:-$oldest}" $oldest || fail 2 "$name $version is too old; $advice"
 }

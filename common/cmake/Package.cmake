@@ -13,5 +13,5 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "It encrypts in memory and needs no external KMS. It can rotate its key,
 inject faults and record every call. A supervisor keeps it alive, and a
 builder compiles it from a git repository. It protects no data.")
-set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_CURRENT_LIST_DIR}/PackageFormat.cmake)
+set(CPACK_PROJECT_CONFIG_FILE "${CMAKE_CURRENT_LIST_DIR}/PackageFormat.cmake")
 include(CPack)

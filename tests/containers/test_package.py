@@ -9,6 +9,7 @@ import pytest
 
 from support import processes
 
+pytestmark = pytest.mark.skipif(not os.path.exists("/etc/debian_version"), reason="this is not Debian")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ["KMS_BIN_DIR"]).parent
 PROGRAMS = ("builder", "supervisor", "mock-kms-provider")
@@ -107,7 +108,8 @@ def test_the_package_works_in_a_clean_system_and_leaves_nothing(packages, system
     (system.root / "tmp/kms.deb").unlink()
     works(system)
     assert "ExecStart=/usr/bin/supervisor run" in (system.root / "usr/lib/systemd/system/mock-kms-plugin.service").read_text()
-    assert {"/usr/share/man/man1/supervisor-status.1.gz", "/usr/share/mock-kms-plugin/source.git/HEAD"} <= system.files()
+    assert {"/usr/share/man/man1/supervisor-status.1.gz", "/usr/share/mock-kms-plugin/source.git/HEAD",
+            "/usr/share/zsh/vendor-completions/_supervisor"} <= system.files()
     system.run("apt-get", "purge", "-q", "-y", "--autoremove", "mock-kms-plugin")
     assert system.files() == before
 
@@ -116,7 +118,7 @@ def test_the_archive_works_from_usr_local(packages, system):
     before = system.files()
     subprocess.run(["tar", "-xzf", packages[1], "-C", system.root, "--no-same-owner"], check=True)
     added = system.files() - before
-    assert added and all(path.startswith("/usr/local/") for path in added)
+    assert "/usr/local/share/zsh/site-functions/_supervisor" in added and all(path.startswith("/usr/local/") for path in added)
     names = [dependency.split()[0] for dependency in field(packages[0], "Depends").split(", ")]
     system.run("apt-get", "install", "-q", "-y", "--no-install-recommends", *names)
     works(system)

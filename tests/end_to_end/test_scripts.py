@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -479,22 +480,74 @@ def test_two_scripts_install_one_after_the_other(quick, directory):
     ("ID=mint\nID_LIKE=ubuntu\n", "without root and sudo nothing can be installed: run as root: apt-get install cmake protobuf-compiler libgrpc++-dev"),
     ('ID=ubuntu\nID_LIKE=debian\nVERSION_ID="22.04"\nPRETTY_NAME="Ubuntu 22.04.5 LTS"\n', "Ubuntu 22.04.5 LTS is too old: it needs version 24.04 or newer"),
     ("ID=debian\nVERSION_ID=11\n", "debian is too old: it needs version 12 or newer"),
+    ("NAME=A Linux (of\nID='fedora'\nVERSION_ID=\"43\n", "install with: dnf install cmake protobuf-compiler grpc-devel"),  # malformed
+    ('ID="suse" \r\n', "install with: zypper install cmake protobuf-devel grpc-devel"),
     ("ID=nixos\n", "nixos is not supported: install what provides them (Debian's packages: cmake protobuf-compiler libgrpc++-dev) and start again"),
 ])
 def test_each_distribution_gets_its_own_command(quick, directory, os_release, advice):
     clone, _ = quick
+    (directory / "os-release").write_text(os_release)
+    place = [f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)"]
+    assert missing_three(clone, directory, place) == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+
+
+@needs_namespaces
+@pytest.mark.parametrize("left,advice", [
+    ("ID=alpine\n", "install with: apk add cmake protoc grpc-dev"),
+    (None, "this system is not supported: install what provides them (Debian's packages: cmake protobuf-compiler libgrpc++-dev) and start again"),
+])
+def test_without_os_release_in_etc_the_one_below_usr_is_read(quick, directory, left, advice):
+    clone, _ = quick
+    place = [f"mkdir {directory}/over", f"mount -t tmpfs none {directory}/over"]
+    for name in ("etc", "usr/lib"):
+        own = f"{directory}/over/{name}"
+        place += [f"mkdir -p {own} {own}.work", f"mount -t overlay -o lowerdir=/{name},upperdir={own},workdir={own}.work none /{name}", f"rm -f /{name}/os-release"]
+    if left:
+        (directory / "os-release").write_text(left)
+        place.append(f"cp {directory}/os-release /usr/lib/os-release")
+    assert missing_three(clone, directory, place) == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+
+
+def said_without(clone, directory, place, hidden, script, *arguments):
+    """What the script says without root where `hidden` files are empty, and the commands `place` have put an os-release into place."""
     for path in (directory, *directory.parents):
         if not path.stat().st_mode & 1:
             os.chmod(path, 0o755)
-    (directory / "os-release").write_text(os_release)
-    module = subprocess.run(["pkg-config", "--path", "grpc++_unsecure"], capture_output=True, text=True).stdout.strip()
-    hidden = [shutil.which("cmake"), shutil.which("protoc"), module]
     hide = [f"mount --bind /dev/null {path}" for path in hidden]
-    text = " && ".join([*hide, *hide_sudo(), f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)",
-                        f"exec setpriv --reuid=65534 --regid=65534 --clear-groups '{clone}/scripts/run'"])
+    command = shlex.join(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", f"{clone}/{script}", *arguments])
+    text = " && ".join([*place, *hide, *hide_sudo(), f"exec {command}"])
     result = subprocess.run(["unshare", "--mount", "sh", "-c", text], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert result.returncode == 2, result.stderr
-    assert result.stderr == f"scripts/run: missing: cmake (command), protoc (command), grpc++_unsecure (module); {advice}\n"
+    return result.stderr
+
+
+def missing_three(clone, directory, place, script="scripts/run"):
+    module = subprocess.run(["pkg-config", "--path", "grpc++_unsecure"], capture_output=True, text=True).stdout.strip()
+    return said_without(clone, directory, place, [shutil.which("cmake"), shutil.which("protoc"), module], script)
+
+
+@needs_namespaces
+def test_a_system_of_another_family_needs_no_tools_for_debian_packages(quick, directory):
+    clone, _ = quick
+    (directory / "os-release").write_text("ID=fedora\n")
+    place = [f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)"]
+    place += [f"mount --bind /dev/null {tool}" for tool in map(shutil.which, ("dpkg-shlibdeps", "dpkg-deb", "lintian")) if tool]
+    said = missing_three(clone, directory, place, "scripts/test")
+    assert "install with: dnf install cmake protobuf-compiler" in said
+    assert "dpkg" not in said and "lintian" not in said
+
+
+@needs_namespaces
+@pytest.mark.parametrize("hidden,said", [
+    (["etcd"], "missing: etcd (command, no package); Linux does not package it: install it in another way and start again"),
+    (["etcd", "unzip"], "missing: etcd (command, no package), unzip (command); install with: apk add unzip"),
+])
+def test_a_need_without_a_package_is_named(quick, directory, hidden, said):
+    clone, _ = quick
+    (directory / "os-release").write_text("ID=alpine\nPRETTY_NAME=Linux\n")
+    place = [f"mount --bind {directory}/os-release $(readlink -f /etc/os-release)"]
+    files = [shutil.which(name) for name in hidden]
+    assert said_without(clone, directory, place, files, "scripts/test", "--no-containers") == f"scripts/test: {said}\n"
 
 
 def test_each_need_has_a_package_for_every_manager():
@@ -542,19 +595,53 @@ def test_an_installation_that_cannot_succeed_is_one_line(quick, directory, size,
     assert os.path.exists("/usr/sbin/policy-rc.d") == had_policy
 
 
+OLD_GCC = 'case $1 in --version) echo "c++ (Debian) 11.4.0" ;; *) echo 11.4.0 ;; esac'
+OLD_CLANG = 'case $1 in --version) echo "clang version 13.0.1" ;; *) echo 13.0.1 ;; esac'
+BY_CXX = "install GCC 12, clang 14 or newer, and name it by CXX"
+
+
+def stub(directory, name, text):
+    (directory / "stubs" / name).write_text(f"#!/bin/sh\n{text}\n")
+    (directory / "stubs" / name).chmod(0o755)
+
+
+def without_cxx(env):
+    return {key: value for key, value in env.items() if key != "CXX"}
+
+
 @pytest.mark.parametrize("program,text,reason", [
     ("cmake", 'echo "cmake version 3.18.4"', "CMake 3.18.4 is too old; install CMake 3.22 or newer"),
-    ("c++", 'case $1 in --version) echo "c++ (Debian) 11.4.0" ;; *) echo 11.4.0 ;; esac', "GCC 11.4.0 is too old; install GCC 12, clang 14 or newer, and name it by CXX"),
-    ("c++", 'case $1 in --version) echo "clang version 13.0.1" ;; *) echo 13.0.1 ;; esac', "clang 13.0.1 is too old; install GCC 12, clang 14 or newer, and name it by CXX"),
-    ("c++", "exit 127", "the compiler c++ does not run; set CXX to GCC 12, clang 14 or newer"),
+    ("c++", OLD_GCC, f"GCC 11.4.0 is too old; {BY_CXX}"),
+    ("c++", OLD_CLANG, f"clang 13.0.1 is too old; {BY_CXX}"),
+    ("c++", "exit 127", f"the compiler c++ does not run; {BY_CXX}"),
 ])
 def test_an_old_tool_is_named_before_anything_is_built(quick, directory, program, text, reason):
     clone, env = quick
-    (directory / "stubs" / program).write_text(f"#!/bin/sh\n{text}\n")
-    (directory / "stubs" / program).chmod(0o755)
-    result = run(clone, "scripts/build", env={key: value for key, value in env.items() if key != "CXX"})
+    stub(directory, program, text)
+    result = run(clone, "scripts/build", env=without_cxx(env))
     assert (result.returncode, result.stderr) == (2, f"scripts/build: {reason}\n")
     assert not (clone / "build/release").exists()
+
+
+@pytest.mark.parametrize("script,arguments", [("scripts/test", ["--no-containers", "--preset", "clang"]), ("scripts/fuzz", ["1"])])
+@pytest.mark.parametrize("text,reason", [(OLD_CLANG, "clang 13.0.1 is too old"), ("exit 127", "the compiler clang++ does not run")])
+def test_a_script_that_uses_clang_checks_clang(quick, directory, script, arguments, text, reason):
+    clone, env = quick
+    stub(directory, "clang++", text)
+    result = run(clone, script, *arguments, env={**env, "CXX": "g++"})
+    assert (result.returncode, result.stderr) == (2, f"{script}: {reason}; install clang 14 or newer as clang++\n")
+
+
+@pytest.mark.parametrize("cxx,called", [("c++ -m64", "c++ -m64"), ("ccache c++", "c++"), ("/usr/bin/ccache  c++ -m64", "c++ -m64")])
+def test_CXX_may_have_arguments(quick, directory, cxx, called):
+    """The build calls ccache itself."""
+    clone, env = quick
+    stub(directory, "c++", f'echo "c++ $*" >> {directory}/calls; case $* in *--version*) echo "c++ (Debian) 12.2.0" ;; *) echo 12.2.0 ;; esac')
+    (directory / "stubs/cmake").write_text(PROGRAMS["cmake"] + f'echo "$CXX" > {directory}/cxx\n')
+    result = run(clone, "scripts/build", env={**env, "CXX": cxx})
+    assert result.returncode == 0, result.stderr
+    assert f"{called} --version" in (directory / "calls").read_text().splitlines()
+    assert (directory / "cxx").read_text().split() == called.split()
 
 
 def hide_sudo():
