@@ -16,6 +16,7 @@
 #include <fstream>
 
 #include "builder/git/libgit2.h"
+#include "builder/trust/ssh.h"
 #include "common/crypto/openssl.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
@@ -73,18 +74,6 @@ std::string decoded_body(const std::string& pem) {
   return bytes;
 }
 
-/// Takes a length of four bytes and as many bytes (RFC 4251, section 5, "string"); empty if `bytes` ends
-/// early.
-std::optional<std::string_view> take_string(std::string_view& bytes) {
-  if (bytes.size() < 4) return std::nullopt;
-  std::size_t size = 0;
-  for (const char byte : bytes.substr(0, 4)) size = size << 8 | static_cast<unsigned char>(byte);
-  if (bytes.size() - 4 < size) return std::nullopt;
-  const std::string_view text = bytes.substr(4, size);
-  bytes.remove_prefix(4 + size);
-  return text;
-}
-
 const Error& needs_passphrase() {
   static const Error error("the key needs a passphrase",
                            "load it into ssh-agent, or give one without a passphrase");
@@ -98,18 +87,18 @@ const Error& no_key() {
 
 /// OpenSSH's PROTOCOL.key.
 Outcome<> check_openssh_key(const std::string& pem) {
-  const std::string decoded = decoded_body(pem);
-  std::string_view bytes = decoded;
+  const std::string bytes = decoded_body(pem);
+  SshWire wire(bytes);
   constexpr std::string_view magic("openssh-key-v1\0", 15);
-  if (!bytes.starts_with(magic)) return no_key();
-  bytes.remove_prefix(magic.size());
-  const auto cipher = take_string(bytes);
+  if (wire.take(magic.size()) != magic) return no_key();
+  const auto cipher = wire.string();
   if (cipher && *cipher != "none") return needs_passphrase();
-  const bool has_kdf = take_string(bytes) && take_string(bytes) && bytes.size() >= 4;
-  if (!cipher || !has_kdf) return no_key();
-  bytes.remove_prefix(4);  // the number of keys
-  if (!take_string(bytes) || !take_string(bytes)) return no_key();
-  return {};
+  wire.string();                 // the key derivation function
+  wire.string();                 // its options
+  wire.uint32();                 // the number of keys
+  wire.string();                 // the public key
+  if (wire.string()) return {};  // the private key, if all before it is there too
+  return no_key();
 }
 
 }  // namespace
