@@ -1,8 +1,8 @@
 #include "builder/source/credentials.h"
 
+#include <absl/strings/escaping.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -65,12 +64,8 @@ bool agent_answers() {
 std::string decoded_body(const std::string& pem) {
   std::string body = pem.substr(std::min(pem.find('\n'), pem.size()));
   body.erase(std::min(body.find("-----END"), body.size()));
-  std::erase_if(body, [](unsigned char c) { return std::isspace(c) != 0; });
-  std::string bytes(body.size(), '\0');
-  const int size =
-      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                      reinterpret_cast<const unsigned char*>(body.data()), static_cast<int>(body.size()));
-  bytes.resize(static_cast<std::size_t>(std::max(size, 0)));
+  std::string bytes;
+  if (!absl::Base64Unescape(body, &bytes)) bytes.clear();  // it skips white space
   return bytes;
 }
 
