@@ -209,11 +209,10 @@ git::Tree root_tree(git_repository* objects, const git_oid& commit_id) {
 }
 
 git::TreeEntry find_entry(const git_tree* root, const std::string& path) {
-  git_tree_entry* raw = nullptr;
-  const int code = git_tree_entry_bypath(&raw, root, path.c_str());
-  if (code == GIT_ENOTFOUND) throw Error(no_such_path(root, path));
-  git::check(code, "read '" + path + "' in the commit's tree");
-  return git::TreeEntry(raw);
+  auto entry = git::find<git::TreeEntry>("read '" + path + "' in the commit's tree", git_tree_entry_bypath,
+                                         root, path.c_str());
+  if (!entry) throw Error(no_such_path(root, path));
+  return entry;
 }
 
 CheckoutPlan plan_checkout(git_repository* objects, const git_oid& commit,
