@@ -39,9 +39,9 @@ Counted count_calls(ControlClient& client, const Expectation& expectation) {
   if (const auto since = expectation.since()) *request.mutable_since() = to_proto(*since);
   const auto counts = client.call(request, &ControlClient::Stub::CountCalls);
   if (counts.incomplete() || (counts.status_incomplete() && expectation.counts_good_status())) {
-    throw Error(
+    throw bad_input(
         "the journal holds the last 1000 calls and does not reach back " + go_duration(*expectation.since()),
-        "use 'since start' or a shorter time", ErrorCode::invalid_input);
+        "use 'since start' or a shorter time");
   }
   const Duration lived = from_proto(counts.since_start());
   const bool began_within = expectation.since() && lived < *expectation.since();
@@ -52,8 +52,8 @@ Counted count_calls(ControlClient& client, const Expectation& expectation) {
 int run_expect(const ExpectOptions& options) {
   using Clock = std::chrono::steady_clock;
   if (options.words.size() > 1) {
-    throw Error("unexpected argument '" + options.words[1] + "'",
-                "put the expectation in quotes, such as 'decrypt == 0'", ErrorCode::invalid_input);
+    throw bad_input("unexpected argument '" + options.words[1] + "'",
+                    "put the expectation in quotes, such as 'decrypt == 0'");
   }
   const std::string& text = options.words.front();
   const auto expectation = valid_input(Expectation::parse(text));

@@ -52,10 +52,6 @@ struct InspectOptions {
   [[nodiscard]] bool uses_plugin() const { return seed_file.empty() && !plugin.socket.empty(); }
 };
 
-Error bad_input(std::string cause, std::string next_step) {
-  return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
-}
-
 std::string read_input(int fd, const std::string& name) try {
   return read_at_most(fd, max_input, name);
 } catch (const Error& error) {
@@ -256,9 +252,7 @@ EtcdClient etcd_client(const InspectOptions& options) {
     throw bad_input("--etcd takes HOST:PORT and no URL",
                     "write it as 127.0.0.1:2379, and add --etcd-cacert for TLS");
   const auto address = TcpAddress::parse(options.etcd);
-  if (!address)
-    throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input)
-        .within("--etcd");
+  if (!address) throw bad_input(address.error().cause(), "write it as 127.0.0.1:2379").within("--etcd");
   if (options.tls.cert_file.empty() != options.tls.key_file.empty()) {
     throw bad_input("--etcd-cert and --etcd-key go together", "give both or neither");
   }
@@ -305,9 +299,9 @@ int run_survey(const InspectOptions& options) {
     });
   }
   if (survey.total() == 0) {
-    throw Error("etcd has no key that begins with " + options.prefix,
-                "Kubernetes' keys begin with /registry/, OpenShift's with /kubernetes.io/ and /openshift.io/",
-                ErrorCode::invalid_input);
+    throw bad_input(
+        "etcd has no key that begins with " + options.prefix,
+        "Kubernetes' keys begin with /registry/, OpenShift's with /kubernetes.io/ and /openshift.io/");
   }
   const auto report = survey.report();
   print(options.format == OutputFormat::json ? to_json(report, JsonLayout::document) : survey_text(report));
@@ -323,8 +317,8 @@ InspectInput read_from_etcd(const InspectOptions& options) {
     throw bad_input("--etcd: no key is given", "name a key with --key, or keys with --prefix");
   auto stored = etcd_client(options).get(options.etcd_key);
   if (stored) return {*std::move(stored), options.etcd_key};
-  throw Error("etcd has no such key: " + options.etcd_key,
-              "list the keys: etcdctl get --prefix --keys-only /", ErrorCode::invalid_input);
+  throw bad_input("etcd has no such key: " + options.etcd_key,
+                  "list the keys: etcdctl get --prefix --keys-only /");
 }
 
 /// 0 if the value is the expected one and opens; throws Error after the report if not.

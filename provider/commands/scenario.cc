@@ -125,7 +125,7 @@ Scenario read_scenario(const std::string& file) {
   const Error error = scenario.error().within(file);
   const auto config = text ? parse_config(*text) : Outcome<mock_kms::v1::ProviderConfig>(error);
   if (config && config->ByteSizeLong() > 0)
-    throw Error(error.cause(), "this is a file of --config: use 'config --check'", ErrorCode::invalid_input);
+    throw bad_input(error.cause(), "this is a file of --config: use 'config --check'");
   throw error.with(ErrorCode::invalid_input);
 }
 
