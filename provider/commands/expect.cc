@@ -4,6 +4,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
+#include "common/text/counted.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -59,21 +60,20 @@ int run_expect(const ExpectOptions& options) {
   const auto expectation = valid_input(Expectation::parse(text));
   ControlClient client(options);
   const auto begun = Clock::now();
-  Counted counted = count_calls(client, expectation);
-  while (!expectation.holds(counted.calls) && Clock::now() + recount_interval <= begun + options.within) {
+  Counted seen = count_calls(client, expectation);
+  while (!expectation.holds(seen.calls) && Clock::now() + recount_interval <= begun + options.within) {
     std::this_thread::sleep_for(recount_interval);
-    counted = count_calls(client, expectation);
+    seen = count_calls(client, expectation);
   }
-  const bool holds = expectation.holds(counted.calls);
-  const std::string calls =
-      std::to_string(counted.calls) + (counted.calls == 1 ? " call" : " calls") + counted.remark;
-  const std::string seen =
-      "expected " + text + (counted.calls == 1 ? ", there was " : ", there were ") + calls;
+  const bool holds = expectation.holds(seen.calls);
+  const std::string calls = counted(seen.calls, "call") + seen.remark;
+  const std::string failure =
+      "expected " + text + (seen.calls == 1 ? ", there was " : ", there were ") + calls;
   if (!options.junit.empty()) {
-    const JunitCase test{"mock-kms-provider", text, holds ? "" : seen, ""};
+    const JunitCase test{"mock-kms-provider", text, holds ? "" : failure, ""};
     write_file(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
   }
-  if (!holds) throw Error(seen, "see 'mock-kms-provider journal'");
+  if (!holds) throw Error(failure, "see 'mock-kms-provider journal'");
   std::printf("ok: %s\n", calls.c_str());
   return exit_code::ok;
 }

@@ -12,6 +12,7 @@
 #include "common/cli/exit_code.h"
 #include "common/crypto/sha256.h"
 #include "common/io/fd.h"
+#include "common/text/counted.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -202,10 +203,6 @@ std::string row(std::string name, const std::string& text) {
   return name + text + "\n";
 }
 
-std::string count_of(std::uint32_t bytes) {
-  return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
-}
-
 std::string annotation_rows(const InspectReport& report) {
   std::string rows;
   const std::map<std::string, std::string> sorted(report.annotations().begin(), report.annotations().end());
@@ -223,7 +220,7 @@ std::string object_rows(const InspectReport& report, bool reveal) {
                needs_key ? "not decrypted: its key in etcd is not known, see --key" : "not decrypted");
   }
   const auto& object = report.object();
-  std::string rows = row("object", count_of(object.bytes()) + ", sha256 " + object.sha256());
+  std::string rows = row("object", counted(object.bytes(), "byte") + ", sha256 " + object.sha256());
   if (!reveal) return rows;
   std::string shown = visible_text(utf8_text(object.plaintext()));
   const WipeAtEnd wiping(shown);
@@ -237,12 +234,12 @@ std::string report_text(const InspectReport& report, bool reveal) {
               visible_text(report.provider()) + (report.api() == "KMS v2" ? "" : ", " + report.api()));
   text += row("key_id", report.key_id().empty() ? "none" : visible_text(report.key_id()));
   text += annotation_rows(report);
-  text += row("stored", "DEK source of " + count_of(report.encrypted_dek_source_bytes()) + " (" +
+  text += row("stored", "DEK source of " + counted(report.encrypted_dek_source_bytes(), "byte") + " (" +
                             EncryptedObject::DekSourceType_Name(report.dek_source_type()) + "), data of " +
-                            count_of(report.encrypted_data_bytes()));
+                            counted(report.encrypted_data_bytes(), "byte"));
   text +=
-      row("DEK source", report.has_dek_source() ? count_of(report.dek_source().bytes()) + ", decrypted by " +
-                                                      report.dek_source().decrypted_by()
+      row("DEK source", report.has_dek_source() ? counted(report.dek_source().bytes(), "byte") +
+                                                      ", decrypted by " + report.dek_source().decrypted_by()
                                                 : "not decrypted");
   return text + object_rows(report, reveal);
 }

@@ -9,6 +9,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
+#include "common/text/counted.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
@@ -168,7 +169,7 @@ int check_scenario(const ScenarioOptions& options) {
   if (options.format == OutputFormat::json) {
     print(to_short_json(scenario, JsonLayout::document));
   } else {
-    std::printf("good: %d %s\n", scenario.steps_size(), scenario.steps_size() == 1 ? "step" : "steps");
+    std::printf("good: %s\n", counted(scenario.steps_size(), "step").c_str());
   }
   return exit_code::ok;
 }
