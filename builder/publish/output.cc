@@ -162,7 +162,7 @@ void Output::replace_info(const BuildInfo& info) {
 fs::path Output::stage(int built, BuildInfo& info) {
   const fs::path staged = temporary_name(binary_);
   remove_staged();
-  copy_to_new_file(built, staged, 0755, option);
+  copy_to_new_file(built, staged, option);
   info.mutable_binary()->set_path(binary_.string());
   info.mutable_binary()->set_size(static_cast<std::uint32_t>(fs::file_size(staged)));
   info.mutable_binary()->set_sha256(sha256_of_file(staged).value_or(""));
