@@ -3,9 +3,9 @@
 #include <set>
 
 #include "builder/git/source_path.h"
-#include "common/cli/command_line.h"
 #include "common/log/log.h"
 #include "common/text/escape.h"
+#include "common/text/nearest.h"
 
 namespace kms::builder {
 namespace {

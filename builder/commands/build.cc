@@ -1,7 +1,6 @@
 // builder build: fetches directories of a git repository, compiles and publishes them.
 #include "builder/pipeline/build.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 

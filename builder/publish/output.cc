@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
 #include <system_error>
 
 #include "builder/publish/new_file.h"

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <optional>
 #include <vector>
 
 #include "builder/git/source_tree.h"

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <csignal>
 #include <latch>
-#include <system_error>
 #include <thread>
 #include <vector>
 

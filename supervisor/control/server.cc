@@ -19,6 +19,7 @@
 #include "common/error.h"
 #include "common/log/log.h"
 #include "common/net/unix_connection.h"
+#include "proto/supervisor_control.grpc.pb.h"
 
 namespace kms::supervisor {
 namespace {
