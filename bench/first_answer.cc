@@ -21,6 +21,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using kms::bench::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
@@ -29,10 +30,6 @@ struct Options {
   kms::Duration idle_timeout = 30s;
   unsigned repeat = 1;
 };
-
-double milliseconds(kms::Duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
 
 /// Between TERM and KILL.
 constexpr auto end_grace = 10s;

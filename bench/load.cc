@@ -4,14 +4,15 @@
 // One thread and one completion queue, so that it takes little of the server's share of the machine. Each
 // call has the API server's deadline. Calls during the warm-up are not counted.
 #include <grpcpp/completion_queue.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <map>
 #include <optional>
 
-#include "bench/cpu_time.h"
 #include "bench/plugin_channel.h"
-#include "bench/quantile.h"
 #include "common/cli/command_line.h"
 #include "common/cli/exit_code.h"
 #include "common/net/grpc_status.h"
@@ -30,6 +31,29 @@ struct Options {
   kms::Duration window = 3s;
   int server_pid = 0;
 };
+
+/// The CPU time of all threads of a process, including those that ended (clock_getcpuclockid(3)).
+/// /proc/PID/stat counts in steps of 10 ms only.
+kms::Duration cpu_time_of(pid_t pid) {
+  const std::string name = "the CPU time of process " + std::to_string(pid);
+  clockid_t clock{};
+  timespec used{};
+  if (const int error = ::clock_getcpuclockid(pid, &clock); error != 0)
+    throw kms::Error("cannot read " + name + ": " + kms::errno_text(error));
+  if (::clock_gettime(clock, &used) != 0) kms::throw_errno("read " + name);
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
+
+/// The smallest value that at least `share` (0..1] of all are not above; 0 if there is none. Reorders
+/// `values`.
+double quantile(std::vector<double>& values, double share) {
+  if (values.empty()) return 0;
+  const auto rank = static_cast<std::size_t>(share * static_cast<double>(values.size()) + 0.999999);
+  const auto nth =
+      values.begin() + static_cast<std::ptrdiff_t>(std::clamp<std::size_t>(rank, 1, values.size()) - 1);
+  std::nth_element(values.begin(), nth, values.end());
+  return *nth;
+}
 
 /// One of the calls in flight. It is sent again when it is answered.
 class Slot {
@@ -86,18 +110,18 @@ class Load {
     Window window;
     const auto begin = Clock::now();
     const kms::Duration server = server_cpu();
-    const kms::Duration client = kms::bench::cpu_time_of(::getpid());
+    const kms::Duration client = cpu_time_of(::getpid());
     run_until(begin + options_.window, window);
     window.length = Clock::now() - begin;
     window.server_cpu = server_cpu() - server;
-    window.client_cpu = kms::bench::cpu_time_of(::getpid()) - client;
+    window.client_cpu = cpu_time_of(::getpid()) - client;
     finish();
     return window;
   }
 
  private:
   [[nodiscard]] kms::Duration server_cpu() const {
-    return options_.server_pid == 0 ? kms::Duration{0} : kms::bench::cpu_time_of(options_.server_pid);
+    return options_.server_pid == 0 ? kms::Duration{0} : cpu_time_of(options_.server_pid);
   }
 
   void run_until(Clock::time_point end, Window& window) {
@@ -140,8 +164,8 @@ int print(const Options& options, Window window) {
   std::printf("{\"in_flight\": %u, \"connections\": %u, \"seconds\": %.3f, \"calls\": %.0f, ",
               options.in_flight, options.connections, seconds(window.length), calls);
   std::printf("\"calls_per_second\": %.1f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f, ",
-              calls / seconds(window.length), kms::bench::quantile(window.latencies_us, 0.5),
-              kms::bench::quantile(window.latencies_us, 0.99), kms::bench::quantile(window.latencies_us, 1));
+              calls / seconds(window.length), quantile(window.latencies_us, 0.5),
+              quantile(window.latencies_us, 0.99), quantile(window.latencies_us, 1));
   if (window.server_cpu > 0ns) {
     std::printf("\"server_cpu_seconds\": %.3f, \"calls_per_server_cpu_second\": %.1f, ",
                 seconds(window.server_cpu), calls / seconds(window.server_cpu));

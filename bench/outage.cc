@@ -30,6 +30,7 @@
 namespace {
 
 using namespace std::chrono_literals;
+using kms::bench::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 struct Options {
@@ -37,10 +38,6 @@ struct Options {
   unsigned callers = 1;
   kms::Duration idle_timeout = 150s;
 };
-
-double milliseconds(kms::Duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
 
 /// The callers' results since the last command.
 struct Window {

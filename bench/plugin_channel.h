@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/net/endpoint.h"
+#include "common/text/time.h"
 #include "proto/kms_v2.grpc.pb.h"
 
 namespace kms::bench {
@@ -23,6 +24,11 @@ struct Redial {
       1000};  ///< after the first refused connect; then 1.6 times more each, +-20 %
   std::chrono::milliseconds most{120'000};
 };
+
+/// For the instruments' output.
+[[nodiscard]] inline double milliseconds(Duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
 
 /// A separate connection (not shared with other channels), `:authority: localhost`, redialled by
 /// `redial`.

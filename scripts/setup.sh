@@ -47,6 +47,11 @@ fail() { # fail CODE TEXT...
   exit "$code"
 }
 
+show_help() { # prints the script's first comment and exits
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit 0
+}
+
 # A script runs one step at a time. A step has its own session. So the script handles a signal at once, and ends every process of the
 # step.
 child=

@@ -170,7 +170,7 @@ void BuildCache::add_entry(const std::string& key, const fs::path& binary, const
   if (!source) throw_errno("open " + binary.string());
   fs::create_directories(directory_ / "entries");
   NewDirectory entry(directory_);
-  copy_to_new_file(source.get(), entry.path() / binary_name, 0755, "--cache-dir");
+  copy_to_new_file(source.get(), entry.path() / binary_name, "--cache-dir");
   BuildInfo record = info;
   record.clear_previous();
   write_text(entry.path() / build_info_name, build_info_json(record));

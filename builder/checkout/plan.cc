@@ -1,35 +1,24 @@
 #include "builder/checkout/plan.h"
 
-#include <algorithm>
 #include <set>
 
 #include "builder/git/source_path.h"
-#include "common/cli/command_line.h"
 #include "common/log/log.h"
+#include "common/text/escape.h"
+#include "common/text/nearest.h"
 
 namespace kms::builder {
 namespace {
 
 constexpr std::size_t max_path = 4000;  ///< bytes, below PATH_MAX: limits the depth of a tree
-constexpr std::size_t max_shown = 200;
+constexpr std::size_t max_shown = 200;  ///< of a name in a message
 
 /// Limits the memory for paths: an average beyond this is hostile. A few files may have longer paths.
 constexpr std::uint64_t path_bytes_per_file = 320;
 constexpr std::uint64_t always_allowed_path_bytes = 1'000'000;
 
-/// The name comes from a stranger and is shown on a terminal.
-std::string printable(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-  if (text.size() > max_shown) {
-    text.resize(max_shown);
-    text += "...";
-  }
-  return text;
-}
-
 [[noreturn]] void refuse(const std::string& path, const std::string& why) {
-  throw Error("cannot check out '" + printable(path) + "': " + why,
+  throw Error("cannot check out " + in_quotes(path, max_shown) + ": " + why,
               "choose a commit without it, or narrower --path options");
 }
 
@@ -46,7 +35,7 @@ std::string link_in(const git_tree* root, const std::string& path) {
 /// Suggests the nearest name in the tree.
 Error no_such_path(const git_tree* root, const std::string& path) {
   if (const std::string link = link_in(root, path); !link.empty())
-    return {"cannot find '" + path + "' in the commit's tree: '" + printable(link) + "' is a link",
+    return {"cannot find '" + path + "' in the commit's tree: " + in_quotes(link, max_shown) + " is a link",
             "give the link's target by --path"};
   std::vector<std::string> names;
   for (std::size_t i = 0; i < git_tree_entrycount(root); ++i) {
@@ -54,7 +43,7 @@ Error no_such_path(const git_tree* root, const std::string& path) {
   }
   const std::string near = nearest(path, names);
   std::string hint = "give paths that `git ls-tree` lists for the commit";
-  if (!near.empty()) hint = "did you mean '" + printable(near) + "'?";
+  if (!near.empty()) hint = "did you mean " + in_quotes(near, max_shown) + "?";
   return {"cannot find '" + path + "' in the commit's tree", hint};
 }
 
@@ -146,7 +135,7 @@ class Planner {
     }
     path_bytes_ += path.size();
     if (path_bytes_ > always_allowed_path_bytes && path_bytes_ / path_bytes_per_file > limits_.files) {
-      throw Error("cannot check out '" + printable(path) + "': all paths together are longer than " +
+      throw Error("cannot check out " + in_quotes(path, max_shown) + ": all paths together are longer than " +
                       std::to_string(limits_.files) + " times " + std::to_string(path_bytes_per_file) +
                       " bytes",
                   "give narrower --path options, or raise --max-files");
@@ -220,11 +209,10 @@ git::Tree root_tree(git_repository* objects, const git_oid& commit_id) {
 }
 
 git::TreeEntry find_entry(const git_tree* root, const std::string& path) {
-  git_tree_entry* raw = nullptr;
-  const int code = git_tree_entry_bypath(&raw, root, path.c_str());
-  if (code == GIT_ENOTFOUND) throw Error(no_such_path(root, path));
-  git::check(code, "read '" + path + "' in the commit's tree");
-  return git::TreeEntry(raw);
+  auto entry = git::find<git::TreeEntry>("read '" + path + "' in the commit's tree", git_tree_entry_bypath,
+                                         root, path.c_str());
+  if (!entry) throw Error(no_such_path(root, path));
+  return entry;
 }
 
 CheckoutPlan plan_checkout(git_repository* objects, const git_oid& commit,

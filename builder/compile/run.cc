@@ -165,7 +165,7 @@ void take_executable(const Recipe& recipe, const BuildDirs& dirs, const fs::path
   for (const fs::path& candidate : executable_places(recipe, dirs)) {
     tried += (tried.empty() ? "" : ", nor ") + candidate.lexically_relative(dirs.root).string();
     if (const UniqueFd source = open_beneath(dirs.root, candidate)) {
-      copy_to_new_file(source.get(), target, 0755, "--build-dir");
+      copy_to_new_file(source.get(), target, "--build-dir");
       return;
     }
   }

@@ -31,6 +31,24 @@ constexpr double no_memory_limit = 1e15;  ///< version 1 writes "no limit" as a 
 
 constexpr auto compiler_hint = "install g++ or clang, or set CXX to a compiler";
 
+/// The absolute path of a program in PATH; "" if there is none.
+std::string find_program(const std::string& name) {
+  const auto usable = [](const std::string& path) {
+    std::error_code ignored;  // an unreadable directory has no usable program
+    return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
+  };
+  if (name.find('/') != std::string::npos)
+    return usable(name) ? std::filesystem::absolute(name).string() : "";
+  const char* path = std::getenv("PATH");
+  std::istringstream directories(path == nullptr ? "" : path);
+  for (std::string directory; std::getline(directories, directory, ':');) {
+    if (!directory.starts_with('/')) continue;
+    directory.append("/").append(name);
+    if (usable(directory)) return directory;
+  }
+  return "";
+}
+
 /// "" if there is none and `optional` allows that.
 std::string find_compiler(bool optional) {
   if (const char* chosen = std::getenv("CXX"); chosen != nullptr && *chosen != '\0') {
@@ -134,23 +152,6 @@ std::optional<BuildSystem> system_of(std::string_view name) {
   const auto* found = std::find(build_systems.begin(), build_systems.end(), name);
   if (found == build_systems.end()) return std::nullopt;
   return static_cast<BuildSystem>(found - build_systems.begin());
-}
-
-std::string find_program(const std::string& name) {
-  const auto usable = [](const std::string& path) {
-    std::error_code ignored;  // an unreadable directory has no usable program
-    return std::filesystem::is_regular_file(path, ignored) && ::access(path.c_str(), X_OK) == 0;
-  };
-  if (name.find('/') != std::string::npos)
-    return usable(name) ? std::filesystem::absolute(name).string() : "";
-  const char* path = std::getenv("PATH");
-  std::istringstream directories(path == nullptr ? "" : path);
-  for (std::string directory; std::getline(directories, directory, ':');) {
-    if (!directory.starts_with('/')) continue;
-    directory.append("/").append(name);
-    if (usable(directory)) return directory;
-  }
-  return "";
 }
 
 std::filesystem::path ccache_directory(const std::filesystem::path& build_dir, bool isolated) {

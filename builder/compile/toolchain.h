@@ -49,7 +49,4 @@ struct CgroupLimits {
 /// disabled. Isolated code writes to a directory of its own, so that it cannot change others' objects.
 [[nodiscard]] std::filesystem::path ccache_directory(const std::filesystem::path& build_dir, bool isolated);
 
-/// The absolute path of a program in PATH; "" if there is none.
-[[nodiscard]] std::string find_program(const std::string& name);
-
 }  // namespace kms::builder

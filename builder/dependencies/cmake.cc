@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <filesystem>
 #include <optional>
 #include <utility>
+
+#include "builder/git/source_path.h"
 
 namespace kms::builder {
 namespace {
@@ -128,9 +129,7 @@ std::optional<std::string> resolve(std::string argument, const CMakeDirectories&
     break;
   }
   if (argument.starts_with('/') || argument.find('$') != std::string::npos) return std::nullopt;
-  std::string path = (std::filesystem::path(*base) / argument).lexically_normal().string();
-  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  return path.empty() ? "." : path;
+  return joined_path(*base, argument);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "common/text/lines.h"
+
 namespace kms::builder {
 namespace {
 
@@ -52,10 +54,8 @@ void take(const std::string& verb, const std::vector<std::string>& words, GoDire
 GoDirectories go_directories(std::string_view text) {
   GoDirectories directories;
   std::string block;  // the verb of the block that a line is in
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::vector<std::string> words = words_of(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
+  for (const std::string_view line : lines_of(text)) {
+    std::vector<std::string> words = words_of(line);
     if (words.empty()) continue;
     if (!block.empty()) {
       if (words.front() == ")") {

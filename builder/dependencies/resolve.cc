@@ -11,6 +11,7 @@
 #include "builder/compile/recipe.h"
 #include "builder/dependencies/cmake.h"
 #include "builder/dependencies/go.h"
+#include "builder/git/source_path.h"
 #include "builder/source/fetch.h"
 #include "common/log/log.h"
 
@@ -24,12 +25,6 @@ constexpr std::size_t max_files = 50'000;  ///< of CMake, counted once for each 
 constexpr std::uint64_t max_text_bytes = 100'000'000;  ///< of their text
 constexpr std::size_t max_paths = 500;
 constexpr std::size_t max_named = 50;  ///< in one message
-
-std::string joined(const std::string& directory, const std::string& name) {
-  std::string path = (fs::path(directory) / name).lexically_normal().string();
-  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  return path.empty() ? "." : path;
-}
 
 std::string parent(const std::string& path) {
   const std::string directory = fs::path(path).parent_path().string();
@@ -54,30 +49,30 @@ class Search {
     const std::string& project = paths_.front();
     std::vector<std::string> modules{project};
     for (std::string directory = project;; directory = parent(directory)) {
-      const std::string work = joined(directory, "go.work");
+      const std::string work = joined_path(directory, "go.work");
       if (const auto text = is_covered(work, paths_) ? tree_.read(work) : std::nullopt) {
         const GoDirectories directories = go_directories(*text);
         for (const std::string& module : directories.modules) {
-          add(work, "use " + module, joined(directory, module), true);
-          modules.push_back(joined(directory, module));
+          add(work, "use " + module, joined_path(directory, module), true);
+          modules.push_back(joined_path(directory, module));
         }
         for (const std::string& target : directories.replacements)
-          add(work, "replace ... => " + target, joined(directory, target), true);
-        const std::string vendor = joined(directory, "vendor");
+          add(work, "replace ... => " + target, joined_path(directory, target), true);
+        const std::string vendor = joined_path(directory, "vendor");
         if (go_minor_version(*text) >= 22 && tree_.has(vendor)) add(work, "vendor", vendor, false);
         break;  // the nearest one counts
       }
       if (directory == ".") break;
     }
     for (const std::string& module : modules) {
-      const std::string file = joined(module, "go.mod");
+      const std::string file = joined_path(module, "go.mod");
       const auto text = tree_.read(file);
       if (!text) continue;
       // Without a workspace go compiles what is in vendor/, and reads no replacement.
       const bool vendored = modules.size() == 1 && go_minor_version(*text) >= 14 &&
-                            tree_.has(joined(module, "vendor/modules.txt"));
+                            tree_.has(joined_path(module, "vendor/modules.txt"));
       for (const std::string& target : go_directories(*text).replacements)
-        add(file, "replace ... => " + target, joined(module, target), !vendored, vendored);
+        add(file, "replace ... => " + target, joined_path(module, target), !vendored, vendored);
     }
   }
 
@@ -104,7 +99,7 @@ class Search {
   };
 
   void enter_directory(const std::string& directory) {
-    enter({joined(directory, "CMakeLists.txt"), directory});
+    enter({joined_path(directory, "CMakeLists.txt"), directory});
   }
 
   void enter(CMakeFile file) {
@@ -213,13 +208,13 @@ std::vector<Dependency> missing_dependencies(const SourceTree& tree, const std::
 }
 
 BuildSystem detect_system(const SourceTree& tree, const std::string& project) {
-  if (tree.is_file(joined(project, "CMakeLists.txt"))) return BuildSystem::cmake;
-  if (tree.is_file(joined(project, "go.mod"))) return BuildSystem::go;
+  if (tree.is_file(joined_path(project, "CMakeLists.txt"))) return BuildSystem::cmake;
+  if (tree.is_file(joined_path(project, "go.mod"))) return BuildSystem::go;
   for (const char* name : {"GNUmakefile", "makefile", "Makefile"}) {
-    if (tree.is_file(joined(project, name))) return BuildSystem::make;
+    if (tree.is_file(joined_path(project, name))) return BuildSystem::make;
   }
   if (const auto target = tree.link_target(project))
-    throw Error("cannot compile " + project + ": it is a link to " + joined(parent(project), *target),
+    throw Error("cannot compile " + project + ": it is a link to " + joined_path(parent(project), *target),
                 "give the link's target by --path");
   throw Error("cannot compile " + project + ": it holds no CMakeLists.txt, go.mod or Makefile",
               "the first --path is the directory that is compiled; --build command takes a --build-command");

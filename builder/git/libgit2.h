@@ -62,4 +62,13 @@ template <class Handle, class Function, class... Arguments>
   return Handle(raw);
 }
 
+/// The same; null if there is no such object.
+template <class Handle, class Function, class... Arguments>
+[[nodiscard]] Handle find(const std::string& verb_and_object, Function function, Arguments... arguments) {
+  typename Handle::pointer raw = nullptr;
+  const int code = function(&raw, arguments...);
+  if (code != GIT_ENOTFOUND) check(code, verb_and_object);
+  return Handle(raw);
+}
+
 }  // namespace kms::builder::git

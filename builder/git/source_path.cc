@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <vector>
 
 namespace kms::builder {
@@ -70,6 +71,12 @@ bool begins_git_directory_on_ntfs(std::string_view folded) {
 }
 
 }  // namespace
+
+std::string joined_path(const std::string& directory, const std::string& name) {
+  std::string path = (std::filesystem::path(directory) / name).lexically_normal().string();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path.empty() ? "." : path;
+}
 
 std::optional<std::string> why_bad_name(std::string_view name) {
   if (name.empty()) return "a name is empty";

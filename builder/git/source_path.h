@@ -19,6 +19,10 @@ namespace kms::builder {
 /// tree.
 [[nodiscard]] Outcome<std::string> source_path(std::string_view text);
 
+/// The path of `name` as `directory` names it, both in the tree: without ".." inside or a slash at its end,
+/// "." for the root. May begin with "..".
+[[nodiscard]] std::string joined_path(const std::string& directory, const std::string& name);
+
 /// Why one component of a path is refused: "..", ".git" and devices in all their forms, empty, longer than
 /// 255 bytes, a slash or control characters inside.
 [[nodiscard]] std::optional<std::string> why_bad_name(std::string_view name);

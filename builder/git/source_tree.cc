@@ -8,11 +8,7 @@ namespace {
 
 template <class Handle, class Function>
 Handle find(git_repository* repository, const git_oid& id, Function lookup) {
-  typename Handle::pointer raw = nullptr;
-  const int code = lookup(&raw, repository, &id);
-  if (code == GIT_ENOTFOUND) return nullptr;
-  git::check(code, "read object " + git::hex(id));
-  return Handle(raw);
+  return git::find<Handle>("read object " + git::hex(id), lookup, repository, &id);
 }
 
 void add(std::vector<git_oid>& ids, const git_oid& id) {

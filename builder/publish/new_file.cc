@@ -45,7 +45,7 @@ class NewFile {
 
 }  // namespace
 
-void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode, const std::string& option) {
+void copy_to_new_file(int source, const std::filesystem::path& file, const std::string& option) {
   NewFile target(file, option);
   std::vector<char> buffer(std::size_t{1024} * 1024);
   for (off_t at = 0;;) {
@@ -56,7 +56,7 @@ void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode
     target.append({buffer.data(), static_cast<std::size_t>(n)});
     at += n;
   }
-  target.finish(mode);
+  target.finish(0755);
 }
 
 void write_new_file(const std::filesystem::path& file, std::string_view text, mode_t mode,

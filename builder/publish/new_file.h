@@ -9,11 +9,11 @@
 
 namespace kms::builder {
 
-/// Copies the content of `source` to `file`, which must not exist, with fsync(2). Throws Error and leaves no
-/// file then; `option` chose the place and is part of the next step: "--output".
-void copy_to_new_file(int source, const std::filesystem::path& file, mode_t mode, const std::string& option);
+/// Copies the program `source` to `file`, which must not exist, with mode 0755 and fsync(2). Throws Error and
+/// leaves no file then; `option` chose the place and is part of the next step: "--output".
+void copy_to_new_file(int source, const std::filesystem::path& file, const std::string& option);
 
-/// The same with `text` as content.
+/// The same with `text` as content, and any mode.
 void write_new_file(const std::filesystem::path& file, std::string_view text, mode_t mode,
                     const std::string& option);
 

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
 #include <system_error>
 
 #include "builder/publish/new_file.h"
@@ -162,7 +161,7 @@ void Output::replace_info(const BuildInfo& info) {
 fs::path Output::stage(int built, BuildInfo& info) {
   const fs::path staged = temporary_name(binary_);
   remove_staged();
-  copy_to_new_file(built, staged, 0755, option);
+  copy_to_new_file(built, staged, option);
   info.mutable_binary()->set_path(binary_.string());
   info.mutable_binary()->set_size(static_cast<std::uint32_t>(fs::file_size(staged)));
   info.mutable_binary()->set_sha256(sha256_of_file(staged).value_or(""));

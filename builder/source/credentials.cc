@@ -1,8 +1,8 @@
 #include "builder/source/credentials.h"
 
+#include <absl/strings/escaping.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -10,12 +10,12 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "builder/git/libgit2.h"
+#include "builder/trust/ssh.h"
 #include "common/crypto/openssl.h"
 #include "common/io/fd.h"
 #include "common/log/log.h"
@@ -64,25 +64,9 @@ bool agent_answers() {
 std::string decoded_body(const std::string& pem) {
   std::string body = pem.substr(std::min(pem.find('\n'), pem.size()));
   body.erase(std::min(body.find("-----END"), body.size()));
-  std::erase_if(body, [](unsigned char c) { return std::isspace(c) != 0; });
-  std::string bytes(body.size(), '\0');
-  const int size =
-      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                      reinterpret_cast<const unsigned char*>(body.data()), static_cast<int>(body.size()));
-  bytes.resize(static_cast<std::size_t>(std::max(size, 0)));
+  std::string bytes;
+  if (!absl::Base64Unescape(body, &bytes)) bytes.clear();  // it skips white space
   return bytes;
-}
-
-/// Takes a length of four bytes and as many bytes (RFC 4251, section 5, "string"); empty if `bytes` ends
-/// early.
-std::optional<std::string_view> take_string(std::string_view& bytes) {
-  if (bytes.size() < 4) return std::nullopt;
-  std::size_t size = 0;
-  for (const char byte : bytes.substr(0, 4)) size = size << 8 | static_cast<unsigned char>(byte);
-  if (bytes.size() - 4 < size) return std::nullopt;
-  const std::string_view text = bytes.substr(4, size);
-  bytes.remove_prefix(4 + size);
-  return text;
 }
 
 const Error& needs_passphrase() {
@@ -98,18 +82,18 @@ const Error& no_key() {
 
 /// OpenSSH's PROTOCOL.key.
 Outcome<> check_openssh_key(const std::string& pem) {
-  const std::string decoded = decoded_body(pem);
-  std::string_view bytes = decoded;
+  const std::string bytes = decoded_body(pem);
+  SshWire wire(bytes);
   constexpr std::string_view magic("openssh-key-v1\0", 15);
-  if (!bytes.starts_with(magic)) return no_key();
-  bytes.remove_prefix(magic.size());
-  const auto cipher = take_string(bytes);
+  if (wire.take(magic.size()) != magic) return no_key();
+  const auto cipher = wire.string();
   if (cipher && *cipher != "none") return needs_passphrase();
-  const bool has_kdf = take_string(bytes) && take_string(bytes) && bytes.size() >= 4;
-  if (!cipher || !has_kdf) return no_key();
-  bytes.remove_prefix(4);  // the number of keys
-  if (!take_string(bytes) || !take_string(bytes)) return no_key();
-  return {};
+  wire.string();                 // the key derivation function
+  wire.string();                 // its options
+  wire.uint32();                 // the number of keys
+  wire.string();                 // the public key
+  if (wire.string()) return {};  // the private key, if all before it is there too
+  return no_key();
 }
 
 }  // namespace

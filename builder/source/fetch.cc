@@ -240,14 +240,12 @@ void record_transfer(const Fetched& fetched, mock_kms::v1::BuildInfo& info) {
 
 git_oid peel_to_commit(git_repository* repository, const git_oid& id, const FetchRequest& request) {
   const std::string& name = request.ref.text();
-  git_object* raw = nullptr;
-  const int code = git_object_lookup(&raw, repository, &id, GIT_OBJECT_ANY);
-  if (code == GIT_ENOTFOUND) throw Error(request.ref.not_found(request.repository.display(), {}));
-  git::check(code, "read " + name);
-  const git::Object object(raw);
+  const auto object =
+      git::find<git::Object>("read " + name, git_object_lookup, repository, &id, GIT_OBJECT_ANY);
+  if (!object) throw Error(request.ref.not_found(request.repository.display(), {}));
   git_object* commit = nullptr;
   if (git_object_peel(&commit, object.get(), GIT_OBJECT_COMMIT) < 0) {
-    throw Error("cannot use " + name + ": it is a " + git_object_type2string(git_object_type(raw)) +
+    throw Error("cannot use " + name + ": it is a " + git_object_type2string(git_object_type(object.get())) +
                     " and leads to no commit",
                 "give a branch, a tag of a commit or a commit's id by --ref");
   }

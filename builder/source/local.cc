@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <optional>
 #include <vector>
 
 #include "builder/git/source_tree.h"
@@ -89,11 +88,7 @@ class LocalSource {
     git_oid id{};
     if (request_.ref.is_commit_id()) {
       git::check(git_oid_fromstr(&id, request_.ref.text().c_str()), "read a commit id");
-      git_object* raw = nullptr;
-      const int code = git_object_lookup(&raw, repository_, &id, GIT_OBJECT_ANY);
-      const git::Object object(raw);
-      if (code == GIT_ENOTFOUND) throw Error(not_found());
-      git::check(code, "read " + request_.ref.text());
+      if (!find_object(id, request_.ref.text())) throw Error(not_found());
       return id;
     }
     for (const std::string& name : request_.ref.candidates()) {
@@ -137,14 +132,14 @@ class LocalSource {
 
  private:
   void require_object(const git_oid& id, const std::string& name) const {
-    git_object* raw = nullptr;
-    const int code = git_object_lookup(&raw, repository_, &id, GIT_OBJECT_ANY);
-    const git::Object object(raw);
-    if (code == GIT_ENOTFOUND)
-      throw Error(
-          "cannot read " + name + ": " + request_.repository.display() + " lacks its object " + git::hex(id),
-          next_step_for("damage"));
-    git::check(code, "read " + name);
+    if (find_object(id, name)) return;
+    throw Error(
+        "cannot read " + name + ": " + request_.repository.display() + " lacks its object " + git::hex(id),
+        next_step_for("damage"));
+  }
+
+  [[nodiscard]] git::Object find_object(const git_oid& id, const std::string& name) const {
+    return git::find<git::Object>("read " + name, git_object_lookup, repository_, &id, GIT_OBJECT_ANY);
   }
 
   /// True for HEAD and the name of the branch that HEAD is on.

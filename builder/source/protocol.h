@@ -39,9 +39,6 @@ class PktReader {
   /// The bytes after the last packet, which may be no packets.
   [[nodiscard]] std::string take_rest() { return std::exchange(pending_, {}); }
 
-  /// True if no packet is half read: the stream may end here.
-  [[nodiscard]] bool between_packets() const { return pending_.empty(); }
-
  private:
   std::string pending_;
 };

@@ -3,7 +3,6 @@
 // It says which refs a name may stand for, and in which order. It looks none of them up.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>

@@ -29,8 +29,6 @@ class Socket {
   /// Writes some of the bytes. -1 with errno on failure.
   [[nodiscard]] ssize_t write(const char* bytes, std::size_t size);
 
-  void close() { fd_.reset(); }
-
  private:
   [[nodiscard]] bool wait(short events) const;
   [[nodiscard]] int connect_to(const addrinfo& address);

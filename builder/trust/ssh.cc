@@ -186,18 +186,10 @@ std::optional<std::string_view> SshWire::take(std::size_t size) {
 }
 
 std::optional<std::string> decode_base64(std::string_view text) {
-  constexpr std::string_view digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  const std::size_t end = text.find_first_not_of(digits);
-  const std::string_view padding = end == std::string_view::npos ? "" : text.substr(end);
-  if (text.empty() || text.size() % 4 != 0 || !(padding.empty() || padding == "=" || padding == "==")) {
-    return std::nullopt;
-  }
-  std::string decoded(text.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(decoded.data()), raw_bytes(text),
-                                   static_cast<int>(text.size()));
-  if (size < 0) return std::nullopt;
-  decoded.resize(static_cast<std::size_t>(size) - padding.size());
-  if (encode_base64(decoded) != text) return std::nullopt;  // bits behind the end
+  std::string decoded;
+  if (text.empty() || !absl::Base64Unescape({text.data(), text.size()}, &decoded)) return std::nullopt;
+  // Abseil takes blanks, a missing padding and bits behind the end.
+  if (encode_base64(decoded) != text) return std::nullopt;
   return decoded;
 }
 

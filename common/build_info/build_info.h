@@ -4,7 +4,6 @@
 // No function trusts the file: a missing or damaged one, or one about another binary, yields nothing.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>

@@ -8,7 +8,6 @@
 #include <array>
 #include <charconv>
 #include <memory>
-#include <string_view>
 
 #include "common/log/log.h"
 

@@ -1,6 +1,5 @@
 #include "common/net/unix_connection.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -98,18 +97,22 @@ std::optional<std::string> live_holder(const Endpoint& endpoint) {
   return std::nullopt;
 }
 
-std::string describe_peer(int connected_fd) {
+std::optional<ucred> peer_of(int connected_fd) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (::getsockopt(connected_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) {
-    return "a process of another pid namespace";
-  }
+  if (::getsockopt(connected_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  return peer;
+}
+
+std::string describe_peer(int connected_fd) {
+  const auto peer = peer_of(connected_fd);
+  if (!peer || peer->pid == 0) return "a process of another pid namespace";
   // The executable's name if it is readable, else the kernel's, which is cut after 15 characters.
-  const std::string process = "/proc/" + std::to_string(peer.pid);
+  const std::string process = "/proc/" + std::to_string(peer->pid);
   std::error_code unseen;
   std::string name = std::filesystem::read_symlink(process + "/exe", unseen).filename().string();
   if (unseen) std::getline(std::ifstream(process + "/comm") >> std::ws, name);
-  return "pid " + std::to_string(peer.pid) + (name.empty() ? "" : " (" + name + ")");
+  return "pid " + std::to_string(peer->pid) + (name.empty() ? "" : " (" + name + ")");
 }
 
 std::string answering_providers() {
@@ -125,10 +128,8 @@ std::string answering_providers() {
 }
 
 bool peer_is_self_or_root(int connected_fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(connected_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
-  return peer.uid == ::geteuid() || peer.uid == 0;
+  const auto peer = peer_of(connected_fd);
+  return peer && (peer->uid == ::geteuid() || peer->uid == 0);
 }
 
 }  // namespace kms

@@ -1,6 +1,8 @@
 // Connects to a Unix socket, and identifies the process at the other end.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +29,11 @@ namespace kms {
 /// The process that listens at `endpoint`, as describe_peer() names it. Empty if nobody listens.
 [[nodiscard]] std::optional<std::string> live_holder(const Endpoint& endpoint);
 
+/// The process at the other end of a connected socket, with its user and group (SO_PEERCRED, unix(7)): the
+/// one that connected, or that called listen(2). Its pid is 0 in another pid namespace. Empty if
+/// `connected_fd` is no socket.
+[[nodiscard]] std::optional<ucred> peer_of(int connected_fd);
+
 /// The process at the other end of a connected socket: "pid 42 (mock-kms-provider)".
 [[nodiscard]] std::string describe_peer(int connected_fd);
 
@@ -43,7 +50,7 @@ inline constexpr auto draft_prefix = ".kms-";
 /// servers.
 [[nodiscard]] std::string answering_providers();
 
-/// True if the process at the other end runs as this process' user or as root (SO_PEERCRED, unix(7)).
+/// True if the process at the other end runs as this process' user or as root.
 [[nodiscard]] bool peer_is_self_or_root(int connected_fd);
 
 }  // namespace kms

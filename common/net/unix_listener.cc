@@ -197,20 +197,19 @@ Outcome<> parse_socket_owner(const std::string& text, SocketAccess& access) {
 
 bool may_open(const SocketAccess& access, int connected_fd) {
   constexpr mode_t read_and_write = 06;
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(connected_fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return false;
-  if (peer.uid == 0) return true;
+  const auto peer = peer_of(connected_fd);
+  if (!peer) return false;
+  if (peer->uid == 0) return true;
   const auto allows = [&](unsigned shift) {
     return (access.mode >> shift & read_and_write) == read_and_write;
   };
-  if (peer.uid == access.user.value_or(::geteuid())) return allows(6);
+  if (peer->uid == access.user.value_or(::geteuid())) return allows(6);
   std::array<gid_t, 1024> groups{};
-  size = sizeof groups;
+  socklen_t size = sizeof groups;
   if (::getsockopt(connected_fd, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size) != 0) size = 0;
   const gid_t group = access.group.value_or(::getegid());
   const gid_t* const end = groups.data() + size / sizeof(gid_t);
-  if (peer.gid == group || std::find<const gid_t*>(groups.data(), end, group) != end) return allows(3);
+  if (peer->gid == group || std::find<const gid_t*>(groups.data(), end, group) != end) return allows(3);
   return allows(0);
 }
 

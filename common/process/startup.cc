@@ -12,7 +12,6 @@
 #include <array>
 #include <csignal>
 #include <latch>
-#include <system_error>
 #include <thread>
 #include <vector>
 

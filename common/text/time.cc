@@ -1,10 +1,11 @@
 #include "common/text/time.h"
 
+#include <absl/time/time.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <ctime>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -39,13 +40,6 @@ std::string print(const char* format, Arguments... arguments) {
   return buffer.data();
 }
 
-/// "1.25" for 1250 ms in seconds. The unit is a power of ten.
-std::string decimal(Duration duration, Duration unit) {
-  std::string fraction = std::to_string((unit + duration % unit).count()).substr(1);
-  fraction.resize(fraction.find_last_not_of('0') + 1);
-  return std::to_string(duration / unit) + (fraction.empty() ? "" : "." + fraction);
-}
-
 }  // namespace
 
 Outcome<Duration> parse_duration(std::string_view text) {
@@ -69,17 +63,7 @@ Outcome<Duration> parse_duration(std::string_view text) {
   return Duration{static_cast<Duration::rep>(std::llround(total))};
 }
 
-std::string go_duration(Duration duration) {
-  std::string text;
-  if (duration >= 1h) text += std::to_string(duration / 1h) + "h";
-  duration %= 1h;
-  if (duration >= 1min) text += std::to_string(duration / 1min) + "m";
-  duration %= 1min;
-  if (duration == Duration{0}) return text.empty() ? "0" : text;
-  if (duration >= 1s || !text.empty()) return text + decimal(duration, 1s) + "s";
-  if (duration >= 1ms) return decimal(duration, 1ms) + "ms";
-  return duration >= 1us ? decimal(duration, 1us) + "us" : decimal(duration, 1ns) + "ns";
-}
+std::string go_duration(Duration duration) { return absl::FormatDuration(absl::FromChrono(duration)); }
 
 std::string human_duration(Duration duration) {
   const double seconds = std::chrono::duration<double>(duration).count();
@@ -92,15 +76,7 @@ std::string human_duration(Duration duration) {
 }
 
 std::string rfc3339(std::chrono::system_clock::time_point time) {
-  using namespace std::chrono;
-  const auto second = floor<seconds>(time);
-  const auto millisecond = duration_cast<milliseconds>(time - second).count();
-  const std::time_t clock = system_clock::to_time_t(second);
-  std::tm utc{};
-  gmtime_r(&clock, &utc);
-  std::array<char, 32> date{};
-  std::strftime(date.data(), date.size(), "%Y-%m-%dT%H:%M:%S", &utc);
-  return print("%s.%03dZ", date.data(), static_cast<int>(millisecond));
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::FromChrono(time), absl::UTCTimeZone());
 }
 
 }  // namespace kms

@@ -28,9 +28,9 @@ constexpr std::size_t max_plaintext = max_message - std::size_t{64} * 1024;
 std::string read_input(std::size_t max) {
   std::string text = read_at_most(STDIN_FILENO, max, "standard input");
   if (text.size() <= max) return text;
-  throw Error("standard input is larger than " + std::to_string(max) + " bytes",
-              "KMS v2 plugins encrypt keys of some 32 bytes, and gRPC servers accept messages up to 4 MiB",
-              ErrorCode::invalid_input);
+  throw bad_input(
+      "standard input is larger than " + std::to_string(max) + " bytes",
+      "KMS v2 plugins encrypt keys of some 32 bytes, and gRPC servers accept messages up to 4 MiB");
 }
 
 int run_status(const CallOptions& options) {

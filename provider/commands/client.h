@@ -32,6 +32,11 @@ struct ProviderOptions : PluginOptions {
 void add_plugin_options(CLI::App& command, PluginOptions& options);
 void add_provider_options(CLI::App& command, ProviderOptions& options);
 
+/// The Error of a wrong option, argument or input.
+[[nodiscard]] inline Error bad_input(std::string cause, std::string next_step = "") {
+  return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
+}
+
 /// The value. Throws the Error of a failed outcome as one of the input.
 template <class T>
 [[nodiscard]] T valid_input(Outcome<T> outcome) {

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "common/cli/exit_code.h"
+#include "common/text/counted.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
@@ -45,10 +46,6 @@ int run_config(const ConfigOptions& options) {
     print_config(status);
   }
   return status.error().empty() ? exit_code::ok : exit_code::failed;
-}
-
-std::string counted(int count, const std::string& noun) {
-  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
 }
 
 /// "key version 2, 1 fault, no scenario".

@@ -4,6 +4,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
+#include "common/text/counted.h"
 #include "common/text/junit.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -39,9 +40,9 @@ Counted count_calls(ControlClient& client, const Expectation& expectation) {
   if (const auto since = expectation.since()) *request.mutable_since() = to_proto(*since);
   const auto counts = client.call(request, &ControlClient::Stub::CountCalls);
   if (counts.incomplete() || (counts.status_incomplete() && expectation.counts_good_status())) {
-    throw Error(
+    throw bad_input(
         "the journal holds the last 1000 calls and does not reach back " + go_duration(*expectation.since()),
-        "use 'since start' or a shorter time", ErrorCode::invalid_input);
+        "use 'since start' or a shorter time");
   }
   const Duration lived = from_proto(counts.since_start());
   const bool began_within = expectation.since() && lived < *expectation.since();
@@ -52,28 +53,27 @@ Counted count_calls(ControlClient& client, const Expectation& expectation) {
 int run_expect(const ExpectOptions& options) {
   using Clock = std::chrono::steady_clock;
   if (options.words.size() > 1) {
-    throw Error("unexpected argument '" + options.words[1] + "'",
-                "put the expectation in quotes, such as 'decrypt == 0'", ErrorCode::invalid_input);
+    throw bad_input("unexpected argument '" + options.words[1] + "'",
+                    "put the expectation in quotes, such as 'decrypt == 0'");
   }
   const std::string& text = options.words.front();
   const auto expectation = valid_input(Expectation::parse(text));
   ControlClient client(options);
   const auto begun = Clock::now();
-  Counted counted = count_calls(client, expectation);
-  while (!expectation.holds(counted.calls) && Clock::now() + recount_interval <= begun + options.within) {
+  Counted seen = count_calls(client, expectation);
+  while (!expectation.holds(seen.calls) && Clock::now() + recount_interval <= begun + options.within) {
     std::this_thread::sleep_for(recount_interval);
-    counted = count_calls(client, expectation);
+    seen = count_calls(client, expectation);
   }
-  const bool holds = expectation.holds(counted.calls);
-  const std::string calls =
-      std::to_string(counted.calls) + (counted.calls == 1 ? " call" : " calls") + counted.remark;
-  const std::string seen =
-      "expected " + text + (counted.calls == 1 ? ", there was " : ", there were ") + calls;
+  const bool holds = expectation.holds(seen.calls);
+  const std::string calls = counted(seen.calls, "call") + seen.remark;
+  const std::string failure =
+      "expected " + text + (seen.calls == 1 ? ", there was " : ", there were ") + calls;
   if (!options.junit.empty()) {
-    const JunitCase test{"mock-kms-provider", text, holds ? "" : seen, ""};
+    const JunitCase test{"mock-kms-provider", text, holds ? "" : failure, ""};
     write_file(options.junit, junit_report("mock-kms-provider expect", {test}, Clock::now() - begun));
   }
-  if (!holds) throw Error(seen, "see 'mock-kms-provider journal'");
+  if (!holds) throw Error(failure, "see 'mock-kms-provider journal'");
   std::printf("ok: %s\n", calls.c_str());
   return exit_code::ok;
 }

@@ -42,15 +42,11 @@ struct FaultOptions : ProviderOptions {
   std::uint32_t mib = 1;
 };
 
-Error bad_fault(std::string cause, std::string next_step) {
-  return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
-}
-
 void set_error(const FaultOptions& options, Fault& fault) {
   Fault::Code code = Fault::UNAVAILABLE;
   if (!options.code.empty() && !Fault::Code_Parse(enum_name(options.code), &code)) {
     const std::string near = did_you_mean_value(enum_name(options.code), *Fault::Code_descriptor());
-    throw bad_fault("--code: gRPC has no code '" + options.code + "'" + near,
+    throw bad_input("--code: gRPC has no code '" + options.code + "'" + near,
                     near.empty() ? "name one such as UNAVAILABLE, NOT_FOUND or FAILED_PRECONDITION" : "");
   }
   fault.mutable_error()->set_code(code);
@@ -60,10 +56,10 @@ void set_error(const FaultOptions& options, Fault& fault) {
 void set_latency(const FaultOptions& options, Fault& fault) {
   const bool is_random = options.latency_max > Duration{0};
   if (options.latency <= Duration{0} && !is_random)
-    throw bad_fault("latency needs --latency or --latency-max", "");
-  if (options.long_tail && !is_random) throw bad_fault("--long-tail needs --latency-max", "");
+    throw bad_input("latency needs --latency or --latency-max");
+  if (options.long_tail && !is_random) throw bad_input("--long-tail needs --latency-max");
   if (is_random && options.latency_max < options.latency)
-    throw bad_fault("--latency-max is less than --latency", "");
+    throw bad_input("--latency-max is less than --latency");
   auto& latency = *fault.mutable_latency();
   *latency.mutable_min() = to_proto(options.latency);
   if (is_random) *latency.mutable_max() = to_proto(options.latency_max);
@@ -71,13 +67,13 @@ void set_latency(const FaultOptions& options, Fault& fault) {
 }
 
 void set_rate_limit(const FaultOptions& options, Fault& fault) {
-  if (!(options.per_second > 0)) throw bad_fault("rate-limit needs --per-second above 0", "");
+  if (!(options.per_second > 0)) throw bad_input("rate-limit needs --per-second above 0");
   fault.mutable_rate_limit()->set_per_second(options.per_second);
   fault.mutable_rate_limit()->set_burst(options.burst);
 }
 
 void set_memory_growth(const FaultOptions& options, Fault& fault) {
-  if (options.mib == 0) throw bad_fault("memory-growth needs --mib above 0", "");
+  if (options.mib == 0) throw bad_input("memory-growth needs --mib above 0");
   fault.mutable_memory_growth()->set_mib_per_call(options.mib);
 }
 
@@ -178,7 +174,7 @@ void set_selection(const FaultOptions& options, Fault& fault) {
     if (word == "all") continue;
     Fault::Method method{};
     if (!Fault::Method_Parse(enum_name(word), &method)) {
-      throw bad_fault("--method: there is no method '" + word + "'",
+      throw bad_input("--method: there is no method '" + word + "'",
                       "use status, encrypt, decrypt, version or all");
     }
     fault.add_methods(method);
@@ -211,8 +207,8 @@ void refuse_other_parameters(const CLI::App& add, const std::string& what, const
           effect != nullptr && std::count(effect->parameters.begin(), effect->parameters.end(), option) > 0;
       if (has_use || add.get_option(option)->count() == 0) continue;
       if (effect != nullptr || (!what.starts_with('{') && fault.has_violation()))
-        throw bad_fault(option + " belongs to " + effects_of(option), "");
-      throw bad_fault(
+        throw bad_input(option + " belongs to " + effects_of(option));
+      throw bad_input(
           option + " has no effect on '" + what + "'",
           R"(a preset is changed by JSON, such as '{"preset": "slow", "latency": {"max": "9s"}}')");
     }
@@ -228,7 +224,7 @@ Fault read_other(const std::string& text) {
   for (const Effect& effect : effects()) words.emplace_back(effect.word);
   for (int i = 1; i < Fault::Violation_ARRAYSIZE; ++i) words.push_back(violation_word(i));
   for (const Preset& preset : presets()) words.push_back(preset.name);
-  throw bad_fault(
+  throw bad_input(
       "there is no effect, violation or preset '" + text + "'" + did_you_mean(enum_word(text), words),
       "'fault add --help' lists them");
 }

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -12,6 +11,7 @@
 #include "common/cli/exit_code.h"
 #include "common/crypto/sha256.h"
 #include "common/io/fd.h"
+#include "common/text/counted.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -51,10 +51,6 @@ struct InspectOptions {
 
   [[nodiscard]] bool uses_plugin() const { return seed_file.empty() && !plugin.socket.empty(); }
 };
-
-Error bad_input(std::string cause, std::string next_step) {
-  return {std::move(cause), std::move(next_step), ErrorCode::invalid_input};
-}
 
 std::string read_input(int fd, const std::string& name) try {
   return read_at_most(fd, max_input, name);
@@ -206,10 +202,6 @@ std::string row(std::string name, const std::string& text) {
   return name + text + "\n";
 }
 
-std::string count_of(std::uint32_t bytes) {
-  return std::to_string(bytes) + (bytes == 1 ? " byte" : " bytes");
-}
-
 std::string annotation_rows(const InspectReport& report) {
   std::string rows;
   const std::map<std::string, std::string> sorted(report.annotations().begin(), report.annotations().end());
@@ -227,7 +219,7 @@ std::string object_rows(const InspectReport& report, bool reveal) {
                needs_key ? "not decrypted: its key in etcd is not known, see --key" : "not decrypted");
   }
   const auto& object = report.object();
-  std::string rows = row("object", count_of(object.bytes()) + ", sha256 " + object.sha256());
+  std::string rows = row("object", counted(object.bytes(), "byte") + ", sha256 " + object.sha256());
   if (!reveal) return rows;
   std::string shown = visible_text(utf8_text(object.plaintext()));
   const WipeAtEnd wiping(shown);
@@ -241,12 +233,12 @@ std::string report_text(const InspectReport& report, bool reveal) {
               visible_text(report.provider()) + (report.api() == "KMS v2" ? "" : ", " + report.api()));
   text += row("key_id", report.key_id().empty() ? "none" : visible_text(report.key_id()));
   text += annotation_rows(report);
-  text += row("stored", "DEK source of " + count_of(report.encrypted_dek_source_bytes()) + " (" +
+  text += row("stored", "DEK source of " + counted(report.encrypted_dek_source_bytes(), "byte") + " (" +
                             EncryptedObject::DekSourceType_Name(report.dek_source_type()) + "), data of " +
-                            count_of(report.encrypted_data_bytes()));
+                            counted(report.encrypted_data_bytes(), "byte"));
   text +=
-      row("DEK source", report.has_dek_source() ? count_of(report.dek_source().bytes()) + ", decrypted by " +
-                                                      report.dek_source().decrypted_by()
+      row("DEK source", report.has_dek_source() ? counted(report.dek_source().bytes(), "byte") +
+                                                      ", decrypted by " + report.dek_source().decrypted_by()
                                                 : "not decrypted");
   return text + object_rows(report, reveal);
 }
@@ -256,9 +248,7 @@ EtcdClient etcd_client(const InspectOptions& options) {
     throw bad_input("--etcd takes HOST:PORT and no URL",
                     "write it as 127.0.0.1:2379, and add --etcd-cacert for TLS");
   const auto address = TcpAddress::parse(options.etcd);
-  if (!address)
-    throw Error(address.error().cause(), "write it as 127.0.0.1:2379", ErrorCode::invalid_input)
-        .within("--etcd");
+  if (!address) throw bad_input(address.error().cause(), "write it as 127.0.0.1:2379").within("--etcd");
   if (options.tls.cert_file.empty() != options.tls.key_file.empty()) {
     throw bad_input("--etcd-cert and --etcd-key go together", "give both or neither");
   }
@@ -305,9 +295,9 @@ int run_survey(const InspectOptions& options) {
     });
   }
   if (survey.total() == 0) {
-    throw Error("etcd has no key that begins with " + options.prefix,
-                "Kubernetes' keys begin with /registry/, OpenShift's with /kubernetes.io/ and /openshift.io/",
-                ErrorCode::invalid_input);
+    throw bad_input(
+        "etcd has no key that begins with " + options.prefix,
+        "Kubernetes' keys begin with /registry/, OpenShift's with /kubernetes.io/ and /openshift.io/");
   }
   const auto report = survey.report();
   print(options.format == OutputFormat::json ? to_json(report, JsonLayout::document) : survey_text(report));
@@ -323,8 +313,8 @@ InspectInput read_from_etcd(const InspectOptions& options) {
     throw bad_input("--etcd: no key is given", "name a key with --key, or keys with --prefix");
   auto stored = etcd_client(options).get(options.etcd_key);
   if (stored) return {*std::move(stored), options.etcd_key};
-  throw Error("etcd has no such key: " + options.etcd_key,
-              "list the keys: etcdctl get --prefix --keys-only /", ErrorCode::invalid_input);
+  throw bad_input("etcd has no such key: " + options.etcd_key,
+                  "list the keys: etcdctl get --prefix --keys-only /");
 }
 
 /// 0 if the value is the expected one and opens; throws Error after the report if not.

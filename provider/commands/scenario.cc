@@ -9,6 +9,7 @@
 
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
+#include "common/text/counted.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
@@ -125,7 +126,7 @@ Scenario read_scenario(const std::string& file) {
   const Error error = scenario.error().within(file);
   const auto config = text ? parse_config(*text) : Outcome<mock_kms::v1::ProviderConfig>(error);
   if (config && config->ByteSizeLong() > 0)
-    throw Error(error.cause(), "this is a file of --config: use 'config --check'", ErrorCode::invalid_input);
+    throw bad_input(error.cause(), "this is a file of --config: use 'config --check'");
   throw error.with(ErrorCode::invalid_input);
 }
 
@@ -168,7 +169,7 @@ int check_scenario(const ScenarioOptions& options) {
   if (options.format == OutputFormat::json) {
     print(to_short_json(scenario, JsonLayout::document));
   } else {
-    std::printf("good: %d %s\n", scenario.steps_size(), scenario.steps_size() == 1 ? "step" : "steps");
+    std::printf("good: %s\n", counted(scenario.steps_size(), "step").c_str());
   }
   return exit_code::ok;
 }

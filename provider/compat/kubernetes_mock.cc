@@ -5,12 +5,6 @@
 namespace kms::provider {
 namespace {
 
-/// Abseil's own type where it was built for C++14.
-absl::string_view for_absl(Bytes bytes) {
-  const std::string_view text = text_of(bytes);
-  return {text.data(), text.size()};
-}
-
 Error no_uid() { return {"uid is required", "", ErrorCode::invalid_input}; }
 
 }  // namespace
@@ -18,7 +12,8 @@ Error no_uid() { return {"uid is required", "", ErrorCode::invalid_input}; }
 Outcome<SecretBytes> decode_kubernetes_mock(Bytes ciphertext) {
   std::string plaintext;
   const WipeAtEnd wiping(plaintext);
-  if (absl::Base64Unescape(for_absl(ciphertext), &plaintext)) {
+  const std::string_view text = text_of(ciphertext);
+  if (absl::Base64Unescape({text.data(), text.size()}, &plaintext)) {
     return SecretBytes::copy_of(bytes_of(plaintext));
   }
   return Error("the ciphertext is not base64", "", ErrorCode::invalid_input);
@@ -45,7 +40,8 @@ Outcome<SecretBytes> KubernetesMock::decrypt(const DecryptArguments& arguments) 
 VersionAnswer KubernetesMock::v1_version() const { return {"v1beta1", "testKMS", "0.0.1"}; }
 
 Outcome<std::string> KubernetesMock::v1_encrypt(Bytes plaintext, const SealOptions& /*options*/) const {
-  return absl::Base64Escape(for_absl(plaintext));
+  const std::string_view text = text_of(plaintext);
+  return absl::Base64Escape({text.data(), text.size()});
 }
 
 Outcome<SecretBytes> KubernetesMock::v1_decrypt(Bytes cipher) const { return decode_kubernetes_mock(cipher); }

@@ -7,7 +7,6 @@
 
 #include "common/text/escape.h"
 #include "provider/inspect/value.h"
-#include "provider/kms/aes_service.h"
 
 namespace kms::provider {
 namespace {

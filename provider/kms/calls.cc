@@ -10,7 +10,6 @@
 #include <charconv>
 #include <chrono>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "common/log/log.h"

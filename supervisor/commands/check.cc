@@ -1,6 +1,5 @@
 // `supervisor check`: tests any plugin against the rules of the KMS v2 contract.
 #include <cerrno>
-#include <cstdio>
 #include <memory>
 
 #include "common/cli/exit_code.h"

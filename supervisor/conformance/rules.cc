@@ -1,5 +1,6 @@
 #include "supervisor/conformance/rules.h"
 
+#include "common/text/counted.h"
 #include "common/text/escape.h"
 
 namespace kms::supervisor::conformance {
@@ -21,15 +22,13 @@ constexpr Rule life_cycle[] = {
 
 }  // namespace
 
-std::string bytes(std::size_t count) { return std::to_string(count) + (count == 1 ? " byte" : " bytes"); }
-
 std::string without_answer(const CallSeen& call) {
   return std::string(call.method) + ": " + (call.cause.empty() ? "it was not called" : call.cause);
 }
 
 std::string key_id_problem(std::string_view key_id) {
   if (key_id.empty()) return "key_id is empty";
-  if (key_id.size() > max_key_id) return "key_id has " + bytes(key_id.size());
+  if (key_id.size() > max_key_id) return "key_id has " + counted(key_id.size(), "byte");
   if (utf8_text(key_id) != key_id) return "key_id " + in_quotes(key_id) + " is not UTF-8";
   return "";
 }

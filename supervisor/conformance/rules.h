@@ -53,9 +53,6 @@ inline Finding fail(std::string seen) { return {Verdict::fail, std::move(seen)};
 inline Finding not_applicable(std::string seen) { return {Verdict::not_applicable, std::move(seen)}; }
 inline Finding not_visible(std::string seen) { return {Verdict::not_visible, std::move(seen)}; }
 
-/// "1 byte", "2 bytes".
-[[nodiscard]] std::string bytes(std::size_t count);
-
 /// "Encrypt: INTERNAL: cannot encrypt".
 [[nodiscard]] std::string without_answer(const CallSeen& call);
 

@@ -1,4 +1,5 @@
 // Rules 27 to 32.
+#include "common/text/counted.h"
 #include "supervisor/conformance/rules.h"
 
 namespace kms::supervisor::conformance {
@@ -17,11 +18,11 @@ Finding no_decrypt(const Observations& seen) {
 bool decrypts(const Observations& seen) { return broken_encrypt_rule(seen) == 0 && seen.right(seen.decrypt); }
 
 Finding gives_the_plaintext_back(const Observations& seen) {
-  if (decrypts(seen)) return pass("all " + bytes(seen.plaintext.size()));
+  if (decrypts(seen)) return pass("all " + counted(seen.plaintext.size(), "byte"));
   if (broken_encrypt_rule(seen) != 0 || unimplemented(seen.decrypt)) return no_decrypt(seen);
   if (seen.decrypt.refused()) return fail(without_answer(seen.decrypt));
   if (!seen.decrypt.answered()) return no_decrypt(seen);
-  return fail("another plaintext came back, of " + bytes(seen.decrypt.response.plaintext().size()));
+  return fail("another plaintext came back, of " + counted(seen.decrypt.response.plaintext().size(), "byte"));
 }
 
 Finding needs_no_uid(const Observations& seen) {
@@ -51,8 +52,7 @@ Finding every_replica_reads_it(const Observations& seen) {
       return fail("this plugin does not decrypt what " + replica.endpoint + " encrypted: " + here);
     }
   }
-  return pass("both ways with " + std::to_string(seen.replicas.size()) +
-              (seen.replicas.size() == 1 ? " replica" : " replicas") +
+  return pass("both ways with " + counted(seen.replicas.size(), "replica") +
               "; rotations and restarts are not visible");
 }
 

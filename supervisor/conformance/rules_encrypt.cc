@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/text/counted.h"
 #include "common/text/escape.h"
 #include "supervisor/conformance/rules.h"
 
@@ -34,7 +35,7 @@ Finding each_answer(const Observations& seen, std::string (*problem)(const Obser
 
 std::string size_problem(const Observations&, const Response& answer) {
   const std::size_t size = answer.ciphertext().size();
-  return size == 0 || size > max_ciphertext ? "the ciphertext has " + bytes(size) : "";
+  return size == 0 || size > max_ciphertext ? "the ciphertext has " + counted(size, "byte") : "";
 }
 
 Finding ciphertext_has_a_good_size(const Observations& seen) {
@@ -43,7 +44,7 @@ Finding ciphertext_has_a_good_size(const Observations& seen) {
       return fail(without_answer(call));
   }
   return each_answer(seen, size_problem, [](const Response& answer) {
-    return "the ciphertext has " + bytes(answer.ciphertext().size());
+    return "the ciphertext has " + counted(answer.ciphertext().size(), "byte");
   });
 }
 
@@ -97,12 +98,13 @@ std::string annotations_problem(const Observations&, const Response& answer) {
       return "the key " + in_quotes(annotation.key()) + " is not a domain name";
   }
   const std::size_t size = size_of_annotations(answer);
-  return size > max_annotations ? "they have " + bytes(size) : "";
+  return size > max_annotations ? "they have " + counted(size, "byte") : "";
 }
 
 Finding annotations_are_good(const Observations& seen) {
   return each_answer(seen, annotations_problem, [](const Response& answer) {
-    return std::to_string(answer.annotations_size()) + " with " + bytes(size_of_annotations(answer));
+    return std::to_string(answer.annotations_size()) + " with " +
+           counted(size_of_annotations(answer), "byte");
   });
 }
 

@@ -19,6 +19,7 @@
 #include "common/error.h"
 #include "common/log/log.h"
 #include "common/net/unix_connection.h"
+#include "proto/supervisor_control.grpc.pb.h"
 
 namespace kms::supervisor {
 namespace {
@@ -53,14 +54,13 @@ std::string address_of(int fd) {
 
 /// "root (uid 0, pid 42, supervisor)".
 std::string name_of_peer(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return "unknown";
-  const passwd* user = ::getpwuid(peer.uid);
+  const auto peer = peer_of(fd);
+  if (!peer) return "unknown";
+  const passwd* user = ::getpwuid(peer->uid);
   std::string process = describe_peer(fd);  // "pid 42 (supervisor)"
   std::erase(process, ')');
   if (const std::size_t name = process.find(" ("); name != std::string::npos) process.replace(name, 2, ", ");
-  return (user == nullptr ? "someone" : user->pw_name) + std::string(" (uid ") + std::to_string(peer.uid) +
+  return (user == nullptr ? "someone" : user->pw_name) + std::string(" (uid ") + std::to_string(peer->uid) +
          ", " + process + ")";
 }
 

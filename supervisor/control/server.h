@@ -17,7 +17,6 @@
 #include <string>
 
 #include "common/net/unix_listener.h"
-#include "proto/supervisor_control.grpc.pb.h"
 #include "supervisor/control/handler.h"
 
 namespace kms::supervisor {

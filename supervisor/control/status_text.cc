@@ -4,6 +4,7 @@
 #include <map>
 
 #include "common/log/log.h"
+#include "common/text/counted.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 
@@ -28,7 +29,7 @@ std::string row(const std::string& name, std::string text) {
 std::string plugin_row(const SupervisorStatus& status, WallTime now) {
   std::string text = status.pid() == 0 ? "not running" : "pid " + std::to_string(status.pid());
   if (status.pid() != 0) text += ", started " + ago(status.started_at(), now);
-  text += ", " + std::to_string(status.restarts()) + (status.restarts() == 1 ? " restart" : " restarts");
+  text += ", " + counted(status.restarts(), "restart");
   if (status.has_next_start_at()) {
     const Duration left = from_proto(status.next_start_at()) - now;
     text += ", next start in " + human_duration(std::max(left, Duration{0}));
@@ -229,8 +230,7 @@ std::string table_row(const SupervisorStatus& status, Colours colours) {
 std::string table(const SupervisorStatus& whole, Colours colours) {
   std::string text = coloured(health_word(whole), whole, colours) + ", " +
                      std::to_string(whole.instances_size()) + " instances, " +
-                     std::to_string(whole.restarts()) +
-                     (whole.restarts() == 1 ? " restart\n" : " restarts\n");
+                     counted(whole.restarts(), "restart") + "\n";
   if (!whole.reason().empty()) text += row("reason", whole.reason());
   text += "  " + padded("no.", 4) + padded("state", 12) + padded("pid", 8) + padded("restarts", 8) +
           padded("answer in", 9) + "socket, key_id or reason\n";

@@ -3,7 +3,6 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -68,10 +67,8 @@ void describe_socket(const Endpoint& endpoint, mock_kms::v1::Socket& socket) {
 /// The process that called listen(2) for the socket that is connected to. 0 if nobody listens, or if the
 /// process is not visible (another pid namespace).
 pid_t listener_of(const UniqueFd& connection) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (!connection || ::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return 0;
-  return peer.pid;
+  const auto peer = peer_of(connection.get());
+  return peer ? peer->pid : 0;
 }
 
 /// True if the process is gone, dead, or has a SIGKILL pending. Source: proc(5).

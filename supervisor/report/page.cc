@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "common/text/counted.h"
 #include "common/text/protobuf.h"
 #include "supervisor/report/charts.h"
 #include "supervisor/report/html.h"
@@ -91,8 +92,7 @@ std::string lane(const PluginReport& plugin, const std::string& drawn) {
                       "</span>";
   const auto line = [&](const std::string& text) { add(about, {"<br>\n", text}); };
   line(escape(plugin.pod(), 100));
-  if (plugin.reported())
-    line(std::to_string(plugin.restarts()) + (plugin.restarts() == 1 ? " restart" : " restarts"));
+  if (plugin.reported()) line(counted(plugin.restarts(), "restart"));
   if (!plugin.key_id().empty()) line("key " + code(plugin.key_id(), 100));
   if (plugin.has_lease_left()) line("lease " + human_duration(from_proto(plugin.lease_left())));
   return "<div class=\"lane\"><div class=\"who\"><h3>" + escape(plugin.name(), 200) + "</h3>" + about +
@@ -142,7 +142,7 @@ std::string timeline(const Report& report, const Axis& axis, const Times& times)
   const double rate = max_calls / std::chrono::duration<double>(bucket).count();
   std::string html =
       note("Times are UTC, " + times.days() + ". A bar of calls stands for " + human_duration(bucket) +
-           "; the highest one is " + std::to_string(max_calls) + (max_calls == 1 ? " call, " : " calls, ") +
+           "; the highest one is " + counted(max_calls, "call") + ", " +
            (rate < 10 ? std::to_string(rate).substr(0, 4) : std::to_string(static_cast<long long>(rate))) +
            " per second. Calls of Status include the supervisor's probes.") +
       legend() + axis.labels();

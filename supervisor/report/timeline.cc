@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <set>
-#include <tuple>
 
 #include "common/text/protobuf.h"
 #include "supervisor/lifecycle/lifecycle.h"

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "common/text/counted.h"
 #include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "supervisor/report/timeline.h"
@@ -18,10 +19,6 @@ using mock_kms::v1::PluginReport;
 using mock_kms::v1::Report;
 
 constexpr std::size_t max_quoted = 160;
-
-std::string counted(std::uint64_t count, const std::string& thing) {
-  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
-}
 
 bool down(const std::string& kind) { return kind == "outage" || kind == "unresponsive"; }
 
@@ -102,7 +99,7 @@ std::string outages_text(const Report& report) {
                                         [](const OutageReport& a, const OutageReport& b) {
                                           return from_proto(a.length()) < from_proto(b.length());
                                         });
-  return counted(static_cast<std::uint64_t>(report.outages_size()), "outage") + " (the longest " +
+  return counted(report.outages_size(), "outage") + " (the longest " +
          human_duration(from_proto(longest->length())) + " on " + longest->plugin() +
          (longest->cause().empty()
               ? ""
@@ -214,7 +211,7 @@ void judge(Report& report) {
   if (faults && totals.on_purpose == 0) text += "; faults were injected";
   if (!differing.empty()) text += "; the nodes differ in " + differing;
   if (!report.problems().empty())
-    text += "; " + counted(static_cast<std::uint64_t>(report.problems_size()), "file") + " of the evidence " +
+    text += "; " + counted(report.problems_size(), "file") + " of the evidence " +
             (report.problems_size() == 1 ? "is" : "are") + " missing or damaged";
   report.set_verdict(text + ".");
   const bool all_healthy =

@@ -275,7 +275,7 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 @pytest.mark.parametrize("name", [".git", ".GIT", "..", ".Git", "git~1", ".g\u200cit", ".git ", ".git::$DATA", "a\\.git", "nul", "aux.h",
                                   "a/b", "../../escaped", "/etc/escaped", "a\x1b[31m"])
 def test_names_that_escape_are_refused_before_anything_is_written(hostile, name):
-    shown = name.replace("\x1b", "?")
+    shown = name.replace("\x1b", "\\x1b")
     assert hostile(("100644", "0", "fine"), ("100644", name, "x")).startswith(f"builder: cannot check out 'sub/{shown}': ")
 
 

@@ -57,6 +57,7 @@ SHORT_FILES = {  # each with its reason
     "common/process/exit_status.cc": "text of an exit status for supervisor and builder",
     "common/process/identity.h": INTERFACE,
     "common/process/reaper.h": INTERFACE,
+    "common/text/counted.h": "numbers with their nouns for all programs",
     "common/text/escape.h": INTERFACE,
     "common/text/glob.cc": "patterns of faults and signers",
     "common/text/glob.h": "patterns of faults and signers",

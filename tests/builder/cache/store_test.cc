@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <fstream>
 #include <thread>
 
 #include "tests/support/temp_directory.h"

@@ -6,7 +6,7 @@
 
 #include "builder/source/fetch.h"
 #include "builder/source/local.h"
-#include "common/process/run.h"
+#include "tests/support/shell.h"
 #include "tests/support/temp_directory.h"
 
 namespace {
@@ -26,14 +26,7 @@ class Repository {
   }
 
   /// Runs `script` in the checkout; its output's last line.
-  std::string shell(const std::string& script) const {
-    std::string last;
-    const auto end =
-        kms::process::run({{"sh", "-ec", script}, kms::process::own_environment(), {}, root(), true}, {},
-                          [&](std::string_view line) { last = line; });
-    REQUIRE_MESSAGE(std::get<kms::process::ExitStatus>(end).success(), last);
-    return last;
-  }
+  std::string shell(const std::string& script) const { return kms::test::shell(root(), script); }
 
   [[nodiscard]] Fetched head() const {
     return open_local(

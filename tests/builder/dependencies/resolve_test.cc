@@ -7,7 +7,7 @@
 
 #include <string>
 
-#include "common/process/run.h"
+#include "tests/support/shell.h"
 #include "tests/support/temp_directory.h"
 
 namespace {
@@ -18,16 +18,9 @@ using namespace kms::builder;
 class Source {
  public:
   explicit Source(const std::string& script) {
-    const auto end = kms::process::run(
-        {{"sh", "-ec",
-          "git init -q -b main .; git config user.name t; git config user.email t@example.org; " + script +
-              "; git add .; git commit -qm x"},
-         kms::process::own_environment(),
-         {},
-         directory_.path(),
-         true},
-        {}, [](std::string_view) {});
-    REQUIRE(std::get<kms::process::ExitStatus>(end).success());
+    kms::test::shell(directory_.path(),
+                     "git init -q -b main .; git config user.name t; git config user.email t@example.org; " +
+                         script + "; git add .; git commit -qm x");
     git::prepare_library();
     repository_ = git::make<git::Repository>("open", git_repository_open, directory_.path().c_str());
     git_oid head{};

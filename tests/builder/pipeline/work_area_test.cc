@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/error.h"
 #include "tests/support/temp_directory.h"
 
 namespace fs = std::filesystem;

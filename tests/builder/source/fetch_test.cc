@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "builder/checkout/write.h"
-#include "common/process/run.h"
+#include "tests/support/shell.h"
 #include "tests/support/temp_directory.h"
 
 namespace {
@@ -74,18 +74,12 @@ class GitDaemon {
 class Shop {
  public:
   Shop() {
-    const auto end = kms::process::run(
-        {{"sh", "-ec",
-          "git init -q -b main repo; cd repo; git config user.name t; git config user.email t@example.org; "
-          "git config uploadpack.allowFilter true; mkdir -p a/b/c d/e/f other; echo 1 > a/b/c/one; "
-          "echo 2 > d/e/f/two; echo 3 > d/e/three; echo 4 > other/four; git add .; git commit -qm all; "
-          "git tag -a -m v1 v1"},
-         own_environment(),
-         {},
-         directory_.path(),
-         true},
-        {}, [](std::string_view) {});
-    REQUIRE(std::get<kms::process::ExitStatus>(end).success());
+    kms::test::shell(
+        directory_.path(),
+        "git init -q -b main repo; cd repo; git config user.name t; git config user.email t@example.org; "
+        "git config uploadpack.allowFilter true; mkdir -p a/b/c d/e/f other; echo 1 > a/b/c/one; "
+        "echo 2 > d/e/f/two; echo 3 > d/e/three; echo 4 > other/four; git add .; git commit -qm all; "
+        "git tag -a -m v1 v1");
     fs::create_directory(directory_.path() / "scratch");
     fs::create_directory(directory_.path() / "out");
   }

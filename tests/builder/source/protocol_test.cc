@@ -35,7 +35,7 @@ std::vector<std::string> packets(const std::vector<std::string>& pieces) {
       return true;
     });
   }
-  CHECK(reader.between_packets());
+  CHECK(reader.take_rest().empty());
   return seen;
 }
 

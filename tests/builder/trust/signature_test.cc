@@ -8,6 +8,7 @@
 
 #include "builder/trust/ssh.h"
 #include "common/process/run.h"
+#include "tests/support/shell.h"
 #include "tests/support/temp_directory.h"
 
 namespace {
@@ -50,16 +51,9 @@ class Signer {
   [[nodiscard]] std::string blob() const { return *decode_base64(base64_); }
 
  private:
-  void shell(const std::string& script) const {
-    const auto end = kms::process::run(
-        {{"sh", "-ec", script}, kms::process::own_environment(), {}, directory_.path(), true}, {},
-        [](std::string_view) {});
-    REQUIRE(std::get<kms::process::ExitStatus>(end).success());
-  }
+  void shell(const std::string& script) const { kms::test::shell(directory_.path(), script); }
   [[nodiscard]] std::string read(const std::string& name) const {
-    std::ostringstream text;
-    text << std::ifstream(directory_.path() / name, std::ios::binary).rdbuf();
-    return text.str();
+    return kms::test::TempDirectory::read(directory_.path() / name);
   }
 
   kms::test::TempDirectory directory_;

@@ -9,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <random>
-#include <string>
 #include <utility>
 
 #include "supervisor/lifecycle/lifecycle.h"
