@@ -50,4 +50,4 @@ def measure(programs, quick, _rounds):
 def render(raw):
     rows = [[kills, state["descriptors"], state["processes"], state["status_lines"], state["threads"],
              figures.number(state["rss_mb"]), figures.number(state["own_mb"])] for kills, state in raw["states"].items()]
-    return figures.table(["after kills", "descriptors", "plugin processes", "lines of status", "threads", "MB", "of it own"], rows)
+    return figures.table(["after kills", "descriptors", "plugin processes", "lines of status", "threads", "MB", "anonymous"], rows)

@@ -56,5 +56,5 @@ def render(raw):
     rows = [[name, *_memory(seen, "idle"), *_memory(seen, "loaded"),
              figures.number(seen["loaded_peak_mb"]) if "loaded_peak_mb" in seen else "-",
              f"{seen['idle_cpu_percent']:.3f}"] for name, seen in raw["processes"].items()]
-    return figures.table(["process", "idle MB", "of it own", "threads", "loaded MB", "of it own", "threads", "peak MB",
+    return figures.table(["process", "idle MB", "anonymous", "threads", "loaded MB", "anonymous", "threads", "peak MB",
                           "idle CPU, % of a core"], rows)

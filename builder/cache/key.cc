@@ -33,7 +33,7 @@ std::string stamp(const fs::path& file) {
          "\n";
 }
 
-/// Adds the mode, the age to the nanosecond and a link's target.
+/// Adds the mode, the modification time to the nanosecond, and a link's target.
 std::string exact_stamp(const fs::path& file) {
   struct stat status {};
   if (::lstat(file.c_str(), &status) < 0) return file.string() + "\n";

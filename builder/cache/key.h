@@ -16,12 +16,13 @@ namespace kms::builder {
 /// libraries. Throws Error.
 [[nodiscard]] std::string build_key(const mock_kms::v1::BuildInfo& info, const Recipe& recipe);
 
-/// A digest of the names, sizes, modes and ages of all files in these paths; "" for no paths. Throws Error if
-/// a directory cannot be read.
+/// A digest of the names, sizes, modes and modification times of all files in these paths; "" for no paths.
+/// Throws Error if a directory cannot be read.
 [[nodiscard]] std::string stamp_of_inputs(const std::vector<std::string>& paths);
 
 /// The installed libraries and compilers, a line each: on Debian the versions of the packages, elsewhere the
-/// names, sizes and ages of the libraries; everywhere those in /usr/local. `root` is "/" except in tests.
+/// names, sizes and modification times of the libraries; everywhere those in /usr/local. `root` is "/" except
+/// in tests.
 [[nodiscard]] std::string installed_libraries(const std::string& root);
 
 }  // namespace kms::builder

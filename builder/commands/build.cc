@@ -117,7 +117,7 @@ void require_assignments(const std::string& option, const std::vector<std::strin
                          const std::string& example) {
   for (const std::string& word : words) {
     if (word.find('=') == std::string::npos || word.front() == '=')
-      throw Error(option + ": " + in_quotes(word) + " is no NAME=VALUE", "write it as " + example);
+      throw Error(option + ": " + in_quotes(word) + " is not NAME=VALUE", "write it as " + example);
   }
 }
 

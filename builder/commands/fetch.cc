@@ -144,7 +144,7 @@ void print(const Export& result, const fs::path& into, OutputFormat format) {
   if (format == OutputFormat::json) {
     std::fputs(build_info_json(info).c_str(), stdout);
   } else {
-    std::printf("Fetched: %s\n  %zu files (%s)\n  commit %s of %s (%s)\n  moved %s in %u requests (%s)\n",
+    std::printf("Fetched: %s\n  %zu files (%s)\n  commit %s of %s (%s)\n  received %s in %u requests (%s)\n",
                 into.c_str(), result.checkout.files, human_bytes(result.checkout.bytes).c_str(),
                 info.commit().c_str(), info.repository().c_str(), info.ref().c_str(),
                 human_bytes(info.transfer().bytes()).c_str(), info.transfer().requests(),

@@ -31,7 +31,7 @@ std::string read_pin(const std::string& text) {
   if (text.empty()) return "";
   const RefName id = take(RefName::parse(text));
   if (!id.is_commit_id())
-    throw Error("--commit: '" + text + "' is no commit id", "give all of its 40 digits");
+    throw Error("--commit: '" + text + "' is not a commit id", "give all of its 40 digits");
   return id.text();
 }
 
@@ -125,7 +125,7 @@ void add_source_options(CLI::App& command, SourceOptions& options, const std::st
                          std::string(packaged_repository) + ")");
   command.add_option("--ref", options.ref, "Branch, tag or full commit id")->capture_default_str();
   command.add_option("--path", options.paths, path_help)->delimiter(',')->capture_default_str();
-  add_duration(command, "--fetch-timeout", options.fetch_timeout, "How long a server may be silent",
+  add_duration(command, "--fetch-timeout", options.fetch_timeout, "How long a server may send nothing",
                std::chrono::milliseconds(1));
   command
       .add_option("--fetch-retries", options.retry.retries,

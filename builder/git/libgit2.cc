@@ -6,8 +6,8 @@ namespace kms::builder::git {
 
 namespace {
 
-/// The user's and the system's git configuration: url.X.insteadOf would replace the repository that was asked
-/// for, and a file that cannot be read or parsed would end the fetch.
+/// Ignores the user's and the system's git configuration. Its url.X.insteadOf would replace the requested
+/// repository, and a file that cannot be read or parsed would end the fetch.
 void ignore_configuration() {
   for (const int level : {GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
                           GIT_CONFIG_LEVEL_GLOBAL}) {

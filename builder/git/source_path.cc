@@ -80,7 +80,7 @@ std::string joined_path(const std::string& directory, const std::string& name) {
 
 std::optional<std::string> why_bad_name(std::string_view name) {
   if (name.empty()) return "a name is empty";
-  if (name == "." || name == "..") return "'" + std::string(name) + "' is no name";
+  if (name == "." || name == "..") return "'" + std::string(name) + "' is not a name";
   if (means_git_directory(name)) return "'.git', in whatever form, belongs to git alone";
   if (means_device(name)) return "it is the name of a device on Windows";
   if (climbs_by_backslash(name)) return "it leads upwards on Windows";
@@ -100,7 +100,7 @@ Outcome<std::string> source_path(std::string_view text) {
   if (text.empty() || text == ".") return std::string(".");
   for (const std::string_view name : components(text)) {
     if (const auto why = why_bad_name(name))
-      return Error(quoted + " is no path in a repository: " + *why, hint);
+      return Error(quoted + " is not a path in a repository: " + *why, hint);
   }
   return std::string(text);
 }

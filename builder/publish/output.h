@@ -1,4 +1,4 @@
-// Output publishes the binary and its build-info.json as a pair that is never torn.
+// Output publishes the binary and its build-info.json so that they always match.
 //
 // Used on one thread. While it lives it holds flock(2) on the directory: for milliseconds, or while an old
 // binary is smoke-tested. Both files are written under temporary names with fsync(2), then renamed: first

@@ -28,9 +28,9 @@ bool is_ready(int fd, short events, int milliseconds) {
   return ::poll(&watched, 1, milliseconds) > 0;
 }
 
-/// A write(2) to a stderr that nobody reads sees no signal, nor does a call that blocks in a file system.
-/// After a signal the one may last 3 s and everything together 20 s, less than a pod's grace. Then the
-/// process ends, and the next builder cleans up, as after SIGKILL. Returns once `end` is readable.
+/// Ends the process if it is stuck after a signal: a write(2) to a stderr that nobody reads and a call that
+/// blocks in a file system see no signal. The write may last 3 s and everything together 20 s, less than a
+/// pod's grace period. The next builder then cleans up, as after SIGKILL. Returns once `end` is readable.
 void end_if_blocked(int signals, int end) {
   constexpr int interval_ms = 100;
   constexpr unsigned max_blocked = 30;

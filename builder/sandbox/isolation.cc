@@ -218,7 +218,7 @@ void report(const std::vector<std::string>& in_force, const std::string& why, bo
     throw Error("cannot isolate the compiler from " + listed(lacking) + ": " + why,
                 "run where namespaces are allowed (CAP_SYS_ADMIN, or user namespaces), or leave "
                 "--require-isolation out");
-  log::warning("the compiler is not wholly isolated",
+  log::warning("the compiler is not fully isolated",
                {{"measures", listed(in_force)}, {"lacking", listed(lacking)}, {"why", why}});
 }
 

@@ -15,7 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The new root is put together here: every system has the directory, and its content is not needed any more.
+/// The directory in which the new root is assembled. Every system has it, and its content is no longer
+/// needed.
 constexpr auto stage = "/proc";
 
 constexpr auto devices = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};

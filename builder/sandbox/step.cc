@@ -32,7 +32,7 @@ std::uint64_t read_number(std::string_view text) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size())
-    throw Error("cannot read a sandbox: '" + std::string(text) + "' is no number");
+    throw Error("cannot read a sandbox: '" + std::string(text) + "' is not a number");
   return value;
 }
 
@@ -240,7 +240,7 @@ int run(const Sandbox& sandbox, const std::string& directory, char** command) {
   const pid_t builder = ::getppid();
   const sigset_t signals = watched_signals();
   check(::sigprocmask(SIG_BLOCK, &signals, nullptr), "block signals");
-  // A killed builder takes the namespace along; the lock is held until that is done.
+  // If the builder is killed, the kernel ends the namespace. The lock is held until then.
   if (sandbox.processes) {
     check(::prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0), "watch the builder");
   } else {

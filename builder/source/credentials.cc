@@ -76,7 +76,8 @@ const Error& needs_passphrase() {
 }
 
 const Error& no_key() {
-  static const Error error("it is no private key, or a damaged one", "give one in OpenSSH's or PEM format");
+  static const Error error("it is not a private key, or it is damaged",
+                           "give one in OpenSSH's or PEM format");
   return error;
 }
 

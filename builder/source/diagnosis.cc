@@ -21,10 +21,10 @@ constexpr auto later = "the server is in trouble: try again later";
 constexpr auto cut = "try again; check the network and a proxy";
 constexpr auto not_git = "the server does not speak git's protocol there: is --repo the URL of a repository?";
 constexpr auto proxy_login = "put the login into the proxy's URL, as USER:PASSWORD@ before the host";
-constexpr auto damaged = "try again; if it stays, the repository's owner can check it by `git fsck`";
+constexpr auto damaged = "try again; if the error persists, ask the repository's owner to run `git fsck`";
 constexpr auto no_ssh_key =
-    "authorize the key on the server, or give another one; servers of today refuse RSA keys "
-    "from libssh2 before 1.11: take an Ed25519 key";
+    "authorize the key on the server, or give another one; current servers refuse RSA keys "
+    "from libssh2 before 1.11: use an Ed25519 key";
 
 /// Parts of the messages of this program, of libgit2 (src/libgit2/transports/ssh.c), of git's own servers
 /// ("access denied or repository not exported" is git-daemon's), of libssh2 and of the C library. The first
@@ -33,7 +33,7 @@ constexpr std::array known{
     KnownWords{"No space left on device", "free some space, or give --build-dir or --into on a larger disk",
                false},
     KnownWords{"unexpected status: 407", proxy_login, false},
-    KnownWords{"unexpected status: 403", "ask for the right to use the proxy, or add the host to no_proxy",
+    KnownWords{"unexpected status: 403", "ask for permission to use the proxy, or add the host to no_proxy",
                false},
     KnownWords{"unexpected status: 5", "check the host in --repo, and the proxy: it cannot reach the server",
                true},
@@ -45,7 +45,7 @@ constexpr std::array known{
     KnownWords{"said nothing for", "check the server and the network, or raise --fetch-timeout", true},
     KnownWords{"status code: 401", "give --user and --password-file", false},
     KnownWords{"status code: 403",
-               "ask for the right to read the repository, or give --user and --password-file", false},
+               "ask for read access to the repository, or give --user and --password-file", false},
     KnownWords{"status code: 404", "check the path in --repo; servers say this of private repositories too",
                false},
     KnownWords{"status code: 407", proxy_login, false},
@@ -80,7 +80,7 @@ constexpr std::array known{
     KnownWords{"the server's pack", damaged, false},
     KnownWords{"fetch a pack", damaged, false},
     KnownWords{"object not found", damaged, false},
-    KnownWords{"id that is none", not_git, false},
+    KnownWords{"malformed id", not_git, false},
     KnownWords{"does not end", not_git, false},
     KnownWords{"answer is empty", "check the path in --repo, and the server's log", false},
     KnownWords{"the server says: ", "check the path and the login in --repo, or ask the server's owner",

@@ -372,7 +372,7 @@ void HttpTransport::follow_redirect() {
   const std::string url = reached == nullptr ? "" : reached;
   const std::size_t end = url.rfind("/info/refs");
   if (end == std::string::npos) {
-    throw FetchError({"the server redirects to something else than a repository",
+    throw FetchError({"the server redirects to something other than a repository",
                       "give --repo the URL that the server redirects to; `curl -IL` shows it"},
                      false);
   }

@@ -60,7 +60,7 @@ Error cannot_open(const fs::path& path, int code, const std::string& text) {
     return {object + "Permission denied for " + file, "give this user the right to read it"};
   }
   if (code != GIT_ENOTFOUND) return {object + text, next_step_for(text)};
-  return {object + (fs::exists(path) ? "it is no git repository" : "no such directory"),
+  return {object + (fs::exists(path) ? "it is not a git repository" : "no such directory"),
           "give --repo a checkout or a bare repository"};
 }
 

@@ -31,7 +31,7 @@ std::uint64_t take_size(std::string_view& bytes) {
     size |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
     if ((byte & 0x80) == 0) return size;
   }
-  refuse("holds a delta that is none");
+  refuse("holds a malformed delta");
 }
 
 }  // namespace
@@ -78,11 +78,10 @@ bool PackInspector::complete() const { return at_ == At::trailer && header_.size
 void PackInspector::add_pack_header(unsigned char byte) {
   header_ += static_cast<char>(byte);
   if (header_.size() < pack_header_bytes) return;
-  if (!header_.starts_with("PACK")) refuse("is none");
+  if (!header_.starts_with("PACK")) refuse("is not a pack file");
   left_ = big_endian(std::string_view(header_).substr(8));
   if (left_ > max_objects)
-    refuse("has " + std::to_string(left_) + " objects, and more than " + std::to_string(max_objects) +
-           " are not taken");
+    refuse("has " + std::to_string(left_) + " objects; the maximum is " + std::to_string(max_objects));
   header_.clear();
   at_ = left_ == 0 ? At::trailer : At::object_header;
 }

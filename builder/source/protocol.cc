@@ -243,7 +243,7 @@ git_oid parse_id(std::string_view hex) {
   // Checked here: libgit2 may not be set up yet, and could not keep its error then.
   const bool is_hex = hex.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
   if (hex.size() != 40 || !is_hex || git_oid_fromstrn(&id, hex.data(), 40) < 0) {
-    throw Error("the server sent an id that is none");
+    throw Error("the server sent a malformed id");
   }
   return id;
 }

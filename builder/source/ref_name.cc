@@ -42,7 +42,7 @@ Outcome<RefName> RefName::parse(std::string_view text) {
     return RefName(std::move(id), true);
   }
   if (!well_formed(text)) {
-    return Error("'" + std::string(text) + "' is no name of a ref",
+    return Error("'" + std::string(text) + "' is not a ref name",
                  "give a branch, a tag, HEAD or a full commit id");
   }
   return RefName(std::string(text), false);

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t max_refs = std::size_t{16} * 1024 * 1024;  ///< bytes of a list of refs
 constexpr std::size_t some_refs = std::size_t{256} * 1024;       ///< for suggesting a name
 
-/// The ways to ask for directories.
+/// The strategies to ask for directories.
 ///
 /// With a combined filter the server walks all directories below a wanted object. So the commit is asked for
 /// with its root alone. The depth of a wanted tree does not count the tree itself, that of a commit does
@@ -83,7 +83,7 @@ class RemoteFetch {
             .directories = directories_};
   }
 
-  /// The server need not be asked.
+  /// True if the ref is the id of a known commit: the server is not asked.
   [[nodiscard]] bool is_known_id() const {
     return request_.ref.is_commit_id() && request_.known_commits.contains(request_.ref.text());
   }

@@ -1,5 +1,5 @@
-// fetch_remote() fetches the objects of the wanted paths and of the directories above them from a server, and
-// as little else as the server allows.
+// fetch_remote() fetches the objects of the wanted paths, and of the directories above them, from a server.
+// It fetches as little else as the server allows.
 //
 // Called on the fetching thread. It writes packs and nothing else.
 #pragma once

@@ -92,7 +92,7 @@ Outcome<RepositoryUrl> RepositoryUrl::parse(std::string_view text) {
   if (text.find("://") != std::string_view::npos) {
     const std::string_view scheme = text.substr(0, text.find("://"));
     if (!is_scheme(scheme)) return misplaced_login();
-    return Error("'" + std::string(scheme) + "' is no scheme that git can be fetched by", forms);
+    return Error("'" + std::string(scheme) + "' is not a scheme that git can be fetched by", forms);
   }
   // git's own rule (git-clone(1), "GIT URLS"): a colon before the first slash makes it scp's short form.
   const std::size_t colon = text.find(':');
@@ -119,7 +119,7 @@ Outcome<RepositoryUrl> RepositoryUrl::parse_url(Kind kind, std::string_view text
   if (host.empty() || host.front() == ':') return Error("the repository's URL names no host", forms);
   const std::string_view path = rest.substr(authority.size());
   if (path.find('@') != std::string_view::npos) return misplaced_login();
-  if (has_bad_port(host)) return Error("the port in the repository's URL is no number up to 65535", forms);
+  if (has_bad_port(host)) return Error("the port in the repository's URL is not a number up to 65535", forms);
   const std::size_t extra = path.find_first_of("?#");
   RepositoryUrl url(kind, std::string(text),
                     std::string(scheme) + std::string(host) + std::string(path.substr(0, extra)));

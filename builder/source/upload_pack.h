@@ -1,8 +1,8 @@
 // UploadPack holds the conversation with git-upload-pack over any Transport: the advertisement, then
 // requests.
 //
-// Used on the fetching thread. It connects by itself, at first and whenever the connection is used up, and
-// asks once more if a connection that was kept alive turns out to be lost.
+// Used on the fetching thread. It connects at the first request and whenever the connection is used up. If a
+// kept connection turns out to be lost, it connects and asks once more.
 #pragma once
 
 #include <functional>

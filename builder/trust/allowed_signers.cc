@@ -108,7 +108,7 @@ Outcome<> AllowedSigners::read_option(std::string_view option, Entry& entry) {
   } else if (name == "valid-after" || name == "valid-before") {
     auto& time = name == "valid-after" ? entry.valid_after : entry.valid_before;
     time = signing_time(value);
-    if (!time) return Error("'" + std::string(value) + "' is no time such as 20240131 or 202401311200Z");
+    if (!time) return Error("'" + std::string(value) + "' is not a time such as 20240131 or 202401311200Z");
   } else {
     return Error("the option '" + std::string(option) + "' is not known");
   }

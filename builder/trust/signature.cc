@@ -108,7 +108,7 @@ Outcome<Signature> check_signature(const std::string& object, std::string_view r
   const SignedObject parts = object == "tag" ? split_tag(raw) : split_commit(raw);
   if (parts.signature.empty()) return Error("it is not signed");
   if (!parts.signature.starts_with("-----BEGIN SSH SIGNATURE-----")) {
-    return Error("its signature is of another kind than SSH's");
+    return Error("its signature is not an SSH signature");
   }
   const Outcome<SshSignature> parsed = SshSignature::parse(parts.signature);
   if (!parsed) return parsed.error();

@@ -17,8 +17,8 @@ inline constexpr auto build_info_name = "build-info.json";  ///< in the binary's
 /// Empty if the file is missing or not a build info.
 [[nodiscard]] std::optional<mock_kms::v1::BuildInfo> read_build_info(const std::filesystem::path& file);
 
-/// The part of the file that describes the binary with this SHA-256: the file's own record, or that of its
-/// predecessor if the file is already new and the binary still the old one. Empty if it is neither.
+/// The record of the binary with this SHA-256. It is the file's own record, or `previous` if the binary is
+/// still the old one. Empty if neither matches.
 [[nodiscard]] std::optional<mock_kms::v1::BuildInfo> build_info_describing(
     const mock_kms::v1::BuildInfo& file, const std::string& sha256);
 

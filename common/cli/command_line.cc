@@ -176,12 +176,12 @@ class HelpFormatter : public NestedFormatter<decltype(&CLI::Formatter::make_expa
   }
 };
 
-/// Refuses what is no number. CLI11 takes -1 as the largest unsigned number, and 010 as 8.
+/// Refuses text that is not a number. CLI11 takes -1 as the largest unsigned number, and 010 as 8.
 void check_numbers(CLI::App& command) {
   static const auto whole_number = [](const std::string& text) {
     const bool is_number =
         !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (!is_number) throw CLI::ValidationError("'" + text + "' is not a whole number from 0");
+    if (!is_number) throw CLI::ValidationError("'" + text + "' is not a whole number of 0 or more");
     std::uint64_t parsed = 0;
     if (std::from_chars(text.data(), text.data() + text.size(), parsed).ec != std::errc{})
       throw CLI::ValidationError("'" + text + "' is too large");

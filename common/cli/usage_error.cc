@@ -37,7 +37,7 @@ std::string alternatives(const std::vector<std::string>& names) {
   return text;
 }
 
-/// CLI11 writes "Could not convert: --name = value". What is no number was refused before.
+/// CLI11 writes "Could not convert: --name = value". Text that is not a number was refused before.
 std::string conversion_text(const CLI::ParseError& error) {
   std::string text = error.what();
   const std::size_t name = text.find(": ");

@@ -1,7 +1,8 @@
 // SecretBytes owns a key, a seed or a plaintext, and overwrites it when it is given up.
 //
 // Move-only; used from any one thread at a time, read from any. It has no copy, no comparison and no way to a
-// stream or a log; its memory is swappable like any other's (the process forbids core dumps, see serve.cc).
+// stream or a log; its memory is swappable like any other's (the provider forbids core dumps, see
+// provider/main.cc).
 #pragma once
 
 #include <openssl/crypto.h>

@@ -132,8 +132,8 @@ class LineSink : public spdlog::sinks::sink {
   /// Says once that the file cannot be written, for example on a full disk, and goes on without it.
   void copy(std::string_view text) {
     if (!copy_ || write_or_give_up(copy_.get(), text)) return;
-    std::fprintf(stderr, "cannot write the log to %s: %s; it goes on on stderr alone\n", copy_file_.c_str(),
-                 errno_text(errno).c_str());
+    std::fprintf(stderr, "cannot write the log to %s: %s; the log continues on stderr only\n",
+                 copy_file_.c_str(), errno_text(errno).c_str());
     copy_.reset();
   }
 

@@ -19,7 +19,7 @@ namespace kms {
 [[nodiscard]] UniqueFd connect_to(const Endpoint& endpoint);
 
 /// The cause that connect_to() left in errno as `error`. connect(2) says of a plain file that nobody listens
-/// there; this says that it is no socket.
+/// there; this says that it is not a socket.
 [[nodiscard]] std::string connect_error_text(const Endpoint& endpoint, int error);
 
 /// As connect_to() with a name at this end, chosen by the kernel (unix(7), "Autobind feature"). The other end

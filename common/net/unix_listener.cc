@@ -57,8 +57,8 @@ Outcome<Listening> listen_abstract(const Endpoint& endpoint) {
   return Listening{std::move(fd), {}};
 }
 
-/// The address of a name in an open directory: by the directory's own path, which the kernel then lists for
-/// listening_sockets(), or if that is too long for a socket by the descriptor.
+/// The address of a name in an open directory. It uses the directory's path, which the kernel then lists for
+/// listening_sockets(). If that path is too long for a socket, it uses the descriptor.
 Endpoint name_within(const UniqueFd& directory, const std::string& path, const std::string& name) {
   const auto listed = Endpoint::parse(path + "/" + name);
   return listed ? *listed : *Endpoint::parse("/proc/self/fd/" + std::to_string(directory.get()) + "/" + name);

@@ -29,8 +29,8 @@ struct Launch {
 };
 
 /// Starts `launch.command`. The program is looked up before the working directory is entered. Throws Error
-/// "cannot start PROGRAM: CAUSE; NEXT STEP", also if it does not run within 5 s. No child is left after an
-/// error.
+/// "cannot start PROGRAM: CAUSE; NEXT STEP", also if the program does not run within 5 s. No child is left
+/// after an error.
 [[nodiscard]] pid_t spawn(const Launch& launch);
 
 /// The file that `program` names: itself if it contains a '/', else the first executable one in PATH; "" if

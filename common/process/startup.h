@@ -17,7 +17,7 @@ namespace kms::process {
 void start_in_known_state();
 
 /// Throws Error unless the limits allow as many threads and open files as a gRPC server needs. gRPC itself
-/// waits for ever for a thread that cannot start, and aborts without a descriptor. Call it before gRPC is
+/// waits forever for a thread that cannot start, and aborts without a descriptor. Call it before gRPC is
 /// used.
 void require_room();
 

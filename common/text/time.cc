@@ -51,7 +51,7 @@ Outcome<Duration> parse_duration(std::string_view text) {
     const auto [end, error] =
         std::from_chars(rest.data(), rest.data() + rest.size(), number, std::chars_format::fixed);
     if (error == std::errc{} && std::signbit(number))
-      return Error("'" + std::string(text) + "' is negative", "give a duration from 0");
+      return Error("'" + std::string(text) + "' is negative", "give a duration of 0 or more");
     if (error != std::errc{} || !std::isfinite(number)) return not_a_duration(text);
     rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
     const auto unit = take_unit(rest);

@@ -114,7 +114,7 @@ void PluginClient::check(const char* name, const grpc::Status& status, const Cal
   if (status.error_code() == grpc::UNIMPLEMENTED) {
     throw Error(std::string(name) + ": " + visible_text(describe(status)),
                 holder_of(options_.socket).value_or("nobody") +
-                    " listens there; if that is no KMS plugin, name another socket with --socket");
+                    " listens there; if that is not a KMS plugin, name another socket with --socket");
   }
   throw Error(std::string(name) + ": " + visible_text(describe(status)));
 }

@@ -40,9 +40,8 @@ Counted count_calls(ControlClient& client, const Expectation& expectation) {
   if (const auto since = expectation.since()) *request.mutable_since() = to_proto(*since);
   const auto counts = client.call(request, &ControlClient::Stub::CountCalls);
   if (counts.incomplete() || (counts.status_incomplete() && expectation.counts_good_status())) {
-    throw bad_input(
-        "the journal holds the last 1000 calls and does not reach back " + go_duration(*expectation.since()),
-        "use 'since start' or a shorter time");
+    throw bad_input("the journal is bounded and does not reach back " + go_duration(*expectation.since()),
+                    "use 'since start' or a shorter time");
   }
   const Duration lived = from_proto(counts.since_start());
   const bool began_within = expectation.since() && lived < *expectation.since();

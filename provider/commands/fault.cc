@@ -131,7 +131,7 @@ constexpr std::array<const char*, Fault::Violation_ARRAYSIZE - 1> violation_mean
     "Encrypt answers with no ciphertext",
     "the ciphertext has 1025 bytes",
     "the ciphertext is the plaintext",
-    "the name of an annotation is no domain name",
+    "the name of an annotation is not a domain name",
     "the annotations have more than 32 KiB",
     "Decrypt returns a plaintext with one wrong bit",
     "calls whose :authority is localhost fail with UNAUTHENTICATED",
@@ -198,7 +198,7 @@ std::string effects_of(const std::string& option) {
   return text;
 }
 
-/// A parameter of another effect would silently change nothing. `fault` is what it is if it is no effect.
+/// Refuses options that have no effect with `what`. `fault` is the parsed fault if `what` is not an effect.
 void refuse_other_parameters(const CLI::App& add, const std::string& what, const Effect* effect,
                              const Fault& fault) {
   for (const Effect& other : effects()) {

@@ -79,7 +79,7 @@ EtcdValue parse_value(const std::string& stored) {
   return std::get<EtcdValue>(std::move(parsed));
 }
 
-/// The Error begins with the plugin, and says why it was asked.
+/// The Error begins with the plugin and names the option or variable that chose it.
 Error not_by_plugin(const PluginOptions& plugin, const Error& error) {
   const char* variable = std::getenv("MOCK_KMS_SOCKET");
   const bool by_variable = variable != nullptr && plugin.socket == variable;
@@ -143,7 +143,7 @@ Outcome<SecretBytes> decrypt_by_seed(const InspectOptions& options, const EtcdVa
           : service.decrypt(
                 {dek_source, object.key_id(), {object.annotations().begin(), object.annotations().end()}});
   if (opened) return opened;
-  return opened.error().within("the DEK source does not open by this seed").with(ErrorCode::failed);
+  return opened.error().within("this seed does not decrypt the DEK source").with(ErrorCode::failed);
 }
 
 InspectReport header_of(const EtcdValue& value, const std::string& etcd_key) {
@@ -354,9 +354,9 @@ Command inspect_command(CommandLine& line) {
   CLI::Option* file =
       command.add_option("file,--file", options->file, "File with the value [standard input]");
   command.add_option("--etcd", options->etcd, "HOST:PORT of an etcd to read the value from")->excludes(file);
-  CLI::Option* prefix =
-      command.add_option("--prefix", options->prefix,
-                         "Count all values of --etcd whose keys begin so, by KMS, provider and key_id");
+  CLI::Option* prefix = command.add_option(
+      "--prefix", options->prefix,
+      "Count all values of --etcd whose keys begin with this, by KMS, provider and key_id");
   command.add_option("--etcd-cacert", options->tls.ca_file,
                      "Certificate of etcd's authority; TLS from then on");
   command.add_option("--etcd-cert", options->tls.cert_file, "Client certificate for etcd");

@@ -25,7 +25,7 @@ int run_rotate(const KeyOptions& options) {
   if (options.format == OutputFormat::json) {
     std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
   } else if (reply.from() == reply.to()) {
-    std::printf("v%u was current already  %s\n", reply.to(), reply.key_id().c_str());
+    std::printf("v%u is already current  %s\n", reply.to(), reply.key_id().c_str());
   } else {
     std::printf("v%u -> v%u  %s\n", reply.from(), reply.to(), reply.key_id().c_str());
   }

@@ -57,7 +57,7 @@ void print_scenario(const ScenarioStatus& status, OutputFormat format) {
     return;
   }
   if (status.state() == ScenarioStatus::NONE) {
-    std::printf("there was no scenario yet\n");
+    std::printf("no scenario has run yet\n");
     return;
   }
   std::printf("%s %s, %s of %s, by %s\n", status.name().empty() ? "scenario" : status.name().c_str(),
@@ -130,7 +130,7 @@ Scenario read_scenario(const std::string& file) {
   throw error.with(ErrorCode::invalid_input);
 }
 
-/// The scenario's rotations, as `rotate` warns of its own.
+/// Warns that a restart loses the scenario's rotations, as `rotate` does.
 void warn_of_lost_rotations(const ScenarioStatus& status) {
   const bool rotates = std::any_of(status.steps().begin(), status.steps().end(), [](const StepStatus& step) {
     return step.step().action().has_rotate() && step.state() != StepStatus::ELSEWHERE;

@@ -31,13 +31,13 @@ Outcome<> complete(Fault& fault, const std::string& place, const std::string& de
 Outcome<> check_times(const Scenario::Step& step, const std::string& place) {
   const Duration at = from_proto(step.at());
   if (at < Duration{0}) {
-    return Error(place + ": it begins before the scenario", "'at' counts from the scenario's begin");
+    return Error(place + ": it begins before the scenario", "'at' counts from the scenario's start");
   }
   if (!step.has_until()) return {};
   if (step.action().has_rotate()) return Error(place + ": a rotation has no end", "'until' is for faults");
   if (from_proto(step.until()) > at) return {};
   return Error(place + ": it ends before it begins",
-               "'until' counts from the scenario's begin, as 'at' does");
+               "'until' counts from the scenario's start, as 'at' does");
 }
 
 Outcome<> complete(Scenario::Step& step, const std::string& place, const std::string& default_name,

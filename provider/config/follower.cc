@@ -189,7 +189,7 @@ void ConfigFollower::accept(const ProviderConfig& config, const std::string& dig
   std::string remark;
   if (config.key_version() != 0 && config.key_version() != current) {
     remark = "keyVersion " + std::to_string(config.key_version()) +
-             " has no effect: a version is never declared back, and " + std::to_string(current) +
+             " has no effect: the file never lowers the version, and " + std::to_string(current) +
              " is current";
   }
   {
@@ -216,9 +216,10 @@ void ConfigFollower::refuse(const std::string& why) {
     status_.set_error(why);
     *status_.mutable_error_since() = to_timestamp(std::chrono::system_clock::now());
   }
-  log::warning("the configuration is bad; the one before stays in effect",
+  log::warning("the configuration is bad; the previous one stays in effect",
                {{"file", status_.file()}, {"cause", why}});
-  state_.journal.note("configuration " + status_.file() + " is bad, the one before stays in effect: " + why);
+  state_.journal.note("configuration " + status_.file() +
+                      " is bad, the previous one stays in effect: " + why);
 }
 
 }  // namespace kms::provider

@@ -16,7 +16,7 @@
 
 namespace kms::provider {
 
-/// Orders the begins and ends of steps and keeps their states. It reads no clock: the caller passes the time.
+/// Orders the starts and ends of steps and keeps their states. It reads no clock: the caller passes the time.
 /// One thread uses it at a time.
 class ScenarioTimeline {
  public:

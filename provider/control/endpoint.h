@@ -1,6 +1,6 @@
 // control_endpoint() names the socket of an instance's control service, for the provider and its commands.
 //
-// The socket is beside the KMS socket: whoever knows one knows the other, and each instance has its own.
+// The socket is beside the KMS socket, so one address gives the other, and each instance has its own.
 // "/run/kms.sock" has "/run/kms.sock.control", "@name" has "@name.control".
 #pragma once
 

@@ -2,8 +2,8 @@
 //
 // Made and destroyed by main's thread. It uses gRPC's callback API, as the supervisor's control server does:
 // the control services need no thread of their own, while the KMS service measures best on one queue
-// (kms/calls.h). gRPC is set up at the first connection: a provider that nobody controls pays for one waiting
-// thread only. Connections of other users are refused (root's are accepted). It never touches the KMS socket.
+// (kms/calls.h). gRPC is set up at the first connection: until then only one thread waits. Connections of
+// other users are refused (root's are accepted). It never touches the KMS socket.
 #pragma once
 
 #include <memory>

@@ -27,11 +27,12 @@ void write_calls(const mock_kms::v1::CallCounts& counts, MetricsText& text) {
     return metrics_label("method", count.method()) + "," + metrics_label("code", count.code());
   };
   text.family("mock_kms_calls_total", "counter",
-              "Calls by method and gRPC code; HUNG: kept without an answer.");
+              "Calls by method and gRPC code; HUNG: left without an answer.");
   for (const auto& count : counts.counts()) {
     text.sample("mock_kms_calls_total", labels(count), std::to_string(count.calls()));
   }
-  text.family("mock_kms_faulted_calls_total", "counter", "Of those the ones that met an injected fault.");
+  text.family("mock_kms_faulted_calls_total", "counter",
+              "Calls that met an injected fault, by method and gRPC code.");
   for (const auto& count : counts.counts()) {
     text.sample("mock_kms_faulted_calls_total", labels(count), std::to_string(count.faulted()));
   }
@@ -47,7 +48,8 @@ void write_latencies(const std::vector<Journal::Latencies>& all, MetricsText& te
 }
 
 void write_faults(const mock_kms::v1::FaultList& faults, MetricsText& text) {
-  text.family("mock_kms_fault_applied_total", "counter", "Calls that met a fault which is set now.");
+  text.family("mock_kms_fault_applied_total", "counter",
+              "Calls that met a fault, for each fault that is set now.");
   for (const FaultUse& use : faults.faults()) {
     text.sample("mock_kms_fault_applied_total",
                 metrics_label("fault", use.fault().name()) + "," +
@@ -57,9 +59,9 @@ void write_faults(const mock_kms::v1::FaultList& faults, MetricsText& text) {
 }
 
 void write_key(const mock_kms::v1::KeyState& state, MetricsText& text) {
-  text.family("mock_kms_key_version", "gauge", "Version of the key that is current.");
+  text.family("mock_kms_key_version", "gauge", "Version of the current key.");
   text.sample("mock_kms_key_version", "", std::to_string(state.current()));
-  text.family("mock_kms_key_info", "gauge", "Always 1; the current key id as its SHA-256.");
+  text.family("mock_kms_key_info", "gauge", "Always 1; the label is the SHA-256 of the current key id.");
   for (const auto& use : state.uses()) {
     if (!use.current()) continue;
     text.sample("mock_kms_key_info",

@@ -95,7 +95,7 @@ Error EtcdClient::failure(const grpc::Status& status) const {
                       status.error_code() == grpc::DEADLINE_EXCEEDED ||
                       status.error_code() == grpc::CANCELLED;
   return {"etcd at " + address_text(options_.address) + ": " + describe(status),
-          options_.tls ? "" : "a server with TLS needs --etcd-cacert, and mostly --etcd-cert and --etcd-key",
+          options_.tls ? "" : "a server with TLS needs --etcd-cacert, and usually --etcd-cert and --etcd-key",
           silent ? ErrorCode::unreachable : ErrorCode::failed};
 }
 

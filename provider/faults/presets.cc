@@ -106,7 +106,7 @@ Outcome<> check_effect(const Fault& fault) {
 
 Outcome<> check_fault(const Fault& fault) {
   if (!(fault.probability() >= 0 && fault.probability() <= 1)) {
-    return not_a_fault("the probability is not from 0 to 1");
+    return not_a_fault("the probability is not between 0 and 1");
   }
   for (const int method : fault.methods()) {
     if (method == Fault::METHOD_UNSPECIFIED || !Fault::Method_IsValid(method)) {

@@ -89,7 +89,7 @@ Outcome<std::string> hex_bytes(std::string_view text) {
   std::string digits = absl::StrReplaceAll(for_absl(text), {{"\\x", ""}});
   std::erase_if(digits, [](unsigned char c) { return std::isspace(c) != 0; });
   if (!std::all_of(digits.begin(), digits.end(), [](unsigned char c) { return std::isxdigit(c) != 0; })) {
-    return Error("the value is not hex: it has other characters than hexadecimal digits");
+    return Error("the value is not hex: it has characters that are not hexadecimal digits");
   }
   if (digits.size() % 2 != 0) {
     return Error("the value is not hex: it has an odd number of digits", "it may have been cut off");
@@ -158,7 +158,7 @@ Outcome<InspectInput> decode_pairs(const Value& pairs) {
 Outcome<InspectInput> decode_json(const std::string& text) {
   Value json;
   if (const auto read = from_json(text, json); !read) {
-    return Error("the input begins as JSON and is not JSON: " + read.error().cause(), best_command);
+    return Error("the input begins like JSON and is not valid JSON: " + read.error().cause(), best_command);
   }
   if (json.has_string_value()) return decode_input(json.string_value(), Encoding::automatic);
   if (json.has_list_value()) return decode_pairs(json);

@@ -3,9 +3,9 @@
 //   form                                        decoded as
 //   etcdctl get KEY [--print-value-only]        raw, with the key's line if there is one
 //   etcdctl get KEY --hex                       \x2f\x72..., the key and the value on a line each
-//   etcdctl get KEY -w json | -w fields         the one key and value of the answer, or `.kvs[0]`, or a
-//   string hexdump -C, xxd                             the bytes of the dump, `*` lines included hex, base64
-//   the bytes, which may begin with the key's line
+//   etcdctl get KEY -w json | -w fields         the one key and value, `.kvs[0]`, or a quoted value
+//   hexdump -C, xxd                             the bytes of the dump, `*` lines included
+//   hex, base64                                 the bytes, which may begin with the key's line
 #pragma once
 
 #include <string>

@@ -1,7 +1,8 @@
 // Expectation states how many calls a test expects: "decrypt == 0 since start".
 //
 //   WHAT OPERATOR NUMBER [since start | since DURATION]
-//   WHAT      status, encrypt, decrypt or all; after a dot a gRPC code, HUNG or `faulted`: decrypt.NOT_FOUND
+//   WHAT      status, encrypt, decrypt, v1version, v1encrypt, v1decrypt, other or all
+//   WHAT.CODE the same by a gRPC code, HUNG or `faulted`: decrypt.NOT_FOUND
 //   OPERATOR  == != < <= > >=, with or without blanks around it
 #pragma once
 

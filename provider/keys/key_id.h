@@ -1,7 +1,8 @@
 // KeyIdFormat writes key ids and reads them back. The format of --key-id-format is a text with `{instance}`,
 // `{version}` and `{check}`; the default gives "default/v3/5f1c09ab".
 //
-// Immutable. A key id holds no secret: the check value tells seeds apart and is derived apart from the key.
+// Immutable. A key id holds no secret: the check value distinguishes seeds and is derived separately from the
+// key.
 #pragma once
 
 #include <cstdint>

@@ -41,8 +41,8 @@ RequestBytes inflate_to(const std::string& data, std::string& out) {
 
 }  // namespace
 
-/// gRPC does not tell the application of compression. But no field of KMS v1 and v2 has a tag that begins as
-/// gzip (0x1f) or zlib (0x78) data do.
+/// gRPC does not report whether a request is compressed. gzip data begins with 0x1f and zlib data with 0x78;
+/// no message of KMS v1 or v2 does.
 RequestBytes read_request(grpc::ByteBuffer& bytes, google::protobuf::MessageLite& request) {
   if (bytes.Length() > max_request) return RequestBytes::too_large;
   const auto parsed = [](bool ok) { return ok ? RequestBytes::parsed : RequestBytes::malformed; };

@@ -1,4 +1,4 @@
-// Server answers KMS v2, and KMS v1 if wanted, over gRPC on a listening socket.
+// Server serves KMS v2, and KMS v1 with `kms_v1`, over gRPC on a listening socket.
 //
 // Made, drained and destroyed by one thread (main). It owns two threads: the CallQueue's serves all calls,
 // the acceptor's accepts connections. It borrows the state and the listening socket, and does not care who

@@ -80,7 +80,7 @@ int run(const CheckOptions& options) {
   if (!is_kms)
     throw Error("Status is not implemented there; " + live_holder(endpoint).value_or("nobody") +
                     " listens on " + endpoint.uri(),
-                "if that is no KMS plugin, name the plugin's socket");
+                "if that is not a KMS plugin, name the plugin's socket");
   return report.conforms() ? exit_code::ok : exit_code::failed;
 }
 
@@ -104,7 +104,7 @@ Command check_command(CommandLine& line) {
                std::chrono::milliseconds(1));
   add_format(app, options->format);
   app.add_option("--junit", options->junit, "File for a JUnit report");
-  app.add_flag("--strict", options->strict, "A plugin that breaks a SHOULD does not conform, too");
+  app.add_flag("--strict", options->strict, "A plugin that breaks a SHOULD does not conform either");
   app.add_flag("--quiet", options->quiet, "Print only the rules that did not pass");
   return {&app, [options] { return run(*options); }};
 }

@@ -144,7 +144,8 @@ int run_supervisor(SupervisorConfig config, const Endpoint& control) {
     const std::string elsewhere =
         other_endpoint(plugin.plugin.command, plugin.plugin.environment, plugin.socket);
     if (!elsewhere.empty())
-      log::warning(elsewhere + "; unless it takes a socket handed down, it is never found");
+      log::warning(elsewhere +
+                   "; the supervisor never finds it there, unless it takes the socket that is handed down");
   }
   const std::string socket = config.plugins.front().socket.uri();
   Supervisor supervisor(std::move(config), *std::move(listener), signals);

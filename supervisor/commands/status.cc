@@ -29,7 +29,7 @@ constexpr Duration answer_timeout = std::chrono::seconds(2);
 constexpr Duration wait_interval = std::chrono::milliseconds(50);
 constexpr Duration follow_interval = std::chrono::seconds(1);
 constexpr Duration line_interval =
-    std::chrono::milliseconds(200);  // what happened since is lost if the supervisor ends
+    std::chrono::milliseconds(200);  // later events are lost if the supervisor ends
 
 struct StatusOptions {
   OutputFormat format = OutputFormat::text;
@@ -153,7 +153,7 @@ bool is_about_outages(const mock_kms::v1::Event& event) {
          event.kind() == mock_kms::v1::UNHEALTHY || event.kind() == mock_kms::v1::HEALTHY;
 }
 
-/// Prints what happened between two looks at the status: an outage may be shorter than the time between them.
+/// Prints what happened between two polls: an outage may be shorter than the interval.
 void print_outages(const ControlClient& client, std::uint64_t& last, bool is_first) {
   const auto page = client.events(last, answer_timeout);
   if (!page) {

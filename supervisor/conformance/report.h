@@ -17,7 +17,7 @@ enum class Rows { all, not_passed };
 /// A row for each rule, and a summary line that names the broken rules.
 [[nodiscard]] std::string report_text(const mock_kms::v1::CheckReport& report, Rows rows = Rows::all);
 
-/// A broken SHOULD means that the plugin does not conform, too.
+/// A plugin that breaks a SHOULD does not conform either.
 void judge_strictly(mock_kms::v1::CheckReport& report);
 
 /// Leaves only the results of the rules that did not pass.

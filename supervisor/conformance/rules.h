@@ -1,7 +1,7 @@
 // The rules of docs/kms-v2-rules.md as values. Each has a pure function that judges what a survey saw.
 //
-// To add a rule: write its judge beside the others of its chapter in rules_*.cc, add it to that file's table,
-// and test in conformance_test.cc what breaks it.
+// To add a rule: write its judge in the rules_*.cc of its chapter, add it to the table there, and test it in
+// tests/supervisor/conformance/rules_test.cc.
 #pragma once
 
 #include <span>

@@ -1,4 +1,4 @@
-// survey() makes all calls that the rules are about, and records how they end.
+// survey() makes the calls that the rules judge, and records how they end.
 //
 // It changes nothing in the plugin: it calls Status, Encrypt and Decrypt only, and sends no signal.
 #pragma once

@@ -56,7 +56,7 @@ Error ControlClient::not_a_supervisor() const {
           ErrorCode::unreachable};
 }
 
-/// The connection has a name, by which the supervisor identifies the client (ControlPeers).
+/// The connection has a name, by which the supervisor identifies the client (ControlServer::Peers).
 Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
   UniqueFd connection = connect_by_name(control_);
   if (!connection) return cannot_connect(errno);

@@ -29,7 +29,7 @@ class Metrics {
     update(instance, [&](Counts& counts) { counts.healthy = healthy; });
   }
 
-  /// The plugin gave a good Status at `now`: the API server's lease begins anew.
+  /// The plugin gave a good Status at `now`: the API server's lease starts again.
   void lease_renewed(unsigned instance, std::chrono::steady_clock::time_point now) {
     update(instance, [&](Counts& counts) { counts.good_at = now; });
   }

@@ -273,7 +273,7 @@ std::string Record::reason(const std::optional<Running>& running, const std::str
     case mock_kms::v1::SERVING:
       return good ? unreachable : running->health->reason();
     case mock_kms::v1::ENDING:
-      return "the plugin is being ended" + (good ? "" : ": " + running->health->reason());
+      return "the supervisor is ending the plugin" + (good ? "" : ": " + running->health->reason());
     case mock_kms::v1::BACKING_OFF:
       return exits_.empty() ? "the plugin is about to start"
                             : "the plugin " + exits_.front().status() + ": " + exits_.front().cause();

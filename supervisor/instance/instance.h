@@ -62,7 +62,7 @@ class Instance {
   /// asked it to end. Groups of other processes, such as a helper that became a daemon, are left alone.
   [[nodiscard]] bool kills_group(pid_t pid) const;
 
-  /// Handles the end of a process. False if `pid` is none of this instance's.
+  /// Handles the end of a process. False if `pid` does not belong to this instance.
   [[nodiscard]] bool reaped(pid_t pid, process::ExitStatus status);
 
   void execute(ControlCommand command, const std::string& requester, ControlHandler::Done done);

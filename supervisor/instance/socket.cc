@@ -135,7 +135,7 @@ void PluginSocket::bind() {
   listener_.emplace(*std::move(claimed));
   listener_since_ = launched_ + 1;
   if (again) {
-    record_.report(mock_kms::v1::SOCKET_BOUND, log::Level::info, "bound the socket anew",
+    record_.report(mock_kms::v1::SOCKET_BOUND, log::Level::info, "bound the socket again",
                    {{"socket", config_.socket.uri()}});
   }
 }
@@ -264,9 +264,10 @@ std::string PluginSocket::unreachable(const ActiveProcess& active) const {
   const auto found = file();
   const std::string lost = found ? "its socket was replaced by another, which clients reach instead"
                                  : "its socket was removed, and clients do not reach it";
-  if (listener_ && !listener_->in_place()) return lost + "; it is bound anew as soon as that is possible";
+  if (listener_ && !listener_->in_place())
+    return lost + "; the supervisor binds it again as soon as possible";
   if (holds_old_socket(active))
-    return "its socket was bound anew, and the process that will serve it is not ready";
+    return "its socket was bound again, and the process that will serve it is not ready";
   if (own_socket_ && found != own_socket_)
     return lost + "; the plugin is restarted, since only it can bind it";
   return "";

@@ -86,7 +86,7 @@ struct ReportEnd {
   Duration lived;
   std::optional<Duration> restart_in;  ///< empty: no process follows this one
 };
-/// All planned restarts that were requested are over. `problem` says why nothing was replaced; "" if it was.
+/// Answers all requests to restart. `problem` says why the old process stayed; "" if it was replaced.
 struct ReportRestart {
   std::string problem;
 };

@@ -57,16 +57,17 @@ class Handover {
     return true;
   }
 
-  /// For people: "handed down by the supervisor (not proven yet)".
+  /// For people: "handed down by the supervisor (not confirmed yet)".
   [[nodiscard]] std::string text() const {
-    const std::string proven = settled_ ? "" : " (not proven yet)";
+    const std::string proven = settled_ ? "" : " (not confirmed yet)";
     if (hand_down_) {
       return "handed down by the supervisor" + proven +
              (settled_ && !private_ ? "; the plugin does not answer on the descriptor 'probe'" : "");
     }
     if (mode_ == HandoverMode::off) return "bound by the plugin, as asked (--handover off)" + proven;
     return "bound by the plugin, which did not take the supervisor's socket: " + why_not_ +
-           (settled_ && !tried_again_ ? "; it is offered once more at the next start" : proven);
+           (settled_ && !tried_again_ ? "; the supervisor offers its socket once more at the next start"
+                                      : proven);
   }
 
  private:

@@ -33,7 +33,7 @@ inline constexpr Duration write_lease = std::chrono::seconds(180);
 struct RestartDelayPolicy {
   Duration initial = std::chrono::milliseconds(100);  ///< before the second restart, without jitter
   Duration cap = std::chrono::seconds(10);            ///< far below write_lease
-  Duration stable_after = std::chrono::seconds(1);    ///< so long a life in service resets the delay
+  Duration stable_after = std::chrono::seconds(1);    ///< time in service that resets the delay
 };
 
 /// The wait before the next start: none after a first death, then a Backoff.
@@ -42,7 +42,7 @@ class RestartDelay {
   RestartDelay(const RestartDelayPolicy& policy, std::uint32_t seed)
       : stable_after_(policy.stable_after), backoff_(policy.initial, policy.cap, seed) {}
 
-  /// `served` is empty if the process never got ready. A standby's wait is no service.
+  /// `served` is empty if the process never got ready. The wait of a standby does not count.
   [[nodiscard]] Duration next(std::optional<Duration> served) {
     if (served && *served >= stable_after_) {
       first_ = true;

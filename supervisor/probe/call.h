@@ -1,4 +1,4 @@
-// Calls to a plugin: the thread on which they end, and how an ended call is to be read.
+// Runs calls to a plugin, and classifies how they end.
 #pragma once
 
 #include <grpcpp/client_context.h>

@@ -1,5 +1,6 @@
-// Health is what the probes of one process have shown. Owned by its Child, on the loop's thread; decides
-// nothing.
+// Health keeps the results of one process' probes. It decides nothing.
+//
+// Owned by the PluginProcess, used on the loop's thread.
 #pragma once
 
 #include <chrono>
@@ -15,10 +16,10 @@ namespace kms::supervisor {
 class Health {
  public:
   using WallTime = std::chrono::system_clock::time_point;
-  using Time = std::chrono::steady_clock::time_point;  ///< of what durations are counted from
+  using Time = std::chrono::steady_clock::time_point;  ///< for durations
   static constexpr std::size_t kept_latencies = 256;
-  static constexpr std::size_t recent_latencies = 32;  ///< of these, the ones that a status lists
-  static constexpr std::size_t max_text = 2048;        ///< of what a plugin answered, as far as it is kept
+  static constexpr std::size_t recent_latencies = 32;  ///< of these, shown by a status
+  static constexpr std::size_t max_text = 2048;        ///< bytes kept of each text in an answer
 
   /// An answer that takes longer than `slow_after` is a slow one; 0: none is.
   explicit Health(Duration slow_after) : slow_after_(slow_after) {}
@@ -30,13 +31,13 @@ class Health {
   /// connection that broke looks like one.
   [[nodiscard]] bool answered() const { return answered_; }
 
-  /// The last probe was answered, and as the contract asks.
+  /// True if the last probe got an answer that keeps the contract.
   [[nodiscard]] bool good() const { return failures_in_a_row_ == 0 && answer_ && fault().empty(); }
 
   /// The fault in the last answers; "" if there is none.
   [[nodiscard]] std::string fault() const;
 
-  /// The last answer took long.
+  /// True if the last answer took longer than `slow_after`.
   [[nodiscard]] bool slow() const { return slow_; }
 
   /// The time that the last answer took.

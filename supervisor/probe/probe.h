@@ -1,8 +1,8 @@
 // Probe calls the plugin's Status as the API server does, and reports an answer or that the plugin is
 // unresponsive. A deep probe also encrypts and decrypts a canary.
 //
-// Owned by a Child, used on the loop's thread. Results come to the sink on the CallQueue's thread. A Probe
-// does not decide what a result means for the plugin's life.
+// Owned by a PluginProcess, used on the loop's thread. Results come to the sink on the CallQueue's thread. A
+// Probe does not decide what a result means for the plugin's life.
 #pragma once
 
 #include <functional>

@@ -331,7 +331,7 @@ void read_tar(std::istream& archive, const std::string& place, Files& files) {
       if (is_file) add_file(files, fs::path(place) / path, std::move(content));
     }
   }
-  throw Error("the input is no tar archive, or it is cut off", "make one with: tar -c -C DIRECTORY .",
+  throw Error("the input is not a tar archive, or it is cut off", "make one with: tar -c -C DIRECTORY .",
               ErrorCode::invalid_input);
 }
 

@@ -45,7 +45,7 @@ constexpr std::array<Kind, 21> kinds{{
     {"asked to start the plugin", mock_kms::v1::ASKED_TO_START},
     {"nothing was restarted: ", mock_kms::v1::NOT_RESTARTED},
     {"nothing was started: ", mock_kms::v1::NOT_STARTED},
-    {"bound the socket anew", mock_kms::v1::SOCKET_BOUND},
+    {"bound the socket again", mock_kms::v1::SOCKET_BOUND},
     {"another binary was published", mock_kms::v1::BINARY_CHANGED},
     {"asked to stop", mock_kms::v1::SUPERVISOR},
     {"asked to reload", mock_kms::v1::SUPERVISOR},

@@ -169,10 +169,10 @@ std::string failed_calls(const Report& report, const Times& times) {
     table.row({count_cell(one.calls()), escape(one.plugin(), 200), escape(one.method(), 100),
                code(one.code()), escape(one.fault(), 200), times.element(one.first()),
                times.element(one.last()), code(one.key_id()) + " " + code(one.uid())});
-  return section(
-      "failed", "Failed calls",
-      note("Only calls that the journals still hold. A journal keeps the last 1000 entries of one process.") +
-          (table.empty() ? note("No failed call is recorded.") : table.html()));
+  return section("failed", "Failed calls",
+                 note("Only calls that the journals still hold. A journal keeps 1000 good calls of Status "
+                      "and 1000 other entries of one process.") +
+                     (table.empty() ? note("No failed call is recorded.") : table.html()));
 }
 
 std::string call_counts(const Report& report) {

@@ -69,7 +69,7 @@ void StateTrack::ended(const Event& event, WallTime at) {
   if (spans_.back().text.empty()) spans_.back().text = cause_of(event);
 }
 
-/// The supervisor measured the outage; of a hang it began before the first event of it.
+/// The supervisor measured the outage. If the cause is a hang, the outage began before its first event.
 void StateTrack::outage_over(const Event& event, WallTime at) {
   const WallTime from =
       at - std::chrono::duration_cast<WallTime::duration>(length_of(detail(event, "outage")));

@@ -22,7 +22,7 @@ def output_of(workshop):
     return subprocess.run([workshop.output, "--version"], capture_output=True, text=True, check=True).stdout
 
 
-# --- the whole way ---------------------------------------------------------------------------------------------------
+# --- the whole pipeline ---------------------------------------------------------------------------------------------------
 
 def test_a_compiled_binary_is_published_with_its_record(workshop):
     commit = workshop.source.commit(cxx_project())
@@ -114,9 +114,9 @@ def test_several_paths_stand_in_one_variable(workshop):
 
 @pytest.mark.parametrize("options, words", [
     (["--reff", "x"], "did you mean '--ref'?"),
-    (["--path", "../x"], "is no path in a repository"),
-    (["--ref", "a..b"], "is no name of a ref"),
-    (["--define", "X"], "no NAME=VALUE"),
+    (["--path", "../x"], "is not a path in a repository"),
+    (["--ref", "a..b"], "is not a ref name"),
+    (["--define", "X"], "not NAME=VALUE"),
     (["--target", "a/b"], "--target"),
 ])
 def test_a_wrong_option_is_a_usage_error(workshop, options, words):
@@ -213,14 +213,14 @@ def test_an_output_that_is_no_file_is_refused_before_anything_is_done(workshop, 
 def test_a_url_that_is_none_is_refused_without_being_shown(workshop):
     done = workshop.build(repo="ftp://me:secret@host/x")
     assert done.returncode == 2
-    assert "'ftp' is no scheme" in done.err and "secret" not in done.err
+    assert "'ftp' is not a scheme" in done.err and "secret" not in done.err
 
 
-# --- ways and refs ---------------------------------------------------------------------------------------------------
+# --- transports and refs ---------------------------------------------------------------------------------------------------
 
 @pytest.fixture(params=["path", "file", "git", "http"])
 def place(request, workshop):
-    """The source repository's URL, one for each way to reach it."""
+    """The source repository's URL, one for each transport."""
     if request.param == "path":
         return workshop.source.path
     if request.param == "file":

@@ -1,4 +1,4 @@
-"""Build systems beside CMake, profiles, and the closure: what a source needs outside of the paths that were asked for."""
+"""Build systems besides CMake, profiles, and dependencies: the directories that a source needs outside the requested paths."""
 import json
 import os
 import pathlib
@@ -209,9 +209,9 @@ def test_a_command_leaves_the_executable_where_it_is_told(shop):
     (["--target", "a/b"], "--target: a name holds a slash or a control character; give the name of the executable"),
     (["--max-files", "0"], "--max-files: '0' is too small; the minimum is 1 (see"),
     (["--max-bytes", "00"], "is too small; the minimum is 1 (see"),
-    (["--define", "=x"], "--define: '=x' is no NAME=VALUE; write it as CMAKE_BUILD_TYPE=Debug"),
+    (["--define", "=x"], "--define: '=x' is not NAME=VALUE; write it as CMAKE_BUILD_TYPE=Debug"),
     (["--build", "bazel"], "bazel"),
-    (["--env", "X"], "--env: 'X' is no NAME=VALUE; write it as CFLAGS=-O1, or as CFLAGS= for an empty value"),
+    (["--env", "X"], "--env: 'X' is not NAME=VALUE; write it as CFLAGS=-O1, or as CFLAGS= for an empty value"),
     (["--dependencies", "maybe"], "maybe"),
     (["--profile", "other"], "other"),
 ])
@@ -251,7 +251,7 @@ def test_isolated_or_not_the_binary_is_the_same(shop):
     assert len(binaries) == 1
 
 
-# --- the closure -----------------------------------------------------------------------------------------------------
+# --- dependencies -----------------------------------------------------------------------------------------------------
 
 NEEDY = {**project(),
          "provider/CMakeLists.txt": CMAKE_LISTS + "add_subdirectory(../proto proto)\ninclude(${CMAKE_CURRENT_SOURCE_DIR}/../cmake/a.cmake)\n",
@@ -285,7 +285,7 @@ def test_what_is_missing_is_refused_with_the_list(needy):
     needy.built("--path", "provider,proto,cmake,deep", "--dependencies", "refuse")
 
 
-def test_without_a_closure_the_compiler_finds_out(needy):
+def test_with_dependencies_off_the_compiler_reports_what_is_missing(needy):
     assert needy.failure("--path", "provider", "--dependencies", "off").startswith("builder: configure: ")
 
 
@@ -377,7 +377,7 @@ def test_a_termination_message_is_short_and_clean_whatever_the_compiler_prints(w
     ("--allowed-signers", "me nonsense\n", "cannot read line 1 of given"),
     ("--ca-file", None, "cannot read given: No such file or directory; check --ca-file"),
     ("--ssh-key", None, "cannot read given"), ("--known-hosts", None, "cannot read given"),
-    ("--commit", "main", "--commit: 'given' is no commit id")])
+    ("--commit", "main", "--commit: 'given' is not a commit id")])
 @pytest.mark.parametrize("command", ["build", "fetch"])
 def test_a_file_that_is_wrong_is_named_in_the_termination_log_too(workshop, command, option, content, words):
     workshop.source.commit(project())

@@ -37,7 +37,7 @@ def test_no_such_repository_on_a_server(shop, way, git_http, git_daemon):
 
 def test_no_such_repository_here(shop):
     assert shop.failure(repo=shop.directory / "nothing").startswith("builder: fetch: cannot open ")
-    assert "it is no git repository; give --repo" in shop.failure(repo=shop.directory)
+    assert "it is not a git repository; give --repo" in shop.failure(repo=shop.directory)
 
 
 def test_authentication(shop):
@@ -206,7 +206,7 @@ def test_a_path_that_is_a_link_is_answered_with_its_target(shop):
 
 def test_a_log_file_that_cannot_be_written_is_said_once(shop):
     done = shop.built("--log-file", "/dev/full")
-    assert done.err.count("cannot write the log to /dev/full: No space left on device; it goes on on stderr alone") == 1
+    assert done.err.count("cannot write the log to /dev/full: No space left on device; the log continues on stderr only") == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")

@@ -1,4 +1,4 @@
-"""`builder fetch`: what arrives equals what git itself would export, over every way and every rung, for few bytes."""
+"""`builder fetch`: the files equal git's own export, over every transport and with every strategy, for few bytes."""
 import io
 import os
 import pathlib
@@ -232,9 +232,9 @@ def test_a_ref_by_name_is_pinned_too(shop, git_http, pin):
         assert "--commit demands" in shop.fetch_failure("--commit", "1" * 40, "--path", "top", repo=git_http.url("source/.git"))
 
 
-# --- the ladder ------------------------------------------------------------------------------------------------------
+# --- strategies ------------------------------------------------------------------------------------------------------
 
-RUNGS = {
+STRATEGIES = {
     "leaps": ({}, 2, LEAPS),
     "depths banned": ({"uploadpackfilter.tree.maxDepth": "0"}, 2, "v2, one directory level a request"),
     "combinations banned": ({"uploadpackfilter.combine.allow": "false"}, 2, "v2, one directory level a request"),
@@ -252,14 +252,14 @@ RUNGS = {
 
 
 @pytest.mark.parametrize("transport", ["http", "git"])
-@pytest.mark.parametrize("rung", RUNGS)
-def test_every_rung_brings_the_same(shop, rung, transport):
-    configuration, version, way = RUNGS[rung]
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_brings_the_same(shop, strategy, transport):
+    configuration, version, expected = STRATEGIES[strategy]
     for name, value in configuration.items():
         shop.source.git("config", name, value)
     with {"http": GitHttp, "git": GitDaemon}[transport](shop.directory / "srv", version=version) as server:
         done = shop.fetched("--path", "a/b/c/d/e", "--path", "other", repo=server.url("source/.git"))
-        assert done.strategy == way
+        assert done.strategy == expected
         assert on_disk(done.directory) == exported(shop.source.path, shop.commit, "a/b/c/d/e", "other")
 
 
@@ -269,7 +269,7 @@ def http_answer(body):
 
 
 @pytest.mark.parametrize("what", ["a filter is answered by nothing", "a directory is not given by its id"])
-def test_what_a_server_will_not_do_after_all_leads_to_the_next_way(shop, git_http, what):
+def test_a_refusal_during_the_fetch_leads_to_the_next_strategy(shop, git_http, what):
     if what.startswith("a filter"):
         replies, cause = {b"filter ": http_answer(b"")}, "the server's answer is empty"
     else:

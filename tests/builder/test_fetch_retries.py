@@ -171,7 +171,7 @@ def test_forbidden_is_final(shop):
         assert len(server.requests()) == 1
 
 
-# --- the end of patience ---------------------------------------------------------------------------------------------
+# --- time-outs and deadlines ---------------------------------------------------------------------------------------------
 
 def test_the_deadline_holds_for_all_tries_together(shop):
     with RefusedPort() as refused:

@@ -1,4 +1,4 @@
-"""The isolation of fetched code while it is compiled and proven. Each attack runs twice: isolated, where it must fail,
+"""The isolation of fetched code while it is compiled and smoke-tested. Each attack runs twice: isolated, where it must fail,
 and without isolation, where it must succeed: a test of a sandbox is worth what its control is worth."""
 import os
 import pathlib
@@ -338,7 +338,7 @@ def test_below_a_directory_that_others_may_not_enter_root_compiles_elsewhere_as_
     elsewhere = pathlib.Path(tempfile.mkdtemp(prefix="kms."))
     elsewhere.chmod(0o755)
     try:
-        for end in ("compiler is not wholly isolated", "up to date"):
+        for end in ("compiler is not fully isolated", "up to date"):
             done = isolated.build(wrapper=["/usr/bin/python3", "-c", CONTAINER], environment={"TMPDIR": str(elsewhere)})
             if done.returncode == 77:
                 pytest.skip("no user namespaces here")
@@ -360,7 +360,7 @@ def test_where_everything_is_denied_one_line_says_so_and_the_build_goes_on(isola
     if "unshare" in done.err:
         pytest.skip("no user namespaces here")
     assert done.returncode == 0, done.err
-    lines = [line for line in done.err.splitlines() if "not wholly isolated" in line]
+    lines = [line for line in done.err.splitlines() if "not fully isolated" in line]
     assert len(lines) == 1
     assert "lacking=user,files,network,processes,limits" in lines[0] and "why=" in lines[0]
     assert "isolation" not in info_of(isolated)

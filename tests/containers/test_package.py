@@ -126,8 +126,8 @@ def test_the_archive_works_from_usr_local(packages, system):
 
 
 @pytest.mark.parametrize("arguments,says", [
-    (["--build-dir", "/nowhere"], "--build-dir: /nowhere is no build of this project"),
-    (["--into", "/dev/null"], "--into: /dev/null is no directory"),
+    (["--build-dir", "/nowhere"], "--build-dir: /nowhere is not a build of this project"),
+    (["--into", "/dev/null"], "--into: /dev/null is not a directory"),
     (["--into"], "--into needs a value"),
     (["deb"], "unexpected argument 'deb'"),
 ])

@@ -5,7 +5,7 @@ import {readFileSync} from 'node:fs';
 
 const [, , playwright, axe, page_file, screenshots] = process.argv;
 const {chromium} = createRequire(import.meta.url)(playwright);
-const patience = {timeout: 120000, waitUntil: 'domcontentloaded'};
+const page_timeout = {timeout: 120000, waitUntil: 'domcontentloaded'};
 const browser = await chromium.launch({
   executablePath: '/usr/bin/chromium', timeout: 120000,
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
@@ -20,7 +20,7 @@ async function open(width, scheme, options = {}) {
   page.on('pageerror', error => found.errors.push(error.message));
   page.on('console', message => { if (message.type() === 'error') found.errors.push(message.text()); });
   page.on('dialog', dialog => { found.dialogs.push(dialog.message()); dialog.dismiss(); });
-  await page.goto('file://' + page_file, patience);
+  await page.goto('file://' + page_file, page_timeout);
   return page;
 }
 

@@ -353,7 +353,7 @@ def test_a_bad_scenario_is_refused_with_the_reason(start_provider, endpoint):
     start_provider(endpoint)
     done = run_provider("scenario", "run", "-", "--socket", endpoint, input='{"steps": [{}]}')
     assert done.returncode == 2 and "steps[0]: it does nothing" in done.stderr and done.stderr.count("\n") == 1
-    assert run_provider("scenario", "status", "--socket", endpoint).stdout == "there was no scenario yet\n"
+    assert run_provider("scenario", "status", "--socket", endpoint).stdout == "no scenario has run yet\n"
 
 
 def test_the_same_seed_plays_a_scenario_with_the_same_outcome(start_provider, directory):

@@ -273,7 +273,7 @@ def test_a_socket_that_someone_takes_away_is_bound_anew(directory, act):
         else:
             put_socket_at(f"{directory}/kms.sock").close()
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
-        supervised.program.wait_for_line("bound the socket anew")
+        supervised.program.wait_for_line("bound the socket again")
         supervised.program.wait_for_line("the waiting process takes over")
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
@@ -290,14 +290,14 @@ def test_a_socket_whose_whole_directory_was_removed_is_bound_anew_when_it_is_bac
             shutil.rmtree(sockets, ignore_errors=True)
         supervised.program.wait_for_line("the socket was removed or replaced by someone else")
         sockets.mkdir()
-        supervised.program.wait_for_line("bound the socket anew")
+        supervised.program.wait_for_line("bound the socket again")
         mark = len(supervised.program.stderr)
         sockets.rename(directory / "elsewhere")
         sockets.mkdir()
-        supervised.program.wait_for_line("bound the socket anew", start=mark)
+        supervised.program.wait_for_line("bound the socket again", start=mark)
         mark = len(supervised.program.stderr)
         os.unlink(sockets / "kms.sock")
-        supervised.program.wait_for_line("bound the socket anew", start=mark)
+        supervised.program.wait_for_line("bound the socket again", start=mark)
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
@@ -309,10 +309,10 @@ def test_a_path_that_a_live_server_took_is_reported_and_had_back_when_it_goes(di
         supervised.program.wait_for_line("it is in use by pid")
         status = supervised.status()
         assert status["healthy"] is False and status["ready"] is True
-        assert status["reason"].startswith("its socket was replaced by another, which clients reach instead; it is bound anew ")
+        assert status["reason"].startswith("its socket was replaced by another, which clients reach instead; the supervisor binds it again ")
         thief.close()
         os.unlink(f"{directory}/kms.sock")
-        supervised.program.wait_for_line("bound the socket anew")
+        supervised.program.wait_for_line("bound the socket again")
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
             assert client.status().healthz == "ok"
 
@@ -326,7 +326,7 @@ def test_a_socket_removed_before_the_first_answer_is_bound_anew_and_is_not_taken
         supervised.program.wait_for_line("launched the plugin")
         os.unlink(f"{directory}/kms.sock")
         (directory / "go").write_text("\n")
-        supervised.program.wait_for_line("bound the socket anew")
+        supervised.program.wait_for_line("bound the socket again")
         (directory / "go").write_text("\n")  # for the process that takes it over
         supervised.program.wait_for_line("the waiting process takes over")
         status = supervised.healthy()
@@ -348,7 +348,7 @@ def test_a_socket_that_was_bound_anew_is_served_as_soon_as_a_new_process_gets_re
         supervised.program.wait_for_line("nothing was restarted", start=supervised.program.stderr.index(first) + 1)
         status = supervised.status()
         assert status["pid"] == pid and status["healthy"] is False and status["ready"] is True
-        assert status["reason"] == "its socket was bound anew, and the process that will serve it is not ready"
+        assert status["reason"] == "its socket was bound again, and the process that will serve it is not ready"
         (directory / "good").rename(plugin)
         assert supervised.healthy_after(pid)
         with KmsClient(supervised.endpoint, timeout=DEADLINE) as client:
@@ -437,7 +437,7 @@ sys.stdin.read()
             supervisor.wait_for_line("cannot watch directories by inotify; they are polled each second")
             supervisor.wait_for_line("the plugin is ready")
             os.unlink(f"{directory}/kms.sock")
-            supervisor.wait_for_line("bound the socket anew")
+            supervisor.wait_for_line("bound the socket again")
             supervisor.wait_for_line("the waiting process takes over")
             assert sum("inotify" in line for line in supervisor.stderr) == 1
             assert supervisor.stop() == 0
@@ -454,7 +454,7 @@ def test_a_plugin_that_binds_its_own_socket_is_found_out(directory):
         pid = status["pid"]
         os.kill(pid, signal.SIGKILL)
         again = supervised.healthy_after(pid)
-        assert status["handover"] == again["handover"] + "; it is offered once more at the next start"
+        assert status["handover"] == again["handover"] + "; the supervisor offers its socket once more at the next start"
         pid = again["pid"]
         result = supervised.client("restart")  # the old way: one after the other
         assert result.returncode == 0, result.stderr
@@ -479,7 +479,7 @@ def test_require_never_falls_back(directory):
     plugin = [*script(directory, PLUGIN_WITH_ERRORS), f"{directory}/kms.sock", str(healthz)]
     with Supervised(directory, plugin, ["--handover=require", "--backoff-initial=10ms", "--backoff-max=20ms"]) as supervised:
         supervised.program.wait_for_line("start=4")
-        assert supervised.status()["handover"] == "handed down by the supervisor (not proven yet)"
+        assert supervised.status()["handover"] == "handed down by the supervisor (not confirmed yet)"
 
 
 def test_off_lets_the_plugin_bind(directory):

@@ -285,7 +285,7 @@ def test_nothing_to_read_is_an_error_of_the_input(tmp_path):
 def test_a_build_that_failed_is_the_reason_of_its_node(tmp_path):
     pod = tmp_path / "no-node/mock-kms-plugin-x"
     pod.mkdir(parents=True)
-    (pod / "build-plugin.log").write_text("error: undeclared\nbuilder: compile: cannot compile mock-kms-provider: main.cc:1; mend it\n")
+    (pod / "build-plugin.log").write_text("error: undeclared\nbuilder: compile: cannot compile mock-kms-provider: main.cc:1; fix it\n")
     (pod / "status.json").write_text('error: unable to upgrade connection: container not found ("supervisor")\n')
     assert "no-node: builder: compile: cannot compile mock-kms-provider" in report_json(tmp_path)["verdict"]
 

@@ -31,7 +31,7 @@ def test_rotate_goes_on_to_where_it_is_told_and_never_back_unless_forced(start_p
     start_provider(endpoint)
     assert rotate(endpoint).stdout.startswith("v1 -> v2  default/v2/")
     assert rotate(endpoint, "--to", 5).stdout.startswith("v2 -> v5  ")
-    assert rotate(endpoint, "--to", 5).stdout.startswith("v5 was current already  ")
+    assert rotate(endpoint, "--to", 5).stdout.startswith("v5 is already current  ")
     back = rotate(endpoint, "--to", 2)
     assert back.returncode == 1
     assert "version 2 is not above 5" in back.stderr and "--force" in back.stderr and back.stderr.count("\n") == 1

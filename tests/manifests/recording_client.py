@@ -23,7 +23,7 @@ TRANSIENT = ("Error from server: etcdserver: leader changed", "Unable to connect
              "The connection to the server localhost:6443 was refused - did you specify the right host or port?",
              "Unable to connect to the server: EOF", "Error from server (TooManyRequests): the server has received too many requests")
 CAUSE = ("builder: compile: cannot compile mock-kms-provider: provider/main.cc:1:21: error: 'undeclared' was not declared in this scope; "
-         "the lines above are the tool's own; mend the source, or give another --ref")
+         "the lines above are the tool's own; fix the source, or give another --ref")
 words = sys.argv[1:]
 line = " ".join(words)
 before = CALLS.read_text().splitlines() if CALLS.exists() else []
@@ -113,7 +113,7 @@ def run_in_pod(pod, command):
         if SCENARIO["etcd"].encode("latin-1") != value:
             answer_of_program(code=2, error="mock-kms-provider: the value is damaged")
         if SCENARIO.get("other_kms"):
-            answer_of_program(code=1, error="mock-kms-provider: the DEK source does not open by this seed: key_id default/v1/00000000 belongs to another seed")
+            answer_of_program(code=1, error="mock-kms-provider: this seed does not decrypt the DEK source: key_id default/v1/00000000 belongs to another seed")
         answer_of_program(f"etcd key     {command[-1]}\nprovider     mock-kms\nkey_id       default/v1/e23984db\n")
     if command == ["/plugin/mock-kms-provider", "--version"]:
         answer_of_program("mock-kms-provider 0.1.0\n")

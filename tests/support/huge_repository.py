@@ -56,14 +56,14 @@ class _Realistic:
     def name(self, _number):
         return "_".join(self._random.sample(self._words, 2)) + ".go"
 
-    def content(self, _directory, _number, most_lines=420):
-        count = self._random.randint(20, most_lines)
+    def content(self, _directory, _number, max_lines=420):
+        count = self._random.randint(20, max_lines)
         lines = self._random.choices(self._lines, k=count // 2) + self._random.choices(self._idioms, k=count // 2)
         self._random.shuffle(lines)
         return "\n".join(lines) + "\n"
 
     def plugin(self, number):
-        return self.content(0, number, most_lines=160)  # upstream's are smaller than the average
+        return self.content(0, number, max_lines=160)  # upstream's are smaller than the average
 
 
 def _files(count, text, plugin):

@@ -57,7 +57,7 @@ TEST_CASE("a key is the same for the same input, wherever the source comes from"
   CHECK(key_of(example()).size() == 64);
 }
 
-TEST_CASE("whatever decides the binary changes the key") {
+TEST_CASE("everything that decides the binary changes the key") {
   std::set<std::string> keys{key_of(example())};
   const auto add = [&](auto change) {
     BuildInfo info = example();

@@ -39,7 +39,7 @@ std::size_t files_in(const fs::path& directory) {
 
 }  // namespace
 
-TEST_CASE("what is stored is found by its key alone, with its record") {
+TEST_CASE("a stored binary is found by its key alone, with its record") {
   const TempDirectory directory;
   const BuildCache cache(directory.path() / "cache", 1000);
   CHECK(content(cache.find("k1")) == "nothing");
@@ -59,7 +59,7 @@ TEST_CASE("a second binary for a key leaves the first one, and nothing else") {
   CHECK(files_in(directory.path() / "cache") == 1);
 }
 
-TEST_CASE("what was not used for longest goes first, until all fit") {
+TEST_CASE("the least recently used entries go first, until all fit") {
   const TempDirectory directory;
   const fs::path entries = directory.path() / "cache" / "entries";
   const BuildCache writer(directory.path() / "cache", 10000);

@@ -129,7 +129,7 @@ std::string refusal_of(const std::vector<RawEntry>& entries) { return RawTree(en
 
 }  // namespace
 
-TEST_CASE("what is checked out equals git archive of the same paths") {
+TEST_CASE("a checkout equals git archive of the same paths") {
   const Repository repository(
       "mkdir -p a/b/c d other ünï\n"
       "echo 1 > a/one; printf 'no end' > a/b/two; echo x > a/b/c/run; chmod +x a/b/c/run; ln -s ../one "
@@ -186,7 +186,7 @@ TEST_CASE("hostile names are refused before anything is written") {
   }
 }
 
-TEST_CASE("what is neither a file nor a directory nor a link is refused") {
+TEST_CASE("an entry that is neither a file nor a directory nor a link is refused") {
   for (const char* mode : {"20644", "60644", "10644", "140644", "100000", "0"}) {
     CAPTURE(mode);
     CHECK(contains(refusal_of({{mode, "x"}}), "neither a file nor a directory nor a link"));

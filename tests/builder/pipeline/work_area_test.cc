@@ -77,7 +77,7 @@ TEST_CASE("directories that were closed to their owner are removed") {
   CHECK(WEXITSTATUS(status) == 0);
 }
 
-TEST_CASE("who waits for the lock stops waiting when asked to end") {
+TEST_CASE("a builder that waits for the lock stops waiting when asked to end") {
   const TempDirectory directory;
   const Interruption interruption;
   const WorkArea first(directory.path(), interruption);

@@ -52,7 +52,7 @@ TEST_CASE("packets are read however the stream is cut") {
   CHECK(packets(bytes) == expected);
 }
 
-TEST_CASE("what is no packet is refused") {
+TEST_CASE("bytes that are not a packet are refused") {
   for (const std::string bad : {"<html>", "0003", "fff1x", "zzzz", "-001", "+001"}) {
     CAPTURE(bad);
     PktReader reader;
@@ -197,7 +197,7 @@ TEST_CASE("a proxy's login is taken out of what a library says of it") {
   CHECK(without_login("syntax of 'http://me:pw'", "http://me:pw") == "syntax of '***'");
 }
 
-TEST_CASE("failures of the moment are told from final ones") {
+TEST_CASE("transient failures are distinguished from final ones") {
   for (const char* text :
        {"failed to resolve address for x: Temporary failure", "connect: Connection refused",
         "Connection timed out", "Network is unreachable", "unexpected http status code: 503",
@@ -224,7 +224,7 @@ TEST_CASE("every failure of libraries, servers and proxies has a next step") {
         "proxy returned unexpected status: 407",
         "proxy returned unexpected status: 502",
         "the server's pack is damaged",
-        "the server's pack is none",
+        "the server's pack is not a pack file",
         "cannot fetch a pack: x",
         "cannot read HEAD: object not found",
         "error authenticating: failed connecting with agent",
@@ -233,7 +233,7 @@ TEST_CASE("every failure of libraries, servers and proxies has a next step") {
         "failed to start SSH session: Unable to exchange encryption keys",
         "the server does not take the key of --ssh-key",
         "the server takes none of the keys of the agent and of ~/.ssh",
-        "the server sent an id that is none",
+        "the server sent a malformed id",
         "the server's list of refs does not end",
         "the server's answer is empty",
         "the server says: no",

@@ -29,7 +29,7 @@ TEST_CASE("a tag has to have the name that is asked for, but for an id") {
   CHECK(parsed("0123456789012345678901234567890123456789").tag_name().empty());
 }
 
-TEST_CASE("what git takes for no ref name is refused") {
+TEST_CASE("a name that git refuses as a ref is refused") {
   for (const char* bad : {"", "-x", "a..b", "a b", "a~1", "a^", "a:b", "/a", "a/", "a@{1}", "*", "a."}) {
     CAPTURE(bad);
     CHECK(!RefName::parse(bad));

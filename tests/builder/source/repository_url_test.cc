@@ -24,7 +24,7 @@ std::string refusal(std::string_view text) {
 
 }  // namespace
 
-TEST_CASE("every form of a repository's place is told apart") {
+TEST_CASE("every form of a repository's URL is recognised") {
   CHECK(parsed("http://host/x.git").kind() == Kind::http);
   CHECK(parsed("https://host:8443/x.git").kind() == Kind::https);
   CHECK(parsed("git://host/x").kind() == Kind::git);
@@ -141,9 +141,9 @@ TEST_CASE("no form of a URL prints a password, whatever characters it has") {
   }
 }
 
-TEST_CASE("what is no place of a repository is refused with what is") {
+TEST_CASE("a malformed repository URL is refused with the forms to use") {
   CHECK(refusal("").find("empty; give") != std::string::npos);
-  CHECK(refusal("ftp://user:pw@host/x").find("'ftp' is no scheme") != std::string::npos);
+  CHECK(refusal("ftp://user:pw@host/x").find("'ftp' is not a scheme") != std::string::npos);
   CHECK(refusal("1secret://x@host").find("secret") == std::string::npos);
   CHECK(refusal("ftp://user:pw@host/x").find("pw") == std::string::npos);
   CHECK(refusal("https:///x").find("names no host") != std::string::npos);

@@ -124,7 +124,7 @@ TEST_CASE("signatures of each kind of key are good, and changed by one bit they 
   }
 }
 
-TEST_CASE("who may not sign is told why") {
+TEST_CASE("a key that may not sign is refused with the reason") {
   const Signer signer;
   const std::string commit = signer.commit();
   CHECK(contains(refusal(commit, allowed(Signer().line())), "it is not in signers"));
@@ -141,7 +141,7 @@ TEST_CASE("who may not sign is told why") {
   CHECK(refusal(commit, allowed(signer.line("valid-before=20200101") + signer.line())) == "");
 }
 
-TEST_CASE("what is no signature for git is told apart") {
+TEST_CASE("a signature that is not for git is refused with the reason") {
   const Signer signer;
   const AllowedSigners signers = allowed(signer.line());
   CHECK(refusal(head + "\nmessage\n", signers) == "it is not signed");

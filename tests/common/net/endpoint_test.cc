@@ -38,7 +38,7 @@ TEST_CASE("an abstract address has its exact length and no terminating NUL") {
   CHECK(address.sun_path[1] == 'k');
 }
 
-TEST_CASE("what is no endpoint is refused with the reason") {
+TEST_CASE("a malformed endpoint is refused with the reason") {
   CHECK(refusal("").find("is empty") != std::string::npos);
   CHECK(refusal("tcp://127.0.0.1:1").find("not a Unix socket address") != std::string::npos);
   CHECK(refusal("unix://kms.sock").find("'/' must follow") != std::string::npos);

@@ -102,7 +102,7 @@ TEST_CASE("an abstract name is claimed once and needs no file") {
   CHECK(second.error().line().find("in use by pid") != std::string::npos);
 }
 
-TEST_CASE("what is no socket is left alone and a missing directory is named") {
+TEST_CASE("a file that is not a socket is left alone, and a missing directory is named") {
   const Directory directory;
   std::ofstream(directory.path("file")) << "precious";
   const auto file = UnixListener::claim(directory.endpoint("file"));
@@ -151,7 +151,7 @@ TEST_CASE("modes and owners are read as chmod and chown take them") {
   CHECK_FALSE(kms::parse_socket_owner(":4294967295", access).ok());
 }
 
-TEST_CASE("whoever leaves while another takes the place over never removes the successor's socket") {
+TEST_CASE("a listener that leaves during a take-over never removes the successor's socket") {
   const Directory directory;
   const Endpoint endpoint = directory.endpoint("s");
   for (int round = 0; round < 300; ++round) {

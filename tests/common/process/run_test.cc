@@ -80,14 +80,14 @@ TEST_CASE("a readable stop descriptor ends the command") {
   CHECK(std::holds_alternative<Stopped>(ran.end));
 }
 
-TEST_CASE("who is left behind by an ended leader is killed, and does not hold the caller up") {
+TEST_CASE("a process that an ended leader leaves behind is killed, and does not hold the caller up") {
   const Ran ran = run_shell("sleep 1000 & echo $!; exit 0");
   CHECK(std::get<ExitStatus>(ran.end).success());
   REQUIRE(ran.lines.size() == 1);
   CHECK(ends_within(std::stoi(ran.lines[0]), 5s));
 }
 
-TEST_CASE("who left the group and never stops writing holds nobody up") {
+TEST_CASE("a process that left the group and never stops writing does not hold the caller up") {
   const auto ignore = [](std::string_view) {};
   const auto shell = [](const std::string& script) {
     return Launch{{"sh", "-c", script}, kms::process::own_environment(), {}, "", true};
@@ -111,7 +111,7 @@ TEST_CASE("who left the group and never stops writing holds nobody up") {
   }
 }
 
-TEST_CASE("what the callback throws reaches the caller after the group's end") {
+TEST_CASE("an exception of the callback reaches the caller after the group's end") {
   const Launch launch{{"sh", "-c", "echo $$; sleep 1000"}, kms::process::own_environment(), {}, "", true};
   pid_t pid = 0;
   const auto throwing = [&](std::string_view line) {

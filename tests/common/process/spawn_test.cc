@@ -107,7 +107,7 @@ TEST_CASE("descriptors arrive in their order even where sources and targets over
   CHECK(wait_for(kms::process::spawn(launch)).success());
 }
 
-TEST_CASE("what is no program is an error that names the cause, with a next step") {
+TEST_CASE("a file that is not a program is an error that names the cause, with a next step") {
   const auto before = open_descriptors();
   const kms::test::TempDirectory directory;
   const auto executable = [&directory](const std::string& name, const std::string& text) {
@@ -129,7 +129,7 @@ TEST_CASE("what is no program is an error that names the cause, with a next step
   CHECK(::waitpid(-1, nullptr, 0) == -1);  // nothing is left to be reaped
 }
 
-TEST_CASE("a child is told its own pid") {
+TEST_CASE("a child gets its own pid in a variable") {
   Launch launch{{"sh", "-c", "[ $OWN = $$ ] && echo same"}, kms::process::own_environment(), {}, "", true};
   launch.pid_variable = "OWN";
   CHECK(output_of(launch) == "same\n");
@@ -163,7 +163,7 @@ TEST_CASE("limits and a user are the child's alone") {
   CHECK(::prctl(PR_GET_DUMPABLE) == 1);
 }
 
-TEST_CASE("a failure on the way is told by what could not be done") {
+TEST_CASE("a failure before the exec names the step that failed") {
   Launch launch{{"true"}, {}, {-1, -1, -1}, "/no/such/directory", true};
   CHECK_THROWS_WITH_AS((void)kms::process::spawn(launch),
                        ("cannot start " + kms::process::find_program("true") +
@@ -172,7 +172,7 @@ TEST_CASE("a failure on the way is told by what could not be done") {
                        kms::Error);
 }
 
-TEST_CASE("an end is told in words") {
+TEST_CASE("an exit status is described in words") {
   CHECK(ExitStatus::from_wait(3 << 8).text() == "exited with code 3");
   CHECK(ExitStatus::from_wait(SIGKILL).text() == "killed by SIGKILL (signal 9, Killed)");
   CHECK(ExitStatus::from_wait(SIGSEGV | 0x80).text() ==

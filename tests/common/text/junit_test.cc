@@ -18,7 +18,7 @@ TEST_CASE("a report counts its cases and tells why they failed or were skipped")
         "</testsuite>\n");
 }
 
-TEST_CASE("what XML cannot hold is escaped or replaced") {
+TEST_CASE("characters that XML forbids are escaped or replaced") {
   const std::string report = kms::junit_report("a<b>&\"c\"", {{"g", "\x1B[2J\xFF", "", ""}}, 0s);
   CHECK(report.find("name=\"a&lt;b&gt;&amp;&quot;c&quot;\"") != std::string::npos);
   CHECK(report.find("name=\"?[2J\xEF\xBF\xBD\"") != std::string::npos);

@@ -19,7 +19,7 @@ TEST_CASE("durations are read as Go writes them") {
   CHECK(parsed("2us3ns") == 2003ns);
 }
 
-TEST_CASE("what is no duration is refused with what to write instead") {
+TEST_CASE("a malformed duration is refused with what to write instead") {
   for (const char* text : {"", "3", "s", "+1s", "1 s", "1d", "1s2", "nan s", "inf", "1e3s"}) {
     CAPTURE(text);
     const auto outcome = kms::parse_duration(text);

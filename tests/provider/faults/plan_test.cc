@@ -102,7 +102,7 @@ TEST_CASE("probability 0 is never and 1 always, beside a preset's own as well") 
   CHECK(PlanFixture(R"({"preset": "flaky", "probability": 1})").calls(100) == std::string(100, 'x'));
 }
 
-TEST_CASE("what another fault meets in between changes no outcome") {
+TEST_CASE("calls that another fault meets in between change no outcome") {
   const std::string text =
       R"({"name": "f", "probability": 0.5, "methods": ["DECRYPT"], "latency": {"min": "1s", "max": "2s"}})";
   PlanFixture alone(text);
@@ -207,7 +207,7 @@ TEST_CASE("a name that is made up is no other fault's") {
   CHECK(planned.plan.list(planned.now).faults_size() == 4);
 }
 
-TEST_CASE("what is no fault is refused with the reason") {
+TEST_CASE("a malformed fault is refused with the reason") {
   const auto why = [](const std::string& text) {
     const auto read = read_fault(text);
     if (!read) return read.error().line();

@@ -64,7 +64,7 @@ TEST_CASE("no bit of the encrypted data can be changed") {
   }
 }
 
-TEST_CASE("whatever of a value is cut off, the rest is refused") {
+TEST_CASE("a truncated value is refused, wherever it is cut") {
   const std::string whole = from_hex(by_key);
   const auto message_begins = std::string_view("k8s:enc:kms:v2:mock-kms:").size();
   for (std::size_t size = message_begins; size < whole.size(); ++size) {

@@ -73,7 +73,7 @@ TEST_CASE("a misspelled word of an expectation names the nearest one") {
   CHECK(why("encrypt.faultd > 0").ends_with("; did you mean 'faulted'?"));
 }
 
-TEST_CASE("what is no expectation is refused with the reason") {
+TEST_CASE("a malformed expectation is refused with the reason") {
   for (const char* text : {"", "all", "all ==", "all = 3", "all == x", "all == -1", "all == 3 since",
                            "all == 3 for 3s", "all == 3 since x", "rotate == 3", "all.NOPE == 3", "all. == 3",
                            ".OK == 3", "all == 99999999999999999999", "all == 3 since start now"}) {

@@ -54,7 +54,7 @@ TEST_CASE("a healthy status reads at a glance") {
   CHECK(status_line(healthy()) == "healthy: pid 42, key_id default/v1/0a1b2c3d");
 }
 
-TEST_CASE("a plugin that backs off shows its cause, its next start and its last words") {
+TEST_CASE("a plugin that backs off shows its cause, its next start and its last lines") {
   const SupervisorStatus status = from_json(R"({"state": "BACKING_OFF", "since": "2023-11-14T22:15:00Z",
       "reason": "the plugin exited with code 1", "restarts": 3, "nextStartAt": "2023-11-14T22:15:01.500Z",
       "exits": [{"at": "2023-11-14T22:15:00Z", "pid": 7, "status": "exited with code 1", "cause": "it ended by itself",

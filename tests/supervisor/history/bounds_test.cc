@@ -36,7 +36,7 @@ TEST_CASE("an event's text is cut where a plugin's words would make it endless")
   CHECK(page.events(0).text().size() < 1100);
 }
 
-TEST_CASE("what a plugin answers is kept as far as a status can show it") {
+TEST_CASE("a plugin's answers are kept only as far as a status shows them") {
   Health health(Duration{0});
   ProbeAnswer answer;
   answer.status.set_version("v2");

@@ -8,7 +8,7 @@ using kms::supervisor::HandoverMode;
 TEST_CASE("auto tries both ways in turn until one is answered") {
   Handover handover(HandoverMode::automatic);
   CHECK(handover.hand_down());
-  CHECK(handover.text() == "handed down by the supervisor (not proven yet)");
+  CHECK(handover.text() == "handed down by the supervisor (not confirmed yet)");
   CHECK(handover.failed("it exited with code 1 before it answered"));
   CHECK_FALSE(handover.hand_down());
   CHECK(handover.failed("again"));
@@ -25,11 +25,11 @@ TEST_CASE("a plugin that binds by itself is named with what it did to the superv
   handover.answered(false);
   CHECK(handover.text() ==
         "bound by the plugin, which did not take the supervisor's socket: it exited with code 1 before it "
-        "answered; it is offered once more at the next start");
+        "answered; the supervisor offers its socket once more at the next start");
   CHECK_FALSE(handover.private_probes());
 }
 
-TEST_CASE("what a plugin did not take at first is offered once more at its next start, and never again") {
+TEST_CASE("the sockets that a plugin did not take are offered once more at its next start, and never again") {
   Handover handover(HandoverMode::automatic);
   handover.next_process();
   (void)handover.failed("it exited with code 1 before it answered");

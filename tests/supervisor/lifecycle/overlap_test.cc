@@ -168,7 +168,7 @@ TEST_CASE("a pause or a stop answers a restart that is under way") {
   }
 }
 
-TEST_CASE("where two cannot be alive at once a planned restart is one after the other, without a back-off") {
+TEST_CASE("if two cannot be alive at once, a planned restart is one after the other, without a back-off") {
   Bench bench;
   bench.serve();
   const Actions asked = bench.send(RestartRequested{});

@@ -932,7 +932,7 @@ while :; do
     if [ -n "${rollout}" ]; then
       say "waiting for the rollout: ${rollout}"
     elif [ ${other_keys} = 0 ]; then
-      [ -z "$(namespace_removal)" ] || stop 1 "namespace ${KMS_PLUGIN_NAMESPACE} is being removed, by something else than this step; deploy again when it is gone"
+      [ -z "$(namespace_removal)" ] || stop 1 "namespace ${KMS_PLUGIN_NAMESPACE} is being removed by something other than this step; deploy again when it is gone"
       break
     else
       given_up="the nodes serve different keys"

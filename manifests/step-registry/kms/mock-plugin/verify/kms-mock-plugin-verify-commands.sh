@@ -258,7 +258,7 @@ verify_secret() { # verify_secret NODE POD
   case ${head} in
     "k8s:enc:kms:v2:${KMS_PROVIDER_NAME}:"*) ;;
     k8s:enc:kms:v2:*) [ -z "${KMS_PROVIDER_NAME}" ] || is_openshift || {
-      failed "a fresh Secret in etcd" "it is encrypted by another provider than ${KMS_PROVIDER_NAME}: ${head%%[!a-zA-Z0-9:._-]*}"
+      failed "a fresh Secret in etcd" "it is encrypted by a provider other than ${KMS_PROVIDER_NAME}: ${head%%[!a-zA-Z0-9:._-]*}"
       return 0
     } ;;
     *)
