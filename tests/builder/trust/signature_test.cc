@@ -149,7 +149,7 @@ TEST_CASE("a signature that is not for git is refused with the reason") {
   CHECK(
       contains(refusal(head + "gpgsig -----BEGIN PGP SIGNATURE-----\n x\n -----END PGP SIGNATURE-----\n\nm\n",
                        signers),
-               "another kind than SSH's"));
+               "is not an SSH signature"));
   CHECK(contains(
       refusal(head + "gpgsig -----BEGIN SSH SIGNATURE-----\n !!\n -----END SSH SIGNATURE-----\n\nm\n",
               signers),
