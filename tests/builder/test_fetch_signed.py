@@ -1,11 +1,12 @@
 """--allowed-signers: signatures that git makes with real keys, on commits and tags, over every transport."""
 import json
 import subprocess
-import time
+import threading
 
 import pytest
 from conftest import project
 from support.git_servers import GitDaemon, GitHttp
+from support.processes import DEADLINE
 from support.relay import Relay
 from support.sshd import Sshd
 
@@ -221,16 +222,17 @@ class SilentOnce(Sshd):
     """Says nothing on its third connection, which asks for a dependency, and calls `then` before the next one."""
 
     def __init__(self, directory, home, then):
-        self._then, self._number = then, 0
+        self._then, self._number, self._next = then, 0, threading.Event()
         super().__init__(directory, home)
 
     def handle(self, connection):
         self._number += 1
         if self._number == 3:
-            time.sleep(6)
+            self._next.wait(DEADLINE)
             return
         if self._number == 4:
             self._then()
+            self._next.set()
         super().handle(connection)
 
 
@@ -248,7 +250,7 @@ def test_a_try_after_an_abandoned_one_keeps_the_signed_commit_and_its_objects(sh
     shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
     good = signed(shop)
     with SilentOnce(shop.directory / "sshd", shop.directory, then) as server:
-        done = shop.built("--fetch-timeout", "2s", "--fetch-retries", "2", repo=server.url(shop.source.path))
+        done = shop.built("--fetch-timeout", "5s", "--fetch-retries", "2", repo=server.url(shop.source.path))
     assert "trying the fetch again" in done.err
     assert "echo plugin 1.0" in shop.output.read_text()
     assert json.loads((shop.output.parent / "build-info.json").read_text())["commit"] == good
