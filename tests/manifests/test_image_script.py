@@ -35,9 +35,9 @@ def clone():
     processes.remove(directory)
 
 
-def start(clone):
+def start(clone, *arguments):
     environment = {**os.environ, "PATH": f"{clone.parent}/bin:{os.environ['PATH']}"}
-    return subprocess.Popen([clone / "scripts/image", "--engine=podman", "runtime"], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen([clone / "scripts/image", "--engine=podman", *arguments, "runtime"], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def test_a_second_run_that_is_ended_while_it_waits_leaves_the_first_ones_files(clone):
@@ -77,3 +77,15 @@ def test_root_builds_images_from_the_checkout_of_another_user(clone):
     subprocess.run(["chown", "-R", "65534:65534", clone], check=True)
     with start(clone) as image:
         assert "built localhost/mock-kms-plugin-runtime" in image.communicate(timeout=60)[1] and image.returncode == 0
+
+
+@pytest.mark.parametrize("machine,own,other", [("x86_64", "linux/amd64", "linux/arm64"), ("aarch64", "linux/arm64", "linux/amd64")])
+def test_only_the_machine_s_own_platform_is_built(clone, machine, own, other):
+    tool(clone, "uname", f"echo {machine}")
+    with start(clone, "--platform", own) as image:
+        assert "built localhost/mock-kms-plugin-runtime" in image.communicate(timeout=60)[1] and image.returncode == 0
+    with start(clone, f"--platform={other}") as image:
+        assert image.communicate(timeout=60)[1] == (
+            f"scripts/image: --platform {other}: this machine is {own}, and the images are compiled by programs of their own platform; "
+            f"run 'scripts/image' on a machine of {other}\n")
+        assert image.returncode == 2
