@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from support import processes
 from support.processes import binary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,32 +24,39 @@ def installed(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def checkout(directory):
+@pytest.fixture(scope="module")
+def checkout():
     """A clone of HEAD, with a blank in its path, which is configured and has this build's programs in place of its own."""
-    clone = directory / "a checkout"
+    parent = processes.short_directory()
+    parent.chmod(0o777)
+    clone = parent / "a checkout"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
     subprocess.run(["cmake", "-S", clone, "-B", clone / "build", "-G", "Ninja", "-D", "CMAKE_BUILD_TYPE=Release"], check=True, capture_output=True)
     (clone / "build/bin").mkdir(exist_ok=True)
     for program in PROGRAMS:
         shutil.copy(binary(program), clone / "build/bin")
-    return clone
+    yield clone
+    processes.remove(parent)
 
 
 def install(checkout, prefix, *before, **environment):
     return subprocess.run([*before, "cmake", "--install", checkout / "build", "--prefix", prefix], env={**os.environ, **environment}, capture_output=True, text=True)
 
 
-def give_away(checkout):
-    """Gives the checkout to another user than root, and returns the words that run a command as that user."""
-    os.chmod(checkout.parent, 0o777)
+@pytest.fixture
+def owner(checkout, directory):
+    """Gives the checkout to another user than root for a test: the words that run a command as that user, who may write to `directory`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a checkout away")
+    directory.chmod(0o777)
     subprocess.run(["chown", "-R", "65534:65534", checkout], check=True)
-    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    yield ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    subprocess.run(["chown", "-R", "0:0", checkout], check=True)
 
 
 def test_paths_with_blanks_lead_to_no_other_directory(checkout, directory):
     """The directory `a` has the name of the first word of `a checkout`."""
-    other = directory / "a/file"
+    other = checkout.parent / "a/file"
     other.parent.mkdir()
     other.touch()
     done = install(checkout, "/opt/a prefix", DESTDIR=str(directory / "a root"))
@@ -61,7 +69,8 @@ def test_paths_with_blanks_lead_to_no_other_directory(checkout, directory):
                              "-D", "CPACK_PACKAGE_CONTACT=A. Packager <packager@example.org>"], capture_output=True, text=True)
     assert packed.returncode == 0, packed.stdout + packed.stderr
     assert len(list((directory / "some packages").glob("mock-kms-plugin*"))) == len(formats.split(";"))
-    assert other.exists() and {path.name for path in directory.iterdir()} == {"a", "a checkout", "a root", "some packages"}
+    assert other.exists() and {path.name for path in checkout.parent.iterdir()} == {"a", "a checkout"}
+    assert {path.name for path in directory.iterdir()} == {"a root", "some packages"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
@@ -85,22 +94,22 @@ def test_completions_for_zsh_are_where_it_searches(checkout, directory, prefix, 
     assert [path.name for path in zsh.iterdir()] == [place]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a checkout away")
-def test_root_installs_from_the_checkout_of_another_user(checkout, directory):
-    user = give_away(checkout)
+def test_root_installs_from_the_checkout_of_another_user(checkout, owner, directory):
     subprocess.run(["cmake", checkout / "build"], check=True, capture_output=True)
     assert "(commit " in (checkout / "build/common/cli/version.cc").read_text()
     done = install(checkout, directory / "root's")
     assert done.returncode == 0, done.stderr
     assert (directory / "root's/share/mock-kms-plugin/source.git/HEAD").exists() and not (checkout / "build/install").exists()
     (checkout / "build/install_manifest.txt").unlink()  # CMake's own, which any project leaves to root
-    done = install(checkout, directory / "theirs", *user)
+    done = install(checkout, directory / "theirs", *owner)
     assert done.returncode == 0, done.stderr
 
 
 def test_an_installation_that_fails_has_installed_nothing(checkout, directory):
-    (checkout / "build/bin/supervisor").write_text("#!/bin/sh\necho no library >&2\nexit 3\n")
+    supervisor = checkout / "build/bin/supervisor"
+    supervisor.write_text("#!/bin/sh\necho no library >&2\nexit 3\n")
     done = install(checkout, directory / "prefix")
+    shutil.copy(binary("supervisor"), supervisor)
     assert done.returncode == 1 and "cannot install: 'supervisor --manual' failed (3): no library" in done.stderr
     assert not (directory / "prefix").exists()
 
@@ -137,13 +146,13 @@ def test_every_command_has_a_manual_page_with_its_options(installed):
     assert "--format" in page and "Environment: SUPERVISOR_FORMAT" in page and "Examples:" in page
 
 
-def test_the_manual_pages_are_the_same_for_every_packager(checkout, directory):
+def test_the_manual_pages_are_the_same_for_every_packager(checkout, owner, directory):
     names = ("HOME", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "TMPDIR")
     other = {**{name: str(directory) for name in names}, "USER": "packager", "LOGNAME": "packager", "NODE_NAME": "node", "CXX": "packager-c++",
              "VAULT_KUBE_KMS_LOG_LEVEL": "warn"}
     assert install(checkout, directory / "mine").returncode == 0
-    before = give_away(checkout) if os.geteuid() == 0 else []
-    done = install(checkout, directory / "another's", *before, **other)
+    (checkout / "build/install_manifest.txt").unlink()
+    done = install(checkout, directory / "another's", *owner, **other)
     assert done.returncode == 0, done.stderr
     mine, others = ({path.name: gzip.decompress(path.read_bytes()) for path in (directory / name / "share/man/man1").iterdir()}
                     for name in ("mine", "another's"))
