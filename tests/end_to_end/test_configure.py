@@ -30,7 +30,7 @@ def test_an_old_compiler_is_refused(tmp_path, source, compiler, options, named):
     assert named in done.words and "is too old; install GCC 12, clang 14 or newer, and name it by CXX" in done.words
 
 
-@pytest.mark.parametrize("value,archive", [("off", False), ("0", False), ("On", True), ("yes", True), ("auto", True)])
+@pytest.mark.parametrize("value,archive", [("off", False), ("YES", True), ("auto", True)])
 def test_KMS_STATIC_takes_any_case_and_the_usual_booleans(tmp_path, value, archive):
     done = configure(tmp_path, "-D", f"KMS_STATIC={value}")
     assert done.returncode == 0, done.stderr
@@ -42,8 +42,7 @@ def test_another_value_of_KMS_STATIC_is_refused(tmp_path):
     assert done.returncode == 1 and "KMS_STATIC is 'maybe'; set it to AUTO, ON or OFF" in done.words
 
 
-@pytest.mark.parametrize("checkout", [True, False])
-@pytest.mark.parametrize("kind", ["Release", ""])
+@pytest.mark.parametrize("checkout,kind", [(True, "Release"), (False, "")])
 def test_the_version_shows_the_commit_of_a_checkout_and_a_build_type_that_is_set(tmp_path, checkout, kind):
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", ROOT, clone], check=True)
