@@ -9,7 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 self=scripts/$(basename "$0")
 # By default nothing is written outside the build directory.
 export CCACHE_DIR=${CCACHE_DIR:-$root/build/ccache} CCACHE_BASEDIR=$root CCACHE_NOHASHDIR=1
-# The build calls ccache itself, and it does not call itself. The builder takes a single word.
+# The build calls ccache itself, and the builder takes a single word.
 case ${CXX:-} in ccache\ * | */ccache\ *) export CXX=${CXX#*ccache } ;; esac
 
 # kind:name. scripts/packages names the packages.
