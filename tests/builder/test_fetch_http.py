@@ -259,7 +259,7 @@ def test_a_proxy_that_cannot_be_reached_is_named_as_such(shop, scheme, variable,
     assert f"(the proxy of {variable}); check {variable}, or add the host of --repo to no_proxy" in line
 
 
-@pytest.mark.parametrize("status, step", [("407 Who", "put the login into the proxy's URL, as USER:PASSWORD@ before the host"), ("403 No", "the right to use the proxy"),
+@pytest.mark.parametrize("status, step", [("407 Who", "put the login into the proxy's URL, as USER:PASSWORD@ before the host"), ("403 No", "permission to use the proxy"),
                                           ("502 Bad", "and the proxy: it cannot reach the server")])
 def test_a_proxy_that_refuses_a_tunnel_has_a_next_step(shop, https, status, step):
     with ConnectProxy(status=status) as proxy:

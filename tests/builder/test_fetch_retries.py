@@ -167,7 +167,7 @@ def test_a_login_that_is_refused_is_not_offered_again(shop, login):
 def test_forbidden_is_final(shop):
     with GitHttp(shop.directory / "srv", lines="location /shut { return 403; }") as server:
         done = shop.fetch(repo=server.url("shut"))
-        assert "status code: 403; ask for the right" in done.stderr.splitlines()[-1]
+        assert "status code: 403; ask for read access" in done.stderr.splitlines()[-1]
         assert len(server.requests()) == 1
 
 

@@ -153,7 +153,7 @@ def test_a_good_ssh_key_counts_beside_an_agent_that_hangs(shop):
     assert "no ssh agent answers" in done.stderr and "timed out" in done.stderr
 
 
-@pytest.mark.parametrize("key, words", [("locked", "needs a passphrase; load it into ssh-agent"), ("garbage", "no private key, or a damaged one")])
+@pytest.mark.parametrize("key, words", [("locked", "needs a passphrase; load it into ssh-agent"), ("garbage", "not a private key, or it is damaged")])
 def test_an_ssh_key_that_cannot_be_used_is_refused_before_anything_is_done(shop, key, words):
     file = shop.directory / "key"
     if key == "locked":

@@ -225,7 +225,7 @@ def test_verify_and_cleanup_read_the_etcd_pod_of_kubeadm(plane, node, job):
     assert code == 0 and "a fresh Secret is stored under default/v1/" in output
     assert job.junit("verify") == {f"plugin on {NODE}": "passed", "a fresh Secret in etcd": "passed"}
     code, output = job.run("verify", KMS_PROVIDER_NAME="another")
-    assert code == 1 and "it is encrypted by another provider than another: k8s:enc:kms:v2:mock-kms:" in job.junit("verify")["a fresh Secret in etcd"]
+    assert code == 1 and "it is encrypted by a provider other than another: k8s:enc:kms:v2:mock-kms:" in job.junit("verify")["a fresh Secret in etcd"]
 
     # Cleanup finds the values in etcd that nobody has rewritten.
     assert plane.create("probe").ok and plane.create("map", resource="configmaps").ok

@@ -250,7 +250,7 @@ def test_by_a_seed_file_an_instance_and_any_version(directory):
     done = inspect(value, "--key", KEY)
     assert done.returncode == 1
     assert b"DEK source   not decrypted" in done.stdout
-    assert f"does not open by this seed: key_id {key_id} belongs to another seed".encode() in done.stderr
+    assert f"this seed does not decrypt the DEK source: key_id {key_id} belongs to another seed".encode() in done.stderr
 
 
 def test_the_file_is_an_argument_or_an_option(directory):

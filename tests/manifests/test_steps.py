@@ -527,7 +527,7 @@ def test_verify_fails_if_the_stored_secret_is_not_encrypted_by_this_plugin(job, 
 def test_verify_names_another_provider_if_the_name_is_known(job):
     result = job.run("verify", {**ENCRYPTED, "openshift": False})
     assert result.returncode == 1
-    assert "another provider than mock-kms: k8s:enc:kms:v2:1_secrets:" in job.junit("verify")["a fresh Secret in etcd"]
+    assert "a provider other than mock-kms: k8s:enc:kms:v2:1_secrets:" in job.junit("verify")["a fresh Secret in etcd"]
     assert job.run("verify", {**ENCRYPTED, "openshift": False}, KMS_PROVIDER_NAME="1_secrets").returncode == 0
 
 
