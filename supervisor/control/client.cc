@@ -94,8 +94,10 @@ Outcome<Answer> ControlClient::read(Duration timeout, const Request& request,
   return answer;
 }
 
-Outcome<mock_kms::v1::SupervisorStatus> ControlClient::status(Duration timeout) const {
-  return read(timeout, request_for<mock_kms::v1::GetStatusRequest>(instance_), &Stub::GetStatus);
+Outcome<mock_kms::v1::SupervisorStatus> ControlClient::status(Duration timeout, bool with_binary) const {
+  auto request = request_for<mock_kms::v1::GetStatusRequest>(instance_);
+  request.set_without_binary(!with_binary);
+  return read(timeout, request, &Stub::GetStatus);
 }
 
 Outcome<mock_kms::v1::EventPage> ControlClient::events(std::uint64_t after, Duration timeout) const {

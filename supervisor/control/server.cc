@@ -154,8 +154,9 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
                                       const mock_kms::v1::GetStatusRequest* request,
                                       mock_kms::v1::SupervisorStatus* status) override {
     const unsigned instance = request->instance();
-    return on_the_loop(context, instance, [this, instance, status](auto* reactor) {
-      handler_.status(instance, *status, [reactor] { reactor->Finish(grpc::Status::OK); });
+    const bool with_binary = !request->without_binary();
+    return on_the_loop(context, instance, [this, instance, with_binary, status](auto* reactor) {
+      handler_.status(instance, with_binary, *status, [reactor] { reactor->Finish(grpc::Status::OK); });
     });
   }
   grpc::ServerUnaryReactor* Restart(grpc::CallbackServerContext* context,

@@ -140,7 +140,7 @@ void Supervisor::reload() {
 
 void Supervisor::log_status() {
   const auto answer = std::make_shared<mock_kms::v1::SupervisorStatus>();
-  status(0, *answer, [answer] {
+  status(0, true, *answer, [answer] {
     const std::string text = status_text(*answer, std::chrono::system_clock::now());
     for (const std::string_view line : lines_of(text)) log::info("status: " + std::string(line));
   });
@@ -239,28 +239,35 @@ std::vector<Instance*> Supervisor::chosen(unsigned number) const {
   return found;
 }
 
-void Supervisor::fill_own(mock_kms::v1::SupervisorStatus& status) const {
+/// `binaries` is empty, or has one for each instance.
+void Supervisor::fill(mock_kms::v1::SupervisorStatus& status, const std::vector<Instance*>& instances,
+                      const std::vector<mock_kms::v1::BinaryOnDisk>& binaries) const {
+  std::vector<mock_kms::v1::SupervisorStatus> parts(instances.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    instances[i]->fill(parts[i]);
+    if (!binaries.empty()) *parts[i].mutable_binary() = binaries[i];
+  }
+  status = summary_of(std::move(parts));
   status.set_dropped_lines(static_cast<std::uint32_t>(writer_.dropped()));
   status.set_supervisor_pid(static_cast<std::uint32_t>(::getpid()));
   *status.mutable_supervisor_started_at() = to_timestamp(started_);
   status.set_supervisor_version(KMS_VERSION);
+  make_fields_utf8(status);
 }
 
-void Supervisor::status(unsigned number, mock_kms::v1::SupervisorStatus& status, std::function<void()> done) {
+void Supervisor::status(unsigned number, bool with_binary, mock_kms::v1::SupervisorStatus& status,
+                        std::function<void()> done) {
   const std::vector<Instance*> instances = chosen(number);
+  if (!with_binary) {
+    fill(status, instances, {});
+    return done();
+  }
   std::vector<BinaryPaths> binaries;
   binaries.reserve(instances.size());
   for (const Instance* instance : instances) binaries.push_back(instance->binary());
   context_.binaries.describe(std::move(binaries),
                              [this, instances, &status, done = std::move(done)](const auto& described) {
-                               std::vector<mock_kms::v1::SupervisorStatus> parts(instances.size());
-                               for (std::size_t i = 0; i < parts.size(); ++i) {
-                                 instances[i]->fill(parts[i]);
-                                 *parts[i].mutable_binary() = described[i];
-                               }
-                               status = summary_of(std::move(parts));
-                               fill_own(status);
-                               make_fields_utf8(status);
+                               fill(status, instances, described);
                                done();
                              });
 }

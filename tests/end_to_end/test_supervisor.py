@@ -281,6 +281,20 @@ def test_too_many_deaths_end_the_supervisor_with_a_termination_message(directory
         "| no seed: giving up\n")
 
 
+def test_liveness_and_readiness_probes_read_no_file_of_the_plugin(directory):
+    plugin = directory / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    os.truncate(plugin, 40 * 1024**3)  # a hole, which takes longer to read than any probe may
+    with Supervised(directory, [str(plugin), f"--listen-addr=unix://{directory}/kms.sock"]) as supervised:
+        ready = supervised.status_run("--ready", "--wait=20s")
+        assert ready.returncode == 0 and ready.stdout.startswith("ready: pid "), ready
+        live = supervised.status_run("--live")
+        assert live.returncode == 0 and live.stdout == f"live: pid {supervised.program.pid}\n", live
+        assert supervised.status_run().returncode == 3  # it reads the file
+        assert supervised.status_run("--live").returncode == 0
+        supervised.program.process.kill()  # it would read on
+
+
 def test_a_command_that_cannot_be_started_ends_with_its_cause(directory):
     with Supervised(directory, ["/no/such/plugin"]) as supervised:
         assert supervised.program.wait() == 1
