@@ -52,7 +52,6 @@ class Supervisor final : private ControlHandler {
   void end_if_all_have_ended();
   void reload();
   void log_status();
-  [[nodiscard]] std::string termination_message() const;
 
   // ControlHandler.
   [[nodiscard]] bool has(unsigned instance) const override { return instance <= instances_.size(); }

@@ -514,6 +514,17 @@ def test_a_termination_message_has_every_cause_in_4096_bytes(directory, instance
         assert f"exited with code {number}:" in text
 
 
+def test_a_termination_message_names_a_hundred_instances_that_failed_alike(directory):
+    log = directory / "termination-log"
+    log.write_text("")
+    options = ["--max-restarts=1", "--backoff-initial=1ms", f"--termination-log={log}", "--instances=100"]
+    with Supervised(directory, ["/bin/sh", "-c", "echo no seed; exit 3"], options, socket_uri=f"unix://{directory}/kms-{{n}}.sock") as supervised:
+        assert supervised.program.wait(deadline=3 * DEADLINE) == 1
+    assert log.read_text() == (
+        "supervisor: ended on its own; instances 1-100: the plugin exited with code 3: it ended by itself; its last lines may say why\n"
+        "| no seed\n")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can choose the user")
 @pytest.mark.parametrize("user, shown", [("nobody", "/nonexistent nobody nobody"), ("54321", "/ ")])
 def test_the_plugins_user_has_its_own_home_and_name(directory, user, shown):
