@@ -9,14 +9,15 @@
 #include <optional>
 #include <string>
 
+#include "common/error.h"
 #include "proto/build_info.pb.h"
 
 namespace kms {
 
 inline constexpr auto build_info_name = "build-info.json";  ///< in the binary's directory
 
-/// Empty if the file is missing or not a build info.
-[[nodiscard]] std::optional<mock_kms::v1::BuildInfo> read_build_info(const std::filesystem::path& file);
+/// An Error if the file is missing, longer than 1 MiB or not a build info.
+[[nodiscard]] Outcome<mock_kms::v1::BuildInfo> read_build_info(const std::filesystem::path& file);
 
 /// The part of the file that describes the binary with this SHA-256: the file's own record, or that of its
 /// predecessor if the file is already new and the binary still the old one. Empty if it is neither.
