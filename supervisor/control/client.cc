@@ -55,9 +55,8 @@ Error ControlClient::not_a_supervisor() const {
           ErrorCode::unreachable};
 }
 
-/// The connection has a name, by which the supervisor identifies the client (ControlPeers).
 Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
-  UniqueFd connection = connect_by_name(control_);
+  UniqueFd connection = connect_to(control_);
   if (!connection) return cannot_connect(errno);
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);

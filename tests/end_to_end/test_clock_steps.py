@@ -104,6 +104,13 @@ def test_a_provider_closes_a_silent_connection_in_time(start_provider, directory
     assert seconds_until_closed(directory / "kms.sock", clock) < 4
 
 
+def test_a_supervisor_closes_a_silent_connection_in_time(directory, clock):
+    command = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command, ["--probe-interval=1h"], env={**os.environ, **clock.env}) as supervised:
+        supervised.healthy()
+        assert seconds_until_closed(directory / "control.sock", clock) < 7
+
+
 @pytest.mark.parametrize("command", [["status"], ["fault", "list"], ["journal"]])
 @pytest.mark.parametrize("step", [-HOUR, HOUR])
 def test_a_command_gives_up_in_time_on_a_provider_that_does_not_answer(provider, endpoint, clock, command, step):
