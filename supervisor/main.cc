@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
     line.add(command);
   }
   line.add(check_command(line));
+  report_usage_errors(line);
   line.commands_elsewhere("mock-kms-provider", {"serve", "encrypt", "decrypt", "rotate", "keys", "fault",
                                                 "journal", "expect", "scenario", "config", "inspect"});
   return line.run(argc, argv);

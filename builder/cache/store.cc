@@ -207,10 +207,10 @@ void BuildCache::remove_leftovers() const {
 std::optional<BuildInfo> BuildCache::source(const std::string& commit, const std::string& source_key) const {
   if (max_bytes_ == 0) return std::nullopt;
   const fs::path file = directory_ / "sources" / (commit + "-" + source_key);
-  auto record = read_build_info(file);
+  const auto record = read_build_info(file);
   if (!record || record->commit() != commit || record->paths().empty()) return std::nullopt;
   (void)::utimensat(AT_FDCWD, file.c_str(), nullptr, 0);
-  return record;
+  return *record;
 }
 
 std::set<std::string> BuildCache::commits(const std::string& source_key) const {

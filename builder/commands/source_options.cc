@@ -1,9 +1,8 @@
 #include "builder/commands/source_options.h"
 
-#include <unistd.h>
+#include <cstring>
 
-#include <fstream>
-
+#include "builder/commands/option_file.h"
 #include "builder/git/source_path.h"
 #include "builder/source/local.h"
 
@@ -13,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t max_signers_file = std::size_t{1024} * 1024;
+constexpr std::size_t max_password = std::size_t{64} * 1024;
 constexpr auto packaged_repository = "/usr/share/mock-kms-plugin/source.git";
 
 template <class T>
@@ -35,36 +35,29 @@ std::string read_pin(const std::string& text) {
   return id.text();
 }
 
-/// Not checked by CLI11, so that the error reaches --termination-log too. Opens nothing: a FIFO gives its
-/// content once.
-void require_file(const char* option, const std::string& file) {
-  if (file.empty()) return;
-  if (::access(file.c_str(), R_OK) < 0) throw_errno("read " + file, std::string("check ") + option);
-  if (fs::is_directory(file))
-    throw Error("cannot read " + file + ": it is a directory", std::string("check ") + option);
-}
-
-/// For a file that is read several times, by libraries too.
-void require_file_to_keep(const char* option, const std::string& file) {
-  require_file(option, file);
-  if (!file.empty() && (fs::is_fifo(file) || fs::is_socket(file)))
-    throw Error("cannot read " + file + ": it is a FIFO or a socket",
-                std::string("give ") + option + " a file that stays");
-}
-
 /// Null if no file is given.
 std::shared_ptr<const AllowedSigners> read_signers(const std::string& file) {
   if (file.empty()) return nullptr;
-  require_file("--allowed-signers", file);
-  std::ifstream stream(file, std::ios::binary);
-  std::string text(max_signers_file + 1, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (stream.bad() || !stream.is_open()) throw_errno("read " + file, "check --allowed-signers");
-  text.resize(static_cast<std::size_t>(stream.gcount()));
+  const std::string text = read_option_file("--allowed-signers", file, max_signers_file, Amount::all);
   if (text.size() > max_signers_file)
     throw Error("cannot use " + file + ": it is longer than 1 MiB",
                 "give --allowed-signers a file with the signers of this repository alone");
   return std::make_shared<const AllowedSigners>(take(AllowedSigners::parse(text, file)));
+}
+
+/// The first line of a file, without its end.
+Secret read_secret(const std::string& file) {
+  std::string text = read_option_file("--password-file", file, max_password, Amount::first_line);
+  std::string line = text.substr(0, text.find('\n'));
+  ::explicit_bzero(text.data(), text.size());
+  if (line.size() > max_password)
+    throw Error("cannot use " + file + ": its first line is longer than 64 KiB",
+                "write only the password or the token into it");
+  while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
+  if (line.empty())
+    throw Error("cannot use " + file + ": its first line is empty",
+                "write the password or the token into its first line");
+  return Secret(std::move(line));
 }
 
 /// CLI11's own check would print the whole range of numbers.
@@ -99,14 +92,13 @@ void add_trust_options(CLI::App& command, SourceOptions& options) {
 }
 
 Login read_login(const SourceOptions& options) {
-  require_file("--password-file", options.password_file);
-  require_file_to_keep("--ssh-key", options.ssh_key);
+  require_regular_file("--ssh-key", options.ssh_key);
   if (!options.ssh_key.empty()) {
     const Outcome<> usable = check_key(options.ssh_key);
     if (!usable) throw usable.error().within("cannot use " + options.ssh_key);
   }
-  require_file_to_keep("--known-hosts", options.known_hosts);
-  require_file_to_keep("--ca-file", options.ca_file);
+  require_regular_file("--known-hosts", options.known_hosts);
+  require_regular_file("--ca-file", options.ca_file);
   Login login;
   login.user = options.user;
   login.ssh_key = options.ssh_key;

@@ -123,18 +123,6 @@ Secret::Secret(std::string text)
         delete held;
       }) {}
 
-Secret read_secret(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  std::string line;
-  if (!stream) throw_errno("read " + file.string());
-  std::getline(stream, line);
-  while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-  if (line.empty())
-    throw Error("cannot use " + file.string() + ": its first line is empty",
-                "write the password or the token into its first line");
-  return Secret(std::move(line));
-}
-
 void complete_from_environment(Login& login) {
   if (login.home.empty()) login.home = variable("HOME");
   if (login.user.empty()) login.user = variable("GIT_USERNAME");

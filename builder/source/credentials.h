@@ -41,9 +41,6 @@ struct Login {
   std::filesystem::path ca_file;      ///< PEM, instead of the system's; "": the system's
 };
 
-/// The first line of a file, without its end. Throws Error if it cannot be read or is empty.
-[[nodiscard]] Secret read_secret(const std::filesystem::path& file);
-
 /// Checks that a private key can be used: it can be read, its format is OpenSSH's or PEM, and it needs no
 /// passphrase, which nobody could type.
 [[nodiscard]] Outcome<> check_key(const std::filesystem::path& file);

@@ -8,14 +8,15 @@
 #include <optional>
 #include <string>
 
+#include "common/error.h"
 #include "proto/build_info.pb.h"
 
 namespace kms {
 
 inline constexpr auto build_info_name = "build-info.json";  ///< in the binary's directory
 
-/// Empty if the file is missing or not a build info.
-[[nodiscard]] std::optional<mock_kms::v1::BuildInfo> read_build_info(const std::filesystem::path& file);
+/// An Error if the file is missing, longer than 1 MiB or not a build info.
+[[nodiscard]] Outcome<mock_kms::v1::BuildInfo> read_build_info(const std::filesystem::path& file);
 
 /// The record of the binary with this SHA-256. It is the file's own record, or `previous` if the binary is
 /// still the old one. Empty if neither matches.

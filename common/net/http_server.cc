@@ -15,7 +15,7 @@ namespace kms {
 namespace {
 
 constexpr auto client_timeout = std::chrono::seconds(5);
-constexpr auto pause_without_descriptors = std::chrono::seconds(1);
+constexpr auto pause_without_resources = std::chrono::seconds(1);
 constexpr std::size_t max_request = 8192;
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
@@ -180,9 +180,9 @@ void HttpServer::accept_from(int listener) {
   if (connection) {
     if (clients_.size() >= max_clients) clients_.pop_front();
     clients_.push_back({std::move(connection), Clock::now() + client_timeout, {}, {}});
-  } else if (errno == EMFILE || errno == ENFILE) {
+  } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
     // accept() would fail again at once.
-    accept_again_at_ = Clock::now() + pause_without_descriptors;
+    accept_again_at_ = Clock::now() + pause_without_resources;
   }
 }
 

@@ -12,20 +12,6 @@ namespace kms {
 
 namespace {
 
-UniqueFd unconnected_socket() {
-  return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-}
-
-UniqueFd connected(UniqueFd fd, const Endpoint& endpoint) {
-  const auto [address, length] = endpoint.address();
-  if (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
-    const int error = errno;
-    fd.reset();
-    errno = error;
-  }
-  return fd;
-}
-
 /// The names under which the sockets that the kernel lists as `path` may be reached: those in its directory
 /// if a UnixListener has renamed it, else its own.
 std::vector<std::string> names_of(const std::string& path) {
@@ -72,7 +58,16 @@ std::vector<Endpoint> listening_sockets(std::string_view program, std::string_vi
   return sockets;
 }
 
-UniqueFd connect_to(const Endpoint& endpoint) { return connected(unconnected_socket(), endpoint); }
+UniqueFd connect_to(const Endpoint& endpoint) {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const auto [address, length] = endpoint.address();
+  if (fd && ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) {
+    const int error = errno;
+    fd.reset();
+    errno = error;
+  }
+  return fd;
+}
 
 std::string connect_error_text(const Endpoint& endpoint, int error) {
   std::error_code unreadable;
@@ -80,13 +75,6 @@ std::string connect_error_text(const Endpoint& endpoint, int error) {
                         std::filesystem::exists(endpoint.name(), unreadable) &&
                         !std::filesystem::is_socket(endpoint.name(), unreadable);
   return is_other ? "it is not a socket" : errno_text(error);
-}
-
-UniqueFd connect_by_name(const Endpoint& endpoint) {
-  UniqueFd fd = unconnected_socket();
-  const sockaddr unnamed{AF_UNIX, {}};
-  if (fd && ::bind(fd.get(), &unnamed, sizeof unnamed.sa_family) != 0) return UniqueFd();
-  return connected(std::move(fd), endpoint);
 }
 
 std::optional<std::string> live_holder(const Endpoint& endpoint) {

@@ -22,10 +22,6 @@ namespace kms {
 /// there; this says that it is not a socket.
 [[nodiscard]] std::string connect_error_text(const Endpoint& endpoint, int error);
 
-/// As connect_to() with a name at this end, chosen by the kernel (unix(7), "Autobind feature"). The other end
-/// can tell its connections apart by it.
-[[nodiscard]] UniqueFd connect_by_name(const Endpoint& endpoint);
-
 /// The process that listens at `endpoint`, as describe_peer() names it. Empty if nobody listens.
 [[nodiscard]] std::optional<std::string> live_holder(const Endpoint& endpoint);
 

@@ -29,6 +29,8 @@ namespace {
 using Context = grpc::CallbackServerContext;
 using Reactor = grpc::ServerUnaryReactor;
 
+constexpr auto max_silence = std::chrono::seconds(5);
+
 grpc::Status failed_precondition(std::string message) {
   return {grpc::StatusCode::FAILED_PRECONDITION, std::move(message)};
 }
@@ -237,7 +239,8 @@ class ControlServer::Impl {
       : socket_(std::move(listener), {}),
         service_(state, scenarios, config),
         acceptor_(
-            socket_.fd(), [this](UniqueFd connection) { take(std::move(connection)); }, &socket_) {}
+            socket_.fd(), max_silence, admit, [this](UniqueFd connection) { take(std::move(connection)); },
+            &socket_) {}
 
   ~Impl() {
     acceptor_.stop();
@@ -245,11 +248,13 @@ class ControlServer::Impl {
   }
 
  private:
+  static bool admit(int connection) {
+    if (peer_is_self_or_root(connection)) return true;
+    log::warning("refused a connection to the control socket", {{"from", describe_peer(connection)}});
+    return false;
+  }
+
   void take(UniqueFd connection) {
-    if (!peer_is_self_or_root(connection.get())) {
-      log::warning("refused a connection to the control socket", {{"from", describe_peer(connection.get())}});
-      return;
-    }
     if (!server_) build();
     if (!server_) return;
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;

@@ -5,9 +5,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <limits>
 
 #include "common/error.h"
 #include "common/log/log.h"
@@ -72,8 +74,11 @@ void ListeningSocket::release() {
   handed_down_.reset();
 }
 
-ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Take take, OwnSocket* own)
+ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Duration max_silence, Admit admit, Take take,
+                                       OwnSocket* own)
     : listening_fd_(listening_fd),
+      max_silence_(max_silence),
+      admit_(std::move(admit)),
       take_(std::move(take)),
       own_(own),
       stop_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -88,24 +93,55 @@ void ConnectionAcceptor::stop() {
 }
 
 void ConnectionAcceptor::run() {
-  std::array watched{pollfd{stop_event_.get(), POLLIN, 0}, pollfd{listening_fd_, POLLIN, 0}};
-  while (true) {
-    const int ready = ::poll(watched.data(), watched.size(), own_ == nullptr ? -1 : check_path_every_ms);
-    if (ready < 0 && errno != EINTR) {
-      log::error("cannot wait for connections: " + errno_text(errno));
-      return;
-    }
-    if (watched[0].revents != 0) return;
-    if (watched[1].revents != 0) accept_all();
-    if (ready == 0) watched[1].fd = listening_fd_ = own_->restore();
+  while (wait()) {
   }
+  for (Silent& one : silent_) take_(std::move(one.connection));
+}
+
+/// Waits for the next event and handles it. False if there are no more.
+bool ConnectionAcceptor::wait() {
+  std::vector<pollfd> watched{{stop_event_.get(), POLLIN, 0}, {listening_fd_, POLLIN, 0}};
+  for (const Silent& one : silent_) watched.push_back({one.connection.get(), POLLIN, 0});
+  const int ready = ::poll(watched.data(), watched.size(), max_wait_ms());
+  if (ready < 0 && errno != EINTR) {
+    log::error("cannot wait for connections: " + errno_text(errno));
+    return false;
+  }
+  if (watched[0].revents != 0) return false;
+  pass_on({watched.begin() + 2, watched.end()});
+  if (watched[1].revents != 0) accept_all();
+  if (ready == 0 && own_ != nullptr) listening_fd_ = own_->restore();
+  return true;
+}
+
+/// The time to the next check of the path, or to the timeout of a silent connection; -1 if neither is due.
+int ConnectionAcceptor::max_wait_ms() const {
+  const int wait = own_ == nullptr ? -1 : check_path_every_ms;
+  if (silent_.empty()) return wait;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(silent_.front().until - SteadyClock::now());
+  const std::int64_t max = own_ == nullptr ? std::numeric_limits<int>::max() : wait;
+  return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, max));
+}
+
+/// Passes on the connections that speak, and closes those that were silent for too long.
+void ConnectionAcceptor::pass_on(const std::vector<pollfd>& silent) {
+  std::vector<Silent> left;
+  for (std::size_t i = 0; i < silent.size(); ++i) {
+    if (silent[i].revents != 0) {
+      take_(std::move(silent_[i].connection));
+    } else if (SteadyClock::now() < silent_[i].until) {
+      left.push_back(std::move(silent_[i]));
+    }
+  }
+  silent_ = std::move(left);
 }
 
 void ConnectionAcceptor::accept_all() {
   while (true) {
     UniqueFd connection(::accept4(listening_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
-      take_(std::move(connection));
+      if (admit_(connection.get()))
+        silent_.push_back({std::move(connection), SteadyClock::now() + max_silence_});
       continue;
     }
     if (errno == EAGAIN) return;

@@ -2,15 +2,20 @@
 // own. OwnSocket binds a socket again when its path is removed. ConnectionAcceptor accepts connections.
 #pragma once
 
+#include <poll.h>
+
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "common/io/fd.h"
 #include "common/net/handed_down.h"
+#include "common/net/timed_action.h"
 #include "common/net/unix_listener.h"
+#include "common/text/time.h"
 
 namespace kms::provider {
 
@@ -65,16 +70,21 @@ class ListeningSocket {
   std::string description_;
 };
 
-/// Accepts on a thread of its own. It never reads, writes or closes the listening socket. Make it only when
-/// accepted connections can be answered at once: a client of a process that dies after accepting waits a
-/// second, a client in the kernel's queue does not. Made and stopped by one thread.
+/// Accepts on a thread of its own, and passes on the connections that speak. It never reads, writes or closes
+/// the listening socket. Make it only when accepted connections can be answered at once: a client of a
+/// process that dies after accepting waits a second, a client in the kernel's queue does not. Made and
+/// stopped by one thread.
 class ConnectionAcceptor {
  public:
+  using Admit = std::function<bool(int connection)>;
   using Take = std::function<void(UniqueFd connection)>;
 
-  /// `listening_fd` is non-blocking and outlives this object. `take` runs on the acceptor's thread and does
-  /// not throw. With `own`, the acceptor checks the socket's path every second.
-  ConnectionAcceptor(int listening_fd, Take take, OwnSocket* own = nullptr);
+  /// `listening_fd` is non-blocking and outlives this object. `admit` and `take` run on the acceptor's thread
+  /// and do not throw. A connection that `admit` refuses is closed, and so is one that sends nothing for
+  /// `max_silence`. At the stop, `take` gets those that are silent too: they may speak yet. With `own`, the
+  /// acceptor checks the socket's path every second.
+  ConnectionAcceptor(int listening_fd, Duration max_silence, Admit admit, Take take,
+                     OwnSocket* own = nullptr);
   ConnectionAcceptor(const ConnectionAcceptor&) = delete;
   ConnectionAcceptor& operator=(const ConnectionAcceptor&) = delete;
   ~ConnectionAcceptor() { stop(); }
@@ -83,12 +93,25 @@ class ConnectionAcceptor {
   void stop();
 
  private:
+  /// A connection on which nothing has come yet. gRPC's own timeout for it waits for a time of the wall
+  /// clock, which may be set back.
+  struct Silent {
+    UniqueFd connection;
+    SteadyClock::time_point until;
+  };
+
   void run();
+  [[nodiscard]] bool wait();
+  [[nodiscard]] int max_wait_ms() const;
+  void pass_on(const std::vector<pollfd>& silent);
   void accept_all();
 
   int listening_fd_;
+  Duration max_silence_;
+  Admit admit_;
   Take take_;
   OwnSocket* own_;
+  std::vector<Silent> silent_;  ///< oldest first; used on the thread alone
   UniqueFd stop_event_;
   std::thread thread_;
 };

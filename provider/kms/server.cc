@@ -15,6 +15,7 @@
 namespace kms::provider {
 namespace {
 
+constexpr Duration max_handshake_timeout = std::chrono::hours(240);  ///< gRPC counts milliseconds in an int
 constexpr auto busy_poll_interval = std::chrono::milliseconds(1);
 
 bool is_abstract(int unix_socket) {
@@ -34,18 +35,18 @@ void set_channel_arguments(grpc::ServerBuilder& builder, Duration handshake_time
   builder.AddChannelArgument(GRPC_ARG_ENABLE_CHANNELZ, 0);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   const auto timeout = std::chrono::ceil<std::chrono::milliseconds>(handshake_timeout).count();
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
-                             static_cast<int>(std::min<decltype(timeout)>(timeout, 1'000'000'000)));
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, static_cast<int>(timeout));
 }
 
 }  // namespace
 
 Server::Server(ProviderState& state, const KmsService& service, bool kms_v1, Duration handshake_timeout)
-    : calls_(state, service, kms_v1, drainer_) {
+    : handshake_timeout_(std::min(handshake_timeout, max_handshake_timeout)),
+      calls_(state, service, kms_v1, drainer_) {
   // Debian's Abseil looks for deadlocks at every lock, which costs 3-4 % of the CPU here.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::ServerBuilder builder;
-  set_channel_arguments(builder, handshake_timeout);
+  set_channel_arguments(builder, handshake_timeout_);
   calls_.add_to(builder);
   using External = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
   connections_ = builder.experimental().AddExternalConnectionAcceptor(External::FROM_FD,
@@ -63,16 +64,17 @@ void Server::serve_connection(UniqueFd connection) {
 
 void Server::accept_on(ListeningSocket& socket, const SocketAccess& access) {
   const bool check_access = is_abstract(socket.fd());
-  const auto take = [this, check_access, access](UniqueFd connection) {
-    if (check_access && !may_open(access, connection.get())) {
-      log::warning("refused a connection: --socket-mode and --socket-owner exclude it",
-                   {{"from", describe_peer(connection.get())}});
-      return;
-    }
+  const auto admit = [check_access, access](int connection) {
+    if (!check_access || may_open(access, connection)) return true;
+    log::warning("refused a connection: --socket-mode and --socket-owner exclude it",
+                 {{"from", describe_peer(connection)}});
+    return false;
+  };
+  const auto take = [this](UniqueFd connection) {
     drainer_.add(connection.get());
     serve_connection(std::move(connection));
   };
-  acceptor_.emplace(socket.fd(), take, socket.own());
+  acceptor_.emplace(socket.fd(), handshake_timeout_, admit, take, socket.own());
 }
 
 int Server::drain(Duration grace) {

@@ -47,6 +47,7 @@ class Server {
   int drain(Duration grace);
 
  private:
+  Duration handshake_timeout_;
   ConnectionDrainer drainer_;
   CallQueue calls_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections_;

@@ -22,6 +22,9 @@ namespace kms::supervisor {
 [[nodiscard]] Command start_command(CommandLine& line, const std::string& control);  // restart.cc
 [[nodiscard]] Command check_command(CommandLine& line);
 
+/// Writes the usage errors of `supervisor run` to its termination message too.
+void report_usage_errors(CommandLine& line);  // run.cc
+
 // Shared by several commands, in options.cc.
 
 /// Adds --control-socket to all commands.

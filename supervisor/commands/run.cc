@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "common/log/log.h"
+#include "common/log/termination_message.h"
 #include "common/net/unix_connection.h"
 #include "common/process/startup.h"
 #include "supervisor/commands/commands.h"
@@ -16,6 +17,7 @@ namespace kms::supervisor {
 namespace {
 
 constexpr auto at_least_one = std::chrono::milliseconds(1);
+constexpr auto termination_log_option = "--termination-log";
 constexpr auto dying_listener_timeout = std::chrono::seconds(2);
 
 void add_socket_options(CLI::App& run, RunOptions& options) {
@@ -39,8 +41,8 @@ void add_socket_options(CLI::App& run, RunOptions& options) {
 
 void add_plugin_options(CLI::App& run, RunOptions& options) {
   run.add_option("--build-info", options.build_info, "The binary's build-info.json [beside the binary]");
-  run.add_option("--termination-log", options.termination_log,
-                 "Existing file for the cause if the supervisor ends on its own")
+  run.add_option(termination_log_option, options.termination_log,
+                 "Existing file for the cause if the supervisor ends on its own or cannot start")
       ->capture_default_str();
   run.add_option("--metrics-addr", options.metrics_addr,
                  "HOST:PORT or :PORT on which to serve GET /metrics for Prometheus [not served]");
@@ -184,6 +186,17 @@ Outcome<SupervisorConfig> supervisor_config(const RunOptions& options) {
   return config;
 }
 
+void report_usage_errors(CommandLine& line) {
+  line.on_usage_error([&line](const std::string& text) {
+    const CLI::App* run = line.app().get_subcommand("run");
+    if (!run->parsed()) return;  // another command's error is no end of the supervisor
+    // The parser may have failed before it stored the option.
+    const CLI::Option* given = run->get_option(termination_log_option);
+    const std::string file = given->count() > 0 ? given->results().back() : RunOptions().termination_log;
+    write_termination_message(file, text + "\n");
+  });
+}
+
 Command run_command(CommandLine& line, const std::string& control) {
   const auto options = std::make_shared<RunOptions>();
   CLI::App& app = line.add_subcommand(
@@ -202,7 +215,13 @@ Command run_command(CommandLine& line, const std::string& control) {
             const Endpoint endpoint = control_endpoint(control);
             auto config = supervisor_config(*options);
             if (!config) throw config.error().with(ErrorCode::invalid_input);
-            return run_supervisor(*std::move(config), endpoint);
+            try {
+              return run_supervisor(*std::move(config), endpoint);
+            } catch (const std::exception& error) {
+              write_termination_message(options->termination_log,
+                                        std::string("supervisor: ") + error.what() + "\n");
+              throw;
+            }
           },
           true};
 }

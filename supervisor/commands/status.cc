@@ -40,11 +40,10 @@ struct StatusOptions {
   unsigned instance = 0;
 };
 
-/// A liveness or readiness probe has a short timeout, and a hung plugin must not use it up: `with_report` is
-/// false for them.
-Outcome<SupervisorStatus> ask(const ControlClient& client, bool with_report = true) {
-  auto status = client.status(answer_timeout);
-  if (!status || !with_report) return status;
+/// A liveness or readiness probe has a short timeout. A hung plugin or a slow disk must not use it up.
+Outcome<SupervisorStatus> ask(const ControlClient& client, bool is_probe = false) {
+  auto status = client.status(answer_timeout, !is_probe);
+  if (!status || is_probe) return status;
   if (status->instances_size() == 0) add_provider_report(*status);
   for (auto& instance : *status->mutable_instances()) add_provider_report(instance);
   return status;
@@ -66,7 +65,7 @@ SupervisorStatus ask_and_wait(const ControlClient& client, const StatusOptions& 
   const auto until = Clock::now() + options.wait.value_or(Duration{0});
   for (;; std::this_thread::sleep_for(wait_interval)) {
     const bool is_probe = (options.live || options.ready) && options.format == OutputFormat::text;
-    auto status = ask(client, !is_probe);
+    auto status = ask(client, is_probe);
     const bool is_final = status ? good(*status, options) : status.error().code() == ErrorCode::invalid_input;
     if (is_final || Clock::now() + wait_interval > until) return *std::move(status);
   }

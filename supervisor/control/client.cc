@@ -56,9 +56,8 @@ Error ControlClient::not_a_supervisor() const {
           ErrorCode::unreachable};
 }
 
-/// The connection has a name, by which the supervisor identifies the client (ControlServer::Peers).
 Outcome<> ControlClient::call(Duration timeout, const Error& on_timeout, const Call& call) const {
-  UniqueFd connection = connect_by_name(control_);
+  UniqueFd connection = connect_to(control_);
   if (!connection) return cannot_connect(errno);
   process::require_room();
   grpc::ChannelArguments arguments;
@@ -96,8 +95,10 @@ Outcome<Answer> ControlClient::read(Duration timeout, const Request& request,
   return answer;
 }
 
-Outcome<mock_kms::v1::SupervisorStatus> ControlClient::status(Duration timeout) const {
-  return read(timeout, request_for<mock_kms::v1::GetStatusRequest>(instance_), &Stub::GetStatus);
+Outcome<mock_kms::v1::SupervisorStatus> ControlClient::status(Duration timeout, bool with_binary) const {
+  auto request = request_for<mock_kms::v1::GetStatusRequest>(instance_);
+  request.set_without_binary(!with_binary);
+  return read(timeout, request, &Stub::GetStatus);
 }
 
 Outcome<mock_kms::v1::EventPage> ControlClient::events(std::uint64_t after, Duration timeout) const {

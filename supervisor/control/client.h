@@ -22,7 +22,9 @@ class ControlClient {
   /// `instance` counts from 1; 0 means all of them.
   ControlClient(Endpoint control, unsigned instance) : control_(std::move(control)), instance_(instance) {}
 
-  [[nodiscard]] Outcome<mock_kms::v1::SupervisorStatus> status(Duration timeout) const;
+  /// Without `with_binary` the answer waits for no file of the plugin.
+  [[nodiscard]] Outcome<mock_kms::v1::SupervisorStatus> status(Duration timeout,
+                                                               bool with_binary = true) const;
 
   /// The entries with a number above `after`.
   [[nodiscard]] Outcome<mock_kms::v1::EventPage> events(std::uint64_t after, Duration timeout) const;

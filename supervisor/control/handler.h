@@ -26,8 +26,9 @@ class ControlHandler {
   /// True if there is an instance of this number.
   [[nodiscard]] virtual bool has(unsigned instance) const = 0;
 
-  /// Fills `status`, which lives until `done` is called, once and on the loop's thread.
-  virtual void status(unsigned instance, mock_kms::v1::SupervisorStatus& status,
+  /// Fills `status`, which lives until `done` is called, once and on the loop's thread. Without `with_binary`
+  /// it waits for no file.
+  virtual void status(unsigned instance, bool with_binary, mock_kms::v1::SupervisorStatus& status,
                       std::function<void()> done) = 0;
   virtual void execute(ControlCommand command, unsigned instance, const std::string& requester,
                        Done done) = 0;

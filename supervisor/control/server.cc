@@ -2,10 +2,11 @@
 
 #include <fcntl.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server_posix.h>
+#include <grpcpp/support/server_interceptor.h>
 #include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +25,7 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr int handshake_timeout_milliseconds = 5000;
+constexpr auto silence_timeout = std::chrono::seconds(5);
 constexpr int max_calls = 16;          ///< at once on one connection
 constexpr int max_message = 8 * 1024;  ///< bytes of a request, or of its metadata
 constexpr int max_accepted_at_once = 16;
@@ -40,16 +41,6 @@ int duplicate(int fd) {
 ino_t inode_of(int fd) {
   struct stat file {};
   return ::fstat(fd, &file) == 0 && S_ISSOCK(file.st_mode) ? file.st_ino : 0;
-}
-
-/// The address of the other end as gRPC writes it (core's sockaddr_utils.cc); "unix:" if it has none.
-std::string address_of(int fd) {
-  sockaddr_un address{};
-  socklen_t length = sizeof address;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return "";
-  const std::size_t used = length - offsetof(sockaddr_un, sun_path);
-  if (used < 2 || address.sun_path[0] != '\0') return "unix:";
-  return "unix-abstract:" + std::string(address.sun_path + 1, used - 1);
 }
 
 /// "root (uid 0, pid 42, supervisor)".
@@ -80,58 +71,128 @@ Outcome<UnixListener> try_claim(const Endpoint& control) try {
 
 /// Identifies the process at the other end of each connection, and limits the number of connections.
 ///
-/// admit() is called on the loop's thread, name_of() on gRPC's. The kernel knows the process behind a
-/// connection (SO_PEERCRED). A call is tied to its connection by the name to which the client's end is bound,
-/// which gRPC passes on. ControlClient lets the kernel choose that name (unix(7), "Autobind feature").
+/// admit() is called on the loop's thread, the others on gRPC's. The kernel knows the process behind a
+/// connection (SO_PEERCRED). gRPC names a connection by its descriptor.
 class ControlServer::Peers {
  public:
-  /// True if to serve an accepted connection: it is this user's or root's, and not one too many.
-  [[nodiscard]] bool admit(int fd) {
-    const std::lock_guard lock(mutex_);
-    if (!peer_is_self_or_root(fd)) {
-      log_refusal(fd, "it belongs to another user");
-      return false;
-    }
-    std::erase_if(connections_,
-                  [](const Connection& c) { return inode_of(c.fd) != c.inode; });  // closed ones
-    if (connections_.size() >= max_connections) {
-      log_refusal(fd, "there are " + std::to_string(max_connections) + " already");
-      return false;
-    }
-    connections_.push_back({fd, inode_of(fd), address_of(fd), name_of_peer(fd)});
-    return true;
-  }
-
-  /// "root (uid 0, pid 42, supervisor)", or "an unnamed client" if its end has no name.
-  [[nodiscard]] std::string name_of(const std::string& grpc_peer) const {
-    const std::lock_guard lock(mutex_);
-    // The newest: an address is free again once its connection is closed.
-    const auto found = std::find_if(connections_.rbegin(), connections_.rend(),
-                                    [&](const Connection& c) { return c.address == grpc_peer; });
-    return found == connections_.rend() || grpc_peer == "unix:" ? "an unnamed client" : found->name;
-  }
-
- private:
   struct Connection {
     int fd;
     ino_t inode;  ///< shows whether `fd` is still this connection
-    std::string address;
     std::string name;
+    int calls = 0;  ///< in flight
+    std::chrono::steady_clock::time_point idle_since = std::chrono::steady_clock::now();
   };
 
+  /// True if to serve an accepted connection: it is this user's or root's, and there is room for it.
+  [[nodiscard]] bool admit(int fd) {
+    const std::lock_guard lock(mutex_);
+    if (!peer_is_self_or_root(fd)) {
+      warn("refused a connection to the control socket: it belongs to another user", fd);
+      return false;
+    }
+    std::erase_if(connections_, [](const auto& c) { return inode_of(c->fd) != c->inode; });  // closed ones
+    if (connections_.size() >= max_connections && !close_idle()) {
+      warn("refused a connection to the control socket: there are " + std::to_string(max_connections) +
+               " with calls in flight",
+           fd);
+      return false;
+    }
+    connections_.push_back(std::make_shared<Connection>(Connection{fd, inode_of(fd), name_of_peer(fd)}));
+    return true;
+  }
+
+  /// "root (uid 0, pid 42, supervisor)".
+  [[nodiscard]] std::string name_of(const std::string& grpc_peer) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = find(grpc_peer);
+    return found ? found->name : "an unknown client";
+  }
+
+  /// Returns the connection for end_call(); nullptr if it is closed already.
+  [[nodiscard]] std::shared_ptr<Connection> begin_call(const std::string& grpc_peer) {
+    const std::lock_guard lock(mutex_);
+    auto connection = find(grpc_peer);
+    if (connection) ++connection->calls;
+    return connection;
+  }
+
+  void end_call(const std::shared_ptr<Connection>& connection) {
+    const std::lock_guard lock(mutex_);
+    if (!connection) return;
+    --connection->calls;
+    connection->idle_since = std::chrono::steady_clock::now();
+  }
+
+ private:
+  /// The newest: a number is free again once its connection is closed.
+  [[nodiscard]] std::shared_ptr<Connection> find(const std::string& grpc_peer) const {
+    const auto found = std::find_if(connections_.rbegin(), connections_.rend(), [&](const auto& c) {
+      return grpc_peer == "fd:" + std::to_string(c->fd);
+    });
+    return found == connections_.rend() ? nullptr : *found;
+  }
+
+  /// Closes the connection that has had no call for the longest time. False if all have one.
+  bool close_idle() {
+    auto chosen = connections_.end();
+    for (auto each = connections_.begin(); each != connections_.end(); ++each) {
+      if ((*each)->calls > 0) continue;
+      if (chosen == connections_.end() || (*each)->idle_since < (*chosen)->idle_since) chosen = each;
+    }
+    if (chosen == connections_.end()) return false;
+    // gRPC may close the descriptor at any time, and its number may become another file's.
+    const UniqueFd copy(::fcntl((*chosen)->fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) return false;
+    if (inode_of(copy.get()) == (*chosen)->inode) {
+      warn("closed an idle connection to the control socket: there are " + std::to_string(max_connections) +
+               " already",
+           copy.get());
+      ::shutdown(copy.get(), SHUT_RDWR);
+    }
+    connections_.erase(chosen);
+    return true;
+  }
+
   /// At most one line a second.
-  void log_refusal(int fd, const std::string& cause) {
-    ++refused_;
+  void warn(const std::string& text, int fd) {
+    ++unreported_;
     if (seconds_now() == logged_at_) return;
     logged_at_ = seconds_now();
-    log::warning("refused a connection to the control socket: " + cause,
-                 {{"from", name_of_peer(fd)}, {"refused", std::exchange(refused_, 0)}});
+    log::warning(text, {{"from", name_of_peer(fd)}, {"connections", std::exchange(unreported_, 0)}});
   }
 
   mutable std::mutex mutex_;  ///< guards all below
-  std::deque<Connection> connections_;
-  std::uint64_t refused_ = 0;   ///< since the last line about it
-  std::int64_t logged_at_ = 0;  ///< second of the steady clock
+  std::deque<std::shared_ptr<Connection>> connections_;
+  std::uint64_t unreported_ = 0;  ///< refused or closed since the last line about it
+  std::int64_t logged_at_ = 0;    ///< second of the steady clock
+};
+
+/// Lives as long as a call, and keeps its connection. Also sees the calls of grpc.health.v1.
+class ControlServer::CallInFlight final : public grpc::experimental::Interceptor {
+ public:
+  class Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
+   public:
+    explicit Factory(Peers& peers) : peers_(peers) {}
+    grpc::experimental::Interceptor* CreateServerInterceptor(
+        grpc::experimental::ServerRpcInfo* call) override {
+      return new CallInFlight(peers_, call->server_context()->peer());
+    }
+
+   private:
+    Peers& peers_;
+  };
+
+  CallInFlight(Peers& peers, const std::string& grpc_peer)
+      : peers_(peers), connection_(peers.begin_call(grpc_peer)) {}
+  CallInFlight(const CallInFlight&) = delete;
+  CallInFlight& operator=(const CallInFlight&) = delete;
+  ~CallInFlight() override { peers_.end_call(connection_); }
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override { methods->Proceed(); }
+
+ private:
+  Peers& peers_;
+  std::shared_ptr<Peers::Connection> connection_;
 };
 
 Outcome<UnixListener> ControlServer::claim(const Endpoint& control) {
@@ -154,8 +215,9 @@ class ControlServer::Service final : public mock_kms::v1::SupervisorControl::Cal
                                       const mock_kms::v1::GetStatusRequest* request,
                                       mock_kms::v1::SupervisorStatus* status) override {
     const unsigned instance = request->instance();
-    return on_the_loop(context, instance, [this, instance, status](auto* reactor) {
-      handler_.status(instance, *status, [reactor] { reactor->Finish(grpc::Status::OK); });
+    const bool with_binary = !request->without_binary();
+    return on_the_loop(context, instance, [this, instance, with_binary, status](auto* reactor) {
+      handler_.status(instance, with_binary, *status, [reactor] { reactor->Finish(grpc::Status::OK); });
     });
   }
   grpc::ServerUnaryReactor* Restart(grpc::CallbackServerContext* context,
@@ -252,10 +314,9 @@ ControlServer::ControlServer(asio::io_context& loop, UnixListener listener, Cont
       service_(std::make_unique<Service>(loop, handler, *peers_)) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
-  using Type = grpc::ServerBuilder::experimental_type::ExternalConnectionType;
-  acceptor_ =
-      builder.experimental().AddExternalConnectionAcceptor(Type::FROM_FD, grpc::InsecureServerCredentials());
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, handshake_timeout_milliseconds);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(std::make_unique<CallInFlight::Factory>(*peers_));
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_calls);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, max_message);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);  // clients may ping as often as they like
@@ -326,13 +387,29 @@ void ControlServer::accept_some() {
       return;
     }
     if (!connection) break;
-    if (!peers_->admit(connection.get())) continue;
-    grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
-    parameters.fd = connection.release();
-    parameters.listener_fd = listener_->fd();
-    acceptor_->HandleNewConnection(&parameters);
+    if (peers_->admit(connection.get())) serve_once_it_speaks(std::move(connection));
   }
   accept_next();
+}
+
+/// gRPC's own timeout for this waits for a time of the wall clock, which may be set back.
+void ControlServer::serve_once_it_speaks(UniqueFd connection) {
+  struct Silent {
+    asio::posix::stream_descriptor connection;
+    asio::steady_timer timeout;
+  };
+  const auto silent = std::make_shared<Silent>(asio::posix::stream_descriptor(loop_, connection.release()),
+                                               asio::steady_timer(loop_, silence_timeout));
+  silent->timeout.async_wait([silent](const asio::error_code& stopped) {
+    if (!stopped) silent->connection.close();
+  });
+  silent->connection.async_wait(
+      asio::posix::stream_descriptor::wait_read, [this, silent](const asio::error_code& closed) {
+        silent->timeout.cancel();
+        char byte = 0;
+        if (!closed && ::recv(silent->connection.native_handle(), &byte, 1, MSG_PEEK) == 1)
+          grpc::AddInsecureChannelFromFd(server_.get(), silent->connection.release());
+      });
 }
 
 }  // namespace kms::supervisor

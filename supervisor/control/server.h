@@ -2,8 +2,9 @@
 //
 // Owned by the Supervisor and used on the loop's thread. It uses gRPC's callback API: gRPC's threads receive
 // the calls and post each to the loop, where the ControlHandler answers it. It serves its own user and root
-// only, limits connections, calls and message sizes, and closes a connection that does not begin to speak
-// HTTP/2. It binds the socket again if it is removed or its directory is recreated.
+// only, and limits connections, calls and message sizes. It closes a connection that sends nothing, and the
+// idlest one to make room for another. It binds the socket again if it is removed or its directory is
+// recreated.
 #pragma once
 
 #include <grpcpp/server_builder.h>
@@ -16,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "common/io/fd.h"
 #include "common/net/unix_listener.h"
 #include "supervisor/control/handler.h"
 
@@ -39,10 +41,12 @@ class ControlServer {
 
  private:
   class Peers;
+  class CallInFlight;
   class Service;
 
   void accept_next();
   void accept_some();
+  void serve_once_it_speaks(UniqueFd connection);
   void check_socket_later();
   void check_socket();
 
@@ -55,7 +59,6 @@ class ControlServer {
   std::map<std::string, bool> serving_;  ///< by service
   std::unique_ptr<Peers> peers_;
   std::unique_ptr<Service> service_;
-  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -185,7 +185,7 @@ std::string rows_of(const SupervisorStatus& status, WallTime now) {
   text += binary_rows(status.binary());
   if (status.dropped_lines() > 0) {
     text += row("output", std::to_string(status.dropped_lines()) +
-                              " lines were dropped: the supervisor's stderr was not read in time");
+                              " lines were dropped: the supervisor's stderr did not take them in time");
   }
   if (status.supervisor_pid() != 0) {
     text += row("supervisor", "pid " + std::to_string(status.supervisor_pid()) + ", started " +

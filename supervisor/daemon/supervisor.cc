@@ -12,6 +12,7 @@
 #include "common/text/lines.h"
 #include "common/text/protobuf.h"
 #include "supervisor/control/status_text.h"
+#include "supervisor/daemon/termination_message.h"
 
 namespace kms::supervisor {
 namespace {
@@ -38,17 +39,6 @@ class GatheredOutcome {
   std::string problems_;
   ControlHandler::Done done_;
 };
-
-/// As many of a process' newest lines as fit into `max` bytes, oldest first.
-std::string newest_lines(const mock_kms::v1::Exit& exit, std::size_t max) {
-  std::string lines;
-  for (int i = exit.last_lines_size() - 1; i >= 0; --i) {
-    const std::string line = "| " + exit.last_lines(i) + "\n";
-    if (lines.size() + line.size() > max) break;
-    lines.insert(0, line);
-  }
-  return lines;
-}
 
 }  // namespace
 
@@ -140,7 +130,7 @@ void Supervisor::reload() {
 
 void Supervisor::log_status() {
   const auto answer = std::make_shared<mock_kms::v1::SupervisorStatus>();
-  status(0, *answer, [answer] {
+  status(0, true, *answer, [answer] {
     const std::string text = status_text(*answer, std::chrono::system_clock::now());
     for (const std::string_view line : lines_of(text)) log::info("status: " + std::string(line));
   });
@@ -206,29 +196,15 @@ mock_kms::v1::SupervisorStatus Supervisor::summary() const {
 
 void Supervisor::end_if_all_have_ended() {
   if (!std::all_of(instances_.begin(), instances_.end(), [](const auto& i) { return i->ended(); })) return;
-  if (!stopping_) write_termination_message(termination_log_, termination_message());
+  if (!stopping_) {
+    std::vector<FailedInstance> failed;
+    for (const auto& instance : instances_) {
+      if (!instance->ended_well() && instance->last_exit() != nullptr)
+        failed.push_back({instance->number(), instance->last_exit()});
+    }
+    write_termination_message(termination_log_, termination_message(failed));
+  }
   loop_.stop();
-}
-
-/// The causes of all failed instances come first. What is left of the 4096 bytes holds their last lines.
-std::string Supervisor::termination_message() const {
-  std::vector<const Instance*> failed;
-  for (const auto& instance : instances_) {
-    if (!instance->ended_well() && instance->last_exit() != nullptr) failed.push_back(instance.get());
-  }
-  std::string message = "supervisor: ended on its own; ";
-  if (failed.empty()) return message;
-  const std::size_t share = (max_termination_message - message.size()) / failed.size();
-  for (const Instance* instance : failed) {
-    const auto& exit = *instance->last_exit();
-    const std::string number =
-        instance->number() == 0 ? "" : "instance " + std::to_string(instance->number()) + ": ";
-    message +=
-        termination_text(number + "the plugin " + exit.status() + ": " + exit.cause(), share - 1) + "\n";
-  }
-  const std::size_t lines_share = (max_termination_message - message.size()) / failed.size();
-  for (const Instance* instance : failed) message += newest_lines(*instance->last_exit(), lines_share);
-  return message;
 }
 
 std::vector<Instance*> Supervisor::chosen(unsigned number) const {
@@ -239,28 +215,35 @@ std::vector<Instance*> Supervisor::chosen(unsigned number) const {
   return found;
 }
 
-void Supervisor::fill_own(mock_kms::v1::SupervisorStatus& status) const {
+/// `binaries` is empty, or has one for each instance.
+void Supervisor::fill(mock_kms::v1::SupervisorStatus& status, const std::vector<Instance*>& instances,
+                      const std::vector<mock_kms::v1::BinaryOnDisk>& binaries) const {
+  std::vector<mock_kms::v1::SupervisorStatus> parts(instances.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    instances[i]->fill(parts[i]);
+    if (!binaries.empty()) *parts[i].mutable_binary() = binaries[i];
+  }
+  status = summary_of(std::move(parts));
   status.set_dropped_lines(static_cast<std::uint32_t>(writer_.dropped()));
   status.set_supervisor_pid(static_cast<std::uint32_t>(::getpid()));
   *status.mutable_supervisor_started_at() = to_timestamp(started_);
   status.set_supervisor_version(KMS_VERSION);
+  make_fields_utf8(status);
 }
 
-void Supervisor::status(unsigned number, mock_kms::v1::SupervisorStatus& status, std::function<void()> done) {
+void Supervisor::status(unsigned number, bool with_binary, mock_kms::v1::SupervisorStatus& status,
+                        std::function<void()> done) {
   const std::vector<Instance*> instances = chosen(number);
+  if (!with_binary) {
+    fill(status, instances, {});
+    return done();
+  }
   std::vector<BinaryPaths> binaries;
   binaries.reserve(instances.size());
   for (const Instance* instance : instances) binaries.push_back(instance->binary());
   context_.binaries.describe(std::move(binaries),
                              [this, instances, &status, done = std::move(done)](const auto& described) {
-                               std::vector<mock_kms::v1::SupervisorStatus> parts(instances.size());
-                               for (std::size_t i = 0; i < parts.size(); ++i) {
-                                 instances[i]->fill(parts[i]);
-                                 *parts[i].mutable_binary() = described[i];
-                               }
-                               status = summary_of(std::move(parts));
-                               fill_own(status);
-                               make_fields_utf8(status);
+                               fill(status, instances, described);
                                done();
                              });
 }

@@ -52,11 +52,11 @@ class Supervisor final : private ControlHandler {
   void end_if_all_have_ended();
   void reload();
   void log_status();
-  [[nodiscard]] std::string termination_message() const;
 
   // ControlHandler.
   [[nodiscard]] bool has(unsigned instance) const override { return instance <= instances_.size(); }
-  void status(unsigned number, mock_kms::v1::SupervisorStatus& status, std::function<void()> done) override;
+  void status(unsigned number, bool with_binary, mock_kms::v1::SupervisorStatus& status,
+              std::function<void()> done) override;
   void execute(ControlCommand command, unsigned number, const std::string& requester, Done done) override;
   void events(std::uint64_t after, unsigned number, mock_kms::v1::EventPage& page) const override;
   void output(std::uint64_t after, unsigned number, mock_kms::v1::OutputPage& page) const override;
@@ -65,7 +65,8 @@ class Supervisor final : private ControlHandler {
   [[nodiscard]] bool all_ready() const;
   [[nodiscard]] mock_kms::v1::SupervisorStatus summary() const;
   [[nodiscard]] std::vector<Instance*> chosen(unsigned number) const;
-  void fill_own(mock_kms::v1::SupervisorStatus& status) const;
+  void fill(mock_kms::v1::SupervisorStatus& status, const std::vector<Instance*>& instances,
+            const std::vector<mock_kms::v1::BinaryOnDisk>& binaries) const;
 
   LineWriter writer_;  ///< destroyed last: everything else may log
   asio::io_context loop_;

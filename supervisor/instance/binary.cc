@@ -50,8 +50,7 @@ mock_kms::v1::BinaryOnDisk BinaryReader::read(const BinaryPaths& paths) {
       if (!std::filesystem::exists(build_info)) return binary;
     }
     const auto file = read_build_info(build_info);
-    if (!file)
-      throw Error("cannot read " + build_info + ": missing or no build info", "build the plugin again");
+    if (!file) throw file.error();
     const auto describing = build_info_describing(*file, binary.sha256());
     binary.set_matches_build(describing.has_value());
     *binary.mutable_build() = describing.value_or(*file);

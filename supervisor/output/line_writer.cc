@@ -20,6 +20,13 @@ using Clock = std::chrono::steady_clock;
 /// The time for the lines that wait at the end.
 constexpr auto end_timeout = std::chrono::seconds(1);
 
+constexpr int retry_after_ms = 500;
+
+/// Errors that no later write survives. All others, such as a full disk, may pass.
+bool is_final(int error) {
+  return error == EPIPE || error == EBADF || error == EINVAL || error == ECONNRESET || error == ENOTCONN;
+}
+
 /// The memory of a line. If a reader stalls, a million empty ones may wait.
 std::size_t size_of(const std::string& line) { return sizeof(std::string) + line.size(); }
 
@@ -64,9 +71,9 @@ std::string LineWriter::next() {
   if (lines_.empty()) {
     const std::uint64_t missing = dropped_ - dropped_reported_;
     dropped_reported_ = dropped_;
-    return missing == 0
-               ? ""
-               : "supervisor: " + std::to_string(missing) + " lines were dropped: nobody read them\n";
+    return missing == 0 ? ""
+                        : "supervisor: " + std::to_string(missing) +
+                              " lines were dropped: nobody read them, or they could not be written\n";
   }
   std::string line = std::move(lines_.front());
   lines_.pop_front();
@@ -87,13 +94,19 @@ bool LineWriter::wait_until_writable() {
   return (watched[0].revents & POLLOUT) != 0;
 }
 
+/// Waits before another try. False at the end, which does not wait for a full disk.
+bool LineWriter::wait_to_retry() const {
+  pollfd end{end_event_.get(), POLLIN, 0};
+  return ::poll(&end, 1, retry_after_ms) != 1;
+}
+
 void LineWriter::run() {
   for (std::string line = next(); !line.empty(); line = next()) {
     std::string_view rest = line;
     while (!rest.empty()) {
       if (!wait_until_writable()) return;
       const ssize_t written = ::write(fd_, rest.data(), std::min<std::size_t>(rest.size(), PIPE_BUF));
-      if (written < 0 && errno != EINTR && errno != EAGAIN) return;
+      if (written < 0 && errno != EINTR && errno != EAGAIN && (is_final(errno) || !wait_to_retry())) return;
       if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
     }
   }

@@ -1,7 +1,7 @@
 // LineWriter writes lines to stderr and never blocks its caller.
 //
-// Called from any thread. A thread of its own writes. If nobody reads, lines wait in at most 1 MiB, and those
-// beyond that are dropped and counted. The lines of one caller keep their order.
+// Called from any thread. A thread of its own writes. If nobody reads or the disk is full, lines wait in at
+// most 1 MiB, and those beyond that are dropped and counted. The lines of one caller keep their order.
 #pragma once
 
 #include <chrono>
@@ -39,6 +39,7 @@ class LineWriter {
   void run();
   [[nodiscard]] std::string next();
   [[nodiscard]] bool wait_until_writable();
+  [[nodiscard]] bool wait_to_retry() const;
 
   int fd_;
   mutable std::mutex mutex_;

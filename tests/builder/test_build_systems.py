@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import subprocess
+import time
 import zipfile
 
 import pytest
@@ -390,6 +391,53 @@ def test_a_file_that_is_wrong_is_named_in_the_termination_log_too(workshop, comm
     assert done.returncode == 2
     assert last.startswith(f"builder: {words}"), last
     assert message.read_text() == last + "\n"
+
+
+FILE_OPTIONS = ["--password-file", "--allowed-signers", "--ssh-key", "--known-hosts", "--ca-file"]
+ONCE = FILE_OPTIONS[:2]  # these take a FIFO
+
+
+@pytest.mark.parametrize("kind", ["a device", "a FIFO", "a sparse file", "an endless FIFO"])
+@pytest.mark.parametrize("option", FILE_OPTIONS)
+def test_no_file_of_an_option_makes_the_builder_hang(workshop, option, kind):
+    workshop.source.commit(project())
+    file = workshop.directory / "given"
+    if "FIFO" in kind:
+        os.mkfifo(file)
+    elif kind == "a device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 20 * 1024**3)
+    endless = ["sh", "-c", "while :; do printf %01000d 7; done > given"] if kind == "an endless FIFO" else ["true"]
+    with subprocess.Popen(endless, cwd=workshop.directory) as writer:
+        begun = time.monotonic()
+        done = workshop.fetch(option, "given")
+        took = time.monotonic() - begun
+        writer.kill()
+    line = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and took < 15, line
+    if option not in ONCE:
+        cause = "cannot use given: it is longer than 16 MiB" if kind == "a sparse file" else "cannot read given: it is not a regular file"
+    elif kind == "a FIFO":
+        cause = f"cannot read given: nobody writes to it; check {option}"
+    elif option == "--password-file":
+        cause = "cannot use given: its first line is longer than 64 KiB; write only the password or the token into it"
+    else:
+        cause = "cannot use given: it is longer than 1 MiB; give --allowed-signers a file with the signers of this repository alone"
+    assert line.startswith("builder: " + cause), line
+
+
+def test_a_password_needs_no_more_than_its_line(workshop):
+    workshop.source.commit(project())
+    fifo = workshop.directory / "given"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["sh", "-c", "exec 9> given; sleep 1; echo secret >&9; exec sleep 60"], cwd=workshop.directory) as writer:
+        begun = time.monotonic()
+        done = workshop.fetch("--password-file", "given")
+        took = time.monotonic() - begun
+        writer.kill()
+    assert done.returncode == 0 and took < 15, done.stderr
 
 
 @pytest.mark.parametrize("words", [["--no-such-option"], ["--fetch-deadline", "soon"], ["--log-format", "yaml"]])

@@ -327,7 +327,7 @@ def test_a_fifo_gives_a_password_once_and_is_no_key(workshop):
     os.mkfifo(fifo)
     for option in ("--ssh-key", "--known-hosts", "--ca-file"):
         done = workshop.build(option, fifo)
-        assert done.returncode == 2 and f"it is a FIFO or a socket; give {option} a file that stays" in done.err
+        assert done.returncode == 2 and f"it is not a regular file; give {option} a file that stays" in done.err
     writes = []
     writer = threading.Thread(target=lambda: writes.append(fifo.write_text("secret\n")))
     writer.start()

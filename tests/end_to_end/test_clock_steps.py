@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -10,7 +11,7 @@ import pytest
 
 from proto import kms_v2_pb2 as v2
 from support.clock import ShiftedClock, can_preload
-from support.processes import Program, binary, run_provider, stop_threads
+from support.processes import DEADLINE, Program, binary, run_provider, stop_threads
 from support.supervised import Supervised
 
 HOUR = 3600
@@ -83,6 +84,31 @@ def test_a_provider_ends_in_time_with_a_call_in_flight(provider, endpoint, clock
 
     assert seconds_of(stop) < 4
     assert hung.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def seconds_until_closed(path, clock):
+    """How long a server keeps a connection on which nothing is sent, with the clock set back by an hour meanwhile."""
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.settimeout(DEADLINE)
+        silent.connect(str(path))
+        begun = time.monotonic()
+        time.sleep(0.5)
+        clock.set(-HOUR)
+        while silent.recv(4096):
+            pass
+        return time.monotonic() - begun
+
+
+def test_a_provider_closes_a_silent_connection_in_time(start_provider, directory, endpoint, clock):
+    start_provider(endpoint, "--timeout=2s", env=clock.env)
+    assert seconds_until_closed(directory / "kms.sock", clock) < 4
+
+
+def test_a_supervisor_closes_a_silent_connection_in_time(directory, clock):
+    command = [binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock"]
+    with Supervised(directory, command, ["--probe-interval=1h"], env={**os.environ, **clock.env}) as supervised:
+        supervised.healthy()
+        assert seconds_until_closed(directory / "control.sock", clock) < 7
 
 
 @pytest.mark.parametrize("command", [["status"], ["fault", "list"], ["journal"]])

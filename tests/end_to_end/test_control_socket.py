@@ -1,5 +1,6 @@
 """The control socket: who is heard, grpc.health.v1 on it, and what garbage and floods do to it."""
 
+import contextlib
 import os
 import queue
 import re
@@ -133,7 +134,50 @@ def test_a_flood_of_silent_connections_is_bounded_and_the_plugin_is_still_repair
         for connection in flood:
             connection.close()
         assert supervised.healthy()["pid"] != pid
-        assert supervised.program.wait_for_line("refused a connection to the control socket: there are 64 already")
+        assert supervised.program.wait_for_line("closed an idle connection to the control socket: there are 64 already")
+
+
+def test_idle_connections_make_room_for_a_probe(directory):
+    with Supervised(directory) as supervised, contextlib.ExitStack() as idle:
+        supervised.healthy()
+        for _ in range(64):
+            grpc.channel_ready_future(idle.enter_context(health_channel(supervised))).result(DEADLINE)
+        for _ in range(3):
+            live = supervised.status_run("--live")
+            assert live.returncode == 0, live.stderr
+        assert supervised.program.wait_for_line("closed an idle connection to the control socket: there are 64 already")
+
+
+def test_a_connection_with_a_call_in_flight_is_not_closed_to_make_room(directory, watch):
+    with Supervised(directory) as supervised, contextlib.ExitStack() as idle:
+        supervised.healthy()
+        watchers = [watch(supervised) for _ in range(3)]
+        assert [watcher.next() for watcher in watchers] == ["SERVING"] * 3
+        for _ in range(100):
+            grpc.channel_ready_future(idle.enter_context(health_channel(supervised))).result(DEADLINE)
+        supervised.client("stop")
+        assert [watcher.next() for watcher in watchers] == ["NOT_SERVING"] * 3
+
+
+def test_64_calls_in_flight_are_the_most_and_the_next_connection_is_refused(directory, watch):
+    with Supervised(directory) as supervised:
+        supervised.healthy()
+        watchers = [watch(supervised) for _ in range(64)]
+        assert [watcher.next() for watcher in watchers] == ["SERVING"] * 64
+        assert supervised.status_run("--live").returncode == 3
+        assert supervised.program.wait_for_line("refused a connection to the control socket: there are 64 with calls in flight")
+        watchers[0].go()
+        assert supervised.status_run("--wait=20s").returncode == 0
+
+
+def test_a_silent_connection_is_closed_after_5_seconds(directory):
+    with Supervised(directory) as supervised:
+        supervised.healthy()
+        begun = time.monotonic()
+        with connect(directory) as silent:
+            while silent.recv(4096):
+                pass
+        assert 4.5 < time.monotonic() - begun < 10
 
 
 def test_a_flood_of_calls_from_many_threads_is_answered(directory):

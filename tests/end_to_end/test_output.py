@@ -1,6 +1,7 @@
 """Lost output is a failure: every command that prints says why its output could not be written."""
 
 import os
+import resource
 import socket
 import subprocess
 import time
@@ -84,3 +85,38 @@ def test_manual_pages_that_do_not_fit_name_the_cause(directory, program):
                           capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 1 and f"cannot write {directory}/{program}.1: File too large" in done.stderr
     assert list(directory.iterdir()) == []
+
+
+def wait_for(condition, deadline=DEADLINE):
+    until = time.monotonic() + deadline
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_supervisor_whose_log_took_nothing_for_a_while_logs_on(directory):
+    log = directory / "log"
+    control = f"--control-socket=unix://{directory}/control.sock"
+
+    def client(*command):
+        return subprocess.run([binary("supervisor"), control, *command], capture_output=True, text=True, timeout=DEADLINE)
+
+    with open(log, "ab") as stderr, subprocess.Popen(
+            [binary("supervisor"), control, "run", f"--socket=unix://{directory}/kms.sock", "--", "/bin/sh", "-c",
+             "i=0; while [ $i -lt 1500 ]; do printf '%01000d\\n' $i; i=$((i+1)); done; exec sleep 1000"], stderr=stderr) as supervisor:
+        try:
+            wait_for(lambda: client("status", "--live").returncode == 0)
+            pid = supervisor.pid
+            wait_for(lambda: log.read_text().rstrip().endswith("1499"))
+            limit = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (os.path.getsize(log) + 10, limit[1]))  # as a disk that is full
+            client("stop")
+            client("start")
+            wait_for(lambda: "lines were dropped" in client("status").stdout)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+            wait_for(lambda: " lines were dropped: " in log.read_text())
+            lines = len(log.read_text().splitlines())
+            client("stop")
+            wait_for(lambda: len(log.read_text().splitlines()) > lines)
+        finally:
+            supervisor.kill()

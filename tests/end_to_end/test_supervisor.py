@@ -281,6 +281,63 @@ def test_too_many_deaths_end_the_supervisor_with_a_termination_message(directory
         "| no seed: giving up\n")
 
 
+def test_liveness_and_readiness_probes_read_no_file_of_the_plugin(directory):
+    plugin = directory / "plugin"
+    shutil.copy(binary("mock-kms-provider"), plugin)
+    os.truncate(plugin, 40 * 1024**3)  # a hole, which takes longer to read than any probe may
+    with Supervised(directory, [str(plugin), f"--listen-addr=unix://{directory}/kms.sock"]) as supervised:
+        ready = supervised.status_run("--ready", "--wait=20s")
+        assert ready.returncode == 0 and ready.stdout.startswith("ready: pid "), ready
+        live = supervised.status_run("--live")
+        assert live.returncode == 0 and live.stdout == f"live: pid {supervised.program.pid}\n", live
+        assert supervised.status_run().returncode == 3  # it reads the file
+        assert supervised.status_run("--live").returncode == 0
+        supervised.program.process.kill()  # it would read on
+
+
+def run_with_termination_log(directory, *options, environment=None):
+    """Exit code, last line of stderr and termination message of a `supervisor run` that ends at once."""
+    log = directory / "termination-log"
+    log.write_text("")
+    done = subprocess.run([binary("supervisor"), f"--control-socket=unix://{directory}/control.sock", "run", f"--termination-log={log}",
+                           *options, "--", binary("mock-kms-provider")], capture_output=True, text=True, timeout=DEADLINE,
+                          env={**os.environ, **(environment or {})})
+    return done.returncode, done.stderr.splitlines()[-1], log.read_text()
+
+
+def test_a_supervisor_that_cannot_start_leaves_the_cause_as_its_termination_message(directory):
+    with socket.socket(socket.AF_UNIX) as holder:
+        holder.bind(f"{directory}/kms.sock")
+        holder.listen()
+        code, line, message = run_with_termination_log(directory, f"--socket=unix://{directory}/kms.sock")
+    assert code == 1 and line.startswith(f"supervisor: cannot supervise a plugin on unix://{directory}/kms.sock: it is in use by ")
+    assert message == line + "\n"
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        address = f"127.0.0.1:{holder.getsockname()[1]}"
+        code, line, message = run_with_termination_log(directory, f"--socket=unix://{directory}/kms.sock", f"--metrics-addr={address}")
+    assert code == 1 and line.startswith(f"supervisor: cannot listen on {address}: ")
+    assert message == line + "\n"
+
+
+@pytest.mark.parametrize("option, words", [
+    ("--no-such-option", "no-such-option"), ("--probe-interval=soon", "--probe-interval"), ("--socket=nowhere", "--socket: "),
+    ("--instances=2", "--socket: 2 instances cannot share")])
+def test_so_does_one_with_a_wrong_option(directory, option, words):
+    code, line, message = run_with_termination_log(directory, option)
+    assert code == 2 and line.startswith("supervisor: ") and words in line
+    assert message == line + "\n"
+
+
+def test_a_wrong_option_of_another_command_is_no_termination_message(directory):
+    log = directory / "termination-log"
+    log.write_text("")
+    for words in (["status", "--no-such-option"], ["--no-such-option"], []):
+        done = subprocess.run([binary("supervisor"), *words], capture_output=True, text=True, timeout=DEADLINE,
+                              env={**os.environ, "SUPERVISOR_TERMINATION_LOG": str(log)})
+        assert done.returncode == 2
+    assert log.read_text() == ""
+
+
 def test_a_command_that_cannot_be_started_ends_with_its_cause(directory):
     with Supervised(directory, ["/no/such/plugin"]) as supervised:
         assert supervised.program.wait() == 1
@@ -498,6 +555,17 @@ def test_a_termination_message_has_every_cause_in_4096_bytes(directory, instance
     assert "\033" not in text
     for number in range(1, instances + 1):
         assert f"exited with code {number}:" in text
+
+
+def test_a_termination_message_names_a_hundred_instances_that_failed_alike(directory):
+    log = directory / "termination-log"
+    log.write_text("")
+    options = ["--max-restarts=1", "--backoff-initial=1ms", f"--termination-log={log}", "--instances=100"]
+    with Supervised(directory, ["/bin/sh", "-c", "echo no seed; exit 3"], options, socket_uri=f"unix://{directory}/kms-{{n}}.sock") as supervised:
+        assert supervised.program.wait(deadline=3 * DEADLINE) == 1
+    assert log.read_text() == (
+        "supervisor: ended on its own; instances 1-100: the plugin exited with code 3: it ended by itself; its last lines may say why\n"
+        "| no seed\n")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can choose the user")

@@ -87,7 +87,7 @@ TEST_CASE("each exit is shown with its cause, and whether it was requested, inje
                   "             2.0 s ago, pid 7 after 1.0 s: killed by SIGSEGV\n"
                   "             it crashed\n") != std::string::npos);
   CHECK(text.find("  encrypt    not checked (enable with --deep-probe-every)\n") != std::string::npos);
-  CHECK(text.find("  output     7 lines were dropped: the supervisor's stderr was not read") !=
+  CHECK(text.find("  output     7 lines were dropped: the supervisor's stderr did not take them") !=
         std::string::npos);
 }
 

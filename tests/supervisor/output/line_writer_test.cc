@@ -2,12 +2,16 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <thread>
+
+#include "tests/support/temp_directory.h"
 
 using kms::UniqueFd;
 using kms::supervisor::LineWriter;
@@ -27,6 +31,35 @@ std::string read_all(const UniqueFd& fd) {
     text.append(buffer.data(), static_cast<std::size_t>(n));
   }
   return text;
+}
+
+/// Limits the size of the files that this process writes while it lives. A write beyond is EFBIG.
+class MaxFileSize {
+ public:
+  explicit MaxFileSize(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  MaxFileSize(const MaxFileSize&) = delete;
+  MaxFileSize& operator=(const MaxFileSize&) = delete;
+  ~MaxFileSize() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  void (*handler_)(int) = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before_{};
+};
+
+/// Waits for the file to end with `end`. True if it does within 10 s.
+bool ends_in_time(const std::filesystem::path& file, const std::string& end) {
+  for (int i = 0; i < 1000; ++i) {
+    if (kms::test::TempDirectory::read(file).ends_with(end)) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return false;
 }
 
 }  // namespace
@@ -102,4 +135,47 @@ TEST_CASE("empty lines that nobody reads are bounded by what they take, not by t
   LineWriter writer(writer_end.get());
   for (int i = 0; i < 200'000; ++i) writer.write("");
   CHECK(writer.dropped() > 100'000);  // what waits takes 33 bytes each, and the pipe holds 65536 more
+}
+
+TEST_CASE("lines wait while a file takes none, and come out whole once it takes them again") {
+  const kms::test::TempDirectory directory;
+  const auto file = directory.write("log", "");
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  LineWriter writer(fd.get());
+  {
+    const MaxFileSize limit(20);
+    writer.write("the first line");
+    writer.write("the second line");
+    CHECK(ends_in_time(file, "the first line\nthe s"));
+  }
+  writer.write("the third line");
+  CHECK(ends_in_time(file, "the first line\nthe second line\nthe third line\n"));
+  CHECK(writer.dropped() == 0);
+}
+
+TEST_CASE("the lines that a full disk leaves no room for are counted, and reported once there is room") {
+  const kms::test::TempDirectory directory;
+  const auto file = directory.write("log", "");
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  LineWriter writer(fd.get());
+  {
+    const MaxFileSize limit(0);
+    for (int i = 0; i < 2000; ++i) writer.write(std::string(999, 'x'));
+  }
+  CHECK(writer.dropped() > 0);
+  CHECK(ends_in_time(file, "supervisor: " + std::to_string(writer.dropped()) +
+                               " lines were dropped: nobody read them, or they could not be written\n"));
+}
+
+TEST_CASE("a full disk does not hold up the end") {
+  const kms::test::TempDirectory directory;
+  const auto file = directory.write("log", "");
+  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const MaxFileSize limit(0);
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    LineWriter writer(fd.get());
+    writer.write("to a full disk");
+  }
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
 }
