@@ -35,6 +35,8 @@ SHORT_FILES = {  # each with its reason
     "builder/source/proxy.h": INTERFACE,
     "builder/cache/key.h": INTERFACE,
     "builder/commands/commands.h": "declares the commands for main.cc",
+    "builder/commands/option_file.h": INTERFACE,
+    "supervisor/daemon/termination_message.h": INTERFACE,
     "builder/dependencies/go.h": INTERFACE,
     "builder/git/limits.h": "a type that source/, checkout/ and commands/ need",
     "builder/main.cc": MAIN,
