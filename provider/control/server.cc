@@ -29,7 +29,7 @@ namespace {
 using Context = grpc::CallbackServerContext;
 using Reactor = grpc::ServerUnaryReactor;
 
-constexpr auto max_silence = std::chrono::seconds(5);
+constexpr auto idle_timeout = std::chrono::seconds(5);
 
 grpc::Status failed_precondition(std::string message) {
   return {grpc::StatusCode::FAILED_PRECONDITION, std::move(message)};
@@ -239,7 +239,7 @@ class ControlServer::Impl {
       : socket_(std::move(listener), {}),
         service_(state, scenarios, config),
         acceptor_(
-            socket_.fd(), max_silence, admit, [this](UniqueFd connection) { take(std::move(connection)); },
+            socket_.fd(), idle_timeout, admit, [this](UniqueFd connection) { take(std::move(connection)); },
             &socket_) {}
 
   ~Impl() {

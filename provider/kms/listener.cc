@@ -74,10 +74,10 @@ void ListeningSocket::release() {
   handed_down_.reset();
 }
 
-ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Duration max_silence, Admit admit, Take take,
+ConnectionAcceptor::ConnectionAcceptor(int listening_fd, Duration idle_timeout, Admit admit, Take take,
                                        OwnSocket* own)
     : listening_fd_(listening_fd),
-      max_silence_(max_silence),
+      idle_timeout_(idle_timeout),
       admit_(std::move(admit)),
       take_(std::move(take)),
       own_(own),
@@ -141,7 +141,7 @@ void ConnectionAcceptor::accept_all() {
     UniqueFd connection(::accept4(listening_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
       if (admit_(connection.get()))
-        silent_.push_back({std::move(connection), SteadyClock::now() + max_silence_});
+        silent_.push_back({std::move(connection), SteadyClock::now() + idle_timeout_});
       continue;
     }
     if (errno == EAGAIN) return;

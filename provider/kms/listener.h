@@ -81,9 +81,9 @@ class ConnectionAcceptor {
 
   /// `listening_fd` is non-blocking and outlives this object. `admit` and `take` run on the acceptor's thread
   /// and do not throw. A connection that `admit` refuses is closed, and so is one that sends nothing for
-  /// `max_silence`. At the stop, `take` gets those that are silent too: they may speak yet. With `own`, the
+  /// `idle_timeout`. At the stop, `take` gets those that are silent too: they may speak yet. With `own`, the
   /// acceptor checks the socket's path every second.
-  ConnectionAcceptor(int listening_fd, Duration max_silence, Admit admit, Take take,
+  ConnectionAcceptor(int listening_fd, Duration idle_timeout, Admit admit, Take take,
                      OwnSocket* own = nullptr);
   ConnectionAcceptor(const ConnectionAcceptor&) = delete;
   ConnectionAcceptor& operator=(const ConnectionAcceptor&) = delete;
@@ -107,7 +107,7 @@ class ConnectionAcceptor {
   void accept_all();
 
   int listening_fd_;
-  Duration max_silence_;
+  Duration idle_timeout_;
   Admit admit_;
   Take take_;
   OwnSocket* own_;

@@ -25,7 +25,7 @@
 namespace kms::supervisor {
 namespace {
 
-constexpr auto silence_timeout = std::chrono::seconds(5);
+constexpr auto idle_timeout = std::chrono::seconds(5);
 constexpr int max_calls = 16;          ///< at once on one connection
 constexpr int max_message = 8 * 1024;  ///< bytes of a request, or of its metadata
 constexpr int max_accepted_at_once = 16;
@@ -399,7 +399,7 @@ void ControlServer::serve_once_it_speaks(UniqueFd connection) {
     asio::steady_timer timeout;
   };
   const auto silent = std::make_shared<Silent>(asio::posix::stream_descriptor(loop_, connection.release()),
-                                               asio::steady_timer(loop_, silence_timeout));
+                                               asio::steady_timer(loop_, idle_timeout));
   silent->timeout.async_wait([silent](const asio::error_code& stopped) {
     if (!stopped) silent->connection.close();
   });

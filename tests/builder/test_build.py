@@ -228,7 +228,7 @@ def place(request, workshop):
     return request.getfixturevalue(f"git_{'daemon' if request.param == 'git' else 'http'}").url("source/.git")
 
 
-def test_every_kind_of_ref_is_found_over_every_way(workshop, place):
+def test_every_kind_of_ref_is_found_over_every_transport(workshop, place):
     first = workshop.source.commit(project("1.0"))
     workshop.source.git("tag", "light")
     workshop.source.git("tag", "-a", "-m", "annotated", "annotated")

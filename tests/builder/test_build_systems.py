@@ -195,7 +195,7 @@ def test_make_builds_a_target_in_the_source_directory(shop):
     assert info_of(shop)["flags"] == ["TEXT=from make"]
 
 
-def test_a_command_leaves_the_executable_where_it_is_told(shop):
+def test_a_command_leaves_the_executable_where_OUTPUT_says(shop):
     shop.source.commit({"src/main.c": C_MAIN, "src/more.txt": "x"})
     command = """cc $CFLAGS -DTEXT="\\"$NAME\\"" -o "$OUTPUT" main.c"""
     shop.built("--path", "src", "--build", "command", "--build-command", command, "--env", "NAME=from a command")

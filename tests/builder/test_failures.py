@@ -28,10 +28,10 @@ def test_refused_connection(shop, scheme):
     assert "Connection refused; check host and port" in line
 
 
-@pytest.mark.parametrize("way", ["http", "git"])
-def test_no_such_repository_on_a_server(shop, way, git_http, git_daemon):
-    line = shop.failure(repo=(git_http if way == "http" else git_daemon).url("nothing.git"))
-    assert line.startswith(f"builder: fetch: cannot {'reach' if way == 'http' else 'fetch from'} ")
+@pytest.mark.parametrize("transport", ["http", "git"])
+def test_no_such_repository_on_a_server(shop, transport, git_http, git_daemon):
+    line = shop.failure(repo=(git_http if transport == "http" else git_daemon).url("nothing.git"))
+    assert line.startswith(f"builder: fetch: cannot {'reach' if transport == 'http' else 'fetch from'} ")
     assert "; check the path in --repo" in line
 
 
@@ -56,19 +56,19 @@ def test_a_server_that_says_nothing(shop):
     assert "said nothing for 300.0 ms; check the server" in line
 
 
-@pytest.mark.parametrize("way", ["path", "http", "git"])
-def test_no_such_ref(shop, way, request):
-    repo = shop.source.path if way == "path" else request.getfixturevalue(
-        "git_http" if way == "http" else "git_daemon").url("source/.git")
+@pytest.mark.parametrize("transport", ["path", "http", "git"])
+def test_no_such_ref(shop, transport, request):
+    repo = shop.source.path if transport == "path" else request.getfixturevalue(
+        "git_http" if transport == "http" else "git_daemon").url("source/.git")
     line = shop.failure("--ref", "mian", repo=repo)
     assert line.startswith("builder: fetch: cannot find ref 'mian': ") and line.endswith("; did you mean 'main'?")
     line = shop.failure("--ref", "0123456789012345678901234567890123456789", repo=repo)
     assert line.startswith("builder: fetch: cannot find commit 0123456789012345678901234567890123456789: ")
 
 
-@pytest.mark.parametrize("way", ["path", "http"])
-def test_a_repository_without_a_commit(workshop, way, request):
-    repo = workshop.source.path if way == "path" else request.getfixturevalue("git_http").url("source/.git")
+@pytest.mark.parametrize("transport", ["path", "http"])
+def test_a_repository_without_a_commit(workshop, transport, request):
+    repo = workshop.source.path if transport == "path" else request.getfixturevalue("git_http").url("source/.git")
     assert "cannot find HEAD: " in workshop.failure(repo=repo)
 
 
@@ -100,14 +100,14 @@ def small_disk(shop):
     subprocess.run(["umount", "-l", directory], check=True)
 
 
-@pytest.mark.parametrize("way", ["path", "http"])
-def test_a_full_disk_while_fetching(shop, small_disk, way, request):
+@pytest.mark.parametrize("transport", ["path", "http"])
+def test_a_full_disk_while_fetching(shop, small_disk, transport, request):
     blob = os.urandom(600_000).hex()  # random, so that it does not compress
     shop.source.commit({"provider/big": blob})
     shop.build_dir = small_disk
-    repo = shop.source.path if way == "path" else request.getfixturevalue("git_http").url("source/.git")
+    repo = shop.source.path if transport == "path" else request.getfixturevalue("git_http").url("source/.git")
     line = shop.failure(repo=repo)
-    assert line.startswith("builder: " + ("checkout: cannot write" if way == "path" else "fetch: cannot fetch"))
+    assert line.startswith("builder: " + ("checkout: cannot write" if transport == "path" else "fetch: cannot fetch"))
     assert "No space left on device; free some space, or give --build-dir" in line
 
 

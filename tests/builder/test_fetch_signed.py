@@ -57,19 +57,19 @@ def test_a_commit_is_taken_by_the_key_that_signed_it(shop, kind):
     assert f"signed object=commit by=me@example.org key={key.fingerprint()}" in done.stderr
 
 
-@pytest.mark.parametrize("way", ["http", "whole", "v0", "git", "ssh"])
-def test_a_tag_is_taken_over_every_way(shop, way, request):
+@pytest.mark.parametrize("transport", ["http", "whole", "v0", "git", "ssh"])
+def test_a_tag_is_taken_over_every_transport(shop, transport, request):
     """The commit itself is not signed: the tag's signature covers its id."""
     shop.source.git(*shop.key.signing, "tag", "-s", "-m", "signed", "v1")
     shop.source.git(*shop.key.signing, "tag", "-s", "-m", "a tag of a tag", "outer", "v1")
-    if way == "ssh":
+    if transport == "ssh":
         server = Sshd(shop.directory / "sshd", shop.directory)
         repo = server.url(shop.source.path)
-    elif way == "git":
+    elif transport == "git":
         server, repo = None, request.getfixturevalue("git_daemon").url("source/.git")
     else:
-        shop.source.git("config", "uploadpack.allowFilter", str(way != "whole").lower())
-        server = GitHttp(shop.directory / "srv", version=0 if way == "v0" else 2)
+        shop.source.git("config", "uploadpack.allowFilter", str(transport != "whole").lower())
+        server = GitHttp(shop.directory / "srv", version=0 if transport == "v0" else 2)
         server.__enter__()
         repo = server.url("source/.git")
     for number, ref in enumerate(("v1", "outer")):
@@ -127,8 +127,8 @@ LIARS = {"http": lambda directory: GitHttp(directory), "git": lambda directory: 
 
 
 @pytest.mark.parametrize("signed_object", ["tag", "commit"])
-@pytest.mark.parametrize("way", LIARS)
-def test_a_server_that_lies_about_where_a_signed_tag_leads_is_refused(shop, way, signed_object):
+@pytest.mark.parametrize("transport", LIARS)
+def test_a_server_that_lies_about_where_a_signed_tag_leads_is_refused(shop, transport, signed_object):
     """The tag is authentic, and what it is said to lead to is not what it leads to."""
     good = signed(shop) if signed_object == "commit" else shop.source.id("HEAD")
     shop.source.git(*shop.key.signing, "tag", "-s" if signed_object == "tag" else "-a", "-m", "x", "v1")
@@ -136,7 +136,7 @@ def test_a_server_that_lies_about_where_a_signed_tag_leads_is_refused(shop, way,
     shop.source.git("config", "uploadpack.allowAnySHA1InWant", "true")
     marks = (b"%s refs/tags/v1^{}", b"peeled:%s")
     lies = {mark % good.encode(): mark % evil.encode() for mark in marks}
-    with LIARS[way](shop.directory / "srv") as server, Relay(server.port, swaps=lies) as relay:
+    with LIARS[transport](shop.directory / "srv") as server, Relay(server.port, swaps=lies) as relay:
         line = shop.fetch_failure("--ref", "v1", repo=server.url("source/.git").replace(str(server.port), str(relay.port)))
         assert f"cannot trust the source: {shop.source.id('v1')} does not lead to commit {evil}, whatever the server says" in line
         done = shop.fetched("--ref", "v1", repo=server.url("source/.git"))

@@ -164,12 +164,12 @@ def test_an_ssh_key_that_cannot_be_used_is_refused_before_anything_is_done(shop,
     assert done.returncode == 2 and words in done.stderr
 
 
-@pytest.mark.parametrize("way", ["git", "ssh"])
-def test_percent_signs_of_a_url_are_decoded(shop, git_daemon, way):
+@pytest.mark.parametrize("transport", ["git", "ssh"])
+def test_percent_signs_of_a_url_are_decoded(shop, git_daemon, transport):
     place = shop.source.path.parent / "with blank"
     place.mkdir()
     (place / "x.git").symlink_to(shop.source.path / ".git")
-    if way == "git":
+    if transport == "git":
         assert (shop.fetched(repo=git_daemon.url("with%20blank/x.git")).directory / "provider").exists()
         return
     with Sshd(shop.directory / "sshd", shop.directory) as server:
@@ -179,10 +179,10 @@ def test_percent_signs_of_a_url_are_decoded(shop, git_daemon, way):
 
 # --- pins ------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("way", ["path", "http", "v0", "git"])
-def test_a_pin_lets_one_commit_pass(shop, way):
+@pytest.mark.parametrize("transport", ["path", "http", "v0", "git"])
+def test_a_pin_lets_one_commit_pass(shop, transport):
     shop.source.git("tag", "-a", "-m", "x", "v1")
-    server = {"http": GitHttp, "git": GitDaemon, "v0": lambda directory: GitHttp(directory, version=0)}.get(way, lambda directory: None)
+    server = {"http": GitHttp, "git": GitDaemon, "v0": lambda directory: GitHttp(directory, version=0)}.get(transport, lambda directory: None)
     server = server(shop.directory / "srv")
     if server:
         server.__enter__()

@@ -285,19 +285,19 @@ class Watcher:
         self._channel = health_channel(supervised)
         watch = self._channel.unary_stream("/grpc.health.v1.Health/Watch", request_serializer=None, response_deserializer=None)
         self._call = watch(service(name), timeout=DEADLINE * 3)
-        self._told = queue.Queue()
+        self._answers = queue.Queue()
         self._thread = threading.Thread(target=self._read)
         self._thread.start()
 
     def _read(self):
         try:
             for answer in self._call:
-                self._told.put(STATUSES[answer])
+                self._answers.put(STATUSES[answer])
         except grpc.RpcError as error:
-            self._told.put(error.code())
+            self._answers.put(error.code())
 
     def next(self):
-        return self._told.get(timeout=DEADLINE)
+        return self._answers.get(timeout=DEADLINE)
 
     def go(self):
         self._call.cancel()

@@ -216,7 +216,7 @@ def test_a_connection_is_cut_and_one_is_told_to_go(client, fault, endpoint):
 
 
 @pytest.mark.parametrize("args, code", [(["--exit-code", 7], 7), (["--signal", "SIGSEGV"], -signal.SIGSEGV)])
-def test_the_process_crashes_as_it_is_told(client, fault, provider, args, code):
+def test_the_process_crashes_as_the_fault_says(client, fault, provider, args, code):
     fault("add", "crash", "--method", "encrypt", *args)
     assert client.status().healthz == "ok"
     assert code_of(client.encrypt, SECRET)[0] == CODE.UNAVAILABLE

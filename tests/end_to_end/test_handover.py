@@ -209,7 +209,7 @@ def test_a_standby_takes_over_a_hang_without_waiting_for_TERM(directory):
         wait_for_exit(pid)
 
 
-def test_the_standby_does_not_serve_before_its_turn(directory):
+def test_the_standby_does_not_serve_before_it_is_active(directory):
     with Supervised(directory, options=["--standby"]) as supervised:
         pid = supervised.healthy()["pid"]
         standby = wait_for_standby(supervised)

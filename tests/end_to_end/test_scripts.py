@@ -305,8 +305,8 @@ def test_a_plugin_that_refuses_its_options_ends_the_run_at_once(quick, directory
     assert started_in(clone) == []
 
 
-@pytest.mark.parametrize("way,code,reason", [("stop", 0, "the supervisor was stopped"), ("kill", 1, "the supervisor ended with code 137")])
-def test_a_foreground_run_ends_with_its_supervisor(quick, directory, way, code, reason):
+@pytest.mark.parametrize("ended_by,code,reason", [("stop", 0, "the supervisor was stopped"), ("kill", 1, "the supervisor ended with code 137")])
+def test_a_foreground_run_ends_with_its_supervisor(quick, directory, ended_by, code, reason):
     clone, env = quick
     output = directory / "output"
     with open(output, "w") as stdout, Program(clone / "scripts/run", "--dir", directory / "state", env=env, stdout=stdout) as program:
@@ -314,7 +314,7 @@ def test_a_foreground_run_ends_with_its_supervisor(quick, directory, way, code, 
             assert client.status().healthz == "ok"
         while "export PATH=" not in output.read_text():
             time.sleep(0.02)
-        if way == "stop":
+        if ended_by == "stop":
             assert run(clone, "scripts/run", "--stop", "--dir", directory / "state", env=env).returncode == 0
         else:
             os.kill(supervisor_of(clone, env, directory / "state"), signal.SIGKILL)

@@ -232,7 +232,7 @@ def test_an_unhealthy_plugin_is_restarted_where_that_is_asked_for(directory, dee
         assert "--restart-on unhealthy" in status["exits"][-1]["cause"]
 
 
-def test_a_rotation_and_a_slow_answer_are_told(directory):
+def test_a_rotation_and_a_slow_answer_are_reported(directory):
     with Supervised(directory, options=["--probe-interval=50ms", "--slow-after=100ms"]) as supervised:
         pid = supervised.healthy()["pid"]
         provider = [binary("mock-kms-provider"), "rotate", f"--control-socket={supervised.endpoint}.control"]

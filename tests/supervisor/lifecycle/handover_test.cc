@@ -14,7 +14,7 @@ TEST_CASE("auto tries both ways in turn until one is answered") {
   CHECK(handover.failed("again"));
   CHECK(handover.hand_down());
   handover.answered(true);
-  CHECK_FALSE(handover.failed("a later death is no proof"));
+  CHECK_FALSE(handover.failed("a later death confirms nothing"));
   CHECK(handover.hand_down());
   CHECK(handover.text() == "handed down by the supervisor");
 }
