@@ -15,6 +15,7 @@
 #include "common/io/fd.h"
 #include "common/log/log.h"
 #include "common/process/startup.h"
+#include "common/text/escape.h"
 #include "common/text/logins.h"
 
 namespace kms {
@@ -267,7 +268,7 @@ CommandLine::CommandLine(std::string program, const std::string& purpose, std::s
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   const auto write_manual = [this](const std::string& directory) {
     if (!std::filesystem::is_directory(directory))
-      throw CLI::ValidationError("--manual", directory + " is not a directory; create it first");
+      throw CLI::ValidationError("--manual", in_quotes(directory) + " is not a directory; create it first");
     reference::for_each_command(app_, [this](CLI::App& command) { add_environment(command); });
     reference::write_manual(app_, program_version, directory);
     throw CLI::CallForVersion("manual pages written to " + directory, exit_code::ok);

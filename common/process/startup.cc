@@ -45,8 +45,10 @@ void make_pipes_blocking() {
     struct stat stream {};
     const int flags = ::fcntl(fd, F_GETFL);
     if ((flags & O_NONBLOCK) == 0 || ::fstat(fd, &stream) != 0 || !S_ISFIFO(stream.st_mode)) continue;
-    const int opened = ::open(paths[fd], flags & O_ACCMODE);
+    // Without O_NONBLOCK, open(2) waits for the other end of a named pipe.
+    const int opened = ::open(paths[fd], (flags & O_ACCMODE) | O_NONBLOCK);
     if (opened < 0) continue;
+    ::fcntl(opened, F_SETFL, flags & ~O_NONBLOCK);
     ::dup2(opened, fd);
     ::close(opened);
   }

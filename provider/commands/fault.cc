@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/cli/exit_code.h"
+#include "common/text/escape.h"
 #include "common/text/nearest.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
@@ -240,7 +241,7 @@ int run_add(const FaultOptions& options, const CLI::App& add) {
   if (options.format == OutputFormat::json) {
     std::printf("%s\n", to_json(reply, JsonLayout::line).c_str());
   } else {
-    std::printf("%s%s\n", reply.name().c_str(),
+    std::printf("%s%s\n", visible_text(reply.name()).c_str(),
                 reply.applies_here() ? "" : "  (its node or instance is another one: no effect here)");
   }
   return exit_code::ok;
@@ -251,9 +252,9 @@ void print_fault(const mock_kms::v1::FaultUse& use) {
   Fault shown = use.fault();
   shown.clear_name();
   const std::string origin = enum_word(mock_kms::v1::FaultUse::Origin_Name(use.origin()));
-  std::printf("%-24s %-9s %-10s %8llu %8llu  %s\n", use.fault().name().c_str(), origin.c_str(), state.c_str(),
-              static_cast<unsigned long long>(use.matched()), static_cast<unsigned long long>(use.applied()),
-              to_user_json(shown).c_str());
+  std::printf("%-24s %-9s %-10s %8llu %8llu  %s\n", visible_text(use.fault().name()).c_str(), origin.c_str(),
+              state.c_str(), static_cast<unsigned long long>(use.matched()),
+              static_cast<unsigned long long>(use.applied()), to_user_json(shown).c_str());
 }
 
 int run_list(const FaultOptions& options) {

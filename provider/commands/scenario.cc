@@ -10,6 +10,7 @@
 #include "common/cli/exit_code.h"
 #include "common/io/fd.h"
 #include "common/text/counted.h"
+#include "common/text/escape.h"
 #include "common/text/protobuf.h"
 #include "provider/commands/client.h"
 #include "provider/commands/commands.h"
@@ -41,7 +42,7 @@ std::string action_text(const StepStatus& step) {
   const auto& action = step.step().action();
   const std::string text = action.has_rotate() ? "rotate " + to_user_json(action.rotate())
                                                : "fault " + step.fault() + " " + to_user_json(action.fault());
-  return step.error().empty() ? text : text + "  error: " + step.error();
+  return visible_text(step.error().empty() ? text : text + "  error: " + step.error());
 }
 
 void print_step(const StepStatus& step, int number) {
@@ -60,7 +61,8 @@ void print_scenario(const ScenarioStatus& status, OutputFormat format) {
     std::printf("no scenario has run yet\n");
     return;
   }
-  std::printf("%s %s, %s of %s, by %s\n", status.name().empty() ? "scenario" : status.name().c_str(),
+  std::printf("%s %s, %s of %s, by %s\n",
+              status.name().empty() ? "scenario" : visible_text(status.name()).c_str(),
               lower_case(ScenarioStatus::State_Name(status.state())).c_str(),
               human_duration(from_proto(status.elapsed())).c_str(),
               human_duration(from_proto(status.length())).c_str(),

@@ -36,10 +36,8 @@ void ConnectionDrainer::forget_closed(int timeout_ms) {
   std::vector<pollfd> watched;
   for (const UniqueFd& connection : connections_) watched.push_back({connection.get(), POLLRDHUP, 0});
   if (::poll(watched.data(), watched.size(), timeout_ms) <= 0) return;
-  for (const pollfd& entry : watched) {
-    if (entry.revents == 0) continue;
-    std::erase_if(connections_, [&](const UniqueFd& connection) { return connection.get() == entry.fd; });
-  }
+  auto entry = watched.begin();
+  std::erase_if(connections_, [&](const UniqueFd& /*connection*/) { return (entry++)->revents != 0; });
 }
 
 void ConnectionDrainer::send_goaway() {

@@ -18,11 +18,19 @@ namespace kms::provider {
 namespace {
 
 constexpr int retry_after_ms = 100;
+constexpr int max_accepted_at_once = 16;
+constexpr std::size_t max_silent = 256;  ///< a client speaks at once; the oldest makes room for a new one
 constexpr int check_path_every_ms = 1000;
 
 /// Errors that concern one connection only (accept(2)).
 bool is_about_the_connection(int error) {
   return error == EINTR || error == ECONNABORTED || error == EPERM || error == EPROTO;
+}
+
+/// True if a readable connection has only its end to read.
+bool is_closed(int connection) {
+  char byte = 0;
+  return ::recv(connection, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
 }  // namespace
@@ -109,7 +117,7 @@ bool ConnectionAcceptor::wait() {
   }
   if (watched[0].revents != 0) return false;
   pass_on({watched.begin() + 2, watched.end()});
-  if (watched[1].revents != 0) accept_all();
+  if (watched[1].revents != 0) accept_some();
   if (ready == 0 && own_ != nullptr) listening_fd_ = own_->restore();
   return true;
 }
@@ -128,7 +136,7 @@ void ConnectionAcceptor::pass_on(const std::vector<pollfd>& silent) {
   std::vector<Silent> left;
   for (std::size_t i = 0; i < silent.size(); ++i) {
     if (silent[i].revents != 0) {
-      take_(std::move(silent_[i].connection));
+      if (!is_closed(silent[i].fd)) take_(std::move(silent_[i].connection));
     } else if (SteadyClock::now() < silent_[i].until) {
       left.push_back(std::move(silent_[i]));
     }
@@ -136,15 +144,20 @@ void ConnectionAcceptor::pass_on(const std::vector<pollfd>& silent) {
   silent_ = std::move(left);
 }
 
-void ConnectionAcceptor::accept_all() {
-  while (true) {
+void ConnectionAcceptor::accept_some() {
+  for (int i = 0; i < max_accepted_at_once; ++i) {
     UniqueFd connection(::accept4(listening_fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
+      if (silent_.size() >= max_silent) silent_.erase(silent_.begin());
       if (admit_(connection.get()))
         silent_.push_back({std::move(connection), SteadyClock::now() + idle_timeout_});
       continue;
     }
     if (errno == EAGAIN) return;
+    if (errno == EMFILE && !silent_.empty()) {
+      silent_.erase(silent_.begin());
+      continue;
+    }
     if (is_about_the_connection(errno)) continue;
     // Most likely out of descriptors or memory. The socket stays readable, so wait here instead of spinning.
     log::warning("cannot accept a connection: " + errno_text(errno) + "; trying again");

@@ -81,7 +81,7 @@ class ConnectionAcceptor {
 
   /// `listening_fd` is non-blocking and outlives this object. `admit` and `take` run on the acceptor's thread
   /// and do not throw. A connection that `admit` refuses is closed, and so is one that sends nothing for
-  /// `idle_timeout`. At the stop, `take` gets those that are silent too: they may speak yet. With `own`, the
+  /// `idle_timeout`, or whose place another one needs. At the stop, `take` gets those that are silent too: they may speak yet. With `own`, the
   /// acceptor checks the socket's path every second.
   ConnectionAcceptor(int listening_fd, Duration idle_timeout, Admit admit, Take take,
                      OwnSocket* own = nullptr);
@@ -104,7 +104,7 @@ class ConnectionAcceptor {
   [[nodiscard]] bool wait();
   [[nodiscard]] int max_wait_ms() const;
   void pass_on(const std::vector<pollfd>& silent);
-  void accept_all();
+  void accept_some();
 
   int listening_fd_;
   Duration idle_timeout_;

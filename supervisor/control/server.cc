@@ -5,6 +5,7 @@
 #include <grpcpp/server_posix.h>
 #include <grpcpp/support/server_interceptor.h>
 #include <pwd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,7 +30,13 @@ constexpr auto idle_timeout = std::chrono::seconds(5);
 constexpr int max_calls = 16;          ///< at once on one connection
 constexpr int max_message = 8 * 1024;  ///< bytes of a request, or of its metadata
 constexpr int max_accepted_at_once = 16;
-constexpr std::size_t max_connections = 64;
+/// Some descriptors are left for the plugin's processes.
+std::size_t max_connections() {
+  constexpr rlim_t enough = 64;
+  rlimit files{};
+  return ::getrlimit(RLIMIT_NOFILE, &files) == 0 ? std::min(enough, files.rlim_cur / 4) : enough;
+}
+
 constexpr auto socket_check_interval = std::chrono::seconds(1);
 
 int duplicate(int fd) {
@@ -91,8 +98,8 @@ class ControlServer::Peers {
       return false;
     }
     std::erase_if(connections_, [](const auto& c) { return inode_of(c->fd) != c->inode; });  // closed ones
-    if (connections_.size() >= max_connections && !close_idle()) {
-      warn("refused a connection to the control socket: there are " + std::to_string(max_connections) +
+    if (connections_.size() >= max_connections_ && !close_idle()) {
+      warn("refused a connection to the control socket: there are " + std::to_string(max_connections_) +
                " with calls in flight",
            fd);
       return false;
@@ -144,7 +151,7 @@ class ControlServer::Peers {
     const UniqueFd copy(::fcntl((*chosen)->fd, F_DUPFD_CLOEXEC, 0));
     if (!copy) return false;
     if (inode_of(copy.get()) == (*chosen)->inode) {
-      warn("closed an idle connection to the control socket: there are " + std::to_string(max_connections) +
+      warn("closed an idle connection to the control socket: there are " + std::to_string(max_connections_) +
                " already",
            copy.get());
       ::shutdown(copy.get(), SHUT_RDWR);
@@ -161,6 +168,7 @@ class ControlServer::Peers {
     log::warning(text, {{"from", name_of_peer(fd)}, {"connections", std::exchange(unreported_, 0)}});
   }
 
+  const std::size_t max_connections_ = max_connections();
   mutable std::mutex mutex_;  ///< guards all below
   std::deque<std::shared_ptr<Connection>> connections_;
   std::uint64_t unreported_ = 0;  ///< refused or closed since the last line about it

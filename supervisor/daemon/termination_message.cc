@@ -34,6 +34,14 @@ std::vector<Group> grouped(const std::vector<FailedInstance>& failed, bool with_
   return groups;
 }
 
+/// For groups of the same status: the cause of one stands for the others.
+void add_first_causes(std::vector<Group>& groups) {
+  for (Group& group : groups) {
+    group.text = "the plugin " + group.text + (group.numbers.size() > 1 ? "; the first: " : ": ") +
+                 group.exit->cause();
+  }
+}
+
 /// "instance 3: ", "instances 1-3, 7: " or "instances 1, 3, 5 and 40 more: "; "" for the only instance.
 std::string names_of(const std::vector<unsigned>& numbers) {
   if (numbers.front() == 0) return "";
@@ -87,7 +95,10 @@ std::string termination_message(const std::vector<FailedInstance>& failed) {
   std::string message = "supervisor: ended on its own; ";
   if (failed.empty()) return message;
   std::vector<Group> groups = grouped(failed, true);
-  if (groups.size() > max_lines_with_cause) groups = grouped(failed, false);
+  if (groups.size() > max_lines_with_cause) {
+    groups = grouped(failed, false);
+    if (groups.size() <= max_lines_with_cause) add_first_causes(groups);
+  }
   std::vector<std::string> causes;
   causes.reserve(groups.size());
   for (const Group& group : groups) causes.push_back(names_of(group.numbers) + group.text);

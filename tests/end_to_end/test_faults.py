@@ -383,3 +383,10 @@ def test_the_supervisor_sees_what_the_api_server_sees_and_restarts_only_what_is_
             assert later.status().healthz == "ok"  # a new process, without the fault
         assert status()["pid"] != pid
         supervisor.stop()
+
+
+def test_a_terminal_does_not_obey_a_name(client, fault):
+    assert client.status().healthz == "ok"
+    added = fault("add", '{"name": "red\\u001b[31m\\u009b\\n", "error": {"code": "UNAVAILABLE"}}')
+    listed = fault("list")
+    assert all("red\\x1b[31m\\xc2\\x9b\\x0a" in output for output in (added, listed))

@@ -111,6 +111,19 @@ def test_the_builder_publishes_only_a_binary_that_works(directory, start):
         assert output.exists() == (code == 0)
 
 
+@pytest.mark.parametrize("program", ["mock-kms-provider", "supervisor", "builder"])
+def test_a_named_pipe_whose_other_end_is_gone_stops_no_start(directory, program):
+    os.mkfifo(directory / "pipe")
+    reading = os.open(directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    writing = os.open(directory / "pipe", os.O_WRONLY | os.O_NONBLOCK)
+    os.close(reading)
+    with open(writing, "w") as stderr:
+        assert subprocess.run([binary(program), "--version"], stderr=stderr, stdout=subprocess.DEVNULL, timeout=DEADLINE).returncode == 0
+    reading = os.open(directory / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with open(reading) as stdin:
+        assert subprocess.run([binary(program), "--version"], stdin=stdin, stdout=subprocess.DEVNULL, timeout=DEADLINE).returncode == 0
+
+
 def test_few_open_files_are_refused_by_name(directory):
     with Program(*shell("ulimit -n 16"), binary("mock-kms-provider"), f"--listen-addr=unix://{directory}/kms.sock") as program:
         assert program.wait() == 1

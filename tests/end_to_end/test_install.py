@@ -177,7 +177,7 @@ def test_bash_completes_commands_options_and_choices():
 
 @pytest.mark.parametrize("arguments,reason", [
     (["--completion", "tcsh"], "--completion: tcsh not in {bash,zsh,fish}"),
-    (["--manual", "/nowhere"], "--manual: /nowhere is not a directory; create it first"),
+    (["--manual", "/nowhere"], "--manual: '/nowhere' is not a directory; create it first"),
 ])
 def test_a_wrong_value_is_one_line_with_code_2(arguments, reason):
     result = subprocess.run([binary("supervisor"), *arguments], capture_output=True, text=True)

@@ -378,3 +378,18 @@ def test_rule_9_an_abstract_socket_is_held_to_mode_and_owner(start_provider, dir
     assert seen == answers
     with KmsClient(f"unix:///@{directory.name}") as client:
         assert client.status().healthz == "ok"
+
+
+def test_connections_that_send_nothing_make_room_for_others(start_provider, endpoint, directory):
+    provider = start_provider(endpoint, "--timeout=60s")
+    with contextlib.ExitStack() as stack:
+        for _ in range(600):
+            stack.enter_context(connect(directory / "kms.sock"))
+        with KmsClient(endpoint) as client:
+            assert client.status().healthz == "ok"
+        assert len(os.listdir(f"/proc/{provider.pid}/fd")) < 400
+        for _ in range(2000):
+            connect(directory / "kms.sock").close()
+        with KmsClient(endpoint) as client:
+            assert client.status().healthz == "ok"
+        assert provider.stop() == 0

@@ -278,7 +278,7 @@ def test_two_archives_with_the_same_paths_are_two_plugins(copy, tmp_path):
 def test_nothing_to_read_is_an_error_of_the_input(tmp_path):
     assert b"there is no evidence" in report(tmp_path, code=2).stderr
     assert b"name a directory" in report(tmp_path / "no-such", code=2).stderr
-    assert b"no tar archive" in report("-", stdin=b"not an archive" * 100, code=2).stderr
+    assert b"is not a tar archive" in report("-", stdin=b"not an archive" * 100, code=2).stderr
     assert b"nothing names the evidence" in report(code=2).stderr
 
 

@@ -68,6 +68,18 @@ TEST_CASE("many instances that failed in different ways keep their exit codes") 
   }
 }
 
+TEST_CASE("many instances that failed for causes of their own show the first one") {
+  const std::string text = message_of(exits_of(40, [](unsigned number) {
+    Exit exit = exit_of(0, "there is no file /plugin" + std::to_string(number));
+    exit.set_status("was not started");
+    return exit;
+  }));
+  CHECK(
+      text ==
+      "supervisor: ended on its own; instances 1-40: the plugin was not started; the first: there is no file "
+      "/plugin1\n");
+}
+
 TEST_CASE("a thousand instances that failed by turns keep both exit codes") {
   const std::string text =
       message_of(exits_of(1000, [](unsigned number) { return exit_of(number % 2, "it ended by itself"); }));
