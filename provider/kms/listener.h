@@ -81,8 +81,8 @@ class ConnectionAcceptor {
 
   /// `listening_fd` is non-blocking and outlives this object. `admit` and `take` run on the acceptor's thread
   /// and do not throw. A connection that `admit` refuses is closed, and so is one that sends nothing for
-  /// `idle_timeout`, or whose place another one needs. At the stop, `take` gets those that are silent too: they may speak yet. With `own`, the
-  /// acceptor checks the socket's path every second.
+  /// `idle_timeout`, or whose place another one needs. At the stop, `take` gets those that are silent too:
+  /// they may speak yet. With `own`, the acceptor checks the socket's path every second.
   ConnectionAcceptor(int listening_fd, Duration idle_timeout, Admit admit, Take take,
                      OwnSocket* own = nullptr);
   ConnectionAcceptor(const ConnectionAcceptor&) = delete;
