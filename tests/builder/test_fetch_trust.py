@@ -200,7 +200,7 @@ def test_a_pin_lets_one_commit_pass(shop, transport):
 
 def test_a_pin_that_is_no_commit_id_is_a_usage_error(shop):
     done = shop.fetch("--commit", "main")
-    assert done.returncode == 2 and "no commit id" in done.stderr
+    assert done.returncode == 2 and "is not a commit id" in done.stderr
 
 
 def test_the_pin_holds_for_builds_too(shop):
