@@ -237,7 +237,12 @@ def test_garbage_on_the_socket_harms_no_one_else(start_provider, directory, endp
         assert client.decrypt(sealed) == SECRET
 
 
-def test_running_out_of_descriptors_passes(start_provider, directory, endpoint):
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""The first bytes of an HTTP/2 client: RFC 9113, section 3.4, with empty SETTINGS."""
+
+
+@pytest.mark.parametrize("first_bytes", [b"", PREFACE], ids=["silent", "idle"])
+def test_running_out_of_descriptors_passes(start_provider, directory, endpoint, first_bytes):
     provider = start_provider(endpoint)
     with KmsClient(endpoint) as client:
         client.status()
@@ -245,7 +250,13 @@ def test_running_out_of_descriptors_passes(start_provider, directory, endpoint):
         limit = resource.prlimit(provider.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(provider.pid, resource.RLIMIT_NOFILE, (in_use + 3, limit[1]))
         crowd = [connect(directory / "kms.sock") for _ in range(10)]
-        provider.wait_for_line("cannot accept a connection")
+        if first_bytes:
+            for plain in crowd:
+                plain.send(first_bytes)
+            provider.wait_for_line("cannot accept a connection")
+        else:
+            with KmsClient(endpoint) as late:  # the silent ones make room
+                assert late.status().healthz == "ok"
         assert client.status().healthz == "ok"
         for plain in crowd:
             plain.close()
