@@ -27,6 +27,15 @@ bool is_about_the_connection(int error) {
   return error == EINTR || error == ECONNABORTED || error == EPERM || error == EPROTO;
 }
 
+/// Keeps errno.
+bool is_readable(int fd) {
+  const int before = errno;
+  pollfd entry{fd, POLLIN, 0};
+  const bool readable = ::poll(&entry, 1, 0) == 1;
+  errno = before;
+  return readable;
+}
+
 /// True if a readable connection has only its end to read.
 bool is_closed(int connection) {
   char byte = 0;
@@ -154,6 +163,7 @@ void ConnectionAcceptor::accept_some() {
       continue;
     }
     if (errno == EAGAIN) return;
+    if (errno == EMFILE && !is_readable(listening_fd_)) return;  // accept(2) says so with an empty queue too
     if (errno == EMFILE && !silent_.empty()) {
       silent_.erase(silent_.begin());
       continue;
