@@ -1,7 +1,7 @@
 """setup: from a fresh clone to a healthy `scripts/run`, and to the images, against an earlier commit, in pairs.
 
 The packages are present. Each clone is new, and the images of a run are removed, so no cache of a compiler, builder or engine helps.
-KMS_BENCH_BASE names the earlier commit. With KMS_BENCH_COMMAND=scripts/run only that command runs.
+KMS_BENCH_BASE names the earlier commit.
 """
 
 import os
@@ -60,7 +60,7 @@ def measure(programs, quick, rounds):
         return {"head": head, "base": base, "runs": [_one(head, "scripts/run")]}
     runs = []
     for number in range(rounds):
-        for name in [os.environ["KMS_BENCH_COMMAND"]] if "KMS_BENCH_COMMAND" in os.environ else COMMANDS:
+        for name in COMMANDS:
             for commit in (head, base) if number % 2 == 0 else (base, head):
                 runs.append(_one(commit, name))
     return {"head": head, "base": base, "runs": runs}
@@ -73,8 +73,6 @@ def _of(raw, commit, name, field):
 def render(raw):
     rows = []
     for name in COMMANDS:
-        if not _of(raw, raw["base"], name, "seconds"):
-            continue  # KMS_BENCH_COMMAND left it out
         for field, words in (("seconds", "elapsed, s"), ("cpu_seconds", "processor time, s")):
             ours, theirs = _of(raw, raw["head"], name, field), _of(raw, raw["base"], name, field)
             rows.append([f"`{name}`: {words}", figures.spread(ours), figures.spread(theirs), f"*{figures.ratio(ours, theirs)}*"])
