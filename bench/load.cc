@@ -44,8 +44,7 @@ kms::Duration cpu_time_of(pid_t pid) {
   return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
 }
 
-/// The smallest value that at least `share` (0..1] of all are not above; 0 if there is none. Reorders
-/// `values`.
+/// Returns the value at `share` (0..1] of the sorted values, rounded up; 0 without values. Reorders `values`.
 double quantile(std::vector<double>& values, double share) {
   if (values.empty()) return 0;
   const auto rank = static_cast<std::size_t>(share * static_cast<double>(values.size()) + 0.999999);

@@ -31,7 +31,7 @@ constexpr double no_memory_limit = 1e15;  ///< version 1 writes "no limit" as a 
 
 constexpr auto compiler_hint = "install g++ or clang, or set CXX to a compiler";
 
-/// The absolute path of a program in PATH; "" if there is none.
+/// Returns the absolute path of a program in PATH, or "".
 std::string find_program(const std::string& name) {
   const auto usable = [](const std::string& path) {
     std::error_code ignored;  // an unreadable directory has no usable program

@@ -11,7 +11,7 @@
 namespace kms::process {
 namespace {
 
-/// The greatest number is none: to setresuid(2) it means "as before", which would be root.
+/// Refuses the largest number: setresuid(2) takes it as "unchanged", and the plugin would run as root.
 std::optional<std::uint32_t> number(const std::string& text) {
   std::uint32_t value = 0;
   const char* end = text.data() + text.size();

@@ -53,14 +53,21 @@ class MaxFileSize {
   rlimit before_{};
 };
 
-/// Waits for the file to end with `end`. True if it does within 10 s.
-bool ends_in_time(const std::filesystem::path& file, const std::string& end) {
-  for (int i = 0; i < 1000; ++i) {
-    if (kms::test::TempDirectory::read(file).ends_with(end)) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+/// An empty file, open for a LineWriter.
+struct LogFile {
+  /// Waits for the file to end with `end`. True if it does within 10 s.
+  [[nodiscard]] bool ends_in_time(const std::string& end) const {
+    for (int i = 0; i < 1000; ++i) {
+      if (kms::test::TempDirectory::read(path).ends_with(end)) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
   }
-  return false;
-}
+
+  kms::test::TempDirectory directory;
+  std::filesystem::path path = directory.write("log", "");
+  UniqueFd fd{::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)};
+};
 
 }  // namespace
 
@@ -138,43 +145,37 @@ TEST_CASE("empty lines that nobody reads are bounded by what they take, not by t
 }
 
 TEST_CASE("lines wait while a file takes none, and come out whole once it takes them again") {
-  const kms::test::TempDirectory directory;
-  const auto file = directory.write("log", "");
-  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
-  LineWriter writer(fd.get());
+  const LogFile file;
+  LineWriter writer(file.fd.get());
   {
     const MaxFileSize limit(20);
     writer.write("the first line");
     writer.write("the second line");
-    CHECK(ends_in_time(file, "the first line\nthe s"));
+    CHECK(file.ends_in_time("the first line\nthe s"));
   }
   writer.write("the third line");
-  CHECK(ends_in_time(file, "the first line\nthe second line\nthe third line\n"));
+  CHECK(file.ends_in_time("the first line\nthe second line\nthe third line\n"));
   CHECK(writer.dropped() == 0);
 }
 
 TEST_CASE("the lines that a full disk leaves no room for are counted, and reported once there is room") {
-  const kms::test::TempDirectory directory;
-  const auto file = directory.write("log", "");
-  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
-  LineWriter writer(fd.get());
+  const LogFile file;
+  LineWriter writer(file.fd.get());
   {
     const MaxFileSize limit(0);
     for (int i = 0; i < 2000; ++i) writer.write(std::string(999, 'x'));
   }
   CHECK(writer.dropped() > 0);
-  CHECK(ends_in_time(file, "supervisor: " + std::to_string(writer.dropped()) +
-                               " lines were dropped: nobody read them, or they could not be written\n"));
+  CHECK(file.ends_in_time("supervisor: " + std::to_string(writer.dropped()) +
+                          " lines were dropped: nobody read them, or they could not be written\n"));
 }
 
 TEST_CASE("a full disk does not hold up the end") {
-  const kms::test::TempDirectory directory;
-  const auto file = directory.write("log", "");
-  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  const LogFile file;
   const MaxFileSize limit(0);
   const auto begin = std::chrono::steady_clock::now();
   {
-    LineWriter writer(fd.get());
+    LineWriter writer(file.fd.get());
     writer.write("to a full disk");
   }
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
